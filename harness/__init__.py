@@ -1,0 +1,95 @@
+"""Measure which reranker is worth its cost, on my kind of task, after my kind of retriever.
+
+    >>> import rerank_bench
+    >>> best = rerank_bench.rerank("query", ["a document", …], reranker="cross-encoder", model=…)
+    >>> task = rerank_bench.load_task("stdlib-code")
+    >>> pool = rerank_bench.build_pool(task, "bm25")
+    >>> rows = rerank_bench.load_rows("runs/")
+
+Importing this loads neither torch nor transformers; each name loads what it needs when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    BadData,
+    BadOption,
+    EngineFault,
+    MissingExtra,
+    RequestFailed,
+    RerankBenchError,
+    RerankerFault,
+    RunConflict,
+    UnknownName,
+)
+from .types import (
+    Candidates,
+    ContinuationScore,
+    Document,
+    Embed,
+    Engine,
+    Failure,
+    Fitted,
+    Flow,
+    Generate,
+    Generation,
+    LabelScores,
+    Likelihood,
+    Logits,
+    Message,
+    NextToken,
+    PairScore,
+    Prompt,
+    Reply,
+    Request,
+    Reranker,
+    Score,
+    Scored,
+    Scores,
+    Vectors,
+    ask,
+)
+
+if TYPE_CHECKING:
+    from .driver import Job, Reranked, drive, order, rerank_one
+    from .engines import EngineOptions, open_engine
+    from .engines.fake import FakeEngine
+    from .library import Ranked, RankedDocument, load_rows, load_run, load_task, rerank
+    from .pools import Pool, PoolOptions, PoolRow, build_pool
+    from .prompt import Template, escape_identifiers, load_template
+    from .tasks import Task, TaskOptions, find_tasks
+    from .usage import Usage
+
+_LATER = {
+    "driver": ("Job", "Reranked", "drive", "order", "rerank_one"),
+    "engines": ("EngineOptions", "open_engine"),
+    "engines.fake": ("FakeEngine",),
+    "library": ("Ranked", "RankedDocument", "load_rows", "load_run", "load_task", "rerank"),
+    "pools": ("Pool", "PoolOptions", "PoolRow", "build_pool"),
+    "prompt": ("Template", "escape_identifiers", "load_template"),
+    "tasks": ("Task", "TaskOptions", "find_tasks"),
+    "usage": ("Usage",),
+}
+_HOME = {name: module for module, names in _LATER.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+__all__ = [
+    "BadData", "BadOption", "Candidates", "ContinuationScore", "Document", "Embed", "Engine",
+    "EngineFault", "EngineOptions", "Failure", "FakeEngine", "Fitted", "Flow", "Generate",
+    "Generation", "Job", "LabelScores", "Likelihood", "Logits", "Message", "MissingExtra",
+    "NextToken", "PairScore", "Pool", "PoolOptions", "PoolRow", "Prompt", "Ranked",
+    "RankedDocument", "Reply", "Request", "RequestFailed", "RerankBenchError", "Reranked",
+    "Reranker", "RerankerFault", "RunConflict", "Score", "Scored", "Scores", "Task",
+    "TaskOptions", "Template", "UnknownName", "Usage", "Vectors", "ask", "build_pool", "drive",
+    "escape_identifiers", "find_tasks", "load_rows", "load_run", "load_task", "load_template",
+    "open_engine", "order", "rerank", "rerank_one",
+]  # fmt: skip

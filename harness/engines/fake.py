@@ -1,0 +1,193 @@
+"""Engines without a model: any function as an engine, and one that answers from word overlap."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..types import (
+    ContinuationScore,
+    Embed,
+    Failure,
+    Fitted,
+    Generate,
+    Generation,
+    Label,
+    LabelScores,
+    Likelihood,
+    Logits,
+    NextToken,
+    PairScore,
+    Prompt,
+    Reply,
+    Score,
+    Vectors,
+)
+
+if TYPE_CHECKING:
+    from . import EngineOptions
+
+Handler = Callable[[Any], Reply | Failure]
+
+_WORD = re.compile(r"\w+")
+_PASSAGE = re.compile(r"^\[(\w+)\]\s?(.*?)(?=^\[\w+\]|\Z)", re.MULTILINE | re.DOTALL)
+_DIMENSIONS = 64
+
+
+class FakeEngine:
+    """An engine that answers each request with `handler(request)`, one after another.
+
+    It counts nothing as cut and everything as supported, so any reranker can be tried on it. Texts
+    are fitted by white-space words. `answered` counts what it was asked.
+    """
+
+    def __init__(self, handler: Handler, *, name: str = "fake") -> None:
+        self.name = name
+        self.identity: Mapping[str, str] = {"engine": name}
+        self.answered = 0
+        self._handler = handler
+
+    def supports(self, asks: frozenset[type]) -> bool:
+        """Say yes: what a handler cannot answer it fails."""
+        return True
+
+    def answer(self, requests: Sequence[Any]) -> Iterator[tuple[int, Reply | Failure]]:
+        """Answer in order; each reply is yielded before the next request is looked at."""
+        for index, request in enumerate(requests):
+            self.answered += 1
+            yield index, self._handler(request)
+
+    def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
+        """Cut each text behind its first `max_tokens` words, as `str.split` sees words."""
+        return [_cut(text, max_tokens) for text in texts]
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
+
+
+def _cut(text: str, max_tokens: int | None) -> Fitted:
+    if max_tokens is None:
+        return Fitted(text)
+    ends = [match.end() for match in re.finditer(r"\S+", text)]
+    if len(ends) <= max_tokens:
+        return Fitted(text)
+    return Fitted(text[: ends[max_tokens - 1]] if max_tokens else "", truncated=True)
+
+
+def open_overlap(options: EngineOptions) -> FakeEngine:
+    """Open the engine behind `--engine fake`; it needs no model and ignores one that is named."""
+    return FakeEngine(overlap)
+
+
+def overlap(request: Any) -> Reply | Failure:
+    """Answer any built-in request from the words its texts share: a stand-in, not a judge.
+
+    Label requests prefer the first label in proportion to the overlap of the prompt's longest line
+    with the rest, unless the labels name bracketed passages: then each passage is judged.
+    """
+    for kind, answer in _ANSWERS.items():
+        if isinstance(request, kind):
+            return answer(request)
+    return Failure(f"the fake engine knows no {type(request).__name__}")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.casefold()))
+
+
+def _shared(query: str, document: str) -> float:
+    """Share of the query's words that stand in the document, from 0 to 1."""
+    wanted = _words(query)
+    return len(wanted & _words(document)) / len(wanted) if wanted else 0.0
+
+
+def _whole(prompt: Prompt) -> str:
+    return prompt.text if prompt.text is not None else "\n".join(m.text for m in prompt.messages)
+
+
+def _length(text: str) -> int:
+    return len(text.split())
+
+
+def _passages(prompt: Prompt) -> dict[str, float]:
+    """Overlap of each bracketed passage with the rest of the prompt, by its identifier."""
+    whole = _whole(prompt)
+    passages = dict(_PASSAGE.findall(whole))
+    rest = _PASSAGE.sub("", whole)
+    return {name: _shared(text, rest) for name, text in passages.items()}
+
+
+def _judgement(prompt: Prompt) -> float:
+    lines = [line for line in _whole(prompt).splitlines() if line.strip()]
+    longest = max(lines, key=len, default="")
+    return _shared("\n".join(line for line in lines if line is not longest), longest)
+
+
+def _pair(request: PairScore) -> Logits:
+    return Logits(
+        (_shared(request.query, request.document),),
+        prompt_tokens=_length(request.query) + _length(request.document),
+    )
+
+
+def _score(request: Score) -> Logits:
+    return Logits((_judgement(request.prompt),), prompt_tokens=_length(_whole(request.prompt)))
+
+
+def _next_token(request: NextToken) -> LabelScores:
+    passages = _passages(request.prompt)
+    if all(label in passages for label in request.labels):
+        weights = {label: math.exp(4 * passages[str(label)]) for label in request.labels}
+    else:
+        share = _judgement(request.prompt)
+        falling = range(len(request.labels), 0, -1)
+        weights = {
+            label: math.exp(4 * share * step)
+            for label, step in zip(request.labels, falling, strict=True)
+        }
+    whole = sum(weights.values())
+    logprob: dict[Label, float] = {label: math.log(w / whole) for label, w in weights.items()}
+    return LabelScores(logprob, prompt_tokens=_length(_whole(request.prompt)))
+
+
+def _generate(request: Generate) -> Generation:
+    passages = _passages(request.prompt)
+    ranked = sorted(passages, key=lambda name: -passages[name])
+    text = " > ".join(f"[{name}]" for name in ranked)
+    text = text.removeprefix(request.prompt.prefill)
+    read, written = _length(_whole(request.prompt)), _length(text)
+    return Generation(text, finished=True, prompt_tokens=read, output_tokens=written)
+
+
+def _likelihood(request: Likelihood) -> ContinuationScore:
+    whole, tokens = _whole(request.prompt), _length(request.continuation)
+    share = _shared(request.continuation, whole)
+    return ContinuationScore(tokens * (share - 1.0), tokens, prompt_tokens=_length(whole) + tokens)
+
+
+def _embed(request: Embed) -> Vectors:
+    import hashlib
+
+    import numpy as np
+
+    words = sorted(_words(_whole(request.prompt)))
+    rows = np.zeros((max(len(words), 1), _DIMENSIONS), dtype=np.float32)
+    for row, word in zip(rows, words, strict=False):
+        row[hashlib.sha256(word.encode()).digest()[0] % _DIMENSIONS] = 1.0
+    if request.pooling != "tokens":
+        rows = rows.sum(axis=0, keepdims=True)
+    if request.normalise:
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return Vectors(rows, prompt_tokens=len(words))
+
+
+_ANSWERS: Mapping[type, Callable[[Any], Reply]] = {
+    PairScore: _pair,
+    Score: _score,
+    NextToken: _next_token,
+    Generate: _generate,
+    Likelihood: _likelihood,
+    Embed: _embed,
+}

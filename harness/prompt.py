@@ -1,0 +1,138 @@
+"""Prompt files: load one, fill it, and know it again by its fingerprint.
+
+A prompt is a TOML file with `source`, `licence` and `changes` (all required), optional `prefill`,
+`thinking` and `labels`, and either `[[message]]` tables with `role` and `text` or one `text`.
+Texts are Jinja templates. Values are inserted verbatim and never parsed as templates.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import BadData, unknown
+from .types import Message, Prompt
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    import jinja2
+
+GROUP = "rerank_bench.prompts"
+_BRACKETED = re.compile(r"\[\s*(\d+|[A-Z])\s*\]")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt file. `fingerprint` is the sha256 of everything that shapes a filled prompt."""
+
+    name: str
+    source: str
+    licence: str
+    changes: str
+    messages: tuple[Message, ...] = ()
+    text: str | None = None
+    prefill: str = ""
+    thinking: bool = False
+    labels: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Sha256 (hex) over texts, prefill, thinking and labels; the source note is left out."""
+        shape = [self.messages, self.text, self.prefill, self.thinking, self.labels]
+        return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
+
+    def fill(self, **values: object) -> Prompt:
+        """Return the prompt with `values` inserted. BadData names a variable that is missing."""
+        messages = tuple(Message(m.role, self._render(m.text, values)) for m in self.messages)
+        text = None if self.text is None else self._render(self.text, values)
+        return Prompt(messages, text, self.prefill, self.thinking)
+
+    def _render(self, text: str, values: Mapping[str, object]) -> str:
+        from jinja2 import UndefinedError
+
+        try:
+            return _compiled(text).render(values)
+        except UndefinedError as error:
+            raise BadData(f"prompt {self.name}: {error.message}") from error
+
+
+@functools.cache
+def _compiled(text: str) -> jinja2.Template:
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    # Autoescaping is for HTML; a prompt is plain text and must reach the model as it is.
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
+    try:
+        return environment.from_string(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise BadData(
+            f"a prompt's template is broken at its line {error.lineno}: {error}"
+        ) from error
+
+
+def load_template(name: str) -> Template:
+    """Load a prompt by name, or a `.toml` file by path.
+
+    Raises UnknownName for a name that no installed package has, BadData for a broken file.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise BadData(f"prompt file {name} does not exist")
+        return _parse(path.stem, path.read_text(encoding="utf-8"))
+    files = prompt_files()
+    if name not in files:
+        raise unknown("prompt", name, files)
+    return _parse(name, files[name].read_text(encoding="utf-8"))
+
+
+@functools.cache
+def prompt_files() -> Mapping[str, Traversable]:
+    """Every installed prompt: name -> its file, from the packages in the entry-point group."""
+    packages = sorted(metadata.entry_points(group=GROUP), key=lambda e: e.name)
+    files = [f for entry in packages for f in resources.files(entry.value).iterdir()]
+    return {f.name.removesuffix(".toml"): f for f in files if f.name.endswith(".toml")}
+
+
+def _parse(name: str, content: str) -> Template:
+    try:
+        table = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise BadData(f"prompt {name}: {error}") from error
+    missing = [key for key in ("source", "licence", "changes") if not table.get(key)]
+    if missing:
+        raise BadData(f"prompt {name} does not say its {missing[0]}")
+    if ("text" in table) == ("message" in table):
+        raise BadData(f"prompt {name} needs either [[message]] tables or one text")
+    return Template(name, **_fields(name, table))
+
+
+def _fields(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    known = {"source", "licence", "changes", "text", "prefill", "thinking", "labels", "message"}
+    for key in table:
+        if key not in known:
+            raise unknown(f"key in prompt {name}:", key, known)
+    fields = {key: value for key, value in table.items() if key not in {"message", "labels"}}
+    messages = tuple(Message(m["role"], m["text"]) for m in table.get("message", ()))
+    return fields | {"messages": messages, "labels": tuple(table.get("labels", ()))}
+
+
+def escape_identifiers(text: str) -> tuple[str, int]:
+    """Return `text` with bracketed identifiers made round, and how many there were.
+
+    A passage that says `[3]` or `[B]` would otherwise speak in the template's own voice:
+    `[3]` becomes `(3)`.
+    """
+    return _BRACKETED.subn(r"(\1)", text)

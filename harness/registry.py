@@ -1,0 +1,302 @@
+"""Rerankers by name: installed methods, catalogue entries, and a file of yours.
+
+A reranker is written `NAME` or `NAME:option=value,option=value`, where NAME is
+
+* a method: an entry point in group `rerank_bench.rerankers`, such as `listwise`;
+* a named reranker: an entry of a `catalog.toml`, which fixes method, model, prompt and options;
+* `./mine.py:MyReranker`: a class in a file.
+
+Options are the parameters of the method's class and the fields of `EngineOptions`; `as` sets the
+label under which runs are stored.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import inspect
+import json
+import re
+import sys
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from importlib import metadata, resources
+from pathlib import Path
+from types import NoneType
+from typing import Any, cast
+
+from .engines import EngineOptions
+from .errors import BadData, BadOption, RerankBenchError, RerankerFault, unknown
+from .types import Reranker
+
+RERANKERS = "rerank_bench.rerankers"
+CATALOGS = "rerank_bench.catalogs"
+_FILE = re.compile(r"(?P<path>[^:]+\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<options>.*))?", re.DOTALL)
+_NEXT_OPTION = re.compile(r",(?=\s*[A-Za-z_]\w*=)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A named reranker of a catalogue: what it is, where it comes from, under which licence."""
+
+    name: str
+    method: str
+    model: str | None = None
+    paper: str = ""
+    url: str = ""
+    licence: str = ""
+    notes: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A reranker as the user chose it, built and ready.
+
+    `asks` is None where the reranker does not say what it may yield. `options` are the options of
+    the method that were set, by the user, the catalogue or the defaults.
+    """
+
+    label: str
+    method: str
+    reranker: Reranker
+    options: Mapping[str, Any]
+    engine: EngineOptions
+
+    @property
+    def asks(self) -> frozenset[type] | None:
+        """The request types the reranker may yield."""
+        asks = getattr(self.reranker, "asks", None)
+        return None if asks is None else frozenset(asks)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What `--model`, `--engine` and `-o` set for every reranker that does not say otherwise."""
+
+    model: str | None = None
+    engine: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def as_options(self) -> dict[str, Any]:
+        """Return them as one table of options."""
+        named = {"model": self.model, "engine": self.engine}
+        return {k: v for k, v in named.items() if v is not None} | dict(self.options)
+
+
+def methods() -> dict[str, metadata.EntryPoint]:
+    """Every installed method, name -> entry point; nothing is imported."""
+    return {entry.name: entry for entry in metadata.entry_points(group=RERANKERS)}
+
+
+@functools.cache
+def catalogue() -> Mapping[str, Entry]:
+    """Every named reranker of the installed catalogues. BadData for one that is broken."""
+    entries: dict[str, Entry] = {}
+    for point in sorted(metadata.entry_points(group=CATALOGS), key=lambda e: e.name):
+        text = (resources.files(point.value) / "catalog.toml").read_text(encoding="utf-8")
+        for name, table in tomllib.loads(text).items():
+            entries[name] = _entry(name, table)
+    return entries
+
+
+def _entry(name: str, table: Mapping[str, Any]) -> Entry:
+    known = {f.name for f in fields(Entry)} - {"name"}
+    for key in table:
+        if key not in known:
+            raise unknown(f"key in catalogue entry {name}:", key, known)
+    if "method" not in table:
+        raise BadData(f"catalogue entry {name} names no method")
+    return Entry(name, **table)
+
+
+def choose(text: str, defaults: Defaults | None = None) -> Choice:
+    """Build the reranker that `text` names.
+
+    Raises UnknownName for a method, name or option that does not exist, BadOption for a value of
+    the wrong type or an option that is missing, RerankerFault for a class that cannot be built.
+    """
+    name, given = parse(text)
+    return build(name, given, defaults or Defaults())
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Split `NAME:option=value,…` into the name and its options, all still strings.
+
+    A comma ends a value only where another `option=` follows, so values may hold commas.
+    """
+    match = _FILE.fullmatch(text)
+    if match:
+        name, rest = f"{match['path']}:{match['name']}", match["options"] or ""
+    else:
+        name, _, rest = text.partition(":")
+    options: dict[str, Any] = {}
+    for part in _NEXT_OPTION.split(rest) if rest else ():
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise BadOption(f"reranker {name}: {part!r} is not option=value")
+        options[key.strip()] = value
+    return name, options
+
+
+def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
+    """Build the reranker `name` with options `given`; what they leave open, `defaults` fill."""
+    entry = _find(name)
+    factory = load_method(entry.method)
+    kinds = {**_engine_kinds(), **_parameters(factory), "as": str}
+    fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
+    for key in {**fixed, **given}:
+        if key not in kinds:
+            raise unknown(f"option of reranker {name}:", key, kinds)
+    fallback = {k: v for k, v in defaults.as_options().items() if k in kinds}
+    values = {k: _typed(name, k, v, kinds[k]) for k, v in {**fallback, **fixed, **given}.items()}
+    options = {k: v for k, v in values.items() if k in _parameters(factory)}
+    reranker = _construct(name, factory, options)
+    engine = _engine(name, reranker, {k: v for k, v in values.items() if k in _engine_kinds()})
+    label = values.get("as") or _label(entry, engine, _changed(values, fixed, factory))
+    return Choice(label, entry.method, reranker, options, engine)
+
+
+def _engine(name: str, reranker: Reranker, values: Mapping[str, Any]) -> EngineOptions:
+    """The engine a reranker is to ask: none at all where it asks nothing."""
+    asks = getattr(reranker, "asks", None)
+    options = EngineOptions(**values)
+    if asks is not None and not asks:
+        return EngineOptions(engine="none")
+    if options.model is None and options.engine not in {"fake", "none"}:
+        if asks is None:
+            return EngineOptions(engine="none")
+        raise BadOption(
+            f"reranker {name} needs a model: write {name}:model=ID_OR_FOLDER, or give --model"
+        )
+    return replace(options, head=options.head or getattr(reranker, "head", None))
+
+
+def _find(name: str) -> Entry:
+    """The catalogue entry `name`, or an empty one for a method or a file."""
+    if name in catalogue():
+        return catalogue()[name]
+    if name in methods() or ":" in name:
+        return Entry(name, method=name)
+    raise unknown("reranker", name, [*methods(), *catalogue()])
+
+
+def load_method(method: str) -> type:
+    """Import the class behind a method's name or `FILE.py:Class`."""
+    if method in methods():
+        try:
+            return cast(type, methods()[method].load())
+        except Exception as error:
+            raise RerankerFault(f"reranker {method} cannot be imported: {error}") from error
+    path, _, name = method.rpartition(":")
+    if not path:
+        raise unknown("reranker method", method, methods())
+    return _from_file(Path(path), name)
+
+
+def _from_file(path: Path, name: str) -> type:
+    if not path.is_file():
+        raise BadData(f"reranker file {path} does not exist")
+    unique = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"rerank_bench_file_{unique}", path)
+    assert spec is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their own module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RerankerFault(f"{path}: {type(error).__name__}: {error}") from error
+    if not isinstance(getattr(module, name, None), type):
+        raise unknown(
+            f"class in {path}:", name, [k for k, v in vars(module).items() if isinstance(v, type)]
+        )
+    return cast(type, getattr(module, name))
+
+
+@functools.cache
+def _engine_kinds() -> dict[str, Any]:
+    return typing.get_type_hints(EngineOptions)
+
+
+def _parameters(factory: type) -> dict[str, Any]:
+    """The options of a class: parameter name -> annotated type (str where there is none)."""
+    named = [p for p in _signature(factory).values() if p.kind is not p.VAR_KEYWORD]
+    return {p.name: str if p.annotation is p.empty else p.annotation for p in named}
+
+
+def _signature(factory: type) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(factory, eval_str=True).parameters
+    except NameError:  # annotated with a name that only a type checker sees
+        return inspect.signature(factory).parameters
+
+
+def _construct(name: str, factory: type, options: Mapping[str, Any]) -> Reranker:
+    missing = [
+        p.name
+        for p in _signature(factory).values()
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD and p.name not in options
+    ]
+    if missing:
+        raise BadOption(f"reranker {name} needs the option {missing[0]}")
+    try:
+        reranker = factory(**options)
+    except RerankBenchError:
+        raise
+    except Exception as error:
+        raise RerankerFault(f"reranker {name}: {type(error).__name__}: {error}") from error
+    if not callable(getattr(reranker, "rerank", None)):
+        raise RerankerFault(f"reranker {name} has no method rerank(candidates)")
+    return cast(Reranker, reranker)
+
+
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _typed(name: str, option: str, value: Any, kind: Any) -> Any:
+    """Read an option's value as its annotated type; a string is parsed, anything else checked."""
+    kinds = typing.get_args(kind) or (kind,)
+    if value is None and NoneType in kinds:
+        return None
+    for wanted in kinds:
+        parsed = _read(value, wanted)
+        if parsed is not None:
+            return parsed
+    names = " or ".join(getattr(k, "__name__", str(k)) for k in kinds if k is not NoneType)
+    raise BadOption(f"reranker {name}: option {option} takes {names}, not {value!r}")
+
+
+def _read(value: Any, wanted: Any) -> Any:
+    """Return `value` as a `wanted`, or None where it is not one."""
+    if wanted is bool:
+        return value if isinstance(value, bool) else _WORDS.get(str(value).lower())
+    if wanted in {int, float} and not isinstance(value, bool):
+        try:
+            return wanted(value)
+        except (TypeError, ValueError):
+            return None
+    return value if wanted is str and isinstance(value, str) else None
+
+
+_SHAPING = ("revision", "adapter", "dtype", "head", "max_length")
+
+
+def _changed(values: Mapping[str, Any], fixed: Mapping[str, Any], factory: type) -> dict[str, Any]:
+    """Options that set this reranker apart from its namesake with everything at its default."""
+    usual = {p.name: p.default for p in _signature(factory).values()} | dict.fromkeys(_SHAPING)
+    usual |= fixed
+    return {k: v for k, v in values.items() if k in usual and k != "model" and usual[k] != v}
+
+
+def _label(entry: Entry, engine: EngineOptions, changed: Mapping[str, Any]) -> str:
+    """Catalogue name, or method and the last part of the model; a hash where options differ."""
+    label = entry.name.rpartition(":")[2]
+    if engine.model and engine.model != entry.model:
+        label += "-" + engine.model.rstrip("/").rpartition("/")[2]
+    if changed:
+        label += "~" + hashlib.sha256(json.dumps(sorted(changed.items())).encode()).hexdigest()[:6]
+    return label

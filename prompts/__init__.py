@@ -1,0 +1,1 @@
+"""Prompts: one file each, with its text, source, licence and what was changed."""

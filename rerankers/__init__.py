@@ -1,0 +1,1 @@
+"""The built-in rerankers: one file per mechanism, registered like any plugin."""

@@ -1,0 +1,84 @@
+"""An exact comparator: a fake engine that knows how relevant each known text is.
+
+It answers every built-in request by finding the known document texts in it, as a perfect model
+would; `noise` adds a seeded error to what it believes of a document, per request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rerank_bench.engines.fake import FakeEngine
+from rerank_bench.types import (
+    ContinuationScore,
+    Generation,
+    LabelScores,
+    Likelihood,
+    Logits,
+    NextToken,
+    PairScore,
+    Prompt,
+    Score,
+)
+
+WORD = re.compile(r"text[0-9a-f]{8}")
+
+
+def text_of(name: str) -> str:
+    """A document text that can be found again in any prompt."""
+    return "text" + hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def oracle(relevance: Mapping[str, float], *, noise: float = 0.0, seed: int = 0) -> FakeEngine:
+    """An engine that believes `relevance` (text -> higher is better; texts from `text_of`)."""
+
+    def belief(text: str, request: Any) -> float:
+        return relevance[text] + noise * random.Random(f"{seed}{request}{text}").gauss(0, 1)  # noqa: S311
+
+    def answer(request: Any) -> Any:
+        if isinstance(request, PairScore):
+            return Logits((belief(_only(request.document), request),), prompt_tokens=1)
+        if isinstance(request, Score):
+            return Logits((belief(_only(_whole(request.prompt)), request),), prompt_tokens=1)
+        if isinstance(request, Likelihood):
+            found = _only(_whole(request.prompt))
+            return ContinuationScore(belief(found, request), 1, prompt_tokens=1)
+        if isinstance(request, NextToken):
+            return LabelScores(_labels(request, belief), prompt_tokens=1)
+        texts = _passages(request.prompt)
+        ranked = sorted(texts, key=lambda name: -belief(texts[name], request))
+        text = " > ".join(f"[{name}]" for name in ranked)
+        return Generation(text, finished=True, prompt_tokens=1, output_tokens=len(ranked))
+
+    return FakeEngine(answer)
+
+
+def _labels(request: NextToken, belief: Any) -> dict[Any, float]:
+    passages = _passages(request.prompt)
+    if passages and all(str(label) in passages for label in request.labels):
+        return {label: belief(passages[str(label)], request) for label in request.labels}
+    value = belief(_only(_whole(request.prompt)), request)
+    share = 1 / (1 + math.exp(-value))
+    first, *rest = request.labels
+    return {first: math.log(share), **{r: math.log((1 - share) / len(rest)) for r in rest}}
+
+
+def _whole(prompt: Prompt) -> str:
+    if prompt.text is not None:
+        return prompt.text
+    return "\n".join(message.text for message in prompt.messages)
+
+
+def _only(text: str) -> str:
+    (found,) = set(WORD.findall(text))
+    return found
+
+
+def _passages(prompt: Prompt) -> dict[str, str]:
+    """Identifier -> document text, wherever a known text follows a bracketed identifier."""
+    return dict(re.findall(r"\[(\w+)\][^\[]*?(text[0-9a-f]{8})", _whole(prompt)))

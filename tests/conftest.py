@@ -1,0 +1,73 @@
+"""Fixtures shared by all tests.
+
+Test modules cannot import one another (nothing is put on `sys.path`), so what they share is here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def nano() -> Path:
+    """The folder of real Nano data sets, where this machine has it."""
+    chosen = os.environ.get("RERANK_BENCH_NANO")
+    folder = Path(chosen) if chosen else Path(__file__).parents[2] / "shared" / "nano"
+    if not folder.is_dir():
+        pytest.skip(f"no real Nano data at {folder} (set RERANK_BENCH_NANO)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache, but what ranx compiles is kept for the next one."""
+    kept = Path(__file__).parents[1] / ".cache" / "numba"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", os.environ.get("NUMBA_CACHE_DIR", str(kept)))
+    monkeypatch.setenv("RERANK_BENCH_CACHE", str(tmp_path / "cache"))
+
+
+def _neighbour(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def comparator() -> Any:
+    """The module comparator.py: `oracle(relevance, noise=…, seed=…)` and `text_of(name)`."""
+    return _neighbour("comparator")
+
+
+@pytest.fixture
+def beir(tmp_path: Path) -> Callable[..., Path]:
+    """Write a BEIR folder from plain mappings and return its path."""
+
+    def write(
+        queries: Mapping[str, str],
+        corpus: Mapping[str, str],
+        qrels: Mapping[str, Mapping[str, int]],
+        *,
+        name: str = "data",
+    ) -> Path:
+        folder = tmp_path / name
+        (folder / "qrels").mkdir(parents=True)
+        for part, texts in (("queries", queries), ("corpus", corpus)):
+            lines = (json.dumps({"_id": i, "text": text}) for i, text in texts.items())
+            (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n")
+        rows = [f"{q}\t{d}\t{g}" for q, grades in qrels.items() for d, g in grades.items()]
+        (folder / "qrels" / "test.tsv").write_text(
+            "\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n"
+        )
+        return folder
+
+    return write
