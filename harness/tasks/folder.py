@@ -1,0 +1,122 @@
+"""A Nano data set in a local folder: `CONFIG/SPLIT.parquet`, read with pyarrow itself.
+
+`datasets.load_dataset` would do, but it keys its cache by names and not by contents: after a file
+was rewritten it has been seen to return the old rows. Here nothing is ever stale.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadData
+from .tables import Table
+from .task import Source
+
+# the hub writes large splits as several files: belebele-00000-of-00002.parquet
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+
+Files = Mapping[str, tuple[Path, ...]]
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """The configs of a folder: those its README.md declares, and its other sub-folders."""
+
+    folder: Path
+    source: Source
+    _files: Mapping[str, Files] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_files", {**_subfolders(self.folder), **_declared(self.folder)})
+
+    def configs(self) -> tuple[str, ...]:
+        """Return the names of all configs."""
+        return tuple(self._files)
+
+    def splits(self, config: str) -> tuple[str, ...]:
+        """Return the splits of one config whose files are there, in the folder's order."""
+        return tuple(split for split, files in self._files[config].items() if files)
+
+    def read(self, config: str, split: str) -> Table:
+        """Return one split; raise BadData where the file is no parquet."""
+        files = self._files[config][split]
+        columns: dict[str, list[Any]] = {}
+        for file in files:
+            found = _read_parquet(file)
+            if columns and found.keys() != columns.keys():
+                raise BadData(f"{file} has other columns than {files[0].name}")
+            for name, values in found.items():
+                columns.setdefault(name, []).extend(values)
+        return Table(str(files[0]), columns)
+
+
+def is_nano(folder: Path) -> bool:
+    """Say whether a folder looks like a Nano data set, complete or not."""
+    found = {*_subfolders(folder), *_declared(folder)} if folder.is_dir() else set()
+    return bool(found & {"corpus", "queries", "qrels"})
+
+
+def _subfolders(folder: Path) -> dict[str, Files]:
+    found: dict[str, Files] = {}
+    for file in sorted(folder.glob("*/*.parquet")):
+        split = _SHARD.sub("", file.stem)
+        splits = dict(found.get(file.parent.name, {}))
+        found[file.parent.name] = {**splits, split: (*splits.get(split, ()), file)}
+    return found
+
+
+def _declared(folder: Path) -> dict[str, Files]:
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return {}
+    from huggingface_hub import metadata_load
+
+    try:
+        header = metadata_load(readme) or {}
+        configs = header.get("configs") or []
+        return {
+            c["config_name"]: _files(folder, c["data_files"]) for c in configs if "data_files" in c
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadData(f"{readme}: the `configs` of its header cannot be read ({reason})") from error
+
+
+def _files(folder: Path, data_files: object) -> Files:
+    found: dict[str, tuple[Path, ...]] = {}
+    for split, pattern in _patterns(data_files):
+        path = folder / pattern
+        matches = [path] if path.is_file() else sorted(folder.glob(pattern))
+        found[split] = (*found.get(split, ()), *matches)
+    return found
+
+
+def _patterns(data_files: object) -> Iterator[tuple[str, str]]:
+    # the four ways in which a data set card may say it; one without a split means `train`
+    if isinstance(data_files, str):
+        yield "train", data_files
+    elif isinstance(data_files, Mapping):
+        for split, paths in data_files.items():
+            yield from ((str(split), pattern) for _, pattern in _patterns(paths))
+    elif isinstance(data_files, Sequence):
+        for item in data_files:
+            if isinstance(item, Mapping):
+                yield from _patterns({item["split"]: item["path"]})
+            else:
+                yield from _patterns(item)
+
+
+def _read_parquet(file: Path) -> Mapping[str, list[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns: Mapping[str, list[Any]] = pq.ParquetFile(file).read().to_pydict()
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise BadData(f"{file} cannot be read as parquet: {reason}") from error
+    return columns

@@ -1,0 +1,182 @@
+"""The task that needs no data: find a function of Python's standard library by what it does.
+
+It is made from the running Python's own sources, read with `ast` and never imported. A query is the
+first sentence of a public function's docstring, its only positive is that function's source without
+the docstring, and the other functions' sources are the rest of the corpus.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import platform
+import re
+import sysconfig
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import BadData, unknown
+from .checking import Tables, make_task
+from .tables import Table
+from .task import NoLists, Source, Task, TaskOptions
+from .trec import read_trec_qrels
+
+NAME = "stdlib-code"
+INSTRUCTION = "Given what a Python function does, find its source code"
+
+QUERIES, DOCUMENTS = 200, 1500
+# one module may not make up the corpus: tkinter alone has over 400 documented methods
+PER_FILE = 40
+LINES = range(3, 61)
+WORDS = range(4, 31)
+
+# tests, bundled or generated code, what is no part of the library, and programs with a window
+_SKIPPED = frozenset(
+    {"test", "tests", "idlelib", "lib2to3", "turtledemo", "tkinter", "ensurepip", "encodings"}
+    | {"pydoc_data", "_pyrepl", "site-packages", "dist-packages", "lib-dynload", "__pycache__"}
+)
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A public function: `module:qualified.name`, the first sentence of its docstring, its code."""
+
+    function_id: str
+    sentence: str
+    code: str
+
+    @property
+    def name(self) -> str:
+        """The bare name."""
+        return re.split(r"[:.]", self.function_id)[-1]
+
+
+def load_stdlib_code(options: TaskOptions, library: Path | None = None) -> Task:
+    """Return the task made from `library` (default: the running Python's standard library).
+
+    The same sources give the same task on every machine: what is taken is decided by sha256 of file
+    and function names. Raises BadData where the sources are not installed.
+    """
+    folder = library or Path(sysconfig.get_path("stdlib"))
+    functions = _corpus(folder)
+    asked = _queries(functions)
+    if not asked:
+        raise BadData(f"{NAME}: no Python sources in {folder}; install them, or use another task")
+    documents = {"_id": [f.function_id for f in functions], "text": [f.code for f in functions]}
+    ids = [f"q:{f.function_id}" for f in asked]
+    qrels = {"query-id": ids, "corpus-id": [f.function_id for f in asked]}
+    task = make_task(
+        NAME,
+        NAME,
+        tables=Tables(
+            queries=Table(NAME, {"_id": ids, "text": [f.sentence for f in asked]}),
+            corpus=Table(NAME, documents),
+            qrels=_qrels(options.qrels, Table(NAME, qrels)),
+        ),
+        source=Source(NAME, NAME, revision=platform.python_version()),
+        shipped=NoLists(),
+        options=options,
+    )
+    return replace(task, language="en", instruction=INSTRUCTION)
+
+
+def _qrels(given: str, own: Table) -> Table:
+    if given == "qrels":
+        return own
+    if not Path(given).is_file():
+        raise unknown("qrels config or file", given, ["qrels"])
+    return read_trec_qrels(Path(given))
+
+
+def _corpus(library: Path) -> list[Function]:
+    chosen: dict[str, Function] = {}
+    for file in _by_hash(_files(library)):
+        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        own = {f.function_id: f for f in _functions(library / file, module)}
+        for function_id in _by_hash(own)[:PER_FILE]:
+            chosen.setdefault(own[function_id].code, own[function_id])
+        if len(chosen) >= DOCUMENTS:
+            break
+    return sorted([*chosen.values()][:DOCUMENTS], key=lambda f: f.function_id)
+
+
+def _queries(functions: list[Function]) -> list[Function]:
+    seen = Counter(f.sentence.casefold() for f in functions)
+    fit = {f.function_id: f for f in functions if seen[f.sentence.casefold()] == 1 and _asks(f)}
+    return [fit[function_id] for function_id in _by_hash(fit)[:QUERIES]]
+
+
+def _asks(function: Function) -> bool:
+    """Say whether the sentence is a question: of some length, and not answered by its own words."""
+    sentence = function.sentence
+    words = re.findall(r"\w+", sentence.casefold())
+    return (
+        len(words) in WORDS
+        and sentence[0].isalpha()
+        and function.name.casefold() not in words
+        and not re.search(r"\w\(|->|>>>|::|^@|[=<>|{}\\]", sentence)
+        and sentence.rstrip(".").casefold() not in function.code.casefold()
+    )
+
+
+def _by_hash(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+
+
+def _files(library: Path) -> Iterator[str]:
+    for folder, inner, files in os.walk(library):
+        inner[:] = [name for name in inner if name not in _SKIPPED and "." not in name]
+        path = Path(folder).relative_to(library).as_posix()
+        for name in files:
+            # a private module repeats a public one (_pydecimal) or is generated (_sysconfigdata…)
+            if name.endswith(".py") and (name == "__init__.py" or not name.startswith("_")):
+                yield name if path == "." else f"{path}/{name}"
+
+
+def _functions(file: Path, module: str) -> Iterator[Function]:
+    try:
+        source = file.read_text(encoding="utf-8")
+        tree = ast.parse(source)
+    except (OSError, SyntaxError, ValueError):
+        return  # the library ships a few files that are broken on purpose, or in other encodings
+    lines = source.splitlines()
+    for path, node in _defined(tree.body, ()):
+        sentence = _first_sentence(ast.get_docstring(node) or "")
+        code = _without_docstring(node, lines)
+        if sentence and code.count("\n") + 1 in LINES:
+            yield Function(f"{module}:{'.'.join(path)}", sentence, code)
+
+
+def _defined(
+    body: list[ast.stmt], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], _Function]]:
+    """Yield the public functions and methods of public classes, the last of each name."""
+    found: dict[str, _Function] = {}
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _defined(node.body, (*path, node.name))
+        if isinstance(node, _Function) and not node.name.startswith("_"):
+            found[node.name] = node
+    yield from (((*path, name), node) for name, node in found.items())
+
+
+def _first_sentence(docstring: str) -> str:
+    paragraph = " ".join(docstring.strip().split("\n\n")[0].split())
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z])", paragraph, maxsplit=1)[0]
+
+
+def _without_docstring(node: _Function, lines: list[str]) -> str:
+    """Return the function's lines, from its first decorator on, or nothing if no code is left."""
+    rest = node.body[1:]
+    if not rest:
+        return ""
+    first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
+    docstring = node.body[0]
+    kept = lines[first : docstring.lineno - 1] + lines[docstring.end_lineno : node.end_lineno]
+    return textwrap.dedent("\n".join(kept)).strip("\n")

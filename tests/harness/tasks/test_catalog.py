@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+
+from rerank_bench.tasks import Note, Source, Task, catalogue
+from rerank_bench.tasks.catalog import described, sets
+
+# the group values of HAKARI-Bench: plain means over the tasks, to six digits
+GROUPS = {
+    ("NanoMMTEB-v2", "bm25"): (0.454986, 0.644650, 0.670412),
+    ("NanoMMTEB-v2", "harrier_oss_v1_270m"): (0.530641, 0.724220, 0.794612),
+    ("NanoMMTEB-v2", "reranking_hybrid"): (0.507092, 0.705916, 0.780246),
+}
+
+
+def test_the_sets_have_their_tasks_queries_and_safeguards() -> None:
+    counts = {
+        name: (len(found), sum(e.queries for e in found), sum(e.safeguards for e in found))
+        for name, found in sets().items()
+    }
+    assert counts == {"NanoMMTEB-v2": (18, 3248, 564), "NanoBEIR-en": (13, 649, 14)}
+    assert len(catalogue()) == 31
+
+
+@pytest.mark.parametrize(("group", "means"), GROUPS.items(), ids=str)
+def test_the_means_over_tasks_are_the_published_group_values(
+    group: tuple[str, str], means: tuple[float, ...]
+) -> None:
+    entries = sets()[group[0]]
+    for measure, mean in zip(("nDCG@10", "hit@10", "recall@100"), means, strict=True):
+        found = sum(entry.published[group[1]][measure] for entry in entries) / len(entries)
+        assert found == pytest.approx(mean, abs=6e-7)
+
+
+def test_every_figure_is_a_possible_one() -> None:
+    for entry in catalogue().values():
+        assert set(entry.published) == {"bm25", "harrier_oss_v1_270m", "reranking_hybrid"}
+        for values in entry.published.values():
+            # hits are whole queries, micro recall is made of whole judgements
+            assert values["hit@10"] * entry.queries == pytest.approx(
+                round(values["hit@10"] * entry.queries), abs=1e-5
+            )
+            covered = values["recall@100"] * entry.positives
+            assert covered == pytest.approx(round(covered), abs=1e-5)
+
+
+def test_with_one_positive_a_query_the_safeguards_are_the_misses() -> None:
+    for entry in catalogue().values():
+        if entry.positives == entry.queries:
+            found = entry.published["reranking_hybrid"]["recall@100"]
+            assert round((1 - found) * entry.queries) == entry.safeguards, entry.name
+
+
+def test_six_tasks_are_named_as_leaked_to_the_dense_profile() -> None:
+    leaked = [name.partition("/")[2] for name, entry in catalogue().items() if entry.leakage]
+    assert leaked == [
+        *("miracl", "spart_qa", "stack_overflow_qa", "statcan_dialogue_dataset"),
+        *("temp_reason_l1", "wino_grande"),
+    ]
+
+
+def test_every_task_has_a_source_an_instruction_and_a_dense_list() -> None:
+    for entry in catalogue().values():
+        assert "github.com" in entry.source
+        assert entry.instruction
+        assert entry.dense in entry.published
+    assert len({entry.split for entry in sets()["NanoBEIR-en"]}) == 13
+
+
+def raw(*query_ids: str) -> Task:
+    qrels = {query_id: {"d": 1} for query_id in query_ids}
+    texts = dict.fromkeys(query_ids, "?")
+    notes = {"empty documents": Note(1, ("d",))}
+    return Task("hub/x", "x", texts, {"d": ""}, qrels, Source("hub", "hub"), notes=notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "query_id", "language"),
+    [
+        ("belebele", "belebele__swe_Latn-swe_Latn::q::Q0", "swe_Latn"),
+        ("belebele", "belebele__arb_Arab-eng_Latn::q::Q7", "eng_Latn"),
+        ("miracl", "miracl__te::q::22870", "te"),
+        ("mlqa", "mlqa__ara-deu::q::1", "deu"),
+        ("mlqa", "anything", None),
+        ("scidocs", "miracl__te::q::22870", None),
+    ],
+)
+def test_the_catalogue_finds_a_querys_language_in_its_id(
+    name: str, query_id: str, language: str | None
+) -> None:
+    entry = catalogue()[f"NanoMMTEB-v2/{name}"]
+    task = described(raw(query_id), entry, exclude_identical=None)
+    assert task.query_languages.get(query_id) == language
+
+
+def test_arguana_keeps_identical_documents_unless_told_and_knows_them_by_id() -> None:
+    for name in ("NanoMMTEB-v2/argu_ana", "NanoBEIR-en/arguana"):
+        entry = catalogue()[name]
+        task = described(raw("q"), entry, exclude_identical=None)
+        assert (task.name, task.exclude_identical, task.identical_by) == (name, False, "id")
+        assert described(raw("q"), entry, exclude_identical=True).exclude_identical
+    other = described(raw("q"), catalogue()["NanoMMTEB-v2/covid"], exclude_identical=True)
+    assert (other.identical_by, other.language) == ("text", "zh")
+    assert other.notes["empty documents"].count == 1

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rerank_bench.errors import BadData, UnknownName
+from rerank_bench.tasks import Task, TaskOptions, find_tasks
+from rerank_bench.tasks.stdlib_code import load_stdlib_code
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    (ref,) = find_tasks("stdlib-code")
+    return ref.load()
+
+
+def test_it_has_200_queries_over_1500_documents_and_names_its_python(task: Task) -> None:
+    assert (len(task.queries), len(task.corpus)) == (200, 1500)
+    assert task.source.revision == platform.python_version()
+    assert task.language == "en"
+    assert task.instruction
+    assert task.notes == {}
+
+
+def test_each_query_has_its_own_function_as_the_only_positive(task: Task) -> None:
+    for query_id in task.queries:
+        assert task.qrels[query_id] == {query_id.removeprefix("q:"): 1}
+        assert task.positives(query_id) <= task.corpus.keys()
+
+
+def test_no_query_and_no_document_is_there_twice(task: Task) -> None:
+    assert len({text.casefold() for text in task.queries.values()}) == 200
+    assert len(set(task.corpus.values())) == 1500
+
+
+def test_no_query_gives_its_answer_away(task: Task) -> None:
+    for query_id, text in task.queries.items():
+        (positive,) = task.positives(query_id)
+        name = positive.replace(":", ".").split(".")[-1]
+        assert name.casefold() not in text.casefold().split()
+        assert text.rstrip(".").casefold() not in task.corpus[positive].casefold()
+        assert len(text.split()) >= 3
+
+
+def test_it_is_made_in_under_three_seconds() -> None:
+    start = time.perf_counter()
+    load_stdlib_code(TaskOptions())
+    assert time.perf_counter() - start < 3
+
+
+def test_it_is_the_same_in_another_process_and_imports_none_of_its_documents(task: Task) -> None:
+    code = (
+        "import sys; from rerank_bench.tasks import find_tasks; before = set(sys.modules);"
+        "t = find_tasks('stdlib-code')[0].load();"
+        "print(t.source.sha256, len(set(sys.modules) - before))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "77", "PATH": ""},
+    ).stdout.split()
+    assert said[0] == task.source.sha256
+    assert int(said[1]) < 10
+
+
+SOURCE = '''
+import missing_package_that_would_fail
+
+def area(width, height):
+    """Multiply two sides of a rectangle. More words.
+
+    And more.
+    """
+    # comment
+    size = width * height
+    return size
+
+def _private(x):
+    """Return a thing nobody should see."""
+    y = x
+    return y
+
+def stub():
+    """Promise something for later use."""
+
+class Shape:
+    @property
+    def corners(self):
+        """Count the points where edges meet."""
+        found = self._find()
+        return len(found)
+
+    def named(self):
+        """named() -> text of the label here"""
+        text = self.label
+        return text
+'''
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    (tmp_path / "shapes.py").write_text(SOURCE)
+    (tmp_path / "broken.py").write_text("def (:\n")
+    for folder in ("test", "site-packages"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "shapes.py").write_text(SOURCE)
+    return tmp_path
+
+
+def test_a_document_is_the_source_without_its_docstring(library: Path) -> None:
+    task = load_stdlib_code(TaskOptions(), library)
+    assert set(task.corpus) == {"shapes:area", "shapes:Shape.corners", "shapes:Shape.named"}
+    assert task.corpus["shapes:Shape.corners"].startswith(
+        "@property\ndef corners(self):\n    found"
+    )
+    assert "rectangle" not in task.corpus["shapes:area"]
+    assert "# comment" in task.corpus["shapes:area"]
+
+
+def test_a_query_is_the_first_sentence_and_no_signature(library: Path) -> None:
+    task = load_stdlib_code(TaskOptions(), library)
+    assert task.queries == {
+        "q:shapes:Shape.corners": "Count the points where edges meet.",
+        "q:shapes:area": "Multiply two sides of a rectangle.",
+    }
+
+
+def test_a_python_without_sources_is_an_error_that_says_where_it_looked(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=f"no Python sources in {tmp_path}"):
+        load_stdlib_code(TaskOptions(), tmp_path)
+
+
+def test_it_takes_a_trec_file_but_no_other_qrels_config(library: Path) -> None:
+    file = library / "mine.qrels"
+    file.write_text("q:shapes:area 0 shapes:Shape.named 1\n")
+    task = load_stdlib_code(TaskOptions(qrels=str(file)), library)
+    assert task.qrels == {"q:shapes:area": {"shapes:Shape.named": 1}}
+    assert task.notes["queries without a positive"].count == 1
+    with pytest.raises(UnknownName, match="did you mean qrels"):
+        load_stdlib_code(TaskOptions(qrels="qrelz"), library)
