@@ -157,5 +157,5 @@ def test_a_failing_round_still_commits_what_was_answered(tmp_path):
 
 def test_a_cache_that_cannot_be_opened_is_an_error_that_names_it(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(RerankBenchError, match="file.replies.sqlite cannot be opened"):
+    with pytest.raises(RerankBenchError, match=r"file.replies\.sqlite cannot be opened"):
         ReplyCache(tmp_path / "file")

@@ -1,0 +1,215 @@
+"""Opening a model: quietly, safely, and with one clear line when it cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import BadOption, EngineFault
+from ..models import ModelPlace, find_model
+
+if TYPE_CHECKING:
+    from . import EngineOptions
+
+Task = Literal["classifier", "causal", "encoder"]
+DTYPES = ("float32", "bfloat16", "float16")
+_NOISY = ("transformers", "huggingface_hub", "sentence_transformers", "peft", "accelerate")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the model libraries' warnings and bars; downloads keep theirs on a terminal."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
+    from transformers.utils import logging as library
+
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    before = [logger.level for logger in loggers]
+    bars = library.is_progress_bar_enabled()
+    library.disable_progress_bar()
+    (enable_progress_bars if sys.stderr.isatty() else disable_progress_bars)()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+        if bars:
+            library.enable_progress_bar()
+
+
+def device_of(options: EngineOptions) -> str:
+    """The device asked for, else the first GPU there is, else the CPU."""
+    import torch
+
+    if options.device is not None:
+        return options.device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def dtype_of(options: EngineOptions) -> str:
+    """The dtype asked for; by default bfloat16 on a CUDA GPU and float32 elsewhere.
+
+    On CPUs without bfloat16 instructions bfloat16 is two to three times slower than float32.
+    """
+    if options.dtype is not None:
+        if options.dtype not in DTYPES:
+            raise BadOption(f"dtype {options.dtype!r} is none of {', '.join(DTYPES)}")
+        return options.dtype
+    return "bfloat16" if device_of(options).startswith("cuda") else "float32"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's small files, read without its weights: place, config and tokenizer."""
+
+    options: EngineOptions
+    place: ModelPlace
+    config: Any
+    tokenizer: Any
+
+    @property
+    def name(self) -> str:
+        """The model as the user gave it."""
+        return self.place.name
+
+    @property
+    def architecture(self) -> str:
+        """The first architecture that the config names, or nothing."""
+        return next(iter(getattr(self.config, "architectures", None) or ()), "")
+
+    @property
+    def decoder(self) -> bool:
+        """Whether each token sees only those before it, so that batches are padded on the left."""
+        from transformers.models.auto import modeling_auto
+
+        kind = self.config.model_type
+        causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        return self.architecture.endswith("ForCausalLM") or (causal and not masked)
+
+    @property
+    def context(self) -> int:
+        """Longest sequence in tokens: the least of option, position embeddings and tokenizer."""
+        text = self.config.get_text_config()
+        positions = getattr(text, "max_position_embeddings", None) or sys.maxsize
+        # RoBERTa's kin number positions from their padding id on, and so hold two tokens fewer.
+        if text.model_type.replace("_", "-") in _POSITIONS_AFTER_PADDING:
+            positions -= (text.pad_token_id or 0) + 1
+        asked = self.options.max_length or sys.maxsize
+        return min(asked, positions, int(self.tokenizer.model_max_length))
+
+
+_POSITIONS_AFTER_PADDING = {
+    "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "data2vec-text", "longformer",
+}  # fmt: skip
+
+
+def open_checkpoint(options: EngineOptions) -> Checkpoint:
+    """Find the model and read its config and tokenizer. Raises EngineFault in one line."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    if not options.model:
+        raise EngineFault("the transformers engine needs a model: hub id, folder or .gguf file")
+    with quiet(), _clear(options.model):
+        place = find_model(options.model, revision=options.revision)
+        where = _where(place, options)
+        config = AutoConfig.from_pretrained(place.source, **where)
+        tokenizer = AutoTokenizer.from_pretrained(place.source, **where)
+    if not getattr(tokenizer, "is_fast", False):
+        raise EngineFault(f"model {place.name} has no fast tokenizer (tokenizer.json)")
+    return Checkpoint(options, place, config, tokenizer)
+
+
+def load_model(checkpoint: Checkpoint, task: Task) -> Any:
+    """Load the weights for `task`, merge the adapter, and put the model where it is to run.
+
+    Raises EngineFault where a weight that the task needs is not in the checkpoint: transformers
+    would fill it with random numbers. Pickled weights are read with `weights_only=True`, which
+    runs no code; safetensors are preferred.
+    """
+    import torch
+    import transformers
+
+    options = checkpoint.options
+    classes = {
+        "classifier": transformers.AutoModelForSequenceClassification,
+        "causal": transformers.AutoModelForCausalLM,
+        "encoder": transformers.AutoModel,
+    }
+    with quiet(), _clear(checkpoint.name):
+        model, report = classes[task].from_pretrained(
+            checkpoint.place.source,
+            config=_config_for(checkpoint, task),
+            dtype=getattr(torch, dtype_of(options)),
+            weights_only=True,
+            output_loading_info=True,
+            **_where(checkpoint.place, options),
+        )
+        model = with_adapter(model, options.adapter)
+    _require_weights(checkpoint, report["missing_keys"])
+    return model.to(device_of(options)).eval()
+
+
+def _config_for(checkpoint: Checkpoint, task: Task) -> Any:
+    # An adapter that brings its own head to a bare language model brings one score.
+    headless = not checkpoint.architecture.endswith("ForSequenceClassification")
+    if task == "classifier" and headless and checkpoint.options.adapter:
+        checkpoint.config.num_labels = 1
+    return checkpoint.config
+
+
+def with_adapter(model: Any, adapter: str | None) -> Any:
+    """Merge the LoRA adapter (hub id or folder) into the weights; without one, do nothing."""
+    if adapter is None:
+        return model
+    from peft import PeftModel
+
+    place = find_model(adapter)
+    found = PeftModel.from_pretrained(model, place.source, revision=place.revision)
+    return found.merge_and_unload()
+
+
+def _brings_head(adapter: str | None) -> bool:
+    if adapter is None:
+        return False
+    from peft import PeftConfig
+
+    place = find_model(adapter)
+    config = PeftConfig.from_pretrained(place.source, revision=place.revision)
+    return config.task_type == "SEQ_CLS" or bool(config.modules_to_save)
+
+
+def _require_weights(checkpoint: Checkpoint, missing: Iterator[str]) -> None:
+    # A pooler is never read here, and an adapter may bring the head that its base lacks.
+    lost = sorted(key for key in missing if "pooler" not in key)
+    if lost and not _brings_head(checkpoint.options.adapter):
+        raise EngineFault(
+            f"model {checkpoint.name} ({checkpoint.architecture}) lacks {lost[0]}"
+            f"{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}: it has no such head"
+        )
+
+
+def _where(place: ModelPlace, options: EngineOptions) -> dict[str, Any]:
+    return {"revision": place.revision, "trust_remote_code": options.trust_remote_code}
+
+
+@contextlib.contextmanager
+def _clear(name: str) -> Iterator[None]:
+    """Turn what the libraries raise over a bad checkpoint into one line that names the model."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        hint = "; it needs trust_remote_code" if "trust_remote_code" in str(error) else ""
+        said = first[:160] or type(error).__name__
+        raise EngineFault(f"cannot open model {name}: {said}{hint}") from error

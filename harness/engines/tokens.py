@@ -1,0 +1,244 @@
+"""Texts, prompts and labels as token ids; the one place that truncates. Needs no torch."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import EngineFault
+from ..types import Fitted, Label, Message, Prompt
+
+_CONTEXT_CHARACTERS = 64
+_LABELS_REMEMBERED = 100_000
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a tokenizer puts around one text or between two: ids, and segment ids if it makes any.
+
+    A sequence is `before + text + between + text + after`; for a single text `between` is empty.
+    """
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    types: tuple[tuple[int, ...], int, tuple[int, ...], int, tuple[int, ...]] | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of tokens that the frame itself takes."""
+        return len(self.before) + len(self.between) + len(self.after)
+
+    def around(self, first: Sequence[int], second: Sequence[int] = ()) -> list[int]:
+        """Return the ids of the whole sequence."""
+        return [*self.before, *first, *self.between, *second, *self.after]
+
+    def segments(self, first: Sequence[int], second: Sequence[int] = ()) -> list[int] | None:
+        """Return the segment ids of the whole sequence, None where the tokenizer makes none."""
+        if self.types is None:
+            return None
+        before, one, between, two, after = self.types
+        return [*before, *[one] * len(first), *between, *[two] * len(second), *after]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt as the model reads it: one string and its token ids."""
+
+    text: str
+    ids: list[int]
+
+
+class Tokens:
+    """A model's own fast tokenizer, asked in the few ways an engine needs."""
+
+    def __init__(self, tokenizer: Any, *, name: str) -> None:
+        self.tokenizer = tokenizer
+        self.name = name
+        self._backend = tokenizer.backend_tokenizer
+        # Whatever tokenizer.json says, nothing is cut or padded behind our back.
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._label_ids: dict[tuple[str, str], int] = {}
+
+    @property
+    def pad_id(self) -> int:
+        """An id to fill up with; what it is does not matter, as it is always masked."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, with special tokens parsed and none added."""
+        found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in found]
+
+    # Fitting
+
+    def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
+        """Make special tokens harmless, then cut each text to `max_tokens` at a token's end."""
+        clean = [self.neutralise(text) for text in texts]
+        if max_tokens is None:
+            return [Fitted(text, neutralised=count) for text, count in clean]
+        encodings = self._offsets([text for text, _ in clean])
+        return [
+            Fitted(cut, len(cut) < len(text), count)
+            for (text, count), ends in zip(clean, encodings, strict=True)
+            for cut in (self._cut(text, ends, max_tokens),)
+        ]
+
+    def _cut(self, text: str, ends: list[int], max_tokens: int) -> str:
+        # Encoded anew, a cut text may need more tokens than it had as a part: look again.
+        keep = max_tokens
+        while len(ends) > max_tokens:
+            text = text[: ends[keep - 1]] if keep > 0 else ""
+            (ends,) = self._offsets([text])
+            keep -= 1
+        return text
+
+    def _offsets(self, texts: Sequence[str]) -> list[list[int]]:
+        """Character offset of each token's end, per text."""
+        found = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        return [[end for _, end in encoding.offsets] for encoding in found]
+
+    def neutralise(self, text: str) -> tuple[str, int]:
+        """Break up special tokens in `text` with a space; return it and how many there were.
+
+        Inserting never makes a new one, as deleting would (`<|im_<|im_end|>end|>`). All added
+        tokens count, not only those flagged special, but for those of mere white space.
+        """
+        total, found = 0, 1
+        while self._special is not None and found:
+            text, found = self._special.subn(_broken, text)
+            total += found
+        return text, total
+
+    @functools.cached_property
+    def _special(self) -> re.Pattern[str] | None:
+        added = {str(token) for token in self.tokenizer.added_tokens_decoder.values()}
+        longest_first = sorted((t for t in added if t.strip()), key=lambda t: (-len(t), t))
+        return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    # Prompts
+
+    def render(self, prompt: Prompt) -> str:
+        """The prompt as one string, the prefill appended verbatim.
+
+        A model without a chat template reads the messages' texts, roles left out, each followed by
+        a blank line. A template that refuses a system message gets it ahead of the first user's.
+        """
+        if prompt.text is not None:
+            return prompt.text + prompt.prefill
+        if not self.tokenizer.chat_template:
+            return "".join(f"{m.text}\n\n" for m in prompt.messages) + prompt.prefill
+        return self._chat(prompt) + prompt.prefill
+
+    def _chat(self, prompt: Prompt) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return self._apply(prompt.messages, thinking=prompt.thinking)
+        except TemplateError as error:
+            if prompt.messages[0].role != "system" or len(prompt.messages) == 1:
+                raise EngineFault(f"the chat template of {self.name} refuses: {error}") from error
+        system, user, *rest = prompt.messages
+        joined = Message(user.role, f"{system.text}\n\n{user.text}")
+        return self._apply([joined, *rest], thinking=prompt.thinking)
+
+    def _apply(self, messages: Sequence[Message], *, thinking: bool) -> str:
+        template = self.tokenizer.get_chat_template()
+        switches = {s: thinking for s in ("enable_thinking", "thinking") if s in template}
+        turns = [{"role": m.role, "content": m.text} for m in messages]
+        rendered = self.tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True, **switches
+        )
+        return str(rendered)
+
+    def prompts(self, prompts: Sequence[Prompt], *, closed: bool = False) -> list[Rendered]:
+        """Render and encode. Plain text gets the BOS token, if the tokenizer adds one, once.
+
+        `closed` adds what the tokenizer puts behind a text as well, such as `[SEP]`: right for a
+        finished sequence, wrong where the model is to go on.
+        """
+        texts = [self.render(prompt) for prompt in prompts]
+        return [
+            Rendered(text, ids if prompt.text is None else self._framed(ids, closed=closed))
+            for text, ids, prompt in zip(texts, self.encode(texts), prompts, strict=True)
+        ]
+
+    def _framed(self, ids: list[int], *, closed: bool) -> list[int]:
+        before, after = self.single.before, self.single.after if closed else ()
+        doubled = tuple(ids[: len(before)]) == before
+        return [*(() if doubled else before), *ids, *after]
+
+    # Labels
+
+    def label_id(self, label: Label, *, after: str) -> int:
+        """The token id of `label` behind the rendered prompt `after`, where it must be one token.
+
+        Raises EngineFault that names the tokens otherwise, or an id outside the vocabulary.
+        """
+        if isinstance(label, int):
+            if 0 <= label < len(self.tokenizer):
+                return label
+            raise EngineFault(f"label {label} is no token id of {self.name}")
+        context = after[-_CONTEXT_CHARACTERS:]
+        key = (context, label)
+        if len(self._label_ids) > _LABELS_REMEMBERED:
+            self._label_ids.clear()
+        if key not in self._label_ids:
+            self._label_ids[key] = self._one_token(context, label)
+        return self._label_ids[key]
+
+    def _one_token(self, context: str, label: str) -> int:
+        before, whole = self.encode([context, context + label])
+        if whole[:-1] == before:
+            return whole[-1]
+        where = f"after the prompt's end {context[-20:]!r} of {self.name}"
+        if whole[: len(before)] != before:
+            raise EngineFault(
+                f"label {label!r} merges with the text before it {where}; move a space at the "
+                "prompt's end into the label, or give a token id"
+            )
+        tokens = self.tokenizer.convert_ids_to_tokens(whole[len(before) :])
+        raise EngineFault(
+            f"label {label!r} is {len(tokens)} tokens {tokens} {where}; a label must be one"
+        )
+
+    # Frames
+
+    @functools.cached_property
+    def single(self) -> Frame:
+        """What the tokenizer puts around one text."""
+        return self._frame(self.tokenizer("a"))
+
+    @functools.cached_property
+    def pair(self) -> Frame:
+        """What the tokenizer puts around and between two texts."""
+        return self._frame(self.tokenizer("a", "b"))
+
+    def _frame(self, probe: Any) -> Frame:
+        """Read the frame off an example: the ids that belong to neither text."""
+        owners = probe.sequence_ids(0)
+        second = 1 if 1 in owners else 0
+        starts = owners.index(0), owners.index(second)
+        stops = tuple(len(owners) - owners[::-1].index(s) for s in (0, second))
+        gap = slice(stops[0], starts[1]) if second else slice(0, 0)
+        parts = (slice(starts[0]), gap, slice(stops[1], None))
+        ids, types = probe["input_ids"], probe.get("token_type_ids")
+        before, between, after = (tuple(ids[part]) for part in parts)
+        if types is None:
+            return Frame(before, between, after)
+        outer = [tuple(types[part]) for part in parts]
+        kinds = (outer[0], types[starts[0]], outer[1], types[starts[1]], outer[2])
+        return Frame(before, between, after, kinds)
+
+
+def _broken(match: re.Match[str]) -> str:
+    """Put a space behind the first visible character; a token of one character becomes a space."""
+    token = match.group()
+    if len(token) == 1:
+        return " "
+    at = len(token) - len(token.lstrip()) + 1
+    return f"{token[:at]} {token[at:]}" if at < len(token) else f"{token[:-1]} {token[-1]}"

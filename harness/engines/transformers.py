@@ -1,0 +1,208 @@
+"""The engine that runs a model in this process with Hugging Face transformers, on CPU or GPU."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadOption, EngineFault
+from ..models import find_model
+from ..types import (
+    AnyRequest,
+    Embed,
+    Failure,
+    Fitted,
+    Generate,
+    Likelihood,
+    NextToken,
+    PairScore,
+    Reply,
+    Score,
+)
+from .batches import Answer, Batcher
+from .encoder import Encoder, MaxSim
+from .generation import Writer
+from .language import LanguageModel
+from .loading import Checkpoint, device_of, dtype_of, load_model, open_checkpoint
+from .pairs import Classifier, ComposedPairs, is_composed
+from .tokens import Tokens
+
+if TYPE_CHECKING:
+    from . import EngineOptions
+
+FORMAT = 1
+"""Version of the replies; it is raised when an equal request would be answered differently."""
+
+HEADS = ("classifier", "maxsim")
+Answers = Callable[[Sequence[Any]], Iterator[tuple[int, Answer]]]
+
+
+class TransformersEngine:
+    """Answers requests with one checkpoint; its weights load at the first request.
+
+    `fit` and `identity` read config and tokenizer only. A request type that the checkpoint has no
+    head for raises EngineFault before any weights are loaded. Replies come batch by batch.
+    """
+
+    name = "transformers"
+
+    def __init__(self, options: EngineOptions) -> None:
+        if options.head is not None and options.head not in HEADS:
+            raise BadOption(f"head {options.head!r} is none of {', '.join(HEADS)}")
+        self.options = options
+        self._answers: dict[type, Answers] = {
+            PairScore: lambda requests: self._pairs.pairs(requests),
+            Score: lambda requests: self._classifier.prompts(requests),
+            NextToken: lambda requests: self._language.next_tokens(requests),
+            Likelihood: lambda requests: self._language.likelihoods(requests),
+            Generate: lambda requests: self._writer.generate(requests),
+            Embed: lambda requests: self._encoder.embed(requests),
+        }
+
+    def supports(self, asks: frozenset[type]) -> bool:
+        """Whether all types are known; whether the model has the head shows at the first use."""
+        return asks <= self._answers.keys()
+
+    @functools.cached_property
+    def identity(self) -> Mapping[str, str]:
+        """Everything a reply depends on; reads config, tokenizer and the ends of weight files."""
+        place, options = self.checkpoint.place, self.options
+        template = str(self.checkpoint.tokenizer.chat_template or "")
+        found = {
+            "engine": self.name,
+            "format": str(FORMAT),
+            "model": str(options.model),
+            "revision": place.revision,
+            "files": place.fingerprint,
+            "dtype": dtype_of(options),
+            "head": self._head,
+            "adapter": options.adapter,
+            "adapter_files": _adapter_files(options.adapter),
+            "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+    def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
+        """Cut texts with the model's own tokenizer; its special tokens are made harmless."""
+        return self._tokens.fit(texts, max_tokens)
+
+    def answer(self, requests: Sequence[AnyRequest]) -> Iterator[tuple[int, Reply | Failure]]:
+        """Yield (index, reply or failure) as batches finish, kind by kind, longest first.
+
+        Raises EngineFault for what no request can cure: a missing head, a label of two tokens.
+        """
+        by_kind: dict[type, list[int]] = {}
+        for index, request in enumerate(requests):
+            by_kind.setdefault(type(request), []).append(index)
+        for kind, places in by_kind.items():
+            if kind not in self._answers:
+                raise EngineFault(f"the transformers engine cannot answer {kind.__name__}")
+            for number, reply in self._answers[kind]([requests[i] for i in places]):
+                yield places[number], reply
+
+    def close(self) -> None:
+        """Give the model's memory back; the next request would load it anew."""
+        for part in ("_classifier", "_composed", "_maxsim", "_encoder", "_causal", "_language"):
+            self.__dict__.pop(part, None)
+        self.__dict__.pop("_writer", None)
+        gc.collect()
+        _empty_gpu()
+
+    # What is read or loaded when it is first needed
+
+    @functools.cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The model's config and tokenizer."""
+        return open_checkpoint(self.options)
+
+    @functools.cached_property
+    def _tokens(self) -> Tokens:
+        return Tokens(self.checkpoint.tokenizer, name=self.checkpoint.name)
+
+    @functools.cached_property
+    def batcher(self) -> Batcher:
+        """Cuts the batches, and knows how much of them was padding."""
+        return Batcher(self.options.batch_tokens or self._default_budget())
+
+    def _default_budget(self) -> int:
+        """Padded tokens a batch, measured on two CPU cores; a GPU halves what does not fit."""
+        if not device_of(self.options).startswith("cpu"):
+            return 16_384
+        return 1_024 if self.checkpoint.decoder else 2_048
+
+    @functools.cached_property
+    def _head(self) -> str:
+        """How pairs are scored: the option, else what the checkpoint was saved as."""
+        checkpoint = self.checkpoint
+        if self.options.head is not None:
+            return self.options.head
+        if is_composed(checkpoint):
+            return "composed"
+        if checkpoint.architecture.endswith("ForSequenceClassification"):
+            return "classifier"
+        return "none" if checkpoint.decoder or checkpoint.config.is_encoder_decoder else "maxsim"
+
+    @property
+    def _pairs(self) -> Classifier | ComposedPairs | MaxSim:
+        if self._head == "none":
+            raise EngineFault(
+                f"model {self.checkpoint.name} ({self.checkpoint.architecture}) has no head for "
+                "pairs; use a cross-encoder or an encoder, or a pointwise reranker for this model"
+            )
+        if self._head == "composed":
+            return self._composed
+        return self._maxsim if self._head == "maxsim" else self._classifier
+
+    @functools.cached_property
+    def _classifier(self) -> Classifier:
+        return Classifier(self.checkpoint, self._tokens, self.batcher)
+
+    @functools.cached_property
+    def _composed(self) -> ComposedPairs:
+        return ComposedPairs(self.checkpoint, self.batcher)
+
+    @functools.cached_property
+    def _maxsim(self) -> MaxSim:
+        return MaxSim(self._encoder, self.checkpoint)
+
+    @functools.cached_property
+    def _encoder(self) -> Encoder:
+        # An adapter of a language model names its layers as they are below the language head.
+        causal = self.checkpoint.architecture.endswith("ForCausalLM")
+        model = self._causal.base_model if causal else load_model(self.checkpoint, "encoder")
+        return Encoder(model, self.checkpoint, self._tokens, self.batcher)
+
+    @functools.cached_property
+    def _causal(self) -> Any:
+        return load_model(self.checkpoint, "causal")
+
+    @functools.cached_property
+    def _language(self) -> LanguageModel:
+        if not self.checkpoint.decoder:
+            raise EngineFault(
+                f"model {self.checkpoint.name} ({self.checkpoint.architecture}) is no causal "
+                "language model: it predicts no next token"
+            )
+        return LanguageModel(self._causal, self.checkpoint, self._tokens, self.batcher)
+
+    @functools.cached_property
+    def _writer(self) -> Writer:
+        return Writer(self._language)
+
+
+def _adapter_files(adapter: str | None) -> str | None:
+    if adapter is None:
+        return None
+    place = find_model(adapter)
+    return place.fingerprint or place.revision
+
+
+def _empty_gpu() -> None:
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,195 @@
+"""Scores of pairs: against sentence-transformers, a naive MaxSim, and every order and batch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.cross_encoder.modules import LogitScore
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+
+from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.errors import BadOption, EngineFault
+from rerank_bench.types import Failure, Logits, NextToken, PairScore, Prompt, Score
+
+Engines = Callable[..., TransformersEngine]
+
+
+def scores(engine: TransformersEngine, requests: list[Any]) -> list[float]:
+    found = dict(engine.answer(requests))
+    assert all(isinstance(reply, Logits) for reply in found.values()), found
+    return [found[i].logits[0] for i in range(len(requests))]
+
+
+@pytest.fixture(scope="session")
+def pairs(texts: list[str]) -> list[PairScore]:
+    queries = ["how do I import a module", "what is a class ?", "assignment"]
+    return [PairScore(q, d) for q in queries for d in texts]
+
+
+@pytest.fixture(scope="session")
+def expected(cross_encoder: Path, pairs: list[PairScore]) -> list[float]:
+    reference = CrossEncoder(str(cross_encoder), device="cpu")
+    both = [(p.query, p.document) for p in pairs]
+    return list(reference.predict(both, activation_fn=torch.nn.Identity(), show_progress_bar=False))
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 300, 2048, 100_000])
+def test_scores_equal_sentence_transformers_own_whatever_the_batch(
+    engine: Engines,
+    cross_encoder: Path,
+    pairs: list[PairScore],
+    expected: list[float],
+    batch_tokens: int,
+) -> None:
+    assert np.std(expected) > 0.1
+    found = scores(engine(cross_encoder, batch_tokens=batch_tokens), pairs)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_scores_do_not_depend_on_order_or_neighbours(
+    engine: Engines, cross_encoder: Path, pairs: list[PairScore], expected: list[float]
+) -> None:
+    for seed in range(5):
+        chosen = random.Random(seed).sample(range(len(pairs)), 30)
+        found = scores(engine(cross_encoder, batch_tokens=500), [pairs[i] for i in chosen])
+        assert found == pytest.approx([expected[i] for i in chosen], abs=1e-4)
+
+
+def test_joined_ids_are_those_of_the_tokenizer(
+    cross_encoder: Path, llama_classifier: Path, base_llama: Path, texts: list[str]
+) -> None:
+    from rerank_bench.engines.tokens import Tokens
+
+    for folder in (cross_encoder, llama_classifier, base_llama):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokens = Tokens(tokenizer, name="tiny")
+        for query, document in zip(texts, reversed(texts), strict=True):
+            plain = tokenizer([query], [document])
+            first, second = tokens.encode([query, document])
+            assert tokens.pair.around(first, second) == plain["input_ids"][0]
+            assert tokens.pair.segments(first, second) == plain.get("token_type_ids", [None])[0]
+            assert tokens.single.around(first) == tokenizer(query)["input_ids"]
+
+
+def test_a_language_model_with_a_classification_head_scores_the_last_token(
+    engine: Engines, llama_classifier: Path, texts: list[str]
+) -> None:
+    # The last text ends in the padding token, which the model's own forward would step over.
+    prompts = [Prompt(text=t) for t in texts if t] + [Prompt(text="about imports<|im_end|>")]
+    model = AutoModelForSequenceClassification.from_pretrained(llama_classifier).eval()
+    tokenizer = AutoTokenizer.from_pretrained(llama_classifier)
+    with torch.inference_mode():
+        ids = [tokenizer(p.text, return_tensors="pt")["input_ids"] for p in prompts]
+        expected = [float(model.score(model.model(i).last_hidden_state)[0, -1, 0]) for i in ids]
+    for batch_tokens in (1, 2000):
+        found = scores(
+            engine(llama_classifier, batch_tokens=batch_tokens), [Score(p) for p in prompts]
+        )
+        assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_cross_encoder_of_several_modules_scores_as_the_library_does(
+    tmp_path: Path, engine: Engines, base_llama: Path, pairs: list[PairScore]
+) -> None:
+    transformer = Transformer(str(base_llama), transformer_task="text-generation")
+    yes, no = (transformer.tokenizer.encode(t, add_special_tokens=False)[0] for t in ("y", "n"))
+    reference = CrossEncoder(modules=[transformer, LogitScore(yes, no)], device="cpu")
+    reference.save_pretrained(str(tmp_path))
+    fitting = [p for p in pairs if p.document][:60]
+    both = [(p.query, p.document) for p in fitting]
+    expected = reference.predict(both, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    opened = engine(tmp_path, batch_tokens=700)
+    assert opened.identity["head"] == "composed"
+    assert scores(opened, list(fitting)) == pytest.approx(list(expected), abs=1e-4)
+
+
+def naive_maxsim(folder: Path, query: str, document: str) -> float:
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    sides = []
+    for text in (query, document):
+        with torch.inference_mode():
+            states = model.eval()(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, 1:-1]
+        sides.append([row / row.norm() for row in states])
+    if not all(sides):
+        return 0.0
+    return sum(max(float(q @ d) for d in sides[1]) for q in sides[0])
+
+
+def test_maxsim_equals_a_naive_computation(
+    engine: Engines, encoder: Path, pairs: list[PairScore]
+) -> None:
+    chosen = pairs[35:50]
+    opened = engine(encoder)
+    expected = [naive_maxsim(encoder, p.query, p.document) for p in chosen]
+    assert scores(opened, list(chosen)) == pytest.approx(expected, abs=1e-4)
+    assert scores(opened, list(reversed(chosen))) == pytest.approx(expected[::-1], abs=1e-4)
+
+
+def test_maxsim_encodes_each_distinct_text_once_and_forgets_the_oldest(
+    engine: Engines, encoder: Path, pairs: list[PairScore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rerank_bench.engines import encoder as module
+
+    opened = engine(encoder, batch_tokens=900)
+    encoded: list[int] = []
+    states = opened._encoder.states
+    monkeypatch.setattr(opened._encoder, "states", lambda b: (encoded.append(len(b)), states(b))[1])
+    whole = scores(opened, list(pairs))
+    assert sum(encoded) == len({t for p in pairs for t in (p.query, p.document)})
+    monkeypatch.setattr(module, "_REMEMBERED_BYTES", 5_000)
+    monkeypatch.setattr(module, "_TEXTS_AT_ONCE", 4)
+    opened.__dict__.pop("_maxsim")
+    assert scores(opened, list(pairs)) == pytest.approx(whole, abs=1e-4)
+    assert opened._maxsim._bytes <= 5_000
+
+
+def test_a_pair_that_exceeds_the_context_fails_alone_and_says_what_to_lower(
+    engine: Engines, cross_encoder: Path, encoder: Path
+) -> None:
+    requests = [PairScore("short", "short"), PairScore("short", "word " * 500)]
+    for folder in (cross_encoder, encoder):
+        found = dict(engine(folder).answer(requests))
+        assert isinstance(found[0], Logits)
+        assert isinstance(found[1], Failure)
+        assert "context of 128" in found[1].reason
+        assert "max_doc_tokens" in found[1].reason
+
+
+def test_not_a_number_is_a_failure(tmp_path: Path, engine: Engines, cross_encoder: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(cross_encoder)
+    torch.nn.init.constant_(model.classifier.bias, float("nan"))
+    model.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(cross_encoder).save_pretrained(tmp_path)
+    ((_, reply),) = engine(tmp_path).answer([PairScore("a", "b")])
+    assert isinstance(reply, Failure)
+    assert "NaN" in reply.reason
+
+
+def test_a_model_without_the_head_is_refused_before_it_answers(
+    engine: Engines, llama: Path, encoder: Path
+) -> None:
+    with pytest.raises(EngineFault, match="no head for pairs"):
+        list(engine(llama).answer([PairScore("a", "b")]))
+    with pytest.raises(EngineFault, match="no causal language model"):
+        list(engine(encoder).answer([NextToken(Prompt(text="a"), ("b",))]))
+    with pytest.raises(EngineFault, match="lacks classifier"):
+        list(engine(encoder, head="classifier").answer([PairScore("a", "b")]))
+    with pytest.raises(BadOption, match="head 'colbert'"):
+        engine(encoder, head="colbert")
+
+
+def test_the_head_is_read_off_the_model(
+    engine: Engines, cross_encoder: Path, encoder: Path, llama: Path
+) -> None:
+    assert engine(cross_encoder).identity["head"] == "classifier"
+    assert engine(encoder).identity["head"] == "maxsim"
+    assert engine(llama).identity["head"] == "none"
+    assert engine(cross_encoder, head="maxsim").identity["head"] == "maxsim"

@@ -1,0 +1,259 @@
+"""Where models come from, what identifies them, and the errors when they cannot be had."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from rerank_bench.engines import EngineOptions
+from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.errors import BadOption, EngineFault, MissingExtra
+from rerank_bench.models import find_model, fingerprint, packaged, publish
+from rerank_bench.types import Embed, Likelihood, Message, NextToken, PairScore, Prompt, Score
+
+Engines = Callable[..., TransformersEngine]
+
+
+@pytest.fixture
+def smollm2() -> TransformersEngine:
+    """The real SmolLM2-135M, converted once and kept beside the package's own file."""
+    try:
+        packaged("smollm2")
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    return TransformersEngine(EngineOptions(model="smollm2", device="cpu"))
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c", "~/nowhere"])
+def test_a_folder_that_does_not_exist_is_one_line(name: str) -> None:
+    with pytest.raises(EngineFault, match=r"no such folder") as caught:
+        find_model(name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_network_is_one_line_on_an_otherwise_quiet_stderr() -> None:
+    code = (
+        "import os; os.environ['HF_HUB_OFFLINE'] = '1'\n"
+        "from rerank_bench.engines import EngineOptions, open_engine\n"
+        "try: open_engine(EngineOptions(model='no-one/no-model')).identity\n"
+        "except Exception as e: print(type(e).__name__, e)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("EngineFault model no-one/no-model: not on this machine")
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+def test_no_model_at_all_is_an_error() -> None:
+    with pytest.raises(EngineFault, match="needs a model"):
+        TransformersEngine(EngineOptions()).fit(["a"], 3)
+
+
+def test_a_folder_has_no_revision(llama: Path) -> None:
+    with pytest.raises(EngineFault, match="has no revision 'main'"):
+        find_model(str(llama), revision="main")
+
+
+def test_an_unknown_dtype_is_an_error(engine: Engines, llama: Path) -> None:
+    with pytest.raises(BadOption, match="dtype 'int4'"):
+        _ = engine(llama, dtype="int4").identity
+
+
+def test_a_broken_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "no such type"}')
+    with pytest.raises(EngineFault, match="cannot open model") as caught:
+        _ = TransformersEngine(EngineOptions(model=str(tmp_path))).identity
+    assert "\n" not in str(caught.value)
+
+
+def test_identity_names_all_that_a_reply_depends_on_and_loads_no_weights(
+    engine: Engines, llama: Path, qwen: Path
+) -> None:
+    opened = TransformersEngine(EngineOptions(model=str(llama), device="cpu"))
+    identity = opened.identity
+    assert identity["files"] == fingerprint(llama)
+    assert identity["dtype"] == "float32"
+    assert "_causal" not in opened.__dict__
+    assert identity["chat_template"] != engine(qwen).identity["chat_template"]
+    assert engine(llama, dtype="bfloat16").identity["dtype"] == "bfloat16"
+    assert all(isinstance(value, str) for value in identity.values())
+
+
+@pytest.mark.parametrize("change", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_fingerprint_moves_with_every_file_that_matters(
+    tmp_path: Path, llama: Path, change: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(llama, copy)
+    assert fingerprint(copy) == fingerprint(llama)
+    (copy / "README.md").write_text("words")
+    assert fingerprint(copy) == fingerprint(llama)
+    content = bytearray((copy / change).read_bytes())
+    content[-2] ^= 1
+    (copy / change).write_bytes(bytes(content))
+    assert fingerprint(copy) != fingerprint(llama)
+
+
+def test_a_folder_is_published_whole_or_not_at_all(tmp_path: Path) -> None:
+    def half(folder: Path) -> None:
+        (folder / "weights").write_text("half")
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        publish(tmp_path / "made", half)
+    assert list(tmp_path.iterdir()) == []
+    publish(tmp_path / "made", lambda folder: (folder / "weights").write_text("first"))
+    publish(tmp_path / "made", lambda folder: (folder / "weights").write_text("second"))
+    assert (tmp_path / "made" / "weights").read_text() == "first"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_adapter_is_merged_and_is_part_of_the_identity(
+    tmp_path: Path, engine: Engines, llama: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(9)
+    base = AutoModelForCausalLM.from_pretrained(llama)
+    shape = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    adapted = get_peft_model(base, shape).eval()
+    adapted.save_pretrained(tmp_path)
+    ids = AutoTokenizer.from_pretrained(llama)("hello there", return_tensors="pt")
+    with torch.inference_mode():
+        expected = adapted(**ids).logits[0, -1].log_softmax(-1)[40]
+    asked = NextToken(Prompt(text="hello there"), (40,))
+    opened = engine(llama, adapter=str(tmp_path))
+    ((_, reply),) = opened.answer([asked])
+    ((_, plain),) = engine(llama).answer([asked])
+    assert reply.logprob[40] == pytest.approx(float(expected), abs=1e-4)
+    assert abs(reply.logprob[40] - plain.logprob[40]) > 1e-3
+    assert opened.identity["adapter_files"] == fingerprint(tmp_path)
+
+
+def test_an_adapter_may_bring_the_head_that_its_base_lacks(
+    tmp_path: Path, engine: Engines, llama: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(11)
+    base = AutoModelForSequenceClassification.from_pretrained(llama, num_labels=1)
+    shape = LoraConfig(r=2, target_modules=["q_proj"], task_type="SEQ_CLS", init_lora_weights=False)
+    adapted = get_peft_model(base, shape).eval()
+    adapted.save_pretrained(tmp_path / "with-head")
+    ids = AutoTokenizer.from_pretrained(llama)("hello there", return_tensors="pt")
+    with torch.inference_mode():
+        expected = float(adapted(**ids).logits[0, 0])
+    asked = [Score(Prompt(text="hello there"))]
+    opened = engine(llama, adapter=str(tmp_path / "with-head"), head="classifier")
+    assert dict(opened.answer(asked))[0].logits[0] == pytest.approx(expected, abs=1e-4)
+
+    headless = AutoModelForCausalLM.from_pretrained(llama)
+    plain = get_peft_model(headless, LoraConfig(r=2, target_modules=["q_proj"]))
+    plain.save_pretrained(tmp_path / "plain")
+    with pytest.raises(EngineFault, match="lacks score"):
+        dict(engine(llama, adapter=str(tmp_path / "plain")).answer(asked))
+
+
+def test_the_context_is_the_least_of_option_positions_and_tokenizer(
+    engine: Engines, llama: Path, cross_encoder: Path
+) -> None:
+    from transformers import XLMRobertaConfig
+
+    assert engine(llama).checkpoint.context == 512
+    assert engine(cross_encoder).checkpoint.context == 128
+    short = engine(cross_encoder, max_length=16)
+    ((_, reply),) = short.answer([PairScore("a class", "word " * 30)])
+    assert "context of 16" in reply.reason
+    roberta = XLMRobertaConfig(max_position_embeddings=514, pad_token_id=1)
+    assert dataclasses.replace(engine(llama).checkpoint, config=roberta).context == 512
+
+
+def test_a_closed_engine_answers_again_after_loading_anew(llama: Path) -> None:
+    opened = TransformersEngine(EngineOptions(model=str(llama), device="cpu"))
+    asked = [Likelihood(Prompt(text="hello"), " there"), Embed(Prompt(text="hello"))]
+    first = dict(opened.answer(asked))
+    opened.close()
+    assert not {"_causal", "_language", "_encoder"} & opened.__dict__.keys()
+    assert dict(opened.answer(asked))[0] == first[0]
+
+
+def test_types_are_supported_before_any_model_is_named() -> None:
+    opened = TransformersEngine(EngineOptions())
+    assert opened.supports(frozenset({PairScore, NextToken, Embed}))
+    assert not opened.supports(frozenset({int}))
+
+
+@pytest.mark.slow
+def test_loading_and_answering_are_quiet(llama: Path, cross_encoder: Path) -> None:
+    code = (
+        "import sys\n"
+        "from rerank_bench.engines import EngineOptions, open_engine\n"
+        "from rerank_bench.types import *\n"
+        "lm, ce = (open_engine(EngineOptions(model=m, device='cpu')) for m in sys.argv[1:])\n"
+        "list(lm.answer([Generate(Prompt(text='a'), 3), NextToken(Prompt(text='a:'), ('b',))]))\n"
+        "list(ce.answer([PairScore('a', 'b')]))\n"
+    )
+    arguments = [sys.executable, "-c", code, str(llama), str(cross_encoder)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.slow
+def test_the_short_name_minilm_is_an_encoder_for_late_interaction() -> None:
+    try:
+        opened = TransformersEngine(EngineOptions(model="minilm", device="cpu"))
+        assert opened.identity["head"] == "maxsim"
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    pairs = [
+        PairScore("capital of France", "Paris is the capital city of France."),
+        PairScore("capital of France", "A recipe for onion soup."),
+    ]
+    replies = dict(opened.answer(pairs))
+    assert replies[0].logits[0] > replies[1].logits[0] + 0.5
+
+
+@pytest.mark.slow
+def test_smollm2_is_converted_once_and_answers_like_a_plain_forward_pass(
+    smollm2: TransformersEngine,
+) -> None:
+    folder = smollm2.checkpoint.place.folder
+    assert folder is not None
+    assert (folder / "model.safetensors").is_file()
+    assert [f.name for f in folder.parent.iterdir()] == [folder.name]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    questions = ["Is water wet?", "Which planet is the largest of all the planets we know of?"]
+    prompts = [Prompt((Message("user", q),), prefill="[") for q in questions]
+    asked = [NextToken(p, tuple("ABCDEFGHIJKLMNOPQRST")) for p in prompts]
+    asked += [Likelihood(p, " Jupiter is the largest") for p in prompts]
+    replies = dict(smollm2.answer(asked))
+    for number, question in enumerate(questions):
+        turn = [{"role": "user", "content": question}]
+        ids = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
+        ids = [*ids, *tokenizer.encode("[")]
+        after = tokenizer.encode(" Jupiter is the largest")
+        with torch.inference_mode():
+            logged = model(torch.tensor([ids + after])).logits[0].log_softmax(-1)
+        # A..T are the ids 49 to 68.
+        expected = {chr(65 + i): float(logged[len(ids) - 1, 49 + i]) for i in range(20)}
+        assert replies[number].logprob == pytest.approx(expected, abs=1e-4)
+        total = sum(float(logged[len(ids) + i - 1, t]) for i, t in enumerate(after))
+        assert replies[number + 2].logprob == pytest.approx(total, abs=1e-4)
+    (fitted,) = smollm2.fit(["A <file_sep> and <|im_end|>"], None)
+    assert (fitted.text, fitted.neutralised) == ("A < file_sep> and < |im_end|>", 2)
+    again = TransformersEngine(EngineOptions(model="smollm2", device="cpu"))
+    assert again.identity == smollm2.identity
