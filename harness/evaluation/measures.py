@@ -1,0 +1,145 @@
+"""Measures of rankings, by ranx (Bassani, "ranx", ECIR 2022; https://github.com/AmenRa/ranx).
+
+Rankings go to ranx as arrays of numbers, never as scores keyed by id. So no ties can arise, no id
+is hashed, and the compiled code depends neither on the number of queries nor on the length of ids.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..places import cache_folder
+from ..progress import bar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Values: TypeAlias = Mapping[str, NDArray[np.float64]]
+    """One array per measure, shape (queries,), in the order the rankings were given."""
+
+MEASURES = ("nDCG@10", "hit@10", "MRR@10", "MAP@100")
+"""What rerankers are compared by; every value lies in [0, 1], and more is better."""
+
+RECALL = "recall@100"
+"""What a first stage is also told by; no order of its pool changes it."""
+
+MICRO, MACRO = f"{RECALL} micro", f"{RECALL} macro"
+"""Recall over all positives of a task together (as published), and as a mean over its queries."""
+
+_RANX = {
+    "nDCG@10": "ndcg@10",  # gain = grade, discount log2(rank + 1): Järvelin & Kekäläinen 2002
+    "hit@10": "hit_rate@10",
+    "MRR@10": "mrr@10",
+    "MAP@100": "map@100",  # divides by all positives, not by min(positives, 100)
+    "recall@100": "recall@100",
+}
+_NO_DOCUMENT = -1.0  # pads rankings; equals no positive
+_NO_POSITIVE = -2.0  # pads positives, with grade 0, which ranx drops
+
+
+def relevant(judgements: Mapping[str, int], *, min_grade: int = 1) -> dict[str, int]:
+    """Return the positives and their grades, highest first.
+
+    A grade under `min_grade`, and any grade under 1, is a judgement of no worth: it gains 0 in
+    nDCG too, so that all measures agree on what is positive.
+    """
+    kept = {doc_id: grade for doc_id, grade in judgements.items() if grade >= max(min_grade, 1)}
+    return dict(sorted(kept.items(), key=lambda item: -item[1]))
+
+
+def measure(rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int]]) -> Values:
+    """Measure each ranking by the grades of its query's positives.
+
+    `rankings` hold document ids, best first, without repetition; `grades` come from `relevant`,
+    documents that are in no pool included, and stand in the same order. Returns all of MEASURES
+    and RECALL. A query with an empty ranking, or without a positive, has 0 and keeps its place.
+    """
+    import numpy as np
+
+    if not rankings:
+        return {name: np.empty(0) for name in _RANX}
+    run, qrels = _arrays(rankings, grades)
+    found = _evaluate()(qrels, run, list(_RANX.values()), return_mean=False)
+    return {name: np.asarray(found[key], dtype=np.float64) for name, key in _RANX.items()}
+
+
+def pool_values(
+    pools: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int]]
+) -> dict[str, float]:
+    """Return what a first stage is worth by itself: the means of MEASURES, then MICRO and MACRO.
+
+    `pools` hold document ids in first-stage order, without safeguards; at least one query.
+    """
+    values = measure(pools, grades)
+    means = {name: float(values[name].mean()) for name in MEASURES}
+    return means | recall_values(values[RECALL], [len(positives) for positives in grades])
+
+
+def recall_values(
+    recall: NDArray[np.float64], positives: Sequence[int] | NDArray[np.int64]
+) -> dict[str, float]:
+    """Return MICRO and MACRO from the recall and the number of positives of each query."""
+    import numpy as np
+
+    found, known = float(recall @ np.asarray(positives)), int(np.sum(positives))
+    return {MICRO: found / max(known, 1), MACRO: float(recall.mean())}
+
+
+def _arrays(
+    rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Turn ids into numbers: shapes (queries, longest, 2), the last axis (document, score).
+
+    A document's number is its place among its query's positives; no other document needs one.
+    """
+    import numpy as np
+
+    width = max(1, *map(len, rankings))
+    run = np.full((len(rankings), width, 2), _NO_DOCUMENT)
+    run[:, :, 1] = np.arange(width, 0, -1)
+    qrels = np.zeros((len(grades), max(1, *map(len, grades)), 2))
+    qrels[:, :, 0] = _NO_POSITIVE
+    for i, (ranking, positives) in enumerate(zip(rankings, grades, strict=True)):
+        number = {doc_id: place for place, doc_id in enumerate(positives)}
+        run[i, : len(ranking), 0] = [number.get(doc_id, _NO_DOCUMENT) for doc_id in ranking]
+        qrels[i, : len(positives), 0] = range(len(positives))
+        qrels[i, : len(positives), 1] = list(positives.values())
+    return run, qrels
+
+
+@cache
+def _evaluate() -> Callable[..., Mapping[str, NDArray[np.float64]]]:
+    """Import ranx, and let it compile itself where it has not done so on this machine."""
+    folder = Path(os.environ.setdefault("NUMBA_CACHE_DIR", str(_compiled_folder())))
+    if "numba" in sys.modules:  # it read the variable when it was imported, perhaps by bm25s
+        sys.modules["numba"].config.CACHE_DIR = str(folder)
+    new = not any(folder.rglob("recall.*.nbi"))
+    with bar("compiling the measures (once, about 15 s)" if new else "loading the measures"):
+        from ranx import evaluate
+
+        _warm(evaluate)
+    done: Callable[..., Mapping[str, NDArray[np.float64]]] = evaluate
+    return done
+
+
+def _compiled_folder() -> Path:
+    """Return a folder for compiled code; a passing one where the cache folder is not writable."""
+    folder = cache_folder() / "numba"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="rerank-bench-numba-"))
+    return folder
+
+
+def _warm(evaluate: Any) -> None:
+    import numpy as np
+
+    evaluate(np.ones((1, 1, 2)), np.ones((1, 1, 2)), list(_RANX.values()), return_mean=False)

@@ -1,0 +1,10 @@
+"""From rows to what people read: tables for a terminal and for Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+from .export import to_csv, to_json
+from .markdown import to_markdown
+from .sources import report_rows
+from .terminal import print_tables
+
+__all__ = ["print_tables", "report_rows", "to_csv", "to_json", "to_markdown"]

@@ -1,0 +1,95 @@
+"""Tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..evaluation import Row
+from .tables import LEGEND, Table, tables
+from .text import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+_PIPE = 500  # columns of a pipe or a file; a terminal's own width is kept
+_NAMES = (20, 60)  # columns after which a name is folded: a quarter of the width, within these
+_GAP = 2
+
+
+def print_tables(rows: Iterable[Row], console: Console) -> None:
+    """Print all tables of a report, and under them what the columns mean.
+
+    Numbers are never cut: what a narrow terminal cannot show side by side follows as a further
+    table with the same names. Names are folded.
+    """
+    from rich.text import Text
+
+    console = console if console.is_terminal else _wide(console)
+    for table in tables(rows):
+        console.print(Text(plain(table.title), style="bold"))
+        for numbers in _parts(table, console.width):
+            console.print(_rich(table, numbers, width=console.width))
+        for note in table.notes:
+            console.print(Text(plain(note), style="dim"))
+        console.print()
+    console.print(Text(LEGEND, style="dim"))
+
+
+def _wide(console: Console) -> Console:
+    from rich.console import Console
+
+    return Console(file=console.file, width=max(console.width, _PIPE), color_system=None)
+
+
+def _names(table: Table) -> range:
+    """The columns of names to show; sections stand in rows of their own."""
+    return range(1 if table.sections else 0, table.names)
+
+
+def _width(table: Table, column: int, *, width: int) -> int:
+    """The longest cell or word of the head; a name's at most as long as is not folded."""
+    texts = [*table.columns[column].split(), *(row[column] for row in table.rows)]
+    if column < table.names:
+        texts += [row[0] for row in table.rows if table.sections]
+    longest = max(len(plain(text)) for text in texts)
+    return longest if column >= table.names else min(longest, max(width // 4, _NAMES[0]), _NAMES[1])
+
+
+def _parts(table: Table, width: int) -> list[list[int]]:
+    """Deal the columns of numbers out to as few tables as fit `width`."""
+    room = width - sum(_width(table, i, width=width) + _GAP for i in _names(table))
+    parts: list[list[int]] = [[]]
+    free = room
+    for i in range(table.names, len(table.columns)):
+        if _width(table, i, width=width) > free and parts[-1]:
+            parts.append([])
+            free = room
+        parts[-1].append(i)
+        free -= _width(table, i, width=width) + _GAP
+    return parts
+
+
+def _rich(table: Table, numbers: Sequence[int], *, width: int) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    for i in _names(table):
+        shown.add_column(
+            Text(table.columns[i]), overflow="fold", width=_width(table, i, width=width)
+        )
+    for i in numbers:
+        shown.add_column(
+            Text(table.columns[i]), justify="right", width=_width(table, i, width=width)
+        )
+    section = None
+    for row in table.rows:
+        if table.sections and row[0] != section:
+            section = row[0]
+            shown.add_row(Text(plain(section), style="bold"))
+        # Text, not str: rich reads square brackets in a str as markup.
+        shown.add_row(*(Text(plain(row[i])) for i in (*_names(table), *numbers)))
+    return shown

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as slow
+from hypothesis import strategies as st
+
+from rerank_bench.errors import BadData
+from rerank_bench.evaluation import (
+    JSON_FIELDS,
+    MACRO,
+    MEASURES,
+    MICRO,
+    Row,
+    evaluate_runs,
+    groups,
+    query_values,
+)
+from rerank_bench.runs import QueryResult, Run, run_folder, write_run
+from rerank_bench.usage import Usage
+
+
+def manifest(
+    *, task: str = "Toy/one", label: str = "mine", method: str = "mine", **more: Any
+) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "settings": {
+            "task": task,
+            "profile": {"asked": "dense", "resolved": "minilm", "origin": "shipped"},
+            "reranker": {"label": label, "method": method, "options": {}},
+            "engine": {"name": "fake"},
+            "depth": None,
+            "min_grade": 1,
+            "queries": None,
+            **more,
+        },
+        "published": {"minilm": {"nDCG@10": 0.5, "recall@100": 0.75}},
+    }
+
+
+def result(query_id: str, ranking: str, pool: str, **more: Any) -> QueryResult:
+    """One letter is one document; `pool` is the first stage's order."""
+    ranks = tuple(pool.index(doc_id) + 1 for doc_id in ranking)
+    return QueryResult(query_id, tuple(ranking), (None,) * len(ranking), ranks, **more)
+
+
+QRELS = {"q1": {"a": 2, "b": 1, "z": 1, "x": 0}, "q2": {"s": 1}, "q3": {"c": 1}, "q4": {"d": 1}}
+RESULTS = (
+    result("q1", "abx", "xab", usage=Usage(4, 2, 100, 10, 0, 1, 0.5)),
+    result("q2", "sy", "ys", safeguard="s", usage=Usage(2, 2, 50, 5)),
+    result("q3", "cy", "cy", failed="no answer", usage=Usage(1, 1, 7, 0)),
+    QueryResult("q4", (), (), ()),
+)
+IDEAL = 2 + 1 / math.log2(3) + 0.5
+BEFORE, AFTER = (2 / math.log2(3) + 0.5) / IDEAL, (2 + 1 / math.log2(3)) / IDEAL
+
+
+def store(root: Path, run: Run) -> Path:
+    told = run.manifest["settings"]
+    label = told["reranker"]["label"]
+    folder = run_folder(root, told["task"], told["profile"]["asked"], label)
+    write_run(folder, run)
+    return folder
+
+
+def row_of(rows: list[Row], measure: str) -> Row:
+    return next(row for row in rows if row.measure == measure)
+
+
+def test_the_values_are_those_worked_out_by_hand() -> None:
+    values = query_values(Run(manifest(), RESULTS, QRELS))
+    assert values.first_stage["nDCG@10"].tolist() == pytest.approx([BEFORE, 0, 1, 0])
+    assert values.natural["nDCG@10"].tolist() == pytest.approx([AFTER, 0, 0, 0])
+    assert values.safeguarded["nDCG@10"].tolist() == pytest.approx([AFTER, 1, 0, 0])
+    assert values.ceiling["nDCG@10"].tolist() == pytest.approx([AFTER, 0, 1, 0])
+    assert values.ceiling_safeguarded["nDCG@10"].tolist() == pytest.approx([AFTER, 1, 1, 0])
+    assert values.gain("nDCG@10").tolist() == pytest.approx([AFTER - BEFORE, 0, -1, 0])
+    assert values.decided("nDCG@10") == 1
+    assert values.positives.tolist() == [3, 1, 1, 1]
+
+
+def test_a_row_sums_a_run_up(tmp_path: Path) -> None:
+    rows = evaluate_runs([store(tmp_path, Run(manifest(), RESULTS, QRELS))])
+    assert [row.measure for row in rows] == [MICRO, MACRO, *MEASURES]
+    row = row_of(rows, "nDCG@10")
+    assert (row.task, row.profile, row.resolved) == ("Toy/one", "dense", "minilm")
+    assert (row.origin, row.reranker, row.engine) == ("shipped", "mine", "fake")
+    assert row.first_stage == pytest.approx((BEFORE + 1) / 4)
+    assert row.natural == pytest.approx(AFTER / 4)
+    assert row.gain == pytest.approx((AFTER - BEFORE - 1) / 4)
+    assert row.safeguarded == pytest.approx((AFTER + 1) / 4)
+    assert row.gain_safeguarded == pytest.approx((AFTER + 1 - BEFORE - 1) / 4)
+    assert row.ceiling == pytest.approx((AFTER + 1) / 4)
+    assert row.gain_low is not None
+    assert row.gain_high is not None
+    assert row.gain_low <= row.gain <= row.gain_high
+    assert (row.queries, row.safeguards, row.decided, row.failed) == (4, 1, 1, 1)
+    assert (row.calls_per_query, row.rounds) == (7 / 4, 5 / 4)
+    assert (row.prompt_tokens, row.output_tokens) == (157, 15)
+    assert (row.seconds, row.from_cache) == (0.5, 1)
+    assert row.published == 0.5
+
+
+def test_recall_is_the_first_stages_and_told_once(tmp_path: Path) -> None:
+    """q1 has two of three positives in its pool, q3 its one; a safeguard is none of the pool."""
+    few = Run(manifest(label="few", queries=1), RESULTS[:1], QRELS)
+    folders = [store(tmp_path, few), store(tmp_path, Run(manifest(), RESULTS, QRELS))]
+    rows = [row for row in evaluate_runs(folders) if row.reranker is None]
+    assert [row.measure for row in rows] == [MICRO, MACRO]
+    assert [row.first_stage for row in rows] == pytest.approx([3 / 6, (2 / 3 + 1) / 4])
+    assert [row.published for row in rows] == [0.75, None]
+    assert all(row.queries == 4 and row.gain is None for row in rows)
+
+
+def test_a_sample_of_the_queries_is_not_set_beside_the_published_value(tmp_path: Path) -> None:
+    folder = store(tmp_path, Run(manifest(queries=4), RESULTS, QRELS))
+    assert all(row.published is None for row in evaluate_runs([folder]))
+
+
+def test_only_the_first_k_could_have_moved_in_the_ceiling_at_depth_k() -> None:
+    run = Run(manifest(depth=2), (result("q", "xab", "xab"),), {"q": {"a": 1, "b": 2}})
+    values = query_values(run)
+    ideal = 2 + 1 / math.log2(3)
+    assert values.ceiling["nDCG@10"][0] == pytest.approx((1 + 2 / 2) / ideal)
+
+
+def test_grades_under_the_least_count_neither_before_nor_after() -> None:
+    values = query_values(Run(manifest(min_grade=2), (result("q", "ba", "ab"),), {"q": {"b": 1}}))
+    assert values.natural["nDCG@10"].tolist() == values.ceiling["nDCG@10"].tolist() == [0.0]
+
+
+@given(st.permutations("abcdefghijkls"), st.integers(1, 12))
+@slow(max_examples=40, deadline=None)
+def test_a_safeguarded_query_has_0_naturally_in_any_order(order: list[str], depth: int) -> None:
+    """Judged documents under the least grade stand in the pool and must gain nothing either."""
+    found = result("q", "".join(order), "abcdefghijkls", safeguard="s")
+    run = Run(manifest(depth=depth, min_grade=2), (found,), {"q": {"s": 2, "a": 1, "c": 1}})
+    values = query_values(run)
+    for name in MEASURES:
+        assert values.natural[name][0] == values.first_stage[name][0] == 0.0
+        assert values.ceiling[name][0] == 0.0
+        assert values.ceiling_safeguarded[name][0] > 0.0
+
+
+@given(st.permutations("abcdefghij"), st.sets(st.sampled_from("abcdefghijz"), min_size=1))
+@slow(max_examples=40, deadline=None)
+def test_no_order_is_above_the_ceiling(order: list[str], positives: set[str]) -> None:
+    found = result("q", "".join(order), "abcdefghij")
+    values = query_values(Run(manifest(), (found,), {"q": dict.fromkeys(positives, 1)}))
+    for name in MEASURES:
+        assert values.ceiling[name][0] >= values.natural[name][0]
+
+
+def test_identity_gains_nothing(tmp_path: Path) -> None:
+    kept = tuple(
+        result(q, p, p, safeguard=s) for q, p, s in (("q1", "xab", None), ("q3", "cy", None))
+    )
+    for row in evaluate_runs([store(tmp_path, Run(manifest(), kept, QRELS))]):
+        if row.reranker:
+            assert (row.gain, row.gain_low, row.gain_high) == (0.0, 0.0, 0.0)
+
+
+def test_random_is_the_mean_of_twenty_shuffles_and_not_the_one_stored() -> None:
+    pool = "abcdefghijklmnopqrst"
+    best = result("q", pool, pool)
+    floor = query_values(Run(manifest(method="random"), (best,), {"q": {"a": 1}}))
+    assert floor.first_stage["MRR@10"][0] == 1.0
+    value = floor.natural["MRR@10"][0]
+    shuffles = [
+        query_values(
+            Run(manifest(method="mine"), (result("q", "".join(order), pool),), {"q": {"a": 1}})
+        ).natural["MRR@10"][0]
+        for order in (_shuffle(pool, seed) for seed in range(20))
+    ]
+    assert value == pytest.approx(np.mean(shuffles))
+    assert 0 < value < 1
+
+
+def _shuffle(pool: str, seed: int) -> list[str]:
+    from hashlib import sha256
+
+    return sorted(pool, key=lambda d: sha256(f"{seed}\0q\0{d}".encode()).hexdigest())
+
+
+def test_random_with_a_seed_of_its_own_is_taken_as_stored() -> None:
+    told = manifest(method="random")
+    told["settings"]["reranker"]["options"] = {"seed": 3}
+    values = query_values(Run(told, (result("q", "ab", "ba"),), {"q": {"a": 1}}))
+    assert values.natural["MRR@10"][0] == 1.0
+
+
+def test_the_same_run_twice_is_refused_and_an_empty_or_incomplete_one_named(tmp_path: Path) -> None:
+    run = Run(manifest(), RESULTS, QRELS)
+    one, two = store(tmp_path / "1", run), store(tmp_path / "2", run)
+    assert len(evaluate_runs([one, one])) == len(MEASURES) + 2
+    with pytest.raises(BadData, match="the same run"):
+        evaluate_runs([one, two])
+    with pytest.raises(BadData, match=r"3.*holds no query"):
+        evaluate_runs([store(tmp_path / "3", replace(run, results=()))])
+    bare = {"format": 1, "settings": {"task": "t"}}
+    write_run(tmp_path / "bare", replace(run, manifest=bare))
+    with pytest.raises(BadData, match=r"manifest\.json: its settings are not complete"):
+        evaluate_runs([tmp_path / "bare"])
+
+
+def test_a_group_is_the_plain_mean_of_its_tasks_and_only_of_whole_ones(tmp_path: Path) -> None:
+    one = Run(manifest(task="Toy/one"), RESULTS, QRELS)
+    two = Run(manifest(task="Toy/two"), RESULTS[:1], QRELS)
+    half = Run(manifest(task="Toy/two", label="half"), RESULTS[:1], QRELS)
+    alone = Run(manifest(task="other"), RESULTS, QRELS)
+    rows = evaluate_runs([store(tmp_path, run) for run in (one, two, half, alone)])
+    (group,) = groups(rows)
+    assert (group.name, group.tasks) == ("Toy", ("Toy/one", "Toy/two"))
+    assert group.incomplete == (("dense", "half", 1),)
+    assert {row.reranker for row in group.rows} == {"mine"}
+    row = row_of(list(group.rows), "nDCG@10")
+    assert row.natural == pytest.approx((AFTER / 4 + AFTER) / 2)
+    assert row.gain == pytest.approx(((AFTER - BEFORE - 1) / 4 + AFTER - BEFORE) / 2)
+    assert row.gain_low is not None
+    assert row.gain_low <= row.gain
+    assert (row.queries, row.prompt_tokens, row.calls_per_query) == (5, 257, 11 / 5)
+
+
+def test_the_json_fields_are_those_of_a_row_in_its_order() -> None:
+    assert list(JSON_FIELDS) == list(Row.__dataclass_fields__)[: len(JSON_FIELDS)]
+    assert len(JSON_FIELDS) == 24

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import ir_measures
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ir_measures import AP, RR, R, Success, nDCG
+
+from rerank_bench.evaluation import (
+    MACRO,
+    MEASURES,
+    MICRO,
+    RECALL,
+    measure,
+    pool_values,
+    relevant,
+)
+
+DOCUMENTS = [f"d{i}" for i in range(130)]
+
+
+def oracle(
+    rankings: Sequence[Sequence[str]], judgements: Sequence[Mapping[str, int]], min_grade: int
+) -> dict[str, list[float]]:
+    """The same measures by pytrec_eval, through ir_measures."""
+    names = {
+        nDCG @ 10: "nDCG@10",
+        Success @ 10: "hit@10",
+        RR @ 10: "MRR@10",
+        AP @ 100: "MAP@100",
+        R @ 100: RECALL,
+    }
+    run = {
+        str(i): {doc_id: float(-place) for place, doc_id in enumerate(ranking)}
+        for i, ranking in enumerate(rankings)
+    }
+    qrels = {
+        str(i): {doc_id: grade if grade >= min_grade else 0 for doc_id, grade in judged.items()}
+        for i, judged in enumerate(judgements)
+    }
+    found = {name: [0.0] * len(rankings) for name in names.values()}
+    for value in ir_measures.iter_calc(names, qrels, run):
+        found[names[value.measure]][int(value.query_id)] = value.value
+    return found
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(DOCUMENTS), unique=True, max_size=130),
+            st.dictionaries(st.sampled_from(DOCUMENTS), st.integers(0, 3), min_size=1),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(1, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_all_measures_agree_with_ir_measures(
+    queries: list[tuple[list[str], dict[str, int]]], min_grade: int
+) -> None:
+    rankings = [ranking for ranking, _ in queries]
+    judgements = [judged for _, judged in queries]
+    found = measure(rankings, [relevant(j, min_grade=min_grade) for j in judgements])
+    for name, values in oracle(rankings, judgements, min_grade).items():
+        assert found[name].tolist() == pytest.approx(values, abs=1e-9), name
+
+
+def test_the_values_are_those_worked_out_by_hand() -> None:
+    grades = relevant({"a": 2, "b": 1, "outside": 1, "x": 0})
+    found = measure([["x", "a", "b"]], [grades])
+    gained = 2 / math.log2(3) + 1 / math.log2(4)
+    ideal = 2 + 1 / math.log2(3) + 1 / math.log2(4)
+    assert found["nDCG@10"][0] == pytest.approx(gained / ideal)
+    assert found["hit@10"][0] == 1.0
+    assert found["MRR@10"][0] == 0.5
+    assert found["MAP@100"][0] == pytest.approx((1 / 2 + 2 / 3) / 3)
+    assert found[RECALL][0] == pytest.approx(2 / 3)
+
+
+def test_map_divides_by_all_positives_also_beyond_a_hundred() -> None:
+    grades = relevant({f"d{i}": 1 for i in range(200)})
+    found = measure([[f"d{i}" for i in range(200)]], [grades])
+    assert found["MAP@100"][0] == pytest.approx(0.5)
+
+
+def test_a_query_without_ranking_or_without_positive_has_0_and_keeps_its_place() -> None:
+    found = measure([[], ["a"], ["a"]], [{"a": 1}, {}, {"a": 1}])
+    for name in (*MEASURES, RECALL):
+        assert found[name].tolist() == [0.0, 0.0, 1.0]
+
+
+def test_where_all_rankings_are_empty_all_is_0_and_of_nothing_comes_nothing() -> None:
+    assert measure([[], []], [{"a": 1}, {}])["nDCG@10"].tolist() == [0.0, 0.0]
+    assert measure([], [])["nDCG@10"].shape == (0,)
+
+
+def test_a_grade_under_the_least_is_no_positive_and_gains_nothing() -> None:
+    assert relevant({"a": 1, "b": 3, "c": 0, "d": 2, "e": -2}, min_grade=2) == {"b": 3, "d": 2}
+    assert list(relevant({"a": 1, "b": 3})) == ["b", "a"]
+    assert relevant({"a": 0, "b": -1}, min_grade=0) == {}
+
+
+def test_a_first_stage_has_its_means_and_recall_both_ways() -> None:
+    found = pool_values([["a", "b"], ["x"]], [{"a": 1, "b": 1, "c": 1}, {"d": 1}])
+    assert list(found) == [*MEASURES, MICRO, MACRO]
+    assert found["hit@10"] == 0.5
+    assert found[MICRO] == pytest.approx(2 / 4)
+    assert found[MACRO] == pytest.approx((2 / 3 + 0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("profile", "published"), [("bm25_anserini", 0.5058), ("splade_pp_ed", 0.7308)]
+)
+def test_dl19_has_its_published_value(nano: Path, profile: str, published: float) -> None:
+    folder = nano / "NanoGraded"
+    judged: dict[str, dict[str, int]] = {}
+    for row in pq.read_table(folder / "qrels_official" / "trec_dl19.parquet").to_pylist():
+        judged.setdefault(row["query-id"], {})[row["corpus-id"]] = row["score"]
+    pools = pq.read_table(folder / profile / "trec_dl19.parquet").to_pylist()
+    rankings = [row["corpus-ids"] for row in pools]
+    found = measure(rankings, [relevant(judged[row["query-id"]]) for row in pools])
+    assert round(float(found["nDCG@10"].mean()), 4) == published

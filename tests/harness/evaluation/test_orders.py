@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from hashlib import sha256
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rerank_bench.evaluation import MEASURES, measure, orders, relevant
+from rerank_bench.runs import QueryResult
+
+POOLS = st.lists(st.sampled_from([f"d{i}" for i in range(30)]), unique=True, min_size=1)
+GRADES = st.dictionaries(st.sampled_from([f"d{i}" for i in range(40)]), st.integers(0, 3))
+
+
+def test_the_first_stage_is_the_pool_as_it_came_without_the_safeguard() -> None:
+    result = QueryResult("q", ("s", "c", "a", "b"), (None,) * 4, (4, 3, 1, 2), safeguard="s")
+    assert orders.first_stage(result) == ["a", "b", "c"]
+    assert orders.natural(result.doc_ids, "s") == ["c", "a", "b"]
+
+
+@given(POOLS, GRADES, st.randoms(), st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_no_order_of_what_may_move_is_above_the_ceiling(
+    pool: list[str], judged: dict[str, int], random: object, depth: int
+) -> None:
+    head, rest = pool[:depth], pool[depth:]
+    random.shuffle(head)  # type: ignore[attr-defined]
+    grades = relevant(judged)
+    ceiling = measure([orders.best(pool, grades, depth=depth)], [grades])
+    other = measure([head + rest], [grades])
+    for name in MEASURES:
+        assert ceiling[name][0] >= other[name][0] - 1e-12
+
+
+def test_below_the_depth_nothing_moves_but_the_safeguard() -> None:
+    grades = {"c": 3, "b": 1, "s": 2}
+    pool = ["a", "b", "c"]
+    assert orders.best(pool, grades) == ["c", "b", "a"]
+    assert orders.best(pool, grades, depth=2) == ["b", "a", "c"]
+    assert orders.best(pool, grades, depth=2, safeguard="s") == ["s", "b", "a", "c"]
+    kept = orders.shuffled(pool, "q", seed=0, depth=2, safeguard="s")
+    assert kept[-1] == "c"
+    assert sorted(kept[:3]) == ["a", "b", "s"]
+
+
+def test_a_shuffle_depends_on_seed_query_and_documents_but_not_on_their_order() -> None:
+    pool = [f"d{i}" for i in range(20)]
+    one = orders.shuffled(pool, "q", seed=0)
+    assert one == orders.shuffled(pool[::-1], "q", seed=0)
+    assert one == sorted(pool, key=lambda d: sha256(f"0\0q\0{d}".encode()).hexdigest())
+    assert len({tuple(orders.shuffled(pool, q, seed=s)) for q in "qr" for s in (0, 1)}) == 4

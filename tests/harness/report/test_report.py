@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from rerank_bench.errors import BadData
+from rerank_bench.report import print_tables, report_rows, to_csv, to_json, to_markdown
+from rerank_bench.runs import QueryResult, Run, run_folder, write_run
+from rerank_bench.usage import Usage
+
+KEYS = [
+    "task", "profile", "origin", "reranker", "measure", "queries", "first_stage", "natural",
+    "safeguarded", "ceiling", "ceiling_safeguarded", "gain", "gain_low", "gain_high",
+    "gain_safeguarded", "safeguards", "decided", "failed", "calls_per_query", "rounds",
+    "prompt_tokens", "output_tokens", "seconds", "from_cache",
+]  # fmt: skip
+
+
+def store(
+    root: Path, *, task: str = "toy", profile: str = "bm25", label: str = "flip", **more: Any
+) -> Path:
+    """One query whose positive moves from rank 2 to rank 1, one query with a safeguard first."""
+    told = {
+        "task": task,
+        "profile": {"asked": profile, "resolved": "bm25()", "origin": "computed"},
+        "reranker": {"label": label, "method": "flip", "options": {}},
+        "engine": {"name": "fake"},
+        "depth": None,
+        "min_grade": 1,
+        "queries": None,
+        **more,
+    }
+    results = (
+        QueryResult("1", ("a", "x"), (1.0, 0.0), (2, 1), usage=Usage(3, 2, 12_345, 6, 0, 1, 1.25)),
+        QueryResult("2", ("s", "y"), (1.0, 0.0), (2, 1), safeguard="s"),
+    )
+    qrels = {"1": {"a": 1}, "2": {"s": 1}}
+    folder = run_folder(root, task, profile, label)
+    write_run(folder, Run({"format": 1, "settings": told, "published": PUBLISHED}, results, qrels))
+    return folder
+
+
+PUBLISHED = {"bm25()": {"nDCG@10": 0.25, "recall@100": 0.5}}
+
+
+def printed(root: Path, **console: Any) -> str:
+    screen = Console(file=io.StringIO(), **console)
+    print_tables(report_rows(root), screen)
+    text: str = screen.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+def test_json_has_one_object_per_number_with_exactly_the_promised_keys(tmp_path: Path) -> None:
+    store(tmp_path)
+    objects = json.loads(to_json(report_rows(tmp_path)))
+    assert all(list(one) == KEYS for one in objects)
+    hit = next(one for one in objects if one["measure"] == "hit@10")
+    assert hit == {
+        "task": "toy",
+        "profile": "bm25",
+        "origin": "computed",
+        "reranker": "flip",
+        "measure": "hit@10",
+        "queries": 2,
+        "first_stage": 0.5,
+        "natural": 0.5,
+        "safeguarded": 1.0,
+        "ceiling": 0.5,
+        "ceiling_safeguarded": 1.0,
+        "gain": 0.0,
+        "gain_low": 0.0,
+        "gain_high": 0.0,
+        "gain_safeguarded": 0.5,
+        "safeguards": 1,
+        "decided": 1,
+        "failed": 0,
+        "calls_per_query": 1.5,
+        "rounds": 1.0,
+        "prompt_tokens": 12345,
+        "output_tokens": 6,
+        "seconds": 1.25,
+        "from_cache": 1,
+    }
+    mrr = next(one for one in objects if one["measure"] == "MRR@10")
+    assert (mrr["first_stage"], mrr["natural"], mrr["gain"]) == (0.25, 0.5, 0.25)
+    recall = [one for one in objects if one["reranker"] is None]
+    assert [(one["measure"], one["first_stage"]) for one in recall] == [
+        ("recall@100 micro", 0.5),
+        ("recall@100 macro", 0.5),
+    ]
+
+
+def test_csv_has_the_same_rows_and_what_tells_how_they_came_about(tmp_path: Path) -> None:
+    store(tmp_path, label='a,"b"')
+    text = to_csv(report_rows(tmp_path))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0]) == [*KEYS, "resolved", "engine", "depth", "published"]
+    assert len(rows) == 6
+    hit = next(row for row in rows if row["measure"] == "hit@10")
+    assert (hit["reranker"], hit["natural"], hit["engine"]) == ('a,"b"', "0.5", "fake")
+    assert next(row for row in rows if row["measure"] == "recall@100 macro")["gain"] == ""
+
+
+def test_markdown_is_the_golden_one(tmp_path: Path) -> None:
+    store(tmp_path)
+    expected = (Path(__file__).parent / "golden.md").read_text(encoding="utf-8")
+    assert to_markdown(report_rows(tmp_path)) == expected
+
+
+def test_a_pipe_gets_the_golden_tables(tmp_path: Path) -> None:
+    store(tmp_path)
+    expected = (Path(__file__).parent / "golden.txt").read_text(encoding="utf-8")
+    lines = [line.rstrip() for line in printed(tmp_path).splitlines()]
+    assert "\n".join(lines) + "\n" == expected
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
+def test_no_number_is_cut_on_a_narrow_terminal(tmp_path: Path, width: int) -> None:
+    store(tmp_path)
+    screen = {"width": width, "force_terminal": True, "no_color": True, "color_system": None}
+    text = printed(tmp_path, **screen)
+    assert "…" not in text
+    for number in ("0.3155", "+0.1845", "[+0.000, +0.369]", "12.3k / 6", "1 / 1"):
+        assert number in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_rerankers_stand_best_first_within_their_profile(tmp_path: Path) -> None:
+    store(tmp_path, label="zebra")
+    store(tmp_path, label="apple", min_grade=2)  # nothing is a positive, so all is 0
+    text = printed(tmp_path)
+    assert text.index("zebra") < text.index("apple")
+
+
+def test_a_data_sets_mean_comes_first_and_names_who_is_left_out(tmp_path: Path) -> None:
+    for task in ("Set/a", "Set/b"):
+        store(tmp_path, task=task)
+    store(tmp_path, task="Set/a", label="late")
+    text = printed(tmp_path)
+    assert text.startswith("Set, mean of 2 tasks · nDCG@10")
+    assert "Left out, with 1 of these tasks after bm25: late." in text
+
+
+def test_text_from_data_drives_neither_terminal_nor_markdown(tmp_path: Path) -> None:
+    store(tmp_path, task="t[bold]\x1b[31m", profile="p|<b>\u202e", label="[red]*r*`\n# x")
+    rows = report_rows(tmp_path)
+    text = printed(tmp_path)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert r"t[bold]\x1b[31m" in text
+    assert r"[red]*r*`\x0a# x" in text
+    markdown = to_markdown(rows)
+    assert r"p\|&lt;b&gt;" in markdown
+    assert r"\[red\]\*r\*\`\\x0a# x" in markdown
+    assert "<" not in markdown
+    assert "\x1b" not in markdown
+
+
+def test_depth_and_fake_engine_are_told_beside_the_name(tmp_path: Path) -> None:
+    store(tmp_path, depth=20)
+    assert "flip (first 20) (fake engine)" in printed(tmp_path)
+
+
+def test_several_roots_are_one_report_and_none_is_an_error(tmp_path: Path) -> None:
+    folder = store(tmp_path / "a")
+    store(tmp_path / "b", label="other")
+    rows = report_rows([tmp_path / "a", tmp_path / "b", folder])
+    assert {row.reranker for row in rows} == {None, "flip", "other"}
+    (tmp_path / "none").mkdir()
+    with pytest.raises(BadData, match=r"no finished run in .*none"):
+        report_rows(tmp_path / "none")
