@@ -1,0 +1,19 @@
+"""First stages: a profile's name, a task, and the pool of candidates they come to."""
+
+from __future__ import annotations
+
+from .build import build_pool, check_profile
+from .identical import own_documents, without_own_documents
+from .pool import Pool, PoolOptions, PoolRow
+from .poolfile import write_pool
+
+__all__ = [
+    "Pool",
+    "PoolOptions",
+    "PoolRow",
+    "build_pool",
+    "check_profile",
+    "own_documents",
+    "without_own_documents",
+    "write_pool",
+]

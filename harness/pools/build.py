@@ -1,0 +1,180 @@
+"""From a profile's name to a pool: find or make the lists, cut them, and decide the safeguards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..tasks import Note, Task
+from .bm25 import rank_by_bm25
+from .dense import DEFAULT_MODEL, rank_by_vectors
+from .fusion import SOURCE_DEPTH, fuse
+from .identical import own_documents
+from .pool import Pool, PoolOptions, PoolRow, fingerprint
+from .poolfile import read_ranked
+from .profiles import Call, Fused, Named, Profile, parse_profile, require_list
+from .safeguard import draw, shipped_safeguard
+
+HYBRID = "reranking_hybrid"
+_NOT_DENSE = ("bm25", "splade", "rrf", "hybrid", "reranking")
+
+Ranking = Sequence[tuple[str, float | None]]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Ranked lists by query id, deeper than a pool, and what they are."""
+
+    resolved: str
+    origin: str
+    ranked: Mapping[str, Ranking]
+
+
+def check_profile(profile: str) -> None:
+    """Raise BadOption or UnknownName where `profile` cannot name a first stage of any task."""
+    parse_profile(profile)
+
+
+def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> Pool:
+    """Build the pool of `task` under `profile`.
+
+    Raises UnknownName for a list that the data set does not ship, BadData for a broken one, and
+    what the profile's model raises.
+    """
+    options = options or PoolOptions()
+    source = _source(task, parse_profile(profile), options)
+    own = own_documents(task)
+    excluded: Mapping[str, Collection[str]] = own if task.exclude_identical else {}
+    rows = tuple(_row(task, source, q, excluded.get(q, ()), options) for q in task.queries)
+    return Pool(
+        task=task.name,
+        profile=profile,
+        resolved=source.resolved,
+        origin=source.origin,
+        depth=options.depth,
+        rows=rows,
+        sha256=fingerprint(rows),
+        notes=_notes(task, source, rows, own),
+    )
+
+
+def _source(task: Task, profile: Profile, options: PoolOptions) -> _Source:
+    if isinstance(profile, Named):
+        return _named(task, profile.name, options)
+    if isinstance(profile, Fused):
+        return _fused(task, profile.sources, options)
+    return _computed(task, profile, options)
+
+
+def _named(task: Task, name: str, options: PoolOptions) -> _Source:
+    """A shipped list by its config's name, or what an alias stands for in this task."""
+    shipped = task.shipped.names()
+    if name in shipped:
+        return _shipped(task, name, options)
+    if name == "hybrid":
+        if HYBRID in shipped:
+            return _shipped(task, HYBRID, options)
+        return _fused(task, (Named("bm25"), Named("dense")), options)
+    if name == "dense":
+        dense = [task.dense] if task.dense in shipped else [n for n in shipped if _is_dense(n)]
+        if len(dense) == 1 and dense[0] is not None:
+            return _shipped(task, dense[0], options)
+    if name in {"bm25", "dense"}:
+        return _computed(task, Call(name), options)
+    require_list(name, shipped, task=task.name)
+    raise AssertionError("unreachable: a list that is shipped was returned above")
+
+
+def _is_dense(config: str) -> bool:
+    return not config.lower().startswith(_NOT_DENSE)
+
+
+def _shipped(task: Task, name: str, options: PoolOptions) -> _Source:
+    lists = task.shipped.load(name)
+    return _Source(
+        name, "shipped", {q: [(d, None) for d in lists.get(q, ())] for q in task.queries}
+    )
+
+
+def _fused(task: Task, profiles: Iterable[Profile], options: PoolOptions) -> _Source:
+    sources = [_source(task, profile, options) for profile in profiles]
+    ranked = {
+        query_id: fuse([_found(task, source, query_id, options) for source in sources], task.corpus)
+        for query_id in task.queries
+    }
+    return _Source(f"rrf({','.join(s.resolved for s in sources)})", "computed", ranked)
+
+
+def _found(task: Task, source: _Source, query_id: str, options: PoolOptions) -> list[str]:
+    """The document ids of a source, without a shipped safeguard: that would leak a judgement."""
+    doc_ids = [doc_id for doc_id, _ in source.ranked.get(query_id, ())]
+    given = _given_safeguard(task, source, query_id, options)
+    return doc_ids if given is None else doc_ids[:-1]
+
+
+def _given_safeguard(
+    task: Task, source: _Source, query_id: str, options: PoolOptions
+) -> str | None:
+    if source.origin != "shipped":
+        return None
+    doc_ids = [doc_id for doc_id, _ in source.ranked.get(query_id, ())]
+    positives = task.positives(query_id)
+    return shipped_safeguard(doc_ids, positives, corpus_size=len(task.corpus), depth=options.depth)
+
+
+def _computed(task: Task, call: Call, options: PoolOptions) -> _Source:
+    depth = max(options.depth, SOURCE_DEPTH)
+    if call.name == "run":
+        path = Path(call.argument).expanduser()
+        return _Source(str(call), "file", read_ranked(path, task=task.name))
+    if call.name == "bm25":
+        found = rank_by_bm25(task.queries, task.corpus, language=task.language, depth=depth)
+        return _Source("bm25()", "computed", found)
+    model = call.argument or DEFAULT_MODEL
+    near = rank_by_vectors(task.queries, task.corpus, model=model, depth=depth, options=options)
+    return _Source(f"dense({model})", "computed", near)
+
+
+def _row(
+    task: Task, source: _Source, query_id: str, excluded: Collection[str], options: PoolOptions
+) -> PoolRow:
+    """Cut a list to its pool: safeguard off, own document out, refill, cut, safeguard anew."""
+    ranking = source.ranked.get(query_id, ())
+    given = _given_safeguard(task, source, query_id, options)
+    if given is not None:
+        ranking = ranking[:-1]
+    kept = [(d, s) for d, s in ranking if d in task.corpus and d not in excluded][: options.depth]
+    positives = (task.positives(query_id) & task.corpus.keys()) - set(excluded)
+    doc_ids = tuple(doc_id for doc_id, _ in kept)
+    safeguard = None
+    if positives and positives.isdisjoint(doc_ids):
+        again = given if given in positives else None
+        safeguard = again or draw(positives, split=task.split, query_id=query_id)
+    scores = tuple(score for _, score in kept if score is not None)
+    return PoolRow(
+        query_id,
+        doc_ids if safeguard is None else (*doc_ids, safeguard),
+        safeguard,
+        scores if kept and len(scores) == len(kept) else None,
+    )
+
+
+def _notes(
+    task: Task, source: _Source, rows: Sequence[PoolRow], own: Mapping[str, Collection[str]]
+) -> dict[str, Note]:
+    missing = dict.fromkeys(
+        d for q in task.queries for d, _ in source.ranked.get(q, ()) if d not in task.corpus
+    )
+    empty = [row.query_id for row in rows if not row.natural]
+    selves = [
+        row.query_id for row in rows if not own.get(row.query_id, set()).isdisjoint(row.natural)
+    ]
+    unknown = [query_id for query_id in source.ranked if query_id not in task.queries]
+    found = {
+        "candidates missing from the corpus": list(missing),
+        "queries without a candidate": empty,
+        "queries with their own document in the pool": selves,
+        "ranked queries that the task does not have": unknown,
+    }
+    return {name: Note(len(ids), tuple(ids[:5])) for name, ids in found.items() if ids}

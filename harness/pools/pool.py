@@ -1,0 +1,72 @@
+"""The pool: what a first stage yields for a task, and the options it is made with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ..tasks import Note
+
+DEPTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRow:
+    """One query's candidates, best first; the safeguard, if it has one, is the last.
+
+    `scores` are the first stage's own, one for each candidate but the safeguard, where known.
+    """
+
+    query_id: str
+    doc_ids: tuple[str, ...]
+    safeguard: str | None = None
+    scores: tuple[float, ...] | None = None
+
+    @property
+    def natural(self) -> tuple[str, ...]:
+        """The candidates that the first stage found itself."""
+        return self.doc_ids if self.safeguard is None else self.doc_ids[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All rows of a task under one profile; one row per query, in task order, some may be empty.
+
+    `profile` is the name as asked, `resolved` what it came to mean, `origin` is `shipped`,
+    `computed` or `file`. `sha256` (hex) covers queries, candidates, order and safeguards.
+    """
+
+    task: str
+    profile: str
+    resolved: str
+    origin: str
+    depth: int
+    rows: tuple[PoolRow, ...]
+    sha256: str
+    notes: Mapping[str, Note] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """How pools are made.
+
+    depth: candidates before the safeguard. query_prompt: text written before every query that a
+    dense model encodes; query_prompt_name: one of the model's own prompts instead. device: where
+    it encodes. All apply to `dense` profiles alone, but for the depth.
+    """
+
+    depth: int = DEPTH
+    query_prompt: str | None = None
+    query_prompt_name: str | None = None
+    device: str | None = None
+
+
+def fingerprint(rows: Iterable[PoolRow]) -> str:
+    """Sha256 (hex) over the rows' ids in order; scores are left out, the order is what counts."""
+    digest = hashlib.sha256()
+    for row in rows:
+        line = json.dumps([row.query_id, row.doc_ids, row.safeguard], ensure_ascii=False)
+        digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
