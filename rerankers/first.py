@@ -1,0 +1,62 @@
+"""FIRST: a window's whole order from the logits of one token (Gangi Reddy et al. 2024).
+
+arXiv:2406.15657. Passages are lettered, the answer is begun with `[`, and the letters are ordered
+by how probable each is to come next.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, load_template, order
+
+from .listwise import Conversation
+from .orders import Ordering, Sliding, descending
+
+LETTERS = string.ascii_uppercase
+
+
+@dataclass(frozen=True)
+class First:
+    """Orders windows of lettered passages by one look at the next token each.
+
+    prompt: name or `.toml` file, filled with `query` and `passages`, that begins the answer with
+    `[`. window: at most 26. stride, passes: as for listwise. max_doc_tokens, max_query_tokens:
+    budgets in tokens.
+    """
+
+    prompt: str = "first"
+    window: int = 20
+    stride: int | None = None
+    passes: int = 1
+    max_doc_tokens: int | None = 150
+    max_query_tokens: int | None = 256
+    asks = frozenset({NextToken})
+
+    def __post_init__(self) -> None:
+        self._sliding()
+        if self.window > len(LETTERS):
+            raise BadOption(f"first: window must be at most {len(LETTERS)}, not {self.window}")
+        load_template(self.prompt)
+
+    def rerank(self, candidates: Candidates) -> Flow:
+        """Slide; a letter that the engine did not find comes last in its window and is counted."""
+        conversation = Conversation(candidates, self.prompt)
+        counts: Counter[str] = Counter()
+
+        def order_window(inside: Sequence[int]) -> Ordering:
+            letters = tuple(LETTERS[: len(inside)])
+            (reply,) = yield from ask([NextToken(conversation.prompt(inside, letters), letters)])
+            counts["missing_labels"] += sum(letter not in reply.logprob for letter in letters)
+            return order([reply.logprob.get(letter, -math.inf) for letter in letters])
+
+        ranking = yield from self._sliding().order(len(candidates.documents), order_window)
+        counts["escaped_ids"] = conversation.escaped
+        return Scored(descending(ranking), {k: n for k, n in counts.items() if n})
+
+    def _sliding(self) -> Sliding:
+        return Sliding("first", self.window, self.stride, self.passes)

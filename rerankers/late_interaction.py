@@ -1,0 +1,27 @@
+"""Late interaction: token vectors that meet only in a maximum (ColBERT, Khattab & Zaharia 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rerank_bench import Candidates, Flow, PairScore, ask
+
+
+@dataclass(frozen=True)
+class LateInteraction:
+    """Sums, over the query's tokens, the cosine with the nearest of the document's tokens.
+
+    The engine encodes each distinct text once. max_doc_tokens, max_query_tokens: budgets in tokens.
+    """
+
+    max_doc_tokens: int | None = 256
+    max_query_tokens: int | None = 120
+    asks = frozenset({PairScore})
+    head = "maxsim"
+
+    def rerank(self, candidates: Candidates) -> Flow:
+        """Ask for all pairs at once."""
+        replies = yield from ask(
+            [PairScore(candidates.query, d.text) for d in candidates.documents]
+        )
+        return [reply.logits[0] for reply in replies]

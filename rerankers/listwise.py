@@ -1,0 +1,96 @@
+"""Listwise rerankers that write a permutation: RankGPT, RankVicuna, RankZephyr and their kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rerank_bench import (
+    Candidates,
+    Flow,
+    Generate,
+    Prompt,
+    Scored,
+    ask,
+    escape_identifiers,
+    load_template,
+)
+
+from .orders import Ordering, Sliding, descending
+from .parsing import read_permutation
+
+_TOKENS_PER_IDENTIFIER = 6  # "[20] > " where every digit and bracket is a token of its own
+
+
+@dataclass(frozen=True)
+class Listwise:
+    """Lets a model order windows of numbered passages, from the end of the pool to its front.
+
+    prompt: name or `.toml` file, filled with `query` and `passages`. window, stride: passages in a
+    window and how far it moves, half the window by default (20 and 10: Sun et al. 2023,
+    arXiv:2304.09542). passes: how often the whole is gone over. max_tokens: of one answer; by
+    default enough for the longest permutation, and 2,048 more for `thinking`, which asks a template
+    that knows the switch for its think block. max_doc_tokens, max_query_tokens: budgets in tokens.
+    """
+
+    prompt: str = "listwise"
+    window: int = 20
+    stride: int | None = None
+    passes: int = 1
+    max_tokens: int | None = None
+    thinking: bool = False
+    max_doc_tokens: int | None = 150
+    max_query_tokens: int | None = 256
+    asks = frozenset({Generate})
+
+    def __post_init__(self) -> None:
+        self._sliding()
+        load_template(self.prompt)
+
+    def rerank(self, candidates: Candidates) -> Flow:
+        """Slide; unusable answers leave their window as it was and are counted."""
+        conversation = Conversation(candidates, self.prompt, thinking=self.thinking)
+        counts: Counter[str] = Counter()
+
+        def order(inside: Sequence[int]) -> Ordering:
+            prompt = conversation.prompt(inside, [str(n) for n in range(1, len(inside) + 1)])
+            (reply,) = yield from ask([Generate(prompt, self._max_tokens(len(inside)))])
+            names = {str(place + 1): place for place in range(len(inside))}
+            read = read_permutation(prompt.prefill + reply.text, names)
+            counts["repaired"] += read.repaired
+            counts["unparsable"] += read.unparsable
+            return read.places
+
+        ranking = yield from self._sliding().order(len(candidates.documents), order)
+        counts["escaped_ids"] = conversation.escaped
+        return Scored(descending(ranking), {k: n for k, n in counts.items() if n})
+
+    def _sliding(self) -> Sliding:
+        return Sliding("listwise", self.window, self.stride, self.passes)
+
+    def _max_tokens(self, passages: int) -> int:
+        if self.max_tokens is not None:
+            return self.max_tokens
+        return _TOKENS_PER_IDENTIFIER * passages + (2048 if self.thinking else 0)
+
+
+class Conversation:
+    """One query's passages, made safe once: `escaped` counts the identifiers found in its texts."""
+
+    def __init__(self, candidates: Candidates, prompt: str, *, thinking: bool = False) -> None:
+        self._template = load_template(prompt)
+        self._thinking = thinking
+        self._query, count = escape_identifiers(candidates.query)
+        safe = [escape_identifiers(" ".join(d.text.split())) for d in candidates.documents]
+        self._texts = [text for text, _ in safe]
+        self.escaped = count + sum(found for _, found in safe)
+
+    def prompt(self, inside: Sequence[int], names: Sequence[str]) -> Prompt:
+        """Fill the prompt with the documents `inside`, named by `names` in their order."""
+        passages = [
+            {"id": name, "text": self._texts[index]}
+            for name, index in zip(names, inside, strict=True)
+        ]
+        filled = self._template.fill(query=self._query, passages=passages)
+        return replace(filled, thinking=self._thinking or filled.thinking)

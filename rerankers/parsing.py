@@ -1,0 +1,60 @@
+"""Reading a permutation out of what a language model wrote, strictly.
+
+Only bracketed identifiers count. Digits of prose are not a ranking, neither is anything a model
+says while it thinks: peers that take every number for an identifier turn "the top 10 passages are"
+into a vote for passage 10.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_IDENTIFIER = re.compile(r"\[\s*(\w+)\s*\]")
+_THOUGHT = "</think>"
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """Places of a window, best first: all of them, each once.
+
+    `repaired`: something was missing, repeated or unknown. `unparsable`: nothing could be used, so
+    the places stand in the order they had.
+    """
+
+    places: tuple[int, ...]
+    repaired: bool = False
+    unparsable: bool = False
+
+
+def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
+    """Read a ranking such as `[3] > [1] > [2]`; `identifiers` maps each name to its place.
+
+    Text before `</think>` is dropped, and a think block without an end holds no answer. Unknown and
+    repeated identifiers are left out, missing ones follow in the window's own order.
+    """
+    named = [_plain(name) for name in _IDENTIFIER.findall(_answer(text))]
+    known = [identifiers[name] for name in named if name in identifiers]
+    if not known:
+        return Permutation(tuple(identifiers.values()), unparsable=True)
+    places = list(dict.fromkeys(known))
+    missing = [place for place in identifiers.values() if place not in set(places)]
+    repaired = bool(missing) or len(places) != len(named)
+    return Permutation((*places, *missing), repaired=repaired)
+
+
+def _answer(text: str) -> str:
+    _, end, after = text.rpartition(_THOUGHT)
+    if end:
+        return after
+    return "" if "<think>" in text else text
+
+
+def _plain(name: str) -> str:
+    """Write an identifier as the prompt did: plain digits without leading zeros, or upper case."""
+    digits = [unicodedata.digit(character, -1) for character in name]
+    if min(digits) >= 0:
+        return str(int("".join(map(str, digits))))
+    return name.upper()

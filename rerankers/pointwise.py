@@ -1,0 +1,92 @@
+"""Pointwise language-model rerankers: one document, one question, and how sure the answer is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rerank_bench import (
+    BadOption,
+    Candidates,
+    Flow,
+    LabelScores,
+    NextToken,
+    Scored,
+    Template,
+    ask,
+    load_template,
+)
+from rerank_bench.types import Label
+
+DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
+"""What a prompt with an instruction is told where a task has none: Qwen3-Reranker's default."""
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """Asks for each document alone how probable each label is as the next token.
+
+    prompt: name or `.toml` file, filled with `query`, `document` and `instruction`. labels: comma
+    separated, the relevant one first; by default those of the prompt file. graded: the labels are
+    grades 0, 1, … k in rising order, and the score is the expected grade (RG-S(0,k) in its expected
+    form: Zhuang et al. 2024, arXiv:2310.14122); otherwise it is the log-odds of the first label
+    against all others. instruction: overrides the task's. max_doc_tokens, max_query_tokens:
+    budgets in tokens.
+    """
+
+    prompt: str = "yes-no"
+    labels: str = ""
+    graded: bool = False
+    instruction: str = ""
+    max_doc_tokens: int | None = 512
+    max_query_tokens: int | None = 256
+    asks = frozenset({NextToken})
+
+    def __post_init__(self) -> None:
+        if len(self._labels(load_template(self.prompt))) < 2:
+            raise BadOption(f"pointwise: prompt {self.prompt} needs two labels: labels=Yes,No")
+
+    def rerank(self, candidates: Candidates) -> Flow:
+        """Ask about all documents at once."""
+        template = load_template(self.prompt)
+        labels = self._labels(template)
+        instruction = self.instruction or candidates.instruction or DEFAULT_INSTRUCTION
+        prompts = [
+            template.fill(query=candidates.query, document=d.text, instruction=instruction)
+            for d in candidates.documents
+        ]
+        replies = yield from ask([NextToken(prompt, labels) for prompt in prompts])
+        score = expected_grade if self.graded else log_odds
+        missing = sum(label not in reply.logprob for reply in replies for label in labels)
+        counts = {"missing_labels": missing} if missing else {}
+        return Scored([score(reply, labels) for reply in replies], counts)
+
+    def _labels(self, template: Template) -> tuple[Label, ...]:
+        return tuple(self.labels.split(",")) if self.labels else template.labels
+
+
+FLOOR = -1e4
+"""Natural log of what a label is worth that an engine did not find: less than any it can find."""
+
+
+def log_odds(reply: LabelScores, labels: Sequence[Label]) -> float:
+    """Natural log-odds of the first label against the others together."""
+    first, *others = _found(reply.logprob, labels)
+    return first - _log_sum(others)
+
+
+def expected_grade(reply: LabelScores, labels: Sequence[Label]) -> float:
+    """Mean grade, from 0 to k, under the labels' probabilities alone."""
+    found = _found(reply.logprob, labels)
+    whole = _log_sum(found)
+    return sum(grade * math.exp(value - whole) for grade, value in enumerate(found))
+
+
+def _found(logprob: Mapping[Label, float], labels: Sequence[Label]) -> list[float]:
+    return [max(logprob.get(label, FLOOR), FLOOR) for label in labels]
+
+
+def _log_sum(values: Sequence[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))

@@ -1,0 +1,37 @@
+"""Query likelihood: how probable the query is, once the document was read.
+
+The language-modelling approach of Ponte & Croft (1998), asked of a language model as in UPR (Sachan
+et al. 2022, arXiv:2204.07496).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rerank_bench import Candidates, Flow, Likelihood, ask, load_template
+
+
+@dataclass(frozen=True)
+class QueryLikelihood:
+    """Scores a document by the sum of the log-probabilities of the query's tokens after it.
+
+    The mean that UPR takes orders the same, since a query's length is that of all its candidates.
+    prompt: filled with `document`; the query follows it behind one space. max_doc_tokens,
+    max_query_tokens: budgets in tokens.
+    """
+
+    prompt: str = "query-likelihood"
+    max_doc_tokens: int | None = 512
+    max_query_tokens: int | None = 256
+    asks = frozenset({Likelihood})
+
+    def rerank(self, candidates: Candidates) -> Flow:
+        """Ask about all documents at once."""
+        template = load_template(self.prompt)
+        # Tokenised apart, a space in front of the query is part of its first token, as in running
+        # text; behind the prompt it would be a token of its own.
+        continuation = f" {candidates.query.strip()}"
+        replies = yield from ask(
+            [Likelihood(template.fill(document=d.text), continuation) for d in candidates.documents]
+        )
+        return [reply.logprob for reply in replies]
