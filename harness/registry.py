@@ -28,7 +28,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, cast
 
-from .engines import EngineOptions
+from .engines import ENGINES, EngineOptions
 from .errors import BadData, BadOption, RerankBenchError, RerankerFault, unknown
 from .types import Reranker
 
@@ -164,6 +164,8 @@ def _engine(name: str, reranker: Reranker, values: Mapping[str, Any]) -> EngineO
     """The engine a reranker is to ask: none at all where it asks nothing."""
     asks = getattr(reranker, "asks", None)
     options = EngineOptions(**values)
+    if options.engine not in ENGINES:
+        raise unknown("engine", options.engine, ENGINES)
     if asks is not None and not asks:
         return EngineOptions(engine="none")
     if options.model is None and options.engine not in {"fake", "none"}:

@@ -13,7 +13,8 @@ class Usage:
     `calls`, `rounds` and the tokens are those of the requests a reranker yielded, before merging
     and cache, so they are equal cold, warm or resumed. `rounds` is the sequential depth.
     `merged` requests had an equal twin in the same slice; `from_cache` were answered before.
-    `seconds` is engine wall time, shared out over the fresh requests of each slice.
+    `seconds` is engine wall time: each slice's is shared out evenly over what it asked, and a
+    request's over all who asked it.
     """
 
     calls: int = 0

@@ -38,7 +38,7 @@ def oracle(relevance: Mapping[str, float], *, noise: float = 0.0, seed: int = 0)
     """An engine that believes `relevance` (text -> higher is better; texts from `text_of`)."""
 
     def belief(text: str, request: Any) -> float:
-        return relevance[text] + noise * random.Random(f"{seed}{request}{text}").gauss(0, 1)  # noqa: S311
+        return relevance[text] + noise * random.Random(f"{seed}{request}{text}").gauss(0, 1)
 
     def answer(request: Any) -> Any:
         if isinstance(request, PairScore):

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineFault
+from ..quiet import quiet
 from ..types import Logits, PairScore, Score
 from .batches import Answer, Batcher, Work, pad, sound, too_long
-from .loading import Checkpoint, device_of, dtype_of, load_model, quiet
+from .loading import Checkpoint, device_of, dtype_of, load_model
 from .tokens import Tokens
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +55,14 @@ class Row:
     output_tokens: int | None = None
     seconds: float | None = None
     from_cache: int | None = None
-    # Beside the numbers: how the profile resolved, what answered, what the first stage is known for
+    # Beside the numbers: how the profile resolved, what answered, what the first stage is known
+    # for, and what was counted on the way (repaired, unparsable, truncated, …), over all queries
     resolved: str = ""
     engine: str = ""
     depth: int | None = None
     published: float | None = None
     query_gains: tuple[float, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 JSON_FIELDS = (
@@ -158,6 +161,7 @@ def _cost(run: Run) -> dict[str, Any]:
         "output_tokens": spent.output_tokens,
         "seconds": spent.seconds,
         "from_cache": spent.from_cache,
+        "counts": dict(sum((Counter(result.counts) for result in run.results), Counter())),
     }
 
 

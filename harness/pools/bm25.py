@@ -66,5 +66,5 @@ def best(scores: NDArray[np.float32], ids: Sequence[str], depth: int) -> list[tu
         # Everything tied with the last one stays in until ties are broken.
         last = np.partition(scores[found], len(found) - depth)[len(found) - depth]
         found = found[scores[found] >= last]
-    pairs = [(ids[i], float(scores[i])) for i in found]
+    pairs = [(ids[i], float(scores[i])) for i in found.tolist()]
     return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:depth]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,8 @@ def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> 
     options = options or PoolOptions()
     source = _source(task, parse_profile(profile), options)
     own = own_documents(task)
-    excluded: Mapping[str, Collection[str]] = own if task.exclude_identical else {}
-    rows = tuple(_row(task, source, q, excluded.get(q, ()), options) for q in task.queries)
+    excluded: Mapping[str, frozenset[str]] = own if task.exclude_identical else {}
+    rows = tuple(_row(task, source, q, excluded.get(q, frozenset()), options) for q in task.queries)
     return Pool(
         task=task.name,
         profile=profile,
@@ -137,7 +137,7 @@ def _computed(task: Task, call: Call, options: PoolOptions) -> _Source:
 
 
 def _row(
-    task: Task, source: _Source, query_id: str, excluded: Collection[str], options: PoolOptions
+    task: Task, source: _Source, query_id: str, excluded: frozenset[str], options: PoolOptions
 ) -> PoolRow:
     """Cut a list to its pool: safeguard off, own document out, refill, cut, safeguard anew."""
     ranking = source.ranked.get(query_id, ())
@@ -145,7 +145,7 @@ def _row(
     if given is not None:
         ranking = ranking[:-1]
     kept = [(d, s) for d, s in ranking if d in task.corpus and d not in excluded][: options.depth]
-    positives = (task.positives(query_id) & task.corpus.keys()) - set(excluded)
+    positives = (task.positives(query_id) & task.corpus.keys()) - excluded
     doc_ids = tuple(doc_id for doc_id, _ in kept)
     safeguard = None
     if positives and positives.isdisjoint(doc_ids):
@@ -161,7 +161,7 @@ def _row(
 
 
 def _notes(
-    task: Task, source: _Source, rows: Sequence[PoolRow], own: Mapping[str, Collection[str]]
+    task: Task, source: _Source, rows: Sequence[PoolRow], own: Mapping[str, frozenset[str]]
 ) -> dict[str, Note]:
     missing = dict.fromkeys(
         d for q in task.queries for d, _ in source.ranked.get(q, ()) if d not in task.corpus

@@ -18,6 +18,7 @@ from ..errors import BadOption, EngineFault
 from ..models import find_model
 from ..places import cache_folder
 from ..progress import bar
+from ..quiet import quiet
 from .pool import PoolOptions
 
 if TYPE_CHECKING:
@@ -147,7 +148,8 @@ def _load(source: str, revision: str | None, device: str | None) -> Any:
     from sentence_transformers import SentenceTransformer
 
     try:
-        return SentenceTransformer(source, revision=revision, device=device)
+        with quiet():
+            return SentenceTransformer(source, revision=revision, device=device)
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
         raise EngineFault(f"model {source} cannot encode: {first}") from error

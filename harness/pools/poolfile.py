@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
@@ -30,7 +31,8 @@ def write_pool(pools: Iterable[Pool], path: Path) -> None:
             file.writelines(f"{json.dumps(line)}\n" for pool in pools for line in _lines(pool))
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
         raise RerankBenchError(f"pool file {path} cannot be written: {error.strerror}") from error
 
 

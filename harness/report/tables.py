@@ -6,6 +6,7 @@ at which price, and the other measures. Where a data set has several tasks, its 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -122,10 +123,23 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         notes.append("(fake engine): answered from word overlap, by no model.")
     if any(row.queries == 1 for row in rows):
         notes.append("An interval over one query says nothing.")
+    notes += [f"{reranker}: {told}." for reranker, told in _counted(rows).items()]
     failed = sum(row.failed or 0 for row in rows)
     if failed:
         notes.append(f"{failed} failed queries count as 0 after reranking.")
     return notes
+
+
+def _counted(rows: Iterable[Row]) -> dict[str, str]:
+    """What was repaired, cut or missing, by reranker and over all profiles of a table."""
+    sums: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row.counts:
+            sums.setdefault(_reranker(row), Counter()).update(row.counts)
+    return {
+        reranker: ", ".join(f"{count(n)} {name.replace('_', ' ')}" for name, n in sorted(c.items()))
+        for reranker, c in sums.items()
+    }
 
 
 def _others_table(title: str, main: Sequence[Row], ranked: Sequence[Row]) -> Table:

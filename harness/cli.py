@@ -1,0 +1,183 @@
+"""The command line: parse, call, print; nothing else. Data goes to stdout, progress to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .errors import RerankBenchError
+
+
+class _Group(click.Group):
+    """Prints expected errors in their one or two lines and exits 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RerankBenchError as error:
+            click.echo(f"error: {printable(str(error))}", err=True)
+            sys.exit(1)
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters made visible, so that data cannot drive a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rerank-bench")
+def main() -> None:
+    """Tell which reranker is worth its cost, on my kind of task, after my kind of retriever."""
+
+
+TASK = click.option("--task", multiple=True, metavar="NAME", help="A task or a whole set; repeats.")
+PROFILE = click.option("--profile", multiple=True, metavar="NAME", help="A first stage; repeats.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _flags(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+TASK_OPTIONS = _flags(
+    TASK,
+    PROFILE,
+    click.option("--revision", metavar="REV", help="Pin the data set's revision on the hub."),
+    click.option("--qrels", metavar="NAME", help="Another qrels config, or a TREC qrels file."),
+    click.option("--min-grade", type=int, metavar="G", help="Lowest grade of a positive [1]."),
+    click.option(
+        "--exclude-identical/--keep-identical",
+        default=None,
+        help="Leave a query's own document out of its pool.",
+    ),
+    click.option("--query-prompt", metavar="TEXT", help="What dense() writes before a query."),
+    click.option("--query-prompt-name", metavar="NAME", help="One of the dense model's prompts."),
+    click.option("--device", metavar="NAME", help="Where dense() encodes: cpu, cuda, mps."),
+)
+
+
+@main.command()
+@click.argument("suite", type=click.Path(path_type=Path), required=False)
+@TASK_OPTIONS
+@click.option("--reranker", multiple=True, metavar="NAME[:OPTION=VALUE,…]", help="Repeats.")
+@click.option("--model", metavar="ID", help="The model of rerankers that name none.")
+@click.option("--engine", metavar="NAME", help="What answers requests: transformers, fake.")
+@click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for all.")
+@click.option("--as", "label", metavar="LABEL", help="Store the one reranker under this label.")
+@click.option("--out", metavar="DIR", help="Folder of the run folders [runs].")
+@click.option("--cache", metavar="DIR", help="Folder of the replies' cache.")
+@click.option("--no-cache", is_flag=True, default=None, help="Keep no replies.")
+@click.option("--queries", type=int, metavar="N", help="A fixed sample of N queries per task.")
+@click.option("--seed", type=int, metavar="S", help="Seed of that sample [0].")
+@click.option("--depth", type=int, metavar="K", help="Rerank the first K and the safeguard.")
+@click.option("--max-doc-chars", type=int, metavar="N", help="Cut documents for all rerankers.")
+@click.option("--keep-going", is_flag=True, default=None, help="A failed query ends alone.")
+@click.option("--print-toml", is_flag=True, help="Print these flags as a suite file and stop.")
+@JSON
+def run(suite: Path | None, print_toml: bool, as_json: bool, **flags: Any) -> None:
+    """Rerank every task x profile with every reranker, and print the gains.
+
+    SUITE is a TOML file with the same names as these flags; flags win over it.
+    """
+    from . import suitefile
+    from .suite import run_suite
+
+    file = suitefile.read_suite(suite) if suite else {}
+    table = suitefile.merge(file, _table(flags))
+    if print_toml:
+        click.echo(suitefile.to_toml(table), nl=False)
+        return
+    folders = run_suite(suitefile.build_suite(table), done=_tell)
+    _print_report(folders, "json" if as_json else "table")
+
+
+def _tell(finished: Any) -> None:
+    state = "already done" if finished.skipped else "done"
+    line = f"{state}: {finished.task} · {finished.profile} · {finished.label}"
+    click.echo(printable(line), err=True)
+
+
+def _table(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn click's values into a suite table."""
+    flags = dict(flags)
+    rows = {k: [{k: name} for name in flags.pop(k, ())] for k in ("task", "profile", "reranker")}
+    label = flags.pop("label", None)
+    if label is not None:
+        if len(rows["reranker"]) != 1:
+            raise click.UsageError("--as needs exactly one --reranker; else write NAME:as=LABEL")
+        rows["reranker"][0]["as"] = label
+    option = dict(_pair(text) for text in flags.pop("option", ()))
+    values = {k.replace("_", "-"): v for k, v in flags.items() if v is not None}
+    return {"defaults": values | ({"option": option} if option else {}), **rows}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"-o takes NAME=VALUE, not {text!r}")
+    return name, value
+
+
+@main.command()
+@TASK_OPTIONS
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write JSON lines.")
+@JSON
+def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
+    """Build pools, write them if asked, and print the first stages' own numbers."""
+    from . import printing
+
+    printing.pools(_table(flags), out, as_json=as_json)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "form", flag_value="json", help="A list of objects, one per number.")
+@click.option("--csv", "form", flag_value="csv", help="The same as CSV.")
+@click.option("--md", "form", flag_value="md", help="Tables in Markdown.")
+def report(runs: Sequence[Path], form: str | None) -> None:
+    """Print what the runs in the folders RUNS gained over their first stages."""
+    _print_report(list(runs), form or "table")
+
+
+def _print_report(folders: Sequence[Path], form: str) -> None:
+    from . import printing
+
+    printing.report(folders, form)
+
+
+@main.command(name="list")
+@click.argument(
+    "what",
+    type=click.Choice(["tasks", "profiles", "rerankers", "engines", "prompts", "runs"]),
+)
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@TASK
+@JSON
+def list_(what: str, folder: Path | None, task: Sequence[str], as_json: bool) -> None:
+    """List what can be named; `runs` takes a folder, `profiles` a --task."""
+    from . import printing
+
+    printing.listing(what, folder or Path("runs"), task, as_json=as_json)
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the runs here.")
+@click.option("--quick", is_flag=True, help="Leave the language model's rows out.")
+@JSON
+def demo(out: Path | None, quick: bool, as_json: bool) -> None:
+    """Rerank Python's own standard library with real models: about five minutes on a laptop."""
+    from . import demo as demonstration
+
+    demonstration.run(out, quick=quick, form="json" if as_json else "table")

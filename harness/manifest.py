@@ -1,0 +1,127 @@
+"""What a run was made of: everything needed to repeat it, and to refuse to mix it with another."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from .prompt import load_template
+
+if TYPE_CHECKING:
+    from .pools import Pool
+    from .registry import Choice
+    from .tasks import Task
+    from .types import Engine
+
+FORMAT = 1
+_PACKAGES = (
+    "rerank-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets",
+    "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "numpy",
+)  # fmt: skip
+
+
+def settings(
+    task: Task, pool: Pool, choice: Choice, engine: Engine, *, scope: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that decides a run's rankings; two runs with equal settings are the same run.
+
+    `scope` says how much of the task is run: queries, seed, depth, min_grade, qrels, ….
+    """
+    described = {
+        "task": task.name,
+        "source": asdict(task.source),
+        "profile": {
+            "asked": pool.profile,
+            "resolved": pool.resolved,
+            "origin": pool.origin,
+            "depth": pool.depth,
+            "sha256": pool.sha256,
+        },
+        **scope,
+        "reranker": {
+            "label": choice.label,
+            "method": choice.method,
+            "options": dict(choice.options),
+            "asks": sorted(kind.__name__ for kind in choice.asks or ()),
+            "prompt": prompt_fingerprint(choice),
+        },
+        "engine": {"name": engine.name, **engine.identity},
+    }
+    return _through_json(described)
+
+
+def prompt_fingerprint(choice: Choice) -> str | None:
+    """Sha256 of the prompt file a reranker uses, by its attribute `prompt`; None without one."""
+    name = getattr(choice.reranker, "prompt", None)
+    return load_template(name).fingerprint if isinstance(name, str) and name else None
+
+
+def manifest(
+    task: Task, pool: Pool, settings_: Mapping[str, Any], *, seconds: float
+) -> dict[str, Any]:
+    """Return the manifest of a finished run: its settings, and all that is worth knowing beside."""
+    return _through_json(
+        {
+            "format": FORMAT,
+            "settings": settings_,
+            "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
+            "published": task.published,
+            "seconds": seconds,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+            "hardware": hardware(),
+        }
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every installed package that a number can depend on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, and GPU where torch is in use and sees one."""
+    machine = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+        machine["gpus"] = torch.cuda.device_count()
+    return machine
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor()
+
+
+def fingerprint(value: Any) -> str:
+    """Sha256 (hex) of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _through_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Turn tuples and other JSON-equal things into what reading the file back will give."""
+    read: dict[str, Any] = json.loads(json.dumps(value, sort_keys=True, default=dict))
+    return read

@@ -1,0 +1,294 @@
+"""Tasks x profiles x rerankers -> runs: the one place that ties the parts together.
+
+All names are resolved, all data loaded, all pools built and all engines asked what they are before
+the first query is reranked, so a mistake in the last of a hundred runs is told at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .candidates import Budget, Fitting
+from .driver import Job, Outcome, Reranked, drive, order
+from .engines import EngineOptions, open_engine, require_support
+from .engines.cache import ReplyCache
+from .errors import BadData, BadOption
+from .manifest import manifest, settings
+from .pools import (
+    Pool,
+    PoolOptions,
+    PoolRow,
+    build_pool,
+    check_profile,
+    without_own_documents,
+)
+from .runs import QueryResult, Run, check_finished, run_folder, write_run
+from .tasks import TaskOptions, find_tasks
+
+if TYPE_CHECKING:
+    from .registry import Choice
+    from .tasks import Task
+    from .types import Engine
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How much is run, and how.
+
+    queries: the N queries with the smallest sha256 of seed and id; None for all. depth: rerank the
+    first K candidates and the safeguard; the rest keeps its place behind. max_doc_chars: cut every
+    document first, in characters. keep_going: a failed query ends alone, not the run.
+    """
+
+    queries: int | None = None
+    seed: int = 0
+    depth: int | None = None
+    max_doc_chars: int | None = None
+    keep_going: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("queries", "depth", "max_doc_chars"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadOption(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What to run: every task with every profile and every reranker.
+
+    Tasks and profiles stand as (name, options). `out` is the folder of runs; `cache` that of the
+    replies, None for no cache.
+    """
+
+    tasks: Sequence[tuple[str, TaskOptions]]
+    profiles: Sequence[tuple[str, PoolOptions]]
+    rerankers: Sequence[Choice]
+    out: Path
+    cache: Path | None = None
+    scope: Scope = Scope()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that lies in `folder`; `skipped` if it already did."""
+
+    folder: Path
+    task: str
+    profile: str
+    label: str
+    skipped: bool
+
+
+def run_suite(suite: Suite, *, done: Callable[[Finished], None] = lambda run: None) -> list[Path]:
+    """Rerank everything `suite` names and return the run folders in order.
+
+    `done` is told of each run as it is written or skipped. Raises what its parts raise; a run that
+    raises leaves no folder, and the replies it got stay in the cache.
+    """
+    _check_labels(suite)
+    prepared = build_pools(suite)
+    with ExitStack() as stack:
+        cache = stack.enter_context(ReplyCache(suite.cache)) if suite.cache else None
+        engines = {options: _open(options, suite, stack) for options in _engines(suite)}
+        plans = _plan(suite, prepared, engines)
+        for options, engine in engines.items():
+            for choice in suite.rerankers:
+                if choice.engine == options:
+                    mine = [plan for plan in plans if plan.choice is choice]
+                    _run_choice(mine, engine, cache, suite.scope, done)
+            engine.close()
+    return [plan.folder for plan in plans]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task with one of its pools, which holds only the queries that are run."""
+
+    task: Task
+    pool: Pool
+    options: TaskOptions
+
+
+def build_pools(suite: Suite) -> list[Prepared]:
+    """Load every task and build every pool, in the order they are named."""
+    for profile, _ in suite.profiles:
+        check_profile(profile)
+    found = [(ref, options) for name, options in suite.tasks for ref in find_tasks(name, options)]
+    loaded = ((without_own_documents(ref.load()), options) for ref, options in found)
+    return [part for task, options in loaded for part in _prepare(task, options, suite)]
+
+
+def _prepare(task: Task, options: TaskOptions, suite: Suite) -> Iterator[Prepared]:
+    chosen = chosen_queries(list(task.queries), suite.scope)
+    if not chosen:
+        raise BadData(f"task {task.name} has no query with a positive, so nothing to rerank")
+    for profile, pool_options in suite.profiles:
+        pool = build_pool(task, profile, pool_options)
+        rows = tuple(row for row in pool.rows if row.query_id in chosen)
+        yield Prepared(task, replace(pool, rows=rows), options)
+
+
+def chosen_queries(query_ids: Sequence[str], scope: Scope) -> frozenset[str]:
+    """The queries a scope runs: nested in N, and equal for every profile and reranker."""
+
+    def draw(query_id: str) -> bytes:
+        return hashlib.sha256(f"{scope.seed}\0{query_id}".encode()).digest()
+
+    return frozenset(sorted(query_ids, key=draw)[: scope.queries])
+
+
+def _check_labels(suite: Suite) -> None:
+    labels = [choice.label for choice in suite.rerankers]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise BadOption(f"two rerankers would both be stored as {twice}; give one of them as=NAME")
+
+
+def _engines(suite: Suite) -> list[EngineOptions]:
+    """The distinct engines, those of model-free rerankers first: they cost nothing."""
+    distinct = dict.fromkeys(choice.engine for choice in suite.rerankers)
+    return sorted(distinct, key=lambda options: options.engine != "none")
+
+
+def _open(options: EngineOptions, suite: Suite, stack: ExitStack) -> Engine:
+    engine = open_engine(options)
+    stack.callback(engine.close)
+    for choice in suite.rerankers:
+        if choice.engine == options and choice.asks:
+            require_support(engine, choice.asks, reranker=choice.label)
+    return engine
+
+
+@dataclass
+class _Plan:
+    """A run to be made, and what has been made of it so far."""
+
+    task: Task
+    pool: Pool
+    choice: Choice
+    settings: Mapping[str, Any]
+    folder: Path
+    finished: bool
+    results: dict[str, QueryResult] = field(default_factory=dict)
+
+
+def _plan(
+    suite: Suite, prepared: Sequence[Prepared], engines: Mapping[EngineOptions, Engine]
+) -> list[_Plan]:
+    """Lay out every run; a label that is taken by other settings is refused here."""
+    plans = []
+    for item in prepared:
+        for choice in suite.rerankers:
+            engine = engines[choice.engine]
+            scope = _described(suite.scope, item.options)
+            described = settings(item.task, item.pool, choice, engine, scope=scope)
+            folder = run_folder(suite.out, item.task.name, item.pool.profile, choice.label)
+            finished = check_finished(folder, described)
+            plans.append(_Plan(item.task, item.pool, choice, described, folder, finished))
+    return plans
+
+
+def _described(scope: Scope, task: TaskOptions) -> dict[str, Any]:
+    return {
+        "queries": scope.queries,
+        "seed": scope.seed,
+        "depth": scope.depth,
+        "max_doc_chars": scope.max_doc_chars,
+        "qrels": task.qrels,
+        "min_grade": task.min_grade,
+        "exclude_identical": task.exclude_identical,
+    }
+
+
+def _run_choice(
+    plans: Sequence[_Plan],
+    engine: Engine,
+    cache: ReplyCache | None,
+    scope: Scope,
+    done: Callable[[Finished], None],
+) -> None:
+    """Make all runs of one reranker; the queries of its tasks and profiles go side by side.
+
+    Rerankers do not share slices, so that each one's seconds are its own.
+    """
+    start = time.perf_counter()
+    for plan in plans:
+        if plan.finished:
+            done(_finished(plan))
+    jobs = _jobs([plan for plan in plans if not plan.finished], engine, scope)
+    label = plans[0].choice.label
+    for job, outcome in drive(jobs, engine, cache=cache, keep_going=scope.keep_going, what=label):
+        plan, row, counts = job.key
+        plan.results[row.query_id] = _result(row, scope.depth, outcome, counts)
+        if len(plan.results) == len(plan.pool.rows):
+            _write(plan, time.perf_counter() - start)
+            done(_finished(plan))
+
+
+def _finished(plan: _Plan) -> Finished:
+    name, profile = plan.task.name, plan.pool.profile
+    return Finished(plan.folder, name, profile, plan.choice.label, plan.finished)
+
+
+def _jobs(plans: Sequence[_Plan], engine: Engine, scope: Scope) -> Iterator[Job]:
+    fittings: dict[tuple[str, Budget], Fitting] = {}
+    for plan in plans:
+        budget = Budget.of(plan.choice.reranker, doc_chars=scope.max_doc_chars)
+        key = (plan.task.name, budget)
+        fitting = fittings.setdefault(key, Fitting(plan.task, engine, budget))
+        rows = [(row, head(row, scope.depth)) for row in plan.pool.rows]
+        fitting.prepare(part for _, part in rows)
+        for row, part in rows:
+            given = fitting.candidates(part)
+            key_ = (plan, row, fitting.counts(part))
+            yield Job(key_, plan.choice.reranker, given, plan.choice.label)
+
+
+def head(row: PoolRow, depth: int | None) -> PoolRow:
+    """The part of a pool row that is reranked: the first `depth` documents and the safeguard."""
+    documents = row.doc_ids if row.safeguard is None else row.doc_ids[:-1]
+    if depth is None or depth >= len(documents):
+        return row
+    kept = documents[:depth] + (() if row.safeguard is None else (row.safeguard,))
+    return replace(row, doc_ids=kept, scores=None if row.scores is None else row.scores[:depth])
+
+
+def _result(
+    row: PoolRow, depth: int | None, outcome: Outcome, counts: Mapping[str, int]
+) -> QueryResult:
+    """Turn scores into the finished ranking: reranked documents first, the rest as it was."""
+    part = head(row, depth).doc_ids
+    place = {doc_id: rank for rank, doc_id in enumerate(row.doc_ids, start=1)}
+    if isinstance(outcome, Reranked):
+        ranked = [(part[i], outcome.scores[i]) for i in order(outcome.scores)]
+        failed, found = None, {**outcome.counts, **counts}
+    else:
+        ranked, failed, found = [], outcome.reason, dict(counts)
+    seen = {doc_id for doc_id, _ in ranked}
+    rest = [(doc_id, None) for doc_id in row.doc_ids if doc_id not in seen]
+    final: list[tuple[str, float | None]] = [*ranked, *rest]
+    return QueryResult(
+        query_id=row.query_id,
+        doc_ids=tuple(doc_id for doc_id, _ in final),
+        scores=tuple(score for _, score in final),
+        first_stage_ranks=tuple(place[doc_id] for doc_id, _ in final),
+        safeguard=row.safeguard,
+        failed=failed,
+        usage=outcome.usage,
+        counts=found,
+    )
+
+
+def _write(plan: _Plan, seconds: float) -> None:
+    results = tuple(plan.results[row.query_id] for row in plan.pool.rows)
+    qrels = {row.query_id: plan.task.qrels[row.query_id] for row in plan.pool.rows}
+    described = manifest(plan.task, plan.pool, plan.settings, seconds=seconds)
+    write_run(plan.folder, Run(described, results, qrels))
+    plan.results.clear()

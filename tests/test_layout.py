@@ -1,0 +1,172 @@
+"""The house holds its own rules: who may import whom, what a wheel holds, what starts fast."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "transformers", "vllm", "ranx", "numba", "pandas", "datasets", "faiss", "bm25s"}
+TIES_TOGETHER = {"__init__", "candidates", "cli", "demo", "library", "manifest", "printing"} | {
+    "suite",
+    "suitefile",
+}
+"""What may import anything of harness/."""
+
+MAY_IMPORT = {
+    "types": set(),
+    "errors": set(),
+    "places": set(),
+    "progress": set(),
+    "usage": set(),
+    "prompt": {"errors", "types"},
+    "tasks": {"errors", "types", "progress", "places"},
+    "pools": {"errors", "progress", "places", "models", "quiet", "tasks"},
+    "quiet": set(),
+    "models": {"errors", "places", "progress", "quiet"},
+    "engines": {"errors", "types", "models", "quiet"},
+    "driver": {"errors", "types", "progress", "usage", "engines"},
+    "registry": {"errors", "types", "engines"},
+    "runs": {"errors", "runfiles"},
+    "runfiles": {"errors", "usage"},
+    "evaluation": {"errors", "places", "progress", "runs", "runfiles", "usage"},
+    "report": {"errors", "evaluation", "runs"},
+}
+"""Folder or module of harness/ -> what of harness/ it may import."""
+
+
+def part_of(path: Path) -> str:
+    inside = path.relative_to(ROOT / "harness")
+    return inside.parts[0].removesuffix(".py")
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> list[tuple[str, int]]:
+    """(module, level) of every import; those under TYPE_CHECKING and in functions on demand."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    found: list[tuple[str, int]] = []
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found += [(name, node.level) for name in names]
+        elif isinstance(node, ast.Import):
+            found += [(alias.name, 0) for alias in node.names]
+    return found
+
+
+def harness_files() -> list[Path]:
+    return sorted((ROOT / "harness").rglob("*.py"))
+
+
+PARTS = [path for path in harness_files() if part_of(path) not in TIES_TOGETHER]
+
+
+@pytest.mark.parametrize("path", PARTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_each_part_of_the_harness_imports_only_what_stands_before_it(path):
+    part = part_of(path)
+    depth = len(path.relative_to(ROOT / "harness").parts)
+    for module, level in imports(path):
+        assert not module.startswith("rerank_bench"), f"{path} imports {module} absolutely"
+        if level == depth:
+            target = module.partition(".")[0]
+            assert target in MAY_IMPORT[part] | {part}, f"{path} imports {target}"
+
+
+@pytest.mark.parametrize("path", harness_files(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_heavy_packages_are_imported_only_inside_functions(path):
+    tops = {module.partition(".")[0] for module, level in imports(path, top_level_only=True)}
+    allowed = HEAVY if "engines" in path.parts and part_of(path) == "engines" else set()
+    assert not (tops & HEAVY) - allowed
+
+
+@pytest.mark.parametrize("folder", ["rerankers", "tests"])
+def test_rerankers_and_tests_import_the_package_as_a_stranger_does(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        for module, level in imports(path):
+            assert level == 0 or folder == "rerankers", f"{path} imports relatively"
+            first = module.partition(".")[0]
+            assert first not in {"harness", "prompts"} or level, f"{path} imports {module}"
+
+
+def test_no_folder_of_the_root_is_imported_under_its_own_name():
+    assert not {"harness", "rerankers", "prompts"} & set(sys.modules)
+
+
+def test_a_wheel_holds_every_file_of_the_three_folders(tmp_path):
+    source = tmp_path / "source"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    for name in listed:
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+    ]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+    folders = {"harness": "rerank_bench", "rerankers": "rerank_bench/rerankers"}
+    folders["prompts"] = "rerank_bench/prompts"
+    wanted = {
+        f"{home}/{Path(name).relative_to(folder).as_posix()}"
+        for folder, home in folders.items()
+        for name in listed
+        if name.startswith(folder + "/")
+    }
+    assert held == wanted
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys, time; start = time.perf_counter()\n"
+        "from rerank_bench.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print(time.perf_counter() - start, *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, *modules = done.stdout.splitlines()[-1].split()
+    assert not HEAVY & {name.partition(".")[0] for name in modules}
+    assert float(seconds) < 0.5
+
+
+def test_the_changelog_and_the_package_agree_on_the_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert "## Unreleased" in changelog or f"## {version}" in changelog
+
+
+def test_every_dependency_of_the_package_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["demo"], *extras["dev"]]
+    pinned = {
+        line.partition("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    names = {w.partition(">")[0].partition("=")[0].strip().lower() for w in wanted}
+    assert names <= pinned
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().splitlines()
+
+
+def test_the_public_names_are_sorted_and_all_there():
+    import rerank_bench
+
+    assert list(rerank_bench.__all__) == sorted(rerank_bench.__all__)
+    for name in rerank_bench.__all__:
+        assert getattr(rerank_bench, name) is not None
