@@ -23,7 +23,7 @@ def by_length(request):
 def test_documents_come_back_best_first_with_scores_and_usage():
     documents = ["a plum", "an apple pie with apple", "apple"]
     best = rerank_bench.rerank("apple pie", documents, reranker="pointwise", engine="fake")
-    assert [d.index for d in best][0] == 1
+    assert best.documents[0].index == 1
     assert sorted(d.index for d in best) == [0, 1, 2]
     assert [d.rank for d in best] == [1, 2, 3]
     assert best.documents[0].text == documents[1]
