@@ -26,6 +26,7 @@ from .pools import (
     PoolRow,
     build_pool,
     check_profile,
+    release_encoder,
     without_own_documents,
 )
 from .runs import QueryResult, Run, check_finished, run_folder, write_run
@@ -122,7 +123,9 @@ def build_pools(suite: Suite) -> list[Prepared]:
         check_profile(profile)
     found = [(ref, options) for name, options in suite.tasks for ref in find_tasks(name, options)]
     loaded = ((without_own_documents(ref.load()), options) for ref, options in found)
-    return [part for task, options in loaded for part in _prepare(task, options, suite)]
+    prepared = [part for task, options in loaded for part in _prepare(task, options, suite)]
+    release_encoder()  # a reranker's model will want the memory
+    return prepared
 
 
 def _prepare(task: Task, options: TaskOptions, suite: Suite) -> Iterator[Prepared]:

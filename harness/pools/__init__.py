@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from .build import build_pool, check_profile
+from .build import build_pool
+from .dense import release_encoder
 from .identical import own_documents, without_own_documents
 from .pool import Pool, PoolOptions, PoolRow
 from .poolfile import write_pool
+from .profiles import check_profile
 
 __all__ = [
     "Pool",
@@ -14,6 +16,7 @@ __all__ = [
     "build_pool",
     "check_profile",
     "own_documents",
+    "release_encoder",
     "without_own_documents",
     "write_pool",
 ]

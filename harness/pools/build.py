@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ..tasks import Note, Task
 from .bm25 import rank_by_bm25
-from .dense import DEFAULT_MODEL, rank_by_vectors
+from .dense import default_model, rank_by_vectors
 from .fusion import SOURCE_DEPTH, fuse
 from .identical import own_documents
 from .pool import Pool, PoolOptions, PoolRow, fingerprint
 from .poolfile import read_ranked
-from .profiles import Call, Fused, Named, Profile, parse_profile, require_list
+from .profiles import Call, Fused, Named, Profile, check_profile, parse_profile
 from .safeguard import draw, shipped_safeguard
 
 HYBRID = "reranking_hybrid"
@@ -31,11 +31,6 @@ class _Source:
     ranked: Mapping[str, Ranking]
 
 
-def check_profile(profile: str) -> None:
-    """Raise BadOption or UnknownName where `profile` cannot name a first stage of any task."""
-    parse_profile(profile)
-
-
 def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> Pool:
     """Build the pool of `task` under `profile`.
 
@@ -43,6 +38,7 @@ def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> 
     what the profile's model raises.
     """
     options = options or PoolOptions()
+    check_profile(profile, task.shipped.names())
     source = _source(task, parse_profile(profile), options)
     own = own_documents(task)
     excluded: Mapping[str, frozenset[str]] = own if task.exclude_identical else {}
@@ -80,10 +76,7 @@ def _named(task: Task, name: str, options: PoolOptions) -> _Source:
         dense = [task.dense] if task.dense in shipped else [n for n in shipped if _is_dense(n)]
         if len(dense) == 1 and dense[0] is not None:
             return _shipped(task, dense[0], options)
-    if name in {"bm25", "dense"}:
-        return _computed(task, Call(name), options)
-    require_list(name, shipped, task=task.name)
-    raise AssertionError("unreachable: a list that is shipped was returned above")
+    return _computed(task, Call(name), options)
 
 
 def _is_dense(config: str) -> bool:
@@ -100,38 +93,36 @@ def _shipped(task: Task, name: str, options: PoolOptions) -> _Source:
 def _fused(task: Task, profiles: Iterable[Profile], options: PoolOptions) -> _Source:
     sources = [_source(task, profile, options) for profile in profiles]
     ranked = {
-        query_id: fuse([_found(task, source, query_id, options) for source in sources], task.corpus)
+        query_id: fuse([_found(task, source, query_id) for source in sources], task.corpus)
         for query_id in task.queries
     }
     return _Source(f"rrf({','.join(s.resolved for s in sources)})", "computed", ranked)
 
 
-def _found(task: Task, source: _Source, query_id: str, options: PoolOptions) -> list[str]:
+def _found(task: Task, source: _Source, query_id: str) -> list[str]:
     """The document ids of a source, without a shipped safeguard: that would leak a judgement."""
     doc_ids = [doc_id for doc_id, _ in source.ranked.get(query_id, ())]
-    given = _given_safeguard(task, source, query_id, options)
+    given = _given_safeguard(task, source, query_id)
     return doc_ids if given is None else doc_ids[:-1]
 
 
-def _given_safeguard(
-    task: Task, source: _Source, query_id: str, options: PoolOptions
-) -> str | None:
+def _given_safeguard(task: Task, source: _Source, query_id: str) -> str | None:
     if source.origin != "shipped":
         return None
     doc_ids = [doc_id for doc_id, _ in source.ranked.get(query_id, ())]
     positives = task.positives(query_id)
-    return shipped_safeguard(doc_ids, positives, corpus_size=len(task.corpus), depth=options.depth)
+    return shipped_safeguard(doc_ids, positives, corpus_size=len(task.corpus))
 
 
 def _computed(task: Task, call: Call, options: PoolOptions) -> _Source:
     depth = max(options.depth, SOURCE_DEPTH)
     if call.name == "run":
         path = Path(call.argument).expanduser()
-        return _Source(str(call), "file", read_ranked(path, task=task.name))
+        return _Source(str(call), "file", read_ranked(path, task=task))
     if call.name == "bm25":
         found = rank_by_bm25(task.queries, task.corpus, language=task.language, depth=depth)
         return _Source("bm25()", "computed", found)
-    model = call.argument or DEFAULT_MODEL
+    model = call.argument or default_model()
     near = rank_by_vectors(task.queries, task.corpus, model=model, depth=depth, options=options)
     return _Source(f"dense({model})", "computed", near)
 
@@ -141,7 +132,7 @@ def _row(
 ) -> PoolRow:
     """Cut a list to its pool: safeguard off, own document out, refill, cut, safeguard anew."""
     ranking = source.ranked.get(query_id, ())
-    given = _given_safeguard(task, source, query_id, options)
+    given = _given_safeguard(task, source, query_id)
     if given is not None:
         ranking = ranking[:-1]
     kept = [(d, s) for d, s in ranking if d in task.corpus and d not in excluded][: options.depth]
@@ -168,7 +159,9 @@ def _notes(
     )
     empty = [row.query_id for row in rows if not row.natural]
     selves = [
-        row.query_id for row in rows if not own.get(row.query_id, set()).isdisjoint(row.natural)
+        row.query_id
+        for row in rows
+        if not own.get(row.query_id, frozenset()).isdisjoint(row.natural)
     ]
     unknown = [query_id for query_id in source.ranked if query_id not in task.queries]
     found = {

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ..errors import BadOption
 from ..tasks import Note
 
 DEPTH = 100
@@ -61,6 +62,10 @@ class PoolOptions:
     query_prompt: str | None = None
     query_prompt_name: str | None = None
     device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise BadOption(f"a pool's depth must be at least 1, not {self.depth}")
 
 
 def fingerprint(rows: Iterable[PoolRow]) -> str:

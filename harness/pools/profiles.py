@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ..errors import BadOption, unknown
@@ -85,7 +85,20 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def require_list(name: str, shipped: Collection[str], *, task: str) -> None:
-    """Raise UnknownName, with near names, unless the data set ships the list `name`."""
-    if name not in shipped:
-        raise unknown(f"profile of task {task}:", name, [*shipped, *ALIASES])
+def check_profile(profile: str, shipped: Collection[str] | None = None) -> None:
+    """Raise BadOption or UnknownName where `profile` cannot be a first stage.
+
+    Any bare name may be a list that some data set ships; with `shipped`, the names of a task's
+    lists, it must be one of these or an alias, and near names are offered.
+    """
+    for name in _bare_names(parse_profile(profile)):
+        if shipped is not None and name not in {*shipped, *ALIASES}:
+            raise unknown("profile", name, {*shipped, *ALIASES})
+
+
+def _bare_names(profile: Profile) -> Iterator[str]:
+    if isinstance(profile, Named):
+        yield profile.name
+    elif isinstance(profile, Fused):
+        for source in profile.sources:
+            yield from _bare_names(source)

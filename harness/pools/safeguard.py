@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
+from .pool import DEPTH
+
 SEED = 20260524
 
 
@@ -19,14 +21,14 @@ def draw(positives: Iterable[str], *, split: str, query_id: str) -> str:
 
 
 def shipped_safeguard(
-    doc_ids: Sequence[str], positives: frozenset[str], *, corpus_size: int, depth: int
+    doc_ids: Sequence[str], positives: frozenset[str], *, corpus_size: int
 ) -> str | None:
     """Return the safeguard at the end of a shipped list, None if it has none.
 
-    It has one when it is one longer than min(depth, corpus), its last document is a positive and no
-    positive stands before it.
+    It has one when it is one longer than min(100, corpus), its last document is a positive and no
+    positive stands before it. The 100 is its maker's, whatever depth is asked for here.
     """
-    if len(doc_ids) != min(depth, corpus_size) + 1:
+    if len(doc_ids) != min(DEPTH, corpus_size) + 1:
         return None
     found = [doc_id for doc_id in doc_ids if doc_id in positives]
     return doc_ids[-1] if found == [doc_ids[-1]] else None

@@ -1,61 +1,74 @@
 """How BM25 sees a text: words, stemmed where the language has a stemmer, and never nothing.
 
-A text is cut into runs of one kind. Scripts that write no spaces between words become overlapping
-character pairs (as Lucene's CJK analysis does); all others become words of letters, combining marks
-and digits, so that a Devanagari vowel sign stays with its consonant. Of English texts alone the
-stop words are dropped; no one-letter word is, and no script.
+A text is cut into runs of one kind. Scripts that write no spaces between words, and Hangul, whose
+particles cling to their nouns, become overlapping character pairs (as Lucene's CJK analysis does);
+all others become words of letters, combining marks and digits, so that a Devanagari vowel sign
+stays with its consonant. Of English texts alone the stop words are dropped, and no script ever is.
 """
 
 from __future__ import annotations
 
+import re
+import sys
+import unicodedata
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import regex
-
-_SPACELESS = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
-_ENGLISH = frozenset(
-    {"the", "of", "and", "to", "in", "is", "that", "it", "for", "with", "as", "are", "was", "be"}
+_PAIRED = (
+    "\u0e01-\u0e3a\u0e40-\u0e5b\u0e80-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Myanmar
+    "\u1780-\u17ff\u19e0-\u19ff"  # Khmer
+    "\u3005-\u3007\u3040-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff"  # kana, Bopomofo
+    "\u2e80-\u2fdf\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff"  # Hangul
 )
-_ENGLISH_SHARE = 0.1  # of all words; prose in other languages stays under 0.05
+_ENGLISH = frozenset({"the", "of", "and", "to", "that", "with", "are", "this", "from", "by"})
+_ENGLISH_SHARE = 0.05  # of all words: English prose has 0.10 to 0.25, code 0.08, others under 0.02
 
 STEMMERS = {
-    "ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek",
-    "en": "english", "es": "spanish", "et": "estonian", "eu": "basque", "fi": "finnish",
-    "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian", "hy": "armenian",
-    "id": "indonesian", "it": "italian", "lt": "lithuanian", "ne": "nepali", "nl": "dutch",
-    "no": "norwegian", "nb": "norwegian", "pt": "portuguese", "ro": "romanian",
-    "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil", "tr": "turkish",
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
+    "en": "english", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian",
+    "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian",
+    "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian", "ne": "nepali",
+    "nl": "dutch", "no": "norwegian", "nb": "norwegian", "pl": "polish", "pt": "portuguese",
+    "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil",
+    "tr": "turkish",
 }  # fmt: skip
 """ISO 639-1 code -> Snowball algorithm, by PyStemmer."""
 
-_BY_SCRIPT = {"Arabic": "arabic", "Devanagari": "hindi", "Greek": "greek", "Armenian": "armenian"}
-"""Scripts whose texts one stemmer serves, where a task's language is not known."""
+_BY_SCRIPT = {"ARABIC": "arabic", "DEVANAGARI": "hindi", "GREEK": "greek", "ARMENIAN": "armenian"}
+"""First word of a letter's Unicode name -> stemmer for its script, where no language is known."""
 
 
 def tokenizer(language: str | None, sample: Iterable[str]) -> Callable[[str], list[str]]:
     """Return the function that cuts texts of a task into terms.
 
-    `language` is an ISO 639-1 code (a region or script behind it is ignored). Where it is None,
-    `sample` is looked at for English, and otherwise each word is stemmed by its script.
+    `language` is an ISO 639-1 code (a region or script behind it is ignored); where it has no
+    stemmer, words stay as they are. Where it is None, `sample` is looked at for English, and
+    otherwise each word is stemmed by its script.
     """
-    code = _code(language) or ("en" if language is None and _is_english(sample) else "")
-    stem = _stemmer(STEMMERS.get(code, ""))
+    code = _code(language) or ("en" if _is_english(sample) else "")
+    stem = (_stemmer(STEMMERS.get(code, "")) or str) if code else _by_script
     stop = _stop_words() if code == "en" else frozenset()
 
     def terms(text: str) -> list[str]:
         found: list[str] = []
-        for match in _runs().finditer(text.casefold()):
+        for match in _runs().finditer(_folded(text)):
             run = match.group()
-            if match.lastgroup == "spaceless":
+            if match.lastgroup == "paired":
                 found += _pairs(run)
             elif run not in stop:
-                found.append(stem(run) if stem else _by_script(run))
+                found.append(stem(run))
         return found
 
     return terms
+
+
+def _folded(text: str) -> str:
+    # one spelling for what reads the same: composed and decomposed accents, full and half width
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _code(language: str | None) -> str:
@@ -63,12 +76,15 @@ def _code(language: str | None) -> str:
 
 
 @cache
-def _runs() -> regex.Pattern[str]:
-    import regex
-
-    spaceless = "".join(rf"\p{{{name}}}" for name in _SPACELESS) + "ー"  # common to both kana
-    word = rf"[\p{{L}}\p{{M}}\p{{N}}]--[{spaceless}]"
-    return regex.compile(rf"(?P<spaceless>[{spaceless}]+)|(?P<word>[{word}]+)", regex.V1)
+def _runs() -> re.Pattern[str]:
+    # `re` knows no combining marks: to its \w a word ends at every vowel sign
+    characters = map(chr, range(sys.maxunicode + 1))
+    marks = "".join(c for c in characters if unicodedata.category(c).startswith("M"))
+    # what is paired is made of letters and marks too; punctuation of these blocks is left out
+    # a run begins with a letter or digit: an emoji's variation selector alone is no word
+    paired = f"(?=\\w)[{_PAIRED}](?:(?=[\\w{marks}])[{_PAIRED}])*"
+    word = f"(?![_{_PAIRED}])\\w(?:(?![_{_PAIRED}])[\\w{marks}])*"
+    return re.compile(f"(?P<paired>{paired})|(?P<word>{word})")
 
 
 def _pairs(run: str) -> list[str]:
@@ -89,25 +105,16 @@ def _stop_words() -> frozenset[str]:
 
 @cache
 def _stemmer(algorithm: str) -> Callable[[str], str] | None:
-    if not algorithm:
-        return None
     import Stemmer
 
+    if algorithm not in Stemmer.algorithms():  # PyStemmer learns a few more with each release
+        return None
     stem: Callable[[str], str] = Stemmer.Stemmer(algorithm).stemWord
     return lru_cache(maxsize=1 << 17)(stem)
 
 
 @lru_cache(maxsize=1 << 16)
 def _by_script(word: str) -> str:
-    for script, algorithm in _BY_SCRIPT.items():
-        if _script(script).match(word):
-            stem = _stemmer(algorithm)
-            return stem(word) if stem else word
-    return word
-
-
-@cache
-def _script(name: str) -> Any:
-    import regex
-
-    return regex.compile(rf"\p{{{name}}}")
+    name = unicodedata.name(word[0], "").partition(" ")[0]
+    stem = _stemmer(_BY_SCRIPT.get(name, ""))
+    return stem(word) if stem else word

