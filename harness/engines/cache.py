@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -163,15 +164,21 @@ def decode(text: str, request: AnyRequest) -> Reply:
 
 def _plain(value: Any) -> Any:
     """Turn a frozen value into what JSON can hold; fields stand in their order."""
-    if value is None or isinstance(value, (str, int, float, bool)):
+    kind = type(value)
+    if value is None or isinstance(value, (str, int, float)):
         return value
-    if is_dataclass(value):
-        return [_plain(getattr(value, field.name)) for field in fields(value)]
+    if is_dataclass(kind):
+        return [_plain(getattr(value, name)) for name in _field_names(kind)]
     if isinstance(value, Mapping):
         return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return {"float32": base64.b64encode(value.tobytes()).decode(), "shape": list(value.shape)}
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _thing(value: Any) -> Any:
