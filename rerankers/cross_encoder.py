@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from rerank_bench import BadOption, Candidates, Flow, PairScore, ask
 
+from .budgets import check_budgets
+
 
 @dataclass(frozen=True)
 class CrossEncoder:
@@ -21,6 +23,9 @@ class CrossEncoder:
     max_query_tokens: int | None = 120
     asks = frozenset({PairScore})
     head = "classifier"
+
+    def __post_init__(self) -> None:
+        check_budgets("cross-encoder", document=self.max_doc_tokens, query=self.max_query_tokens)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all pairs at once."""

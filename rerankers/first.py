@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, load_template, order
 
+from .budgets import check_budgets
 from .listwise import Conversation
 from .orders import Ordering, Sliding, descending
 
@@ -41,7 +42,10 @@ class First:
         self._sliding()
         if self.window > len(LETTERS):
             raise BadOption(f"first: window must be at most {len(LETTERS)}, not {self.window}")
-        load_template(self.prompt)
+        check_budgets("first", document=self.max_doc_tokens, query=self.max_query_tokens)
+        template = load_template(self.prompt)
+        if not ((template.text or "") + template.prefill).endswith("["):
+            raise BadOption(f"first: prompt {self.prompt} does not begin the answer with [")
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Slide; a letter that the engine did not find comes last in its window and is counted."""
@@ -51,8 +55,9 @@ class First:
         def order_window(inside: Sequence[int]) -> Ordering:
             letters = tuple(LETTERS[: len(inside)])
             (reply,) = yield from ask([NextToken(conversation.prompt(inside, letters), letters)])
-            counts["missing_labels"] += sum(letter not in reply.logprob for letter in letters)
-            return order([reply.logprob.get(letter, -math.inf) for letter in letters])
+            logprobs = [reply.logprob.get(letter, -math.inf) for letter in letters]
+            counts["missing_labels"] += logprobs.count(-math.inf)
+            return order(logprobs)
 
         ranking = yield from self._sliding().order(len(candidates.documents), order_window)
         counts["escaped_ids"] = conversation.escaped

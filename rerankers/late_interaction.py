@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from rerank_bench import Candidates, Flow, PairScore, ask
 
+from .budgets import check_budgets
+
 
 @dataclass(frozen=True)
 class LateInteraction:
@@ -18,6 +20,9 @@ class LateInteraction:
     max_query_tokens: int | None = 120
     asks = frozenset({PairScore})
     head = "maxsim"
+
+    def __post_init__(self) -> None:
+        check_budgets("late-interaction", document=self.max_doc_tokens, query=self.max_query_tokens)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all pairs at once."""

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rerank_bench import (
+    BadOption,
     Candidates,
     Flow,
     Generate,
+    Generation,
     Prompt,
     Scored,
     ask,
@@ -17,6 +19,7 @@ from rerank_bench import (
     load_template,
 )
 
+from .budgets import check_budgets
 from .orders import Ordering, Sliding, descending
 from .parsing import read_permutation
 
@@ -30,8 +33,9 @@ class Listwise:
     prompt: name or `.toml` file, filled with `query` and `passages`. window, stride: passages in a
     window and how far it moves, half the window by default (20 and 10: Sun et al. 2023,
     arXiv:2304.09542). passes: how often the whole is gone over. max_tokens: of one answer; by
-    default enough for the longest permutation, and 2,048 more for `thinking`, which asks a template
-    that knows the switch for its think block. max_doc_tokens, max_query_tokens: budgets in tokens.
+    default enough for the longest permutation, and 2,048 more for `thinking`, which asks a chat
+    template that knows the switch for its think block, and leaves the answer's beginning to the
+    model. max_doc_tokens, max_query_tokens: budgets in tokens.
     """
 
     prompt: str = "listwise"
@@ -46,6 +50,9 @@ class Listwise:
 
     def __post_init__(self) -> None:
         self._sliding()
+        check_budgets("listwise", document=self.max_doc_tokens, query=self.max_query_tokens)
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise BadOption(f"listwise: max_tokens must be at least 1, not {self.max_tokens}")
         load_template(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
@@ -55,9 +62,9 @@ class Listwise:
 
         def order(inside: Sequence[int]) -> Ordering:
             prompt = conversation.prompt(inside, [str(n) for n in range(1, len(inside) + 1)])
-            (reply,) = yield from ask([Generate(prompt, self._max_tokens(len(inside)))])
+            (reply,) = yield from ask([Generate(prompt, self._max_tokens(len(inside), prompt))])
             names = {str(place + 1): place for place in range(len(inside))}
-            read = read_permutation(prompt.prefill + reply.text, names)
+            read = read_permutation(_answer(prompt, reply), names)
             counts["repaired"] += read.repaired
             counts["unparsable"] += read.unparsable
             return read.places
@@ -69,10 +76,20 @@ class Listwise:
     def _sliding(self) -> Sliding:
         return Sliding("listwise", self.window, self.stride, self.passes)
 
-    def _max_tokens(self, passages: int) -> int:
+    def _max_tokens(self, passages: int, prompt: Prompt) -> int:
         if self.max_tokens is not None:
             return self.max_tokens
-        return _TOKENS_PER_IDENTIFIER * passages + (2048 if self.thinking else 0)
+        return _TOKENS_PER_IDENTIFIER * passages + (2048 if prompt.thinking else 0)
+
+
+def _answer(prompt: Prompt, reply: Generation) -> str:
+    """What the model said in all; nothing, where it was cut off within its thoughts.
+
+    Some chat templates open the think block themselves, so that the reply shows only its end.
+    """
+    if prompt.thinking and not reply.finished and "</think>" not in reply.text:
+        return ""
+    return prompt.prefill + reply.text
 
 
 class Conversation:
@@ -93,4 +110,7 @@ class Conversation:
             for name, index in zip(names, inside, strict=True)
         ]
         filled = self._template.fill(query=self._query, passages=passages)
-        return replace(filled, thinking=self._thinking or filled.thinking)
+        if self._thinking and not filled.thinking:
+            # A prefilled `[` would have the model answer before it thinks.
+            return replace(filled, thinking=True, prefill="")
+        return filled

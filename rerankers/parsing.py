@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _IDENTIFIER = re.compile(r"\[\s*(\w+)\s*\]")
-_THOUGHT = "</think>"
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class Permutation:
 def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
     """Read a ranking such as `[3] > [1] > [2]`; `identifiers` maps each name to its place.
 
-    Text before `</think>` is dropped, and a think block without an end holds no answer. Unknown and
-    repeated identifiers are left out, missing ones follow in the window's own order.
+    Text before `</think>` is dropped, and where a think block has no end nothing is an answer.
+    Unknown and repeated identifiers are left out, missing ones follow in the window's own order.
     """
     named = [_plain(name) for name in _IDENTIFIER.findall(_answer(text))]
     known = [identifiers[name] for name in named if name in identifiers]
@@ -46,15 +45,14 @@ def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
 
 
 def _answer(text: str) -> str:
-    _, end, after = text.rpartition(_THOUGHT)
-    if end:
-        return after
-    return "" if "<think>" in text else text
+    said = text.rpartition("</think>")[2]
+    return "" if "<think>" in said else said
 
 
 def _plain(name: str) -> str:
     """Write an identifier as the prompt did: plain digits without leading zeros, or upper case."""
     digits = [unicodedata.digit(character, -1) for character in name]
     if min(digits) >= 0:
-        return str(int("".join(map(str, digits))))
+        # Not through int(), which refuses digits by the thousand, as a model in a loop writes them.
+        return "".join(map(str, digits)).lstrip("0")
     return name.upper()

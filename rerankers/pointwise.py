@@ -19,6 +19,8 @@ from rerank_bench import (
 )
 from rerank_bench.types import Label
 
+from .budgets import check_budgets
+
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 """What a prompt with an instruction is told where a task has none: Qwen3-Reranker's default."""
 
@@ -28,8 +30,8 @@ class Pointwise:
     """Asks for each document alone how probable each label is as the next token.
 
     prompt: name or `.toml` file, filled with `query`, `document` and `instruction`. labels: comma
-    separated, the relevant one first; by default those of the prompt file. graded: the labels are
-    grades 0, 1, … k in rising order, and the score is the expected grade (RG-S(0,k) in its expected
+    separated and verbatim, the relevant one first; by default those of the prompt file. graded: the
+    labels are the grades 0,1,…,k and the score is the expected grade (RG-S(0,k) in its expected
     form: Zhuang et al. 2024, arXiv:2310.14122); otherwise it is the log-odds of the first label
     against all others. instruction: overrides the task's. max_doc_tokens, max_query_tokens:
     budgets in tokens.
@@ -44,8 +46,14 @@ class Pointwise:
     asks = frozenset({NextToken})
 
     def __post_init__(self) -> None:
-        if len(self._labels(load_template(self.prompt))) < 2:
-            raise BadOption(f"pointwise: prompt {self.prompt} needs two labels: labels=Yes,No")
+        check_budgets("pointwise", document=self.max_doc_tokens, query=self.max_query_tokens)
+        labels = self._labels(load_template(self.prompt))
+        if len(set(labels)) < max(2, len(labels)) or "" in labels:
+            raise BadOption(
+                f"pointwise: prompt {self.prompt} needs two or more different labels, such as "
+                f"labels=Yes,No; it has {list(labels)}"
+            )
+        self._check_scale(labels)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""
@@ -58,12 +66,27 @@ class Pointwise:
         ]
         replies = yield from ask([NextToken(prompt, labels) for prompt in prompts])
         score = expected_grade if self.graded else log_odds
-        missing = sum(label not in reply.logprob for reply in replies for label in labels)
+        missing = sum(
+            reply.logprob.get(x, -math.inf) == -math.inf for reply in replies for x in labels
+        )
         counts = {"missing_labels": missing} if missing else {}
         return Scored([score(reply, labels) for reply in replies], counts)
 
     def _labels(self, template: Template) -> tuple[Label, ...]:
         return tuple(self.labels.split(",")) if self.labels else template.labels
+
+    def _check_scale(self, labels: Sequence[Label]) -> None:
+        """Refuse what would turn the order round: grades put worst first, all else best first."""
+        grades = list(labels) == [str(grade) for grade in range(len(labels))]
+        if self.graded and not grades:
+            raise BadOption(
+                f"pointwise: graded needs labels 0,1,…,k, not {list(labels)}; try prompt=graded"
+            )
+        if grades and not self.graded:
+            raise BadOption(
+                "pointwise: labels 0,1,… are grades, the worst first: add graded=true, "
+                "or write the relevant label first"
+            )
 
 
 FLOOR = -1e4

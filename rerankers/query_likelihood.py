@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from rerank_bench import Candidates, Flow, Likelihood, ask, load_template
 
+from .budgets import check_budgets
+
 
 @dataclass(frozen=True)
 class QueryLikelihood:
@@ -24,6 +26,10 @@ class QueryLikelihood:
     max_doc_tokens: int | None = 512
     max_query_tokens: int | None = 256
     asks = frozenset({Likelihood})
+
+    def __post_init__(self) -> None:
+        check_budgets("query-likelihood", document=self.max_doc_tokens, query=self.max_query_tokens)
+        load_template(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""

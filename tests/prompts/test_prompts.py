@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from rerank_bench import load_template
+from rerank_bench.prompt import prompt_files
+from rerank_bench.registry import catalogue
+
+PASSAGES = [{"id": "1", "text": "first"}, {"id": "2", "text": "second"}]
+VALUES = {"query": "QUERY", "document": "DOCUMENT", "instruction": "INSTRUCTION"}
+
+
+@pytest.mark.parametrize("name", sorted(prompt_files()))
+def test_every_prompt_says_where_it_is_from_and_can_be_filled(name):
+    template = load_template(name)
+    assert template.source
+    assert template.licence
+    assert template.changes
+    prompt = template.fill(**VALUES, passages=PASSAGES)
+    written = prompt.text or "".join(message.text for message in prompt.messages)
+    assert "DOCUMENT" in written or "[1] first\n[2] second\n" in written
+    assert "{{" not in written
+    assert "{%" not in written
+
+
+@pytest.mark.parametrize("name", sorted(prompt_files()))
+def test_no_prompt_ends_in_a_space_which_would_split_the_next_token(name):
+    prompt = load_template(name).fill(**VALUES, passages=PASSAGES)
+    end = (prompt.text or prompt.messages[-1].text) + prompt.prefill
+    assert not end.endswith(" ")
+
+
+@pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.name)
+def test_every_prompt_that_the_catalogue_names_fits_its_method(entry):
+    if "prompt" not in entry.options:
+        return
+    template = load_template(entry.options["prompt"])
+    assert bool(template.labels) == (entry.method == "pointwise")
+    assert (template.prefill == "[") == (entry.method == "first")
+
+
+def test_qwen3_rerankers_prompt_is_the_one_it_was_trained_on():
+    filled = load_template("qwen3-reranker").fill(**VALUES).text
+    assert filled == (
+        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query "
+        'and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
+        "<|im_start|>user\n<Instruct>: INSTRUCTION\n<Query>: QUERY\n<Document>: DOCUMENT"
+        "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
+    assert load_template("qwen3-reranker").labels == ("yes", "no")
+
+
+def test_rank_zephyrs_prompt_is_the_one_it_was_trained_on():
+    filled = load_template("rank-zephyr").fill(query="QUERY", passages=PASSAGES).text
+    assert filled == (
+        "<|system|>\nYou are RankLLM, an intelligent assistant that can rank passages based on "
+        "their relevancy to the query</s>\n<|user|>\nI will provide you with 2 passages, each "
+        "indicated by a numerical identifier []. Rank the passages based on their relevance to the "
+        "search query: QUERY.\n\n[1] first\n[2] second\nSearch Query: QUERY.\nRank the 2 passages "
+        "above based on their relevance to the search query. All the passages should be included "
+        "and listed using identifiers, in descending order of relevance. The output format should "
+        "be [] > [], e.g., [2] > [1], Answer concisely and directly and only respond with the "
+        "ranking results, do not say any word or explain.</s>\n<|assistant|>\n"
+    )

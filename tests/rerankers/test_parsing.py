@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerank_bench.rerankers.parsing import Permutation, read_permutation
+
+
+def read(text: str, count: int = 5) -> Permutation:
+    return read_permutation(text, {str(place + 1): place for place in range(count)})
+
+
+@pytest.mark.parametrize(
+    ("text", "places", "state"),
+    [
+        ("[3] > [1] > [2] > [5] > [4]", (2, 0, 1, 4, 3), ""),
+        ("[ 3 ]>[1],[2]\n[5] [4]", (2, 0, 1, 4, 3), ""),
+        ("[٣] > [１] > [2] > [05] > [4]", (2, 0, 1, 4, 3), ""),
+        ("[3] > [1]", (2, 0, 1, 3, 4), "repaired"),
+        ("[3] > [3] > [1] > [2] > [4] > [5]", (2, 0, 1, 3, 4), "repaired"),
+        ("[9] > [3] > [1] > [2] > [4] > [5]", (2, 0, 1, 3, 4), "repaired"),
+        (
+            "For the query 'top 10 movies of 2', the ranking is [4] > [1]",
+            (3, 0, 1, 2, 4),
+            "repaired",
+        ),
+        ("The passages 4, 2 and 1 answer best.", (0, 1, 2, 3, 4), "unparsable"),
+        ("<think> passage [5] or [4]? </think>[2] > [1] > [3] > [4] > [5]", (1, 0, 2, 3, 4), ""),
+        ("<think> passage [5] ... passage [3]", (0, 1, 2, 3, 4), "unparsable"),
+        ("Error code: 400 - at most 4096 tokens, line 12", (0, 1, 2, 3, 4), "unparsable"),
+        ("I think B is best", (0, 1, 2, 3, 4), "unparsable"),
+        ("", (0, 1, 2, 3, 4), "unparsable"),
+    ],
+)
+def test_only_bracketed_identifiers_of_the_answer_are_read(text, places, state):
+    found = read(text)
+    assert found.places == places
+    assert found.repaired == (state == "repaired")
+    assert found.unparsable == (state == "unparsable")
+
+
+@given(st.permutations(list(range(20))))
+def test_a_whole_permutation_is_read_back_without_repair(places):
+    text = " > ".join(f"[{place + 1}]" for place in places)
+    assert read(text, 20) == Permutation(tuple(places))
+
+
+@given(st.text(alphabet="[]<>/think0123456789 AB²③", max_size=60))
+def test_whatever_is_written_every_place_comes_once(text):
+    assert sorted(read(text).places) == [0, 1, 2, 3, 4]
