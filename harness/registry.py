@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import inspect
 import json
 import re
 import sys
@@ -25,11 +24,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib import metadata, resources
 from pathlib import Path
-from types import NoneType
 from typing import Any, cast
 
 from .engines import ENGINES, EngineOptions
 from .errors import BadData, BadOption, RerankBenchError, RerankerFault, unknown
+from .options import parameters, signature, typed
 from .types import Reranker
 
 RERANKERS = "rerank_bench.rerankers"
@@ -146,14 +145,17 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     """Build the reranker `name` with options `given`; what they leave open, `defaults` fill."""
     entry = _find(name)
     factory = load_method(entry.method)
-    kinds = {**_engine_kinds(), **_parameters(factory), "as": str}
+    kinds = {**_engine_kinds(), **parameters(factory), "as": str}
     fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
     for key in {**fixed, **given}:
         if key not in kinds:
             raise unknown(f"option of reranker {name}:", key, kinds)
     fallback = {k: v for k, v in defaults.as_options().items() if k in kinds}
-    values = {k: _typed(name, k, v, kinds[k]) for k, v in {**fallback, **fixed, **given}.items()}
-    options = {k: v for k, v in values.items() if k in _parameters(factory)}
+    values = {
+        k: typed(v, kinds[k], where=f"reranker {name}: option {k}")
+        for k, v in {**fallback, **fixed, **given}.items()
+    }
+    options = {k: v for k, v in values.items() if k in parameters(factory)}
     reranker = _construct(name, factory, options)
     engine = _engine(name, reranker, {k: v for k, v in values.items() if k in _engine_kinds()})
     label = values.get("as") or _label(entry, engine, _changed(values, fixed, factory))
@@ -224,23 +226,10 @@ def _engine_kinds() -> dict[str, Any]:
     return typing.get_type_hints(EngineOptions)
 
 
-def _parameters(factory: type) -> dict[str, Any]:
-    """The options of a class: parameter name -> annotated type (str where there is none)."""
-    named = [p for p in _signature(factory).values() if p.kind is not p.VAR_KEYWORD]
-    return {p.name: str if p.annotation is p.empty else p.annotation for p in named}
-
-
-def _signature(factory: type) -> Mapping[str, inspect.Parameter]:
-    try:
-        return inspect.signature(factory, eval_str=True).parameters
-    except NameError:  # annotated with a name that only a type checker sees
-        return inspect.signature(factory).parameters
-
-
 def _construct(name: str, factory: type, options: Mapping[str, Any]) -> Reranker:
     missing = [
         p.name
-        for p in _signature(factory).values()
+        for p in signature(factory).values()
         if p.default is p.empty and p.kind is not p.VAR_KEYWORD and p.name not in options
     ]
     if missing:
@@ -256,40 +245,12 @@ def _construct(name: str, factory: type, options: Mapping[str, Any]) -> Reranker
     return cast(Reranker, reranker)
 
 
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-def _typed(name: str, option: str, value: Any, kind: Any) -> Any:
-    """Read an option's value as its annotated type; a string is parsed, anything else checked."""
-    kinds = typing.get_args(kind) or (kind,)
-    if value is None and NoneType in kinds:
-        return None
-    for wanted in kinds:
-        parsed = _read(value, wanted)
-        if parsed is not None:
-            return parsed
-    names = " or ".join(getattr(k, "__name__", str(k)) for k in kinds if k is not NoneType)
-    raise BadOption(f"reranker {name}: option {option} takes {names}, not {value!r}")
-
-
-def _read(value: Any, wanted: Any) -> Any:
-    """Return `value` as a `wanted`, or None where it is not one."""
-    if wanted is bool:
-        return value if isinstance(value, bool) else _WORDS.get(str(value).lower())
-    if wanted in {int, float} and not isinstance(value, bool):
-        try:
-            return wanted(value)
-        except (TypeError, ValueError):
-            return None
-    return value if wanted is str and isinstance(value, str) else None
-
-
 _SHAPING = ("revision", "adapter", "dtype", "head", "max_length")
 
 
 def _changed(values: Mapping[str, Any], fixed: Mapping[str, Any], factory: type) -> dict[str, Any]:
     """Options that set this reranker apart from its namesake with everything at its default."""
-    usual = {p.name: p.default for p in _signature(factory).values()} | dict.fromkeys(_SHAPING)
+    usual = {p.name: p.default for p in signature(factory).values()} | dict.fromkeys(_SHAPING)
     usual |= fixed
     return {k: v for k, v in values.items() if k in usual and k != "model" and usual[k] != v}
 

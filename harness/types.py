@@ -72,9 +72,6 @@ class Prompt:
     thinking: bool = False
 
 
-# Replies. `prompt_tokens` and `output_tokens` count what the model read and wrote.
-
-
 @dataclass(frozen=True, slots=True)
 class Logits:
     """The raw outputs of a scoring head, before any activation; usually one number."""
@@ -88,8 +85,8 @@ class Logits:
 class LabelScores:
     """Natural-log probabilities of the labels at the next position.
 
-    They are taken over the whole vocabulary at temperature 1 with nothing masked, so differences
-    are differences of logits. `logit` is None where an engine only knows probabilities.
+    Taken over the whole vocabulary at temperature 1 with nothing masked: differences are those of
+    logits. `logit` is None where an engine only knows probabilities.
     """
 
     logprob: Mapping[Label, float]
@@ -130,7 +127,7 @@ class Vectors:
 
 
 class Reply(Protocol):
-    """What every reply tells beside its answer."""
+    """What every reply tells beside its answer: tokens that the model read and wrote."""
 
     @property
     def prompt_tokens(self) -> int: ...
@@ -160,7 +157,6 @@ class PairScore:
 
     @property
     def reply(self) -> type[Logits]:
-        """The type of the answer."""
         return Logits
 
 
@@ -172,7 +168,6 @@ class Score:
 
     @property
     def reply(self) -> type[Logits]:
-        """The type of the answer."""
         return Logits
 
 
@@ -185,16 +180,14 @@ class NextToken:
 
     @property
     def reply(self) -> type[LabelScores]:
-        """The type of the answer."""
         return LabelScores
 
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Ask for text. `sample` is part of the identity, so repeats are asked apart.
+    """Ask for text, greedily at temperature 0. Another `sample` asks the same once more.
 
     `pattern` is a regular expression that the text must match, for engines that can force it.
-    Temperature 0 is greedy decoding.
     """
 
     prompt: Prompt
@@ -207,7 +200,6 @@ class Generate:
 
     @property
     def reply(self) -> type[Generation]:
-        """The type of the answer."""
         return Generation
 
 
@@ -220,7 +212,6 @@ class Likelihood:
 
     @property
     def reply(self) -> type[ContinuationScore]:
-        """The type of the answer."""
         return ContinuationScore
 
 
@@ -238,7 +229,6 @@ class Embed:
 
     @property
     def reply(self) -> type[Vectors]:
-        """The type of the answer."""
         return Vectors
 
 
@@ -260,10 +250,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A reranker's scores with counts of what it met on the way.
-
-    Known counts: `repaired`, `unparsable`, `missing_labels`, `escaped_ids`.
-    """
+    """Scores with counts: `repaired`, `unparsable`, `missing_labels`, `escaped_ids`, …."""
 
     scores: Sequence[float]
     counts: Mapping[str, int] = field(default_factory=dict)

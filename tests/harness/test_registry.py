@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import BadData, BadOption, RerankerFault, UnknownName
-from rerank_bench.registry import Defaults, catalogue, choose, methods, parse
+from rerank_bench.registry import Defaults, build, catalogue, choose, methods, parse
 
 MINE = """
 from __future__ import annotations
@@ -77,6 +77,8 @@ def test_the_label_says_which_options_differ_and_as_overrides_it(mine):
         (":Mine:window=ten", BadOption, "option window takes int, not 'ten'"),
         (":Mine:share=lots", BadOption, "takes float, not 'lots'"),
         (":Mine:loud=perhaps", BadOption, "takes bool"),
+        (":Mine:window=2.5", BadOption, "takes int, not '2.5'"),
+        (":Mine:window=none", BadOption, "takes int, not 'none'"),
         (":Mine:window", BadOption, "not option=value"),
         (":Mime", UnknownName, "did you mean Mine"),
         (":Needy", BadOption, "needs the option must"),
@@ -88,6 +90,16 @@ def test_what_is_wrong_with_a_reranker_is_said_in_one_line(mine, text, kind, mes
     with pytest.raises(kind, match=message) as caught:
         choose(mine + text)
     assert "\n" not in str(caught.value)
+
+
+def test_the_word_none_is_none_where_that_is_allowed(mine):
+    assert choose(f"{mine}:Mine:share=none").reranker.share is None
+    assert choose("pointwise:max_doc_tokens=none,engine=fake").reranker.max_doc_tokens is None
+
+
+def test_a_number_of_a_suite_file_is_not_rounded(mine):
+    with pytest.raises(BadOption, match=r"takes int, not 2\.5"):
+        build(f"{mine}:Mine", {"window": 2.5}, Defaults())
 
 
 def test_an_unknown_reranker_is_answered_with_near_names():

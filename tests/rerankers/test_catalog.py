@@ -1,0 +1,113 @@
+"""The catalogue of named rerankers, and catalogues that other packages bring."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from rerank_bench import Candidates, Document, FakeEngine, load_template, rerank_one
+from rerank_bench.engines.fake import overlap
+from rerank_bench.models import PACKAGED
+from rerank_bench.registry import catalogue, choose
+
+WANTED = {"bge-reranker-v2-m3", "ms-marco-MiniLM-L6-v2", "gte-multilingual-reranker-base"}
+WANTED |= {f"ettin-reranker-{size}" for size in ("17m", "32m", "68m", "150m", "400m")}
+WANTED |= {"jina-reranker-v2-base-multilingual", "mxbai-rerank-base-v2", "mxbai-rerank-large-v2"}
+WANTED |= {f"Qwen3-Reranker-{size}" for size in ("0.6B", "4B", "8B")}
+WANTED |= {"RankZephyr", "RankVicuna", "FIRST", "first_mistral"}
+DEMO = {"minilm-late", "smollm2-ql", "smollm2-yesno", "smollm2-first", "smollm2-listwise"}
+ENTRIES = pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.name)
+
+
+def test_the_rerankers_of_the_first_papers_are_all_there():
+    assert set(catalogue()) >= WANTED | DEMO
+
+
+@ENTRIES
+def test_an_entry_says_what_it_is_and_where_it_is_from(entry):
+    assert entry.url.startswith("https://")
+    assert entry.licence
+    assert entry.paper or entry.notes
+    if entry.name in WANTED:
+        assert entry.url == f"https://huggingface.co/{entry.model}"
+    assert entry.model in PACKAGED or re.fullmatch(r"[\w.-]+/[\w.-]+", entry.model)
+
+
+@ENTRIES
+def test_an_entry_reranks(entry):
+    documents = tuple(Document(str(i), f"text {i}") for i in range(12))
+    reranker = choose(f"{entry.name}:engine=fake").reranker
+    given = Candidates("task", "q", "text 7", documents)
+    assert len(rerank_one(reranker, given, FakeEngine(overlap)).scores) == 12
+
+
+@pytest.mark.parametrize("name", ["RankZephyr", "RankVicuna", "FIRST"])
+def test_a_full_window_fits_the_four_thousand_tokens_of_the_first_listwise_models(name):
+    reranker = choose(name).reranker
+    words = len(load_template(reranker.prompt).fill(query="", passages=[]).text.split())
+    identifiers = 6 * reranker.window
+    texts = reranker.max_doc_tokens * reranker.window + 2 * reranker.max_query_tokens
+    assert 2 * words + 2 * identifiers + texts < 4096
+
+
+def test_the_score_of_mxbai_is_the_logit_of_1_over_that_of_0():
+    assert load_template("mxbai-rerank-v2").labels == ("1", "0")
+    filled = load_template("mxbai-rerank-v2").fill(query="QUERY", document="DOCUMENT").text
+    assert filled == (
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+        "<|im_end|>\n<|im_start|>user\nquery: QUERY\ndocument: DOCUMENT\nYou are a search "
+        "relevance expert who evaluates how well documents match search queries. For each "
+        "query-document pair, carefully analyze the semantic relationship between them, then "
+        "provide your binary relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:"
+        "<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+PROMPT = """
+source = "ours"
+licence = "CC0-1.0"
+changes = "none"
+labels = ["Yes", "No"]
+text = '''{{ query }} {{ document }}'''
+"""
+CATALOG = """
+[theirs]
+method = "pointwise"
+model = "org/model"
+licence = "MIT"
+options = { prompt = "their-prompt" }
+"""
+POINTS = """
+[rerank_bench.catalogs]
+theirs = their_package
+[rerank_bench.prompts]
+theirs = their_package.prompts
+"""
+
+
+def test_another_package_brings_named_rerankers_and_prompts(tmp_path):
+    files = {
+        "their_package/__init__.py": "",
+        "their_package/catalog.toml": CATALOG,
+        "their_package/prompts/__init__.py": "",
+        "their_package/prompts/their-prompt.toml": PROMPT,
+        "their_package-1.dist-info/METADATA": "Name: their-package\nVersion: 1\n",
+        "their_package-1.dist-info/entry_points.txt": POINTS,
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    code = (
+        "import json; from rerank_bench.registry import choose; found = choose('theirs')\n"
+        "print(json.dumps([found.label, found.engine.model, found.reranker.prompt]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert json.loads(done.stdout) == ["theirs", "org/model", "their-prompt"]

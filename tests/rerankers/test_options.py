@@ -1,0 +1,77 @@
+"""Options that cannot work, or would quietly turn the order round, are refused by name."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerank_bench import BadOption, UnknownName
+from rerank_bench.registry import Defaults, choose
+from rerank_bench.rerankers.orders import Sliding
+
+ASKING = ["cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"]
+
+
+def built(text: str):
+    return choose(text, Defaults(engine="fake")).reranker
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("random:seed=-1", "seed must not be negative"),
+        ("listwise:max_tokens=0", "max_tokens must be at least 1, not 0"),
+        ("first:prompt=rank-zephyr", r"rank-zephyr does not begin the answer with \["),
+        ("pointwise:prompt=listwise", r"needs two or more different labels.*it has \[\]"),
+        ("pointwise:labels=Yes,Yes", "different labels"),
+        ("pointwise:labels=Yes,", "different labels"),
+        ("pointwise:graded=true", "graded needs labels 0,1,…,k.*try prompt=graded"),
+        ("pointwise:prompt=graded", "the worst first: add graded=true"),
+        ("pointwise:labels=0,1", "or write the relevant label first"),
+        ("mxbai-rerank-base-v2:graded=true", "graded needs labels"),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused_in_one_line(text, message):
+    with pytest.raises(BadOption, match=message) as caught:
+        built(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["pointwise", "query-likelihood", "listwise", "first"])
+def test_a_prompt_that_does_not_exist_is_answered_with_near_names(name):
+    with pytest.raises(UnknownName, match="did you mean listwise"):
+        built(f"{name}:prompt=listwize")
+
+
+@pytest.mark.parametrize("option", ["max_doc_tokens", "max_query_tokens"])
+@pytest.mark.parametrize("name", ASKING)
+def test_every_budget_holds_at_least_one_token(name, option):
+    with pytest.raises(BadOption, match=f"{name}: {option} must be at least 1, not 0"):
+        built(f"{name}:{option}=0")
+    assert getattr(built(f"{name}:{option}=1"), option) == 1
+
+
+SHAPES = st.integers(2, 30).flatmap(lambda w: st.tuples(st.just(w), st.integers(1, w)))
+
+
+def ranked(sliding: Sliding, values: list[int]) -> list[int]:
+    """What a perfect judge makes of `values`; it needs to ask nobody."""
+
+    def judge(inside):
+        return sorted(range(len(inside)), key=lambda place: -values[inside[place]])
+        yield
+
+    with pytest.raises(StopIteration) as end:
+        next(sliding.order(len(values), judge))
+    return end.value.value
+
+
+@given(st.integers(0, 90).flatmap(lambda n: st.permutations(range(n))), SHAPES, st.integers(1, 3))
+def test_each_pass_makes_as_many_places_sure_as_two_windows_share(values, shape, passes):
+    window, stride = shape
+    found = ranked(Sliding("m", window, stride, passes), values)
+    best = sorted(range(len(values)), key=lambda index: -values[index])
+    sure = (window - stride) * passes if len(values) > window else len(values)
+    assert sorted(found) == sorted(best)
+    assert found[:sure] == best[:sure]
