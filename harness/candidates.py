@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -71,9 +72,7 @@ class Fitting:
 
     def candidates(self, row: PoolRow) -> Candidates:
         """Return what a reranker is given for `row`, which was prepared before."""
-        signals = {}
-        if row.scores is not None and len(row.scores) == len(row.doc_ids):
-            signals["first_stage"] = row.scores
+        signals = {} if row.scores is None else {"first_stage": _scores(row, row.scores)}
         return Candidates(
             task=self.task.name,
             query_id=row.query_id,
@@ -92,3 +91,13 @@ class Fitting:
             "neutralised": sum(self._neutralised[doc_id] for doc_id in row.doc_ids),
         }
         return {name: count for name, count in found.items() if count}
+
+
+def _scores(row: PoolRow, scores: tuple[float, ...]) -> tuple[float, ...]:
+    """First-stage scores, one per document; a safeguard has the least, just below the last.
+
+    Without one a row's length alone would tell a reranker that a positive was appended.
+    """
+    if len(scores) == len(row.doc_ids):
+        return scores
+    return (*scores, math.nextafter(min(scores, default=0.0), -math.inf))

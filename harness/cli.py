@@ -91,7 +91,7 @@ def run(suite: Path | None, print_toml: bool, as_json: bool, **flags: Any) -> No
 
     SUITE is a TOML file with the same names as these flags; flags win over it.
     """
-    from . import suitefile
+    from . import printing, suitefile
     from .suite import run_suite
 
     file = suitefile.read_suite(suite) if suite else {}
@@ -99,7 +99,7 @@ def run(suite: Path | None, print_toml: bool, as_json: bool, **flags: Any) -> No
     if print_toml:
         click.echo(suitefile.to_toml(table), nl=False)
         return
-    folders = run_suite(suitefile.build_suite(table), done=_tell)
+    folders = run_suite(suitefile.build_suite(table), done=_tell, noted=printing.notes)
     _print_report(folders, "json" if as_json else "table")
 
 

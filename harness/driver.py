@@ -157,9 +157,9 @@ class _Open:
         flow = self._flow
         assert flow is not None  # noqa: S101
         try:
-            asked = self._guard(lambda: flow.send(replies))  # type: ignore[arg-type]
-            while not len(asked):
-                asked = self._guard(lambda: flow.send(()))
+            asked = self._guard(lambda: _requests(flow.send(replies)))  # type: ignore[arg-type]
+            while not asked:
+                asked = self._guard(lambda: _requests(flow.send(())))
         except _Ended as end:
             self._finish(end.scores)
             return
@@ -179,7 +179,8 @@ class _Open:
         bad = next((s for s in scores if not math.isfinite(s)), None)
         if bad is not None:
             raise RerankerFault(f"{self.job.where}: returned a score that is no number ({bad})")
-        self.outcome = Reranked(scores, dict(scored.counts), self.usage)
+        counts = self._guard(lambda: {str(name): int(n) for name, n in scored.counts.items()})
+        self.outcome = Reranked(scores, counts, self.usage)
 
     def _guard(self, step: Any) -> Any:
         """Run a step of the reranker's own code and name the query if it raises."""
@@ -193,6 +194,13 @@ class _Open:
             raise RerankerFault(
                 f"{self.job.where}: raised {type(error).__name__}: {error}"
             ) from error
+
+
+def _requests(asked: Sequence[AnyRequest]) -> list[AnyRequest]:
+    """The yielded requests; a mistake such as labels in a list shows here, where it has a name."""
+    for request in (requests := list(asked)):
+        hash(request)
+    return requests
 
 
 class _Ended(Exception):

@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def settings(
     """
     described = {
         "task": task.name,
-        "source": asdict(task.source),
+        "source": {k: v for k, v in asdict(task.source).items() if k != "dataset"},
         "profile": {
             "asked": pool.profile,
             "resolved": pool.resolved,
@@ -49,13 +49,22 @@ def settings(
         "reranker": {
             "label": choice.label,
             "method": choice.method,
-            "options": dict(choice.options),
+            "options": effective_options(choice),
+            "code": choice.code,
             "asks": sorted(kind.__name__ for kind in choice.asks or ()),
             "prompt": prompt_fingerprint(choice),
         },
         "engine": {"name": engine.name, **engine.identity},
     }
     return _through_json(described)
+
+
+def effective_options(choice: Choice) -> dict[str, Any]:
+    """Every option that was in effect, defaults included, as far as the reranker's class tells."""
+    reranker = choice.reranker
+    if not is_dataclass(reranker):
+        return dict(choice.options)
+    return {field.name: getattr(reranker, field.name) for field in fields(reranker)}
 
 
 def prompt_fingerprint(choice: Choice) -> str | None:
@@ -65,13 +74,19 @@ def prompt_fingerprint(choice: Choice) -> str | None:
 
 
 def manifest(
-    task: Task, pool: Pool, settings_: Mapping[str, Any], *, seconds: float
+    task: Task, pool: Pool, settings_: Mapping[str, Any], *, seconds: float, failed: int
 ) -> dict[str, Any]:
-    """Return the manifest of a finished run: its settings, and all that is worth knowing beside."""
+    """Return the manifest of a finished run: its settings, and all that is worth knowing beside.
+
+    `seconds` is engine time, `failed` the number of failed queries. The data set's name stands
+    beside the settings: its sha256 is in them, and a folder may be named in several ways.
+    """
     return _through_json(
         {
             "format": FORMAT,
             "settings": settings_,
+            "dataset": task.source.dataset,
+            "failed": failed,
             "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
             "published": task.published,
             "seconds": seconds,

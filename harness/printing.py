@@ -16,6 +16,7 @@ from .report.text import plain
 
 if TYPE_CHECKING:
     from .pools import Pool
+    from .suite import Prepared
     from .tasks import Task
 
 Record = Mapping[str, Any]
@@ -41,18 +42,23 @@ def pools(table: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
     from .suite import build_pools
     from .suitefile import pool_suite
 
-    built = [(item.task, item.pool) for item in build_pools(pool_suite(table))]
+    prepared = build_pools(pool_suite(table))
+    built = [(item.task, item.pool) for item in prepared]
     if out is not None:
         write_pool((pool for _, pool in built), out)
         click.echo(f"wrote {out}", err=True)
     records = [_numbers(task, pool) for task, pool in built]
-    for record in records:
-        for name, note in record["notes"].items():
-            where = f"{record['task']} · {record['profile']}"
-            examples = ", ".join(note["examples"])
-            line = f"{where}: {note['count']} {name}" + (f" ({examples})" if examples else "")
-            click.echo(plain(line), err=True)
+    for item in prepared:
+        notes(item)
     _print(records, as_json=as_json, hidden={"notes", "sha256"})
+
+
+def notes(item: Prepared) -> None:
+    """Print what was counted in a task and its pool: odd, but not fatal."""
+    for name, note in {**item.task.notes, **item.pool.notes}.items():
+        examples = f" ({', '.join(note.examples)})" if note.examples else ""
+        line = f"{item.task.name} · {item.pool.profile}: {note.count} {name}{examples}"
+        click.echo(plain(line), err=True)
 
 
 def _numbers(task: Task, pool: Pool) -> dict[str, Any]:

@@ -56,7 +56,8 @@ class Choice:
     """A reranker as the user chose it, built and ready.
 
     `asks` is None where the reranker does not say what it may yield. `options` are the options of
-    the method that were set, by the user, the catalogue or the defaults.
+    the method that were set, by the user, the catalogue or the defaults. `code` says which code
+    the method is: package and version, or the sha256 (hex) of a file.
     """
 
     label: str
@@ -64,6 +65,7 @@ class Choice:
     reranker: Reranker
     options: Mapping[str, Any]
     engine: EngineOptions
+    code: str = ""
 
     @property
     def asks(self) -> frozenset[type] | None:
@@ -80,10 +82,10 @@ class Defaults:
     engine: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
-    def as_options(self) -> dict[str, Any]:
-        """Return them as one table of options."""
+    def named(self) -> dict[str, str]:
+        """Model and engine, where they are set; a catalogue's own model goes before."""
         named = {"model": self.model, "engine": self.engine}
-        return {k: v for k, v in named.items() if v is not None} | dict(self.options)
+        return {k: v for k, v in named.items() if v is not None}
 
 
 def methods() -> dict[str, metadata.EntryPoint]:
@@ -150,16 +152,17 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     for key in {**fixed, **given}:
         if key not in kinds:
             raise unknown(f"option of reranker {name}:", key, kinds)
-    fallback = {k: v for k, v in defaults.as_options().items() if k in kinds}
+    fallback = {k: v for k, v in defaults.named().items() if k in kinds}
+    asked = {k: v for k, v in defaults.options.items() if k in kinds}
     values = {
         k: typed(v, kinds[k], where=f"reranker {name}: option {k}")
-        for k, v in {**fallback, **fixed, **given}.items()
+        for k, v in {**fallback, **fixed, **asked, **given}.items()
     }
     options = {k: v for k, v in values.items() if k in parameters(factory)}
     reranker = _construct(name, factory, options)
     engine = _engine(name, reranker, {k: v for k, v in values.items() if k in _engine_kinds()})
     label = values.get("as") or _label(entry, engine, _changed(values, fixed, factory))
-    return Choice(label, entry.method, reranker, options, engine)
+    return Choice(label, entry.method, reranker, options, engine, _code(entry.method))
 
 
 def _engine(name: str, reranker: Reranker, values: Mapping[str, Any]) -> EngineOptions:
@@ -199,6 +202,14 @@ def load_method(method: str) -> type:
     if not path:
         raise unknown("reranker method", method, methods())
     return _from_file(Path(path), name)
+
+
+def _code(method: str) -> str:
+    """Which code a method is, so that a changed file is not taken for the one that ran."""
+    if method in methods():
+        home = methods()[method].dist
+        return f"{home.name} {home.version}" if home else method
+    return hashlib.sha256(Path(method.rpartition(":")[0]).read_bytes()).hexdigest()
 
 
 def _from_file(path: Path, name: str) -> type:

@@ -7,7 +7,6 @@ the first query is reranked, so a mistake in the last of a hundred runs is told 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from .candidates import Budget, Fitting
 from .driver import Job, Outcome, Reranked, drive, order
 from .engines import EngineOptions, open_engine, require_support
 from .engines.cache import ReplyCache
-from .errors import BadData, BadOption
+from .errors import BadData, BadOption, RunConflict
 from .manifest import manifest, settings
 from .pools import (
     Pool,
@@ -29,6 +28,7 @@ from .pools import (
     release_encoder,
     without_own_documents,
 )
+from .runfiles import read_manifest
 from .runs import QueryResult, Run, check_finished, run_folder, write_run
 from .tasks import TaskOptions, find_tasks
 
@@ -87,14 +87,22 @@ class Finished:
     skipped: bool
 
 
-def run_suite(suite: Suite, *, done: Callable[[Finished], None] = lambda run: None) -> list[Path]:
+def run_suite(
+    suite: Suite,
+    *,
+    done: Callable[[Finished], None] = lambda run: None,
+    noted: Callable[[Prepared], None] = lambda item: None,
+) -> list[Path]:
     """Rerank everything `suite` names and return the run folders in order.
 
-    `done` is told of each run as it is written or skipped. Raises what its parts raise; a run that
+    `noted` is told of each pool before anything is reranked, with what was counted in it; `done` of
+    each run as it is written or skipped. Raises what its parts raise; a run that
     raises leaves no folder, and the replies it got stay in the cache.
     """
     _check_labels(suite)
     prepared = build_pools(suite)
+    for item in prepared:
+        noted(item)
     with ExitStack() as stack:
         cache = stack.enter_context(ReplyCache(suite.cache)) if suite.cache else None
         engines = {options: _open(options, suite, stack) for options in _engines(suite)}
@@ -114,7 +122,8 @@ class Prepared:
 
     task: Task
     pool: Pool
-    options: TaskOptions
+    task_options: TaskOptions
+    pool_options: PoolOptions
 
 
 def build_pools(suite: Suite) -> list[Prepared]:
@@ -135,7 +144,7 @@ def _prepare(task: Task, options: TaskOptions, suite: Suite) -> Iterator[Prepare
     for profile, pool_options in suite.profiles:
         pool = build_pool(task, profile, pool_options)
         rows = tuple(row for row in pool.rows if row.query_id in chosen)
-        yield Prepared(task, replace(pool, rows=rows), options)
+        yield Prepared(task, replace(pool, rows=rows), options, pool_options)
 
 
 def chosen_queries(query_ids: Sequence[str], scope: Scope) -> frozenset[str]:
@@ -186,27 +195,47 @@ def _plan(
     suite: Suite, prepared: Sequence[Prepared], engines: Mapping[EngineOptions, Engine]
 ) -> list[_Plan]:
     """Lay out every run; a label that is taken by other settings is refused here."""
-    plans = []
+    plans: list[_Plan] = []
+    taken: set[Path] = set()
     for item in prepared:
         for choice in suite.rerankers:
             engine = engines[choice.engine]
-            scope = _described(suite.scope, item.options)
+            scope = _described(suite.scope, item)
             described = settings(item.task, item.pool, choice, engine, scope=scope)
             folder = run_folder(suite.out, item.task.name, item.pool.profile, choice.label)
             finished = check_finished(folder, described)
+            if folder in taken:
+                raise RunConflict(f"two runs would both be stored in {folder}; {_APART}")
+            taken.add(folder)
+            if finished and not suite.scope.keep_going:
+                _require_no_failures(folder)
             plans.append(_Plan(item.task, item.pool, choice, described, folder, finished))
     return plans
 
 
-def _described(scope: Scope, task: TaskOptions) -> dict[str, Any]:
+_APART = "run them into different --out folders, or give rerankers as=NAME"
+
+
+def _require_no_failures(folder: Path) -> None:
+    failed = read_manifest(folder).get("failed", 0)
+    if failed:
+        raise RunConflict(
+            f"{folder} is done, but {failed} of its queries failed; "
+            "move it away to run it again, or accept it with --keep-going"
+        )
+
+
+def _described(scope: Scope, item: Prepared) -> dict[str, Any]:
     return {
         "queries": scope.queries,
         "seed": scope.seed,
         "depth": scope.depth,
         "max_doc_chars": scope.max_doc_chars,
-        "qrels": task.qrels,
-        "min_grade": task.min_grade,
-        "exclude_identical": task.exclude_identical,
+        "qrels": item.task_options.qrels,
+        "min_grade": item.task_options.min_grade,
+        "exclude_identical": item.task_options.exclude_identical,
+        "query_prompt": item.pool_options.query_prompt,
+        "query_prompt_name": item.pool_options.query_prompt_name,
     }
 
 
@@ -221,7 +250,6 @@ def _run_choice(
 
     Rerankers do not share slices, so that each one's seconds are its own.
     """
-    start = time.perf_counter()
     for plan in plans:
         if plan.finished:
             done(_finished(plan))
@@ -231,7 +259,7 @@ def _run_choice(
         plan, row, counts = job.key
         plan.results[row.query_id] = _result(row, scope.depth, outcome, counts)
         if len(plan.results) == len(plan.pool.rows):
-            _write(plan, time.perf_counter() - start)
+            _write(plan)
             done(_finished(plan))
 
 
@@ -241,10 +269,10 @@ def _finished(plan: _Plan) -> Finished:
 
 
 def _jobs(plans: Sequence[_Plan], engine: Engine, scope: Scope) -> Iterator[Job]:
-    fittings: dict[tuple[str, Budget], Fitting] = {}
+    fittings: dict[tuple[int, Budget], Fitting] = {}
     for plan in plans:
         budget = Budget.of(plan.choice.reranker, doc_chars=scope.max_doc_chars)
-        key = (plan.task.name, budget)
+        key = (id(plan.task), budget)  # two tasks may share a name
         fitting = fittings.setdefault(key, Fitting(plan.task, engine, budget))
         rows = [(row, head(row, scope.depth)) for row in plan.pool.rows]
         fitting.prepare(part for _, part in rows)
@@ -289,9 +317,11 @@ def _result(
     )
 
 
-def _write(plan: _Plan, seconds: float) -> None:
+def _write(plan: _Plan) -> None:
     results = tuple(plan.results[row.query_id] for row in plan.pool.rows)
     qrels = {row.query_id: plan.task.qrels[row.query_id] for row in plan.pool.rows}
-    described = manifest(plan.task, plan.pool, plan.settings, seconds=seconds)
+    seconds = sum(result.usage.seconds for result in results)
+    failed = sum(result.failed is not None for result in results)
+    described = manifest(plan.task, plan.pool, plan.settings, seconds=seconds, failed=failed)
     write_run(plan.folder, Run(described, results, qrels))
     plan.results.clear()

@@ -58,14 +58,24 @@ def read_suite(path: Path) -> Table:
     for key in table:
         if key not in {"defaults", *_LISTS}:
             raise unknown(f"table in {path}:", key, ["defaults", *_LISTS])
-    _check(table.get("defaults", {}), DEFAULTS, where=f"{path}: [defaults]")
+    where = f"{path}: [defaults]"
+    _check(_is_table(table.get("defaults", {}), where), DEFAULTS, where=where)
     for kind, flags in _LISTS.items():
-        for row in table.get(kind, ()):
-            if kind not in row:
-                raise BadData(f"{path}: a [[{kind}]] has no {kind} = …")
+        rows = table.get(kind, [])
+        if not isinstance(rows, list):
+            raise BadData(f"{path}: write [[{kind}]], for a list, not [{kind}]")
+        for row in rows:
+            if not isinstance(_is_table(row, f"{path}: [[{kind}]]").get(kind), str):
+                raise BadData(f'{path}: a [[{kind}]] has no {kind} = "…"')
             if flags is not None:
                 _check(row, {kind: str, **flags}, where=f"{path}: [[{kind}]]")
     return table
+
+
+def _is_table(value: Any, where: str) -> Table:
+    if not isinstance(value, dict):
+        raise BadData(f"{where} is no table")
+    return value
 
 
 def _check(row: Table, kinds: Mapping[str, type], *, where: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _IDENTIFIER = re.compile(r"\[\s*(\w+)\s*\]")
+_CHAIN = re.compile(r"\[\s*\w+\s*\](?:[^\w\[\]]*\[\s*\w+\s*\])*")
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,31 @@ def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
     Text before `</think>` is dropped, and where a think block has no end nothing is an answer.
     Unknown and repeated identifiers are left out, missing ones follow in the window's own order.
     """
-    named = [_plain(name) for name in _IDENTIFIER.findall(_answer(text))]
+    answer = _answer(text)
+    named = [_plain(name) for name in _IDENTIFIER.findall(_longest_chain(answer))]
     known = [identifiers[name] for name in named if name in identifiers]
     if not known:
         return Permutation(tuple(identifiers.values()), unparsable=True)
     places = list(dict.fromkeys(known))
     missing = [place for place in identifiers.values() if place not in set(places)]
-    repaired = bool(missing) or len(places) != len(named)
+    repaired = bool(missing) or len(places) != len(_IDENTIFIER.findall(answer))
     return Permutation((*places, *missing), repaired=repaired)
 
 
 def _answer(text: str) -> str:
     said = text.rpartition("</think>")[2]
     return "" if "<think>" in said else said
+
+
+def _longest_chain(text: str) -> str:
+    """The longest run of identifiers with no word between them, the last if two are as long.
+
+    An answer may speak of `[3]` before it ranks. Where no two stand together, as in a list of
+    passages that are quoted, every identifier counts.
+    """
+    chains = [chain.group() for chain in _CHAIN.finditer(text)]
+    longest = max(reversed(chains), key=lambda chain: chain.count("["), default="")
+    return longest if longest.count("[") > 1 else text
 
 
 def _plain(name: str) -> str:

@@ -78,7 +78,9 @@ def _cut(text: str, max_tokens: int | None) -> Fitted:
 
 def open_overlap(options: EngineOptions) -> FakeEngine:
     """Open the engine behind `--engine fake`; it needs no model and ignores one that is named."""
-    return FakeEngine(overlap)
+    engine = FakeEngine(overlap)
+    engine.identity = {**engine.identity, "answers": "word overlap, version 1"}
+    return engine
 
 
 def overlap(request: Any) -> Reply | Failure:

@@ -156,14 +156,18 @@ class Tokens:
         return str(rendered)
 
     def prompts(self, prompts: Sequence[Prompt], *, closed: bool = False) -> list[Rendered]:
-        """Render and encode. Plain text gets the BOS token, if the tokenizer adds one, once.
+        """Render and encode. What no chat template wrote gets the tokenizer's own BOS token, once.
 
         `closed` adds what the tokenizer puts behind a text as well, such as `[SEP]`: right for a
         finished sequence, wrong where the model is to go on.
         """
         texts = [self.render(prompt) for prompt in prompts]
+        templated = bool(self.tokenizer.chat_template)  # a template writes its own special tokens
         return [
-            Rendered(text, ids if prompt.text is None else self._framed(ids, closed=closed))
+            Rendered(
+                text,
+                ids if templated and prompt.text is None else self._framed(ids, closed=closed),
+            )
             for text, ids, prompt in zip(texts, self.encode(texts), prompts, strict=True)
         ]
 

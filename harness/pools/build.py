@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +24,15 @@ Ranking = Sequence[tuple[str, float | None]]
 
 @dataclass(frozen=True)
 class _Source:
-    """Ranked lists by query id, deeper than a pool, and what they are."""
+    """Ranked lists by query id, deeper than a pool, and what they are.
+
+    `parts` are the sources of a fusion, whose own lists say what it had to leave out.
+    """
 
     resolved: str
     origin: str
     ranked: Mapping[str, Ranking]
+    parts: tuple[_Source, ...] = ()
 
 
 def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> Pool:
@@ -38,7 +42,7 @@ def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> 
     what the profile's model raises.
     """
     options = options or PoolOptions()
-    check_profile(profile, task.shipped.names())
+    check_profile(profile, task.shipped.names(), kind=f"profile of task {task.name}")
     source = _source(task, parse_profile(profile), options)
     own = own_documents(task)
     excluded: Mapping[str, frozenset[str]] = own if task.exclude_identical else {}
@@ -96,7 +100,8 @@ def _fused(task: Task, profiles: Iterable[Profile], options: PoolOptions) -> _So
         query_id: fuse([_found(task, source, query_id) for source in sources], task.corpus)
         for query_id in task.queries
     }
-    return _Source(f"rrf({','.join(s.resolved for s in sources)})", "computed", ranked)
+    name = f"rrf({','.join(source.resolved for source in sources)})"
+    return _Source(name, "computed", ranked, tuple(sources))
 
 
 def _found(task: Task, source: _Source, query_id: str) -> list[str]:
@@ -107,15 +112,24 @@ def _found(task: Task, source: _Source, query_id: str) -> list[str]:
 
 
 def _given_safeguard(task: Task, source: _Source, query_id: str) -> str | None:
+    """The safeguard that a shipped list ends in, None if it has none.
+
+    Its maker took any grade over 0 for a positive: under a higher `min_grade` too its document was
+    placed by a judgement.
+    """
     if source.origin != "shipped":
         return None
     doc_ids = [doc_id for doc_id, _ in source.ranked.get(query_id, ())]
-    positives = task.positives(query_id)
-    return shipped_safeguard(doc_ids, positives, corpus_size=len(task.corpus))
+    relevant = frozenset(d for d, grade in task.qrels[query_id].items() if grade > 0)
+    size = len(task.corpus)
+    found = shipped_safeguard(doc_ids, task.positives(query_id), corpus_size=size)
+    return found or shipped_safeguard(doc_ids, relevant, corpus_size=size)
 
 
 def _computed(task: Task, call: Call, options: PoolOptions) -> _Source:
-    depth = max(options.depth, SOURCE_DEPTH)
+    # a query's own documents may be taken out: as many more stand by to fill their places
+    own = max(map(len, own_documents(task).values()), default=0) if task.exclude_identical else 0
+    depth = max(options.depth + own, SOURCE_DEPTH)
     if call.name == "run":
         path = Path(call.argument).expanduser()
         return _Source(str(call), "file", read_ranked(path, task=task))
@@ -140,7 +154,7 @@ def _row(
     doc_ids = tuple(doc_id for doc_id, _ in kept)
     safeguard = None
     if positives and positives.isdisjoint(doc_ids):
-        again = given if given in positives else None
+        again = given if given in positives and not excluded else None
         safeguard = again or draw(positives, split=task.split, query_id=query_id)
     scores = tuple(score for _, score in kept if score is not None)
     return PoolRow(
@@ -154,20 +168,29 @@ def _row(
 def _notes(
     task: Task, source: _Source, rows: Sequence[PoolRow], own: Mapping[str, frozenset[str]]
 ) -> dict[str, Note]:
+    lists = list(_lists(source))
     missing = dict.fromkeys(
-        d for q in task.queries for d, _ in source.ranked.get(q, ()) if d not in task.corpus
+        d for s in lists for q in task.queries for d, _ in s.get(q, ()) if d not in task.corpus
     )
     empty = [row.query_id for row in rows if not row.natural]
     selves = [
         row.query_id
         for row in rows
-        if not own.get(row.query_id, frozenset()).isdisjoint(row.natural)
+        if not own.get(row.query_id, frozenset()).isdisjoint(row.doc_ids)
     ]
-    unknown = [query_id for query_id in source.ranked if query_id not in task.queries]
+    unknown = dict.fromkeys(q for s in lists for q in s if q not in task.queries)
     found = {
         "candidates missing from the corpus": list(missing),
         "queries without a candidate": empty,
         "queries with their own document in the pool": selves,
-        "ranked queries that the task does not have": unknown,
+        "ranked queries that the task does not have": list(unknown),
     }
     return {name: Note(len(ids), tuple(ids[:5])) for name, ids in found.items() if ids}
+
+
+def _lists(source: _Source) -> Iterator[Mapping[str, Ranking]]:
+    """Every list that was read or computed, those behind a fusion in its place."""
+    if not source.parts:
+        yield source.ranked
+    for part in source.parts:
+        yield from _lists(part)

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadOption, EngineFault
+from ..errors import BadOption, EngineFault, RerankBenchError
 from ..models import find_model
 from ..places import cache_folder
 from ..progress import bar
@@ -193,13 +193,20 @@ def _load(source: str, revision: str | None, device: str | None) -> Any:
 
 
 def _publish(path: Path, content: bytes) -> None:
-    """Write a file and its checksum aside and rename them, so that no half of one is ever read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file and its checksum aside and rename them, so that no half of one is ever read.
+
+    Raises RerankBenchError where the cache folder cannot be written.
+    """
     digest = hashlib.sha256(content).hexdigest()
-    for target, data in ((path, content), (_checksum(path), digest.encode())):
-        aside = target.with_name(f".{target.name}.{os.getpid()}")
-        aside.write_bytes(data)
-        aside.replace(target)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for target, data in ((path, content), (_checksum(path), digest.encode())):
+            aside = target.with_name(f".{target.name}.{os.getpid()}")
+            aside.write_bytes(data)
+            aside.replace(target)
+    except OSError as error:
+        why = f"{error.strerror}; set RERANK_BENCH_CACHE to a folder that can be"
+        raise RerankBenchError(f"cache {path.parent} cannot be written: {why}") from error
 
 
 def _is_whole(path: Path) -> bool:

@@ -59,8 +59,8 @@ def read_ranked(path: Path, *, task: Task) -> Ranked:
     lines = list(read_lines(path))
     if not lines:
         raise BadData(f"first stage {path} is empty")
-    reader = _json_lines if lines[0][1].lstrip().startswith("{") else _trec
-    ranked = reader(path, lines, task.name)
+    is_json = lines[0][1].lstrip().startswith("{")
+    ranked = _json_lines(path, lines, task.name) if is_json else _trec(path, lines)
     if ranked.keys().isdisjoint(task.queries):
         raise BadData(f"first stage {path} ranks no query of task {task.name}")
     return ranked
@@ -100,15 +100,15 @@ def _json_row(path: Path, number: int, line: str) -> tuple[object, str, list[str
     return row.get("task"), str(query_id), [str(doc_id) for doc_id in doc_ids], behind
 
 
-def _trec(path: Path, lines: list[tuple[int, str]], task: str) -> Ranked:
-    rows: defaultdict[str, list[tuple[float, int, str]]] = defaultdict(list)
+def _trec(path: Path, lines: list[tuple[int, str]]) -> Ranked:
+    rows: defaultdict[str, dict[str, tuple[float, int, str]]] = defaultdict(dict)
     for number, line in lines:
         query_id, doc_id, rank, score = _trec_row(path, number, line)
-        rows[query_id].append((-score, rank, doc_id))
-    for query_id, row in rows.items():
-        _no_repeats([doc_id for _, _, doc_id in row], f"{path}: query {query_id}")
+        if doc_id in rows[query_id]:
+            raise _twice(f"{path}, line {number}: query {query_id}", doc_id)
+        rows[query_id][doc_id] = (-score, rank, doc_id)
     return {
-        query_id: [(doc_id, -negated) for negated, _, doc_id in sorted(row)]
+        query_id: [(doc_id, -negated) for negated, _, doc_id in sorted(row.values())]
         for query_id, row in rows.items()
     }
 
@@ -126,5 +126,8 @@ def _trec_row(path: Path, number: int, line: str) -> tuple[str, str, int, float]
 
 def _no_repeats(doc_ids: Sequence[str], where: str) -> None:
     if len(set(doc_ids)) != len(doc_ids):
-        twice = next(doc_id for doc_id, count in Counter(doc_ids).items() if count > 1)
-        raise BadData(f"{where} ranks document {twice} twice")
+        raise _twice(where, next(i for i, count in Counter(doc_ids).items() if count > 1))
+
+
+def _twice(where: str, doc_id: str) -> BadData:
+    return BadData(f"{where} ranks document {doc_id} twice")

@@ -85,15 +85,17 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def check_profile(profile: str, shipped: Collection[str] | None = None) -> None:
+def check_profile(
+    profile: str, shipped: Collection[str] | None = None, *, kind: str = "profile"
+) -> None:
     """Raise BadOption or UnknownName where `profile` cannot be a first stage.
 
     Any bare name may be a list that some data set ships; with `shipped`, the names of a task's
-    lists, it must be one of these or an alias, and near names are offered.
+    lists, it must be one of these or an alias, and near names are offered; `kind` names it then.
     """
     for name in _bare_names(parse_profile(profile)):
         if shipped is not None and name not in {*shipped, *ALIASES}:
-            raise unknown("profile", name, {*shipped, *ALIASES})
+            raise unknown(kind, name, {*shipped, *ALIASES})
 
 
 def _bare_names(profile: Profile) -> Iterator[str]:

@@ -58,7 +58,7 @@ def tokenizer(language: str | None, sample: Iterable[str]) -> Callable[[str], li
             if match.lastgroup == "paired":
                 found += _pairs(run)
             elif run not in stop:
-                found.append(stem(run))
+                found.append(stem(run) or run)  # some stemmers leave nothing of a short word
         return found
 
     return terms

@@ -25,6 +25,16 @@ class Nan:
     def rerank(self, candidates):
         return [float("nan")] * len(candidates.documents)
 
+class Unhashable:
+    def rerank(self, candidates):
+        from rerank_bench import NextToken, Prompt
+        yield [NextToken(Prompt(text="x"), labels=["Yes", "No"])]
+
+class Bare:
+    def rerank(self, candidates):
+        from rerank_bench import PairScore
+        yield PairScore("a", "b")
+
 class Raises:
     asks = frozenset()
     def rerank(self, candidates):
@@ -141,10 +151,13 @@ def test_pool_writes_one_line_per_query_with_the_safeguard_last_and_named(data, 
     assert json.loads(again.stdout)[0]["nDCG@10"] == record["nDCG@10"]
 
 
-def test_what_is_odd_but_not_fatal_is_counted_and_named(data):
-    told = call("pool", "--task", data, "--profile", "bm25()").stderr
-    assert "1 empty documents (d3)" in told
-    assert "1 qrels to unknown ids (gone)" in told
+def test_what_is_odd_but_not_fatal_is_counted_and_named(data, tmp_path):
+    for told in (
+        call("pool", "--task", data, "--profile", "bm25()").stderr,
+        call(*run(data, tmp_path / "runs", "--reranker", "identity")).stderr,
+    ):
+        assert "1 empty documents (d3)" in told
+        assert "1 qrels to unknown ids (gone)" in told
 
 
 @pytest.mark.parametrize("what", ["tasks", "profiles", "rerankers", "engines", "prompts"])
@@ -194,6 +207,8 @@ def test_a_name_or_option_that_is_wrong_is_refused_before_anything_runs(
         ("Short", "returned 1 scores for"),
         ("Nan", "no number"),
         ("Raises", "LookupError: nothing here"),
+        ("Unhashable", "unhashable type: 'list'"),
+        ("Bare", "TypeError"),
     ],
 )
 def test_a_plugin_that_breaks_its_contract_is_named_with_its_query(tmp_path, beir, name, message):
@@ -204,6 +219,24 @@ def test_a_plugin_that_breaks_its_contract_is_named_with_its_query(tmp_path, bei
     assert name in told
     assert "query q1" in told
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_edited_plugin_is_not_taken_for_the_one_that_ran(tmp_path, beir):
+    data = beir({"q1": "apple"}, {"d1": "apple"}, {"q1": {"d1": 1}})
+    mine = tmp_path / "mine.py"
+    mine.write_text(PLUGIN)
+    flags = run(data, tmp_path / "runs", "--reranker", f"{mine}:Short")
+    call(*flags)
+    assert "already done" in call(*flags).stderr
+    mine.write_text(PLUGIN.replace("[1.0]", "[2.0]"))
+    assert "code" in refused(*flags)
+
+
+def test_two_runs_for_one_folder_are_refused_before_anything_runs(data, tmp_path):
+    out = tmp_path / "runs"
+    twice = run(data, out, "--task", data, "--reranker", "identity")
+    assert "would both be stored" in refused(*twice)
+    assert not out.exists()
 
 
 def break_folder(folder: Path, how: str) -> None:
@@ -271,6 +304,9 @@ def test_an_output_that_cannot_be_written_is_an_error(data, tmp_path):
         ("[[task]]\nname = 'x'\n", "has no task"),
         ("[[tasks]]\n", "unknown table"),
         ("not toml", "suite.toml"),
+        ("defaults = 3\n", "[defaults] is no table"),
+        ("[task]\ntask = 'x'\n", "write [[task]]"),
+        ("[[reranker]]\nreranker = 5\n", "has no reranker"),
     ],
 )
 def test_a_suite_file_that_is_wrong_is_named_with_its_key(tmp_path, content, message):

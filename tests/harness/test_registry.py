@@ -130,6 +130,14 @@ def test_defaults_fill_what_neither_the_user_nor_the_catalogue_says():
     assert choose(named.name, defaults).engine.model == named.model
 
 
+def test_an_option_for_all_goes_before_the_catalogue_and_behind_ones_own():
+    defaults = Defaults(engine="fake", options={"max_doc_tokens": "7"})
+    asked = choose("smollm2-ql", defaults)
+    assert asked.reranker.max_doc_tokens == 7
+    assert asked.label.startswith("smollm2-ql~")
+    assert choose("smollm2-ql:max_doc_tokens=9", defaults).reranker.max_doc_tokens == 9
+
+
 def test_every_built_in_enters_by_the_door_of_a_plugin():
     built_in = {"identity", "reverse", "random", "cross-encoder", "late-interaction"}
     built_in |= {"pointwise", "query-likelihood", "listwise", "first"}

@@ -149,6 +149,38 @@ def test_a_failed_query_keeps_first_stage_order_and_is_counted(suite, monkeypatc
     assert {row.failed for row in load_rows(suite.out) if row.reranker} == {1}
 
 
+def test_a_run_with_failed_queries_is_not_taken_for_a_finished_one(suite, monkeypatch):
+    from rerank_bench import Failure
+
+    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(lambda r: Failure("no")))
+    failing = dataclasses.replace(
+        suite,
+        rerankers=[choose("cross-encoder:engine=fake")],
+        scope=Scope(keep_going=True),
+        cache=None,
+    )
+    run_suite(failing)
+    run_suite(failing)
+    with pytest.raises(RunConflict, match="12 of its queries failed"):
+        run_suite(dataclasses.replace(failing, scope=Scope()))
+
+
+def test_a_safeguard_has_a_first_stage_score_below_all_others(suite):
+    seen = {}
+
+    class Watch:
+        def rerank(self, candidates):
+            seen[candidates.query_id] = candidates.signals["first_stage"]
+            return [0.0] * len(candidates.documents)
+
+    watching = dataclasses.replace(choose("identity"), reranker=Watch(), label="watch")
+    (folder,) = run_suite(dataclasses.replace(suite, rerankers=[watching]))
+    for result in load_run(folder).results:
+        scores = seen[result.query_id]
+        assert len(scores) == len(result.doc_ids)
+        assert list(scores) == sorted(scores, reverse=True)
+
+
 def test_runs_lie_where_their_names_say(suite):
     folders = run_suite(suite)
     assert folders[0].relative_to(suite.out) == Path("data/test/bm25/identity")

@@ -31,6 +31,8 @@ def read(text: str, count: int = 5) -> Permutation:
         ("Error code: 400 - at most 4096 tokens, line 12", (0, 1, 2, 3, 4), "unparsable"),
         ("I think B is best", (0, 1, 2, 3, 4), "unparsable"),
         ("", (0, 1, 2, 3, 4), "unparsable"),
+        ("[3] is off topic: [2] > [1] > [4] > [3] > [5]", (1, 0, 3, 2, 4), "repaired"),
+        ("[2] plum\n[1] pear\n[3] fig\n[4] nut\n[5] rye", (1, 0, 2, 3, 4), ""),
     ],
 )
 def test_only_bracketed_identifiers_of_the_answer_are_read(text, places, state):

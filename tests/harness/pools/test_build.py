@@ -106,6 +106,16 @@ def test_a_missing_candidate_leaves_its_place_to_the_next(make_task):
     assert pool.notes["candidates missing from the corpus"].count == 1
 
 
+def test_what_a_fusion_leaves_out_is_counted(make_task, tmp_path):
+    file = tmp_path / "mine.run"
+    file.write_text("q Q0 lost 1 2 me\nq Q0 d001 2 1 me\nother Q0 d001 1 1 me\n")
+    task = make_task(lists={"bm25": {"q": ("gone", "lost", "d002")}})
+    pool = build_pool(task, f"rrf(bm25,rrf(run({file}),bm25))")
+    assert set(pool.rows[0].natural) == {"d001", "d002"}
+    assert pool.notes["candidates missing from the corpus"].examples == ("gone", "lost")
+    assert pool.notes["ranked queries that the task does not have"].examples == ("other",)
+
+
 def test_the_fingerprint_knows_ids_order_and_safeguards():
     row = PoolRow("q", ("a", "b"))
     changed = [

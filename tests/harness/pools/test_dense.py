@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from rerank_bench import BadOption, EngineFault
+from rerank_bench import BadOption, EngineFault, RerankBenchError
 from rerank_bench.models import ModelPlace
 from rerank_bench.places import cache_folder
 from rerank_bench.pools import PoolOptions, dense
@@ -136,6 +136,13 @@ def test_vectors_that_are_no_numbers_are_an_error_and_not_cached(encoder, monkey
     with pytest.raises(EngineFault, match="NaN"):
         rank()
     assert not list(cache_folder().rglob("*.faiss"))
+
+
+def test_a_cache_that_cannot_be_written_is_told(encoder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RERANK_BENCH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(RerankBenchError, match="file/vectors cannot be written"):
+        rank()
 
 
 def test_no_query_needs_no_model():

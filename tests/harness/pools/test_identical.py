@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from rerank_bench.pools import build_pool, own_documents, without_own_documents
+from rerank_bench.pools import PoolOptions, build_pool, own_documents, without_own_documents
+from rerank_bench.pools.safeguard import draw
 
 LISTED = tuple(f"d{i:03}" for i in range(150))
 
@@ -68,3 +69,29 @@ def test_its_judgement_is_dropped_and_a_query_that_had_no_other(make_task):
 def test_pools_are_the_same_for_the_task_with_and_without_the_judgement(make_task):
     task = own_task(make_task, lists={"bm25": {"q": LISTED}}, exclude_identical=True)
     assert build_pool(without_own_documents(task), "bm25") == build_pool(task, "bm25")
+
+
+def test_the_safeguard_is_drawn_anew_from_the_positives_that_are_left(make_task):
+    left = [f"d{i}" for i in range(110, 150)]
+    ours = draw(left, split="split", query_id="q")
+    theirs = next(doc_id for doc_id in left if doc_id != ours)
+    lists = {"reranking_hybrid": {"q": (*LISTED[1:101], theirs)}}
+    task = own_task(make_task, lists=lists, exclude_identical=True)
+    task = dataclasses.replace(task, qrels={"q": dict.fromkeys([*left, "d000"], 1)})
+    assert build_pool(task, "hybrid").rows[0].safeguard == ours
+
+
+def test_as_a_safeguard_it_is_in_the_pool_and_counted(make_task):
+    task = own_task(make_task, lists={"bm25": {"q": ("d001",)}})
+    task = dataclasses.replace(task, qrels={"q": {"d000": 1}})
+    pool = build_pool(task, "bm25")
+    assert pool.rows[0].safeguard == "d000"
+    assert pool.notes["queries with their own document in the pool"].count == 1
+
+
+def test_a_deep_computed_pool_is_filled_too(make_task):
+    corpus = {f"d{i:03}": f"apple {i}" for i in range(601)} | {"d000": "apple"}
+    task = make_task(corpus=corpus, positive="d001", exclude_identical=True)
+    (row,) = build_pool(task, "bm25()", PoolOptions(depth=600)).rows
+    assert len(row.natural) == 600
+    assert "d000" not in row.natural

@@ -86,3 +86,23 @@ def test_a_shipped_safeguard_does_not_leak_into_a_fusion(make_task):
     (row,) = build_pool(make_task(lists=lists), "rrf(hybrid_a,b)").rows
     assert row.natural[0] == "d005"
     assert "d149" not in row.natural
+
+
+@pytest.mark.parametrize("depth", [100, 120])
+def test_a_shipped_safeguard_of_too_low_a_grade_is_no_candidate_either(make_task, depth):
+    qrels = {"q": {"d149": 1, "d148": 2}}
+    lists = {"hybrid_a": {"q": (*HUNDRED, "d149")}, "b": {"q": ("d005",)}}
+    task = make_task(lists=lists, qrels=qrels, min_grade=2)
+    for profile in ("hybrid_a", "rrf(hybrid_a,b)"):
+        (row,) = build_pool(task, profile, PoolOptions(depth=depth)).rows
+        assert set(row.natural) == set(HUNDRED)
+        assert row.safeguard == "d148"
+
+
+def test_a_shipped_safeguard_drawn_otherwise_is_kept(make_task):
+    positives = [f"d{i}" for i in range(140, 150)]
+    ours = draw(positives, split="split", query_id="q")
+    theirs = next(doc_id for doc_id in positives if doc_id != ours)
+    lists = {"reranking_hybrid": {"q": (*HUNDRED, theirs)}}
+    task = make_task(lists=lists, qrels={"q": dict.fromkeys(positives, 1)})
+    assert build_pool(task, "hybrid").rows[0].safeguard == theirs
