@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .candidates import Budget, Fitting
-from .driver import Job, Outcome, Reranked, drive, order
+from .driver import Job, drive
 from .engines import EngineOptions, open_engine, require_support
 from .engines.cache import ReplyCache
 from .errors import BadData, BadOption, RunConflict
@@ -22,12 +22,12 @@ from .manifest import manifest, settings
 from .pools import (
     Pool,
     PoolOptions,
-    PoolRow,
     build_pool,
     check_profile,
     release_encoder,
     without_own_documents,
 )
+from .rankings import finish, head
 from .runfiles import read_manifest
 from .runs import QueryResult, Run, check_finished, run_folder, write_run
 from .tasks import TaskOptions, find_tasks
@@ -257,7 +257,7 @@ def _run_choice(
     label = plans[0].choice.label
     for job, outcome in drive(jobs, engine, cache=cache, keep_going=scope.keep_going, what=label):
         plan, row, counts = job.key
-        plan.results[row.query_id] = _result(row, scope.depth, outcome, counts)
+        plan.results[row.query_id] = finish(row, scope.depth, outcome, counts)
         if len(plan.results) == len(plan.pool.rows):
             _write(plan)
             done(_finished(plan))
@@ -280,41 +280,6 @@ def _jobs(plans: Sequence[_Plan], engine: Engine, scope: Scope) -> Iterator[Job]
             given = fitting.candidates(part)
             key_ = (plan, row, fitting.counts(part))
             yield Job(key_, plan.choice.reranker, given, plan.choice.label)
-
-
-def head(row: PoolRow, depth: int | None) -> PoolRow:
-    """The part of a pool row that is reranked: the first `depth` documents and the safeguard."""
-    documents = row.doc_ids if row.safeguard is None else row.doc_ids[:-1]
-    if depth is None or depth >= len(documents):
-        return row
-    kept = documents[:depth] + (() if row.safeguard is None else (row.safeguard,))
-    return replace(row, doc_ids=kept, scores=None if row.scores is None else row.scores[:depth])
-
-
-def _result(
-    row: PoolRow, depth: int | None, outcome: Outcome, counts: Mapping[str, int]
-) -> QueryResult:
-    """Turn scores into the finished ranking: reranked documents first, the rest as it was."""
-    part = head(row, depth).doc_ids
-    place = {doc_id: rank for rank, doc_id in enumerate(row.doc_ids, start=1)}
-    if isinstance(outcome, Reranked):
-        ranked = [(part[i], outcome.scores[i]) for i in order(outcome.scores)]
-        failed, found = None, {**outcome.counts, **counts}
-    else:
-        ranked, failed, found = [], outcome.reason, dict(counts)
-    seen = {doc_id for doc_id, _ in ranked}
-    rest = [(doc_id, None) for doc_id in row.doc_ids if doc_id not in seen]
-    final: list[tuple[str, float | None]] = [*ranked, *rest]
-    return QueryResult(
-        query_id=row.query_id,
-        doc_ids=tuple(doc_id for doc_id, _ in final),
-        scores=tuple(score for _, score in final),
-        first_stage_ranks=tuple(place[doc_id] for doc_id, _ in final),
-        safeguard=row.safeguard,
-        failed=failed,
-        usage=outcome.usage,
-        counts=found,
-    )
 
 
 def _write(plan: _Plan) -> None:

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "vllm", "ranx", "numba", "pandas", "datasets", "faiss", "bm25s"}
 TIES_TOGETHER = {"__init__", "candidates", "cli", "demo", "library", "manifest", "printing"} | {
+    "rankings",
     "suite",
     "suitefile",
 }

@@ -8,9 +8,10 @@ import pytest
 from rerank_bench import BadData, BadOption, FakeEngine, Logits, RunConflict, load_rows, load_run
 from rerank_bench.engines import fake
 from rerank_bench.pools import PoolOptions, PoolRow
+from rerank_bench.rankings import head
 from rerank_bench.registry import Defaults, choose
 from rerank_bench.runs import find_runs
-from rerank_bench.suite import Scope, Suite, chosen_queries, head, run_suite
+from rerank_bench.suite import Scope, Suite, chosen_queries, run_suite
 from rerank_bench.tasks import TaskOptions
 
 QUERIES = {f"q{i}": f"apple pear{i}" for i in range(12)}

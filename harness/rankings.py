@@ -1,0 +1,48 @@
+"""The two ends of reranking a pool row: the part that is given away, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .driver import Outcome, Reranked, order
+from .pools import PoolRow
+from .runfiles import QueryResult
+
+
+def head(row: PoolRow, depth: int | None) -> PoolRow:
+    """The part of a pool row that is reranked: the first `depth` documents and the safeguard."""
+    documents = row.doc_ids if row.safeguard is None else row.doc_ids[:-1]
+    if depth is None or depth >= len(documents):
+        return row
+    kept = documents[:depth] + (() if row.safeguard is None else (row.safeguard,))
+    return replace(row, doc_ids=kept, scores=None if row.scores is None else row.scores[:depth])
+
+
+def finish(
+    row: PoolRow, depth: int | None, outcome: Outcome, counts: Mapping[str, int]
+) -> QueryResult:
+    """Turn scores into the finished ranking: reranked documents first, the rest as it was.
+
+    A failed query keeps first-stage order. `counts` are those of the fitting.
+    """
+    part = head(row, depth).doc_ids
+    place = {doc_id: rank for rank, doc_id in enumerate(row.doc_ids, start=1)}
+    if isinstance(outcome, Reranked):
+        ranked = [(part[i], outcome.scores[i]) for i in order(outcome.scores)]
+        failed, found = None, {**outcome.counts, **counts}
+    else:
+        ranked, failed, found = [], outcome.reason, dict(counts)
+    seen = {doc_id for doc_id, _ in ranked}
+    rest = [(doc_id, None) for doc_id in row.doc_ids if doc_id not in seen]
+    final: list[tuple[str, float | None]] = [*ranked, *rest]
+    return QueryResult(
+        query_id=row.query_id,
+        doc_ids=tuple(doc_id for doc_id, _ in final),
+        scores=tuple(score for _, score in final),
+        first_stage_ranks=tuple(place[doc_id] for doc_id, _ in final),
+        safeguard=row.safeguard,
+        failed=failed,
+        usage=outcome.usage,
+        counts=found,
+    )
