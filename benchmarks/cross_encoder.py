@@ -103,7 +103,7 @@ def compare(
     from sentence_transformers import CrossEncoder
 
     engine = TransformersEngine(
-        EngineOptions(model=str(folder), device="cpu", batch_tokens=options.batch_tokens)
+        EngineOptions(model=str(folder), device="cpu", max_num_batched_tokens=options.batch_tokens)
     )
     cut = fitted(engine, pairs, options.document_tokens)
     with quiet():

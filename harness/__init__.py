@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import (
     BadData,
     BadOption,
+    EngineDied,
     EngineFault,
     MissingExtra,
     RequestFailed,
@@ -84,12 +85,12 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "BadData", "BadOption", "Candidates", "ContinuationScore", "Document", "Embed", "Engine",
-    "EngineFault", "EngineOptions", "Failure", "FakeEngine", "Fitted", "Flow", "Generate",
-    "Generation", "Job", "LabelScores", "Likelihood", "Logits", "Message", "MissingExtra",
-    "NextToken", "PairScore", "Pool", "PoolOptions", "PoolRow", "Prompt", "Ranked",
+    "EngineDied", "EngineFault", "EngineOptions", "Failure", "FakeEngine", "Fitted", "Flow",
+    "Generate", "Generation", "Job", "LabelScores", "Likelihood", "Logits", "Message",
+    "MissingExtra", "NextToken", "PairScore", "Pool", "PoolOptions", "PoolRow", "Prompt", "Ranked",
     "RankedDocument", "Reply", "Request", "RequestFailed", "RerankBenchError", "Reranked",
-    "Reranker", "RerankerFault", "RunConflict", "Score", "Scored", "Scores", "Task",
-    "TaskOptions", "Template", "UnknownName", "Usage", "Vectors", "ask", "build_pool", "drive",
+    "Reranker", "RerankerFault", "RunConflict", "Score", "Scored", "Scores", "Task", "TaskOptions",
+    "Template", "UnknownName", "Usage", "Vectors", "ask", "build_pool", "drive",
     "escape_identifiers", "find_tasks", "load_rows", "load_run", "load_task", "load_template",
     "open_engine", "order", "rerank", "rerank_one",
 ]  # fmt: skip

@@ -73,7 +73,9 @@ TASK_OPTIONS = _flags(
 @TASK_OPTIONS
 @click.option("--reranker", multiple=True, metavar="NAME[:OPTION=VALUE,…]", help="Repeats.")
 @click.option("--model", metavar="ID", help="The model of rerankers that name none.")
-@click.option("--engine", metavar="NAME", help="What answers requests: transformers, fake.")
+@click.option("--engine", metavar="NAME", help="What answers: transformers, vllm, http, fake.")
+@click.option("--base-url", multiple=True, metavar="URL", help="A server for engine http; repeats.")
+@click.option("--data-parallel", type=int, metavar="N", help="Processes of engine vllm.")
 @click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for all.")
 @click.option("--as", "label", metavar="LABEL", help="Store the one reranker under this label.")
 @click.option("--out", metavar="DIR", help="Folder of the run folders [runs].")
@@ -119,6 +121,7 @@ def _table(flags: Mapping[str, Any]) -> dict[str, Any]:
             raise click.UsageError("--as needs exactly one --reranker; else write NAME:as=LABEL")
         rows["reranker"][0]["as"] = label
     option = dict(_pair(text) for text in flags.pop("option", ()))
+    flags["base_url"] = ",".join(flags.pop("base_url", ())) or None
     values = {k.replace("_", "-"): v for k, v in flags.items() if v is not None}
     return {"defaults": values | ({"option": option} if option else {}), **rows}
 

@@ -1,64 +1,34 @@
-"""Many flows, one engine: queries advance together, so every round is one large slice.
+"""Many flows, one engine: queries advance together, so the engine always sees many requests.
 
 A reranker yields what it wants to know about one query. Here the open requests of many queries, of
 any number of tasks and profiles, go to the engine side by side, and each flow is resumed with its
-own replies. Merging, caching and counting happen here and nowhere else.
+own replies. Merging, caching and counting happen here and nowhere else. An engine that can
+`stream` is fed continuously: a query's next question does not wait for the other queries' replies.
+Another is asked in lock-step, one large slice per round.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from .engines.cache import Keys, decode
-from .errors import EngineFault, RequestFailed, RerankBenchError, RerankerFault
+from .errors import EngineFault, RequestFailed
+from .flows import Failed, Job, OpenFlow, Outcome, Reranked
 from .progress import bar
-from .types import AnyRequest, Candidates, Engine, Failure, Flow, Reply, Reranker, Scored, Scores
-from .usage import Usage
+from .types import AnyRequest, Candidates, Engine, Failure, Reply, Reranker
 
 if TYPE_CHECKING:
     from .engines.cache import ReplyCache
 
+__all__ = [
+    "OPEN_REQUESTS", "Failed", "Job", "Outcome", "Reranked", "drive", "order", "rerank_one",
+]  # fmt: skip
+
 OPEN_REQUESTS = 32_768
 """Unanswered requests held at once, unless one flow alone asks for more."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One query to rerank; `key` is handed back with the outcome, `label` names the reranker."""
-
-    key: Any
-    reranker: Reranker
-    candidates: Candidates
-    label: str = "reranker"
-
-    @property
-    def where(self) -> str:
-        """How an error names this job."""
-        return f"{self.label}, task {self.candidates.task}, query {self.candidates.query_id}"
-
-
-@dataclass(frozen=True)
-class Reranked:
-    """Scores in candidate order, what the flow counted, and what it cost."""
-
-    scores: tuple[float, ...]
-    counts: Mapping[str, int]
-    usage: Usage
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A query with a request that could not be served, and what it had cost by then."""
-
-    reason: str
-    usage: Usage
-
-
-Outcome = Reranked | Failed
 
 
 def drive(
@@ -69,28 +39,20 @@ def drive(
     keep_going: bool = False,
     open_requests: int = OPEN_REQUESTS,
     what: str = "reranking",
+    queries: int | None = None,
 ) -> Iterator[tuple[Job, Outcome]]:
     """Rerank all `jobs`, yielding each as it ends, which need not be in order.
 
     Jobs are drawn only as others end, so memory does not grow with their number. A request that
     the engine fails raises RequestFailed, or with `keep_going` ends its query alone as Failed.
     Raises RerankerFault for a reranker that raises or returns anything but one finite score per
-    candidate.
+    candidate. `queries`, the number of jobs, is for the progress bar alone.
     """
-    waiting = iter(jobs)
-    flows: list[_Open] = []
-    slices = _Slices(engine, cache, keep_going, what)
-    while True:
-        flows += _admit(waiting, open_requests - sum(len(f.asked) for f in flows))
-        if not flows:
-            return
-        slices.answer([f for f in flows if f.outcome is None])
-        for flow in flows:
-            flow.resume()
-        for flow in flows:
-            if flow.outcome is not None:
-                yield flow.job, flow.outcome
-        flows = [f for f in flows if f.outcome is None]
+    desk = _Desk(engine, cache, keep_going=keep_going)
+    source = _Source(iter(jobs), desk, open_requests)
+    if hasattr(engine, "stream"):
+        return _streamed(source, desk, what, queries)
+    return _in_rounds(source, desk, what)
 
 
 def rerank_one(reranker: Reranker, candidates: Candidates, engine: Engine) -> Reranked:
@@ -105,192 +67,231 @@ def order(scores: Sequence[float]) -> list[int]:
     return sorted(range(len(scores)), key=lambda index: -scores[index])
 
 
-def _admit(waiting: Iterator[Job], room: int) -> list[_Open]:
-    """Start jobs until their first requests fill `room`; at least one while there is room."""
-    started: list[_Open] = []
-    while room > 0:
-        job = next(waiting, None)
-        if job is None:
-            break
-        started.append(_Open(job))
-        # A flow that asks for nothing takes room by its size, so that its outcome is soon let go.
-        room -= len(started[-1].asked) or len(job.candidates.documents) + 1
-    return started
+class _Desk:
+    """Where requests are handed in and replies are handed out: merged, cached, charged.
 
+    `fresh` are the requests that nobody has sent yet; `finished` the flows that have ended.
+    """
 
-class _Open:
-    """A flow under way: what it asks now, what it has been told, what it has cost."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.asked: Sequence[AnyRequest] = ()
-        self.replies: list[Reply | Failure | None] = []
-        self.spent = dict.fromkeys((f.name for f in fields(Usage)), 0.0)
-        self.outcome: Outcome | None = None
-        self._flow: Flow | None = None
-        result = self._guard(lambda: job.reranker.rerank(job.candidates))
-        if isinstance(result, Generator):
-            self._flow = result
-            self._advance(None)
-        else:
-            self._finish(result)
+    def __init__(self, engine: Engine, cache: ReplyCache | None, *, keep_going: bool) -> None:
+        self.engine = engine
+        self.fresh: deque[AnyRequest] = deque()
+        self.finished: deque[OpenFlow] = deque()
+        self._cache, self._keep_going = cache, keep_going
+        self._askers: dict[AnyRequest, list[tuple[OpenFlow, int]]] = {}
+        self._keys: dict[AnyRequest, bytes] = {}
+        self._make_keys: Keys | None = None
 
     @property
-    def usage(self) -> Usage:
-        """What this query has cost so far."""
-        counts = {name: int(n) for name, n in self.spent.items() if name != "seconds"}
-        return Usage(**counts, seconds=self.spent["seconds"])
+    def waiting(self) -> int:
+        """How many distinct requests have not been answered."""
+        return len(self._askers)
 
-    def resume(self) -> None:
-        """Hand the replies in and let the flow go on to its next question or its end."""
-        if self.outcome is not None:
-            return
-        failure = next((r for r in self.replies if isinstance(r, Failure)), None)
-        if failure is None:
-            self._advance(self.replies)
-        else:
-            assert self._flow is not None  # noqa: S101
-            self._flow.close()
-            self.outcome = Failed(failure.reason, self.usage)
+    def take(self, flows: Iterable[OpenFlow]) -> None:
+        """Take in what flows ask; what the cache knows is answered at once, and so on."""
+        flows = list(flows)
+        while flows:
+            self.finished.extend(flow for flow in flows if flow.outcome is not None)
+            new: dict[AnyRequest, None] = {}
+            for flow in flows:
+                for place, request in enumerate(flow.asked):
+                    if request not in self._askers:
+                        new[request] = None
+                    self._askers.setdefault(request, []).append((flow, place))
+            flows = self._recall(list(new))
 
-    def _advance(self, replies: Sequence[Any] | None) -> None:
-        flow = self._flow
-        assert flow is not None  # noqa: S101
-        try:
-            asked = self._guard(lambda: _requests(flow.send(replies)))  # type: ignore[arg-type]
-            while not asked:
-                asked = self._guard(lambda: _requests(flow.send(())))
-        except _Ended as end:
-            self._finish(end.scores)
-            return
-        self.asked = asked
-        self.replies = [None] * len(asked)
-        self.spent["calls"] += len(asked)
-        self.spent["rounds"] += 1
-
-    def _finish(self, result: Scores) -> None:
-        scored = result if isinstance(result, Scored) else Scored(result)
-        scores = self._guard(lambda: tuple(float(score) for score in scored.scores))
-        documents = len(self.job.candidates.documents)
-        if len(scores) != documents:
-            raise RerankerFault(
-                f"{self.job.where}: returned {len(scores)} scores for {documents} candidates"
-            )
-        bad = next((s for s in scores if not math.isfinite(s)), None)
-        if bad is not None:
-            raise RerankerFault(f"{self.job.where}: returned a score that is no number ({bad})")
-        counts = self._guard(lambda: {str(name): int(n) for name, n in scored.counts.items()})
-        self.outcome = Reranked(scores, counts, self.usage)
-
-    def _guard(self, step: Any) -> Any:
-        """Run a step of the reranker's own code and name the query if it raises."""
-        try:
-            return step()
-        except StopIteration as stop:
-            raise _Ended(stop.value) from None
-        except RerankBenchError:
-            raise
-        except Exception as error:
-            raise RerankerFault(
-                f"{self.job.where}: raised {type(error).__name__}: {error}"
-            ) from error
-
-
-def _requests(asked: Sequence[AnyRequest]) -> list[AnyRequest]:
-    """The yielded requests; a mistake such as labels in a list shows here, where it has a name."""
-    for request in (requests := list(asked)):
-        hash(request)
-    return requests
-
-
-class _Ended(Exception):
-    """A flow returned; StopIteration itself must not cross a generator."""
-
-    def __init__(self, scores: Scores) -> None:
-        super().__init__()
-        self.scores = scores
-
-
-@dataclass
-class _Slices:
-    """Answers the open requests of all flows: once each, from the cache where it can."""
-
-    engine: Engine
-    cache: ReplyCache | None
-    keep_going: bool
-    what: str
-    round: int = 0
-    _keys: Keys | None = field(default=None, init=False)
-
-    def answer(self, flows: Sequence[_Open]) -> None:
-        """Fill in every flow's replies, and charge it for them."""
-        askers: dict[AnyRequest, list[tuple[_Open, int]]] = {}
-        for flow in flows:
-            for place, request in enumerate(flow.asked):
-                askers.setdefault(request, []).append((flow, place))
-        if not askers:
-            return
-        self.round += 1
-        fresh = self._recall(askers)
-        if fresh:
-            self._ask(fresh, askers)
-
-    def _recall(self, askers: _Askers) -> dict[AnyRequest, bytes]:
-        """Deliver what the cache knows; return the other requests with their keys."""
-        requests = list(askers)
-        if self.cache is None:
-            return dict.fromkeys(requests, b"")
-        self._keys = self._keys or Keys(self.engine.identity)
-        keys = self._keys.of(requests)
-        known = self.cache.get(keys)
+    def _recall(self, requests: Sequence[AnyRequest]) -> list[OpenFlow]:
+        """Deliver what the cache knows, put the rest among the fresh; return flows to go on."""
+        if self._cache is None or not requests:
+            self.fresh.extend(requests)
+            return []
+        self._make_keys = self._make_keys or Keys(self.engine.identity)
+        keys = self._make_keys.of(requests)
+        known = self._cache.get(keys)
+        ready: list[OpenFlow] = []
         for request, key in zip(requests, keys, strict=True):
             if key in known:
-                _deliver(decode(known[key], request), askers[request], from_cache=1)
-        return {r: k for r, k in zip(requests, keys, strict=True) if k not in known}
+                ready += self._deliver(request, decode(known[key], request), from_cache=1)
+            else:
+                self.fresh.append(request)
+                self._keys[request] = key
+        return _resumed(ready)
 
-    def _ask(self, fresh: Mapping[AnyRequest, bytes], askers: _Askers) -> None:
-        requests = list(fresh)
-        unanswered = set(range(len(requests)))
-        start = time.perf_counter()
-        try:
-            with bar(f"{self.what}, round {self.round}", total=len(requests)) as advance:
-                for index, reply in self.engine.answer(requests):
-                    request = requests[index]
-                    unanswered.discard(index)
-                    self._keep(fresh[request], reply, askers[request][0][0].job)
-                    _deliver(reply, askers[request])
-                    advance(1)
-        finally:
-            if self.cache is not None:
-                self.cache.flush()
-        if unanswered:
-            raise EngineFault(f"{self.engine.name} left {len(unanswered)} requests unanswered")
-        each = (time.perf_counter() - start) / len(requests)
-        for request in requests:
-            for flow, _ in askers[request]:
-                flow.spent["seconds"] += each / len(askers[request])
-
-    def _keep(self, key: bytes, reply: Reply | Failure, job: Job) -> None:
+    def keep(self, request: AnyRequest, reply: Reply | Failure) -> None:
+        """Store a reply; raise RequestFailed for a failure, unless the run is to keep going."""
+        key = self._keys.pop(request, None)
         if isinstance(reply, Failure):
-            if not self.keep_going:
+            if not self._keep_going:
+                job = self._askers[request][0][0].job
                 raise RequestFailed(f"{job.where}: {reply.reason}")
-        elif self.cache is not None:
-            self.cache.put(key, reply)
+        elif self._cache is not None and key is not None:
+            self._cache.put(key, reply)
+
+    def tell(self, request: AnyRequest, reply: Reply | Failure, seconds: float) -> None:
+        """Hand out a reply that took `seconds`, and take in what its flows ask next."""
+        askers = self._askers[request]
+        for flow, _ in askers:
+            flow.spent["seconds"] += seconds / len(askers)
+        self.take(_resumed(self._deliver(request, reply)))
+
+    def _deliver(
+        self, request: AnyRequest, reply: Reply | Failure, *, from_cache: int = 0
+    ) -> list[OpenFlow]:
+        """Tell all who asked; the first is charged for it. Return those that have all replies."""
+        ready = []
+        for position, (flow, place) in enumerate(self._askers.pop(request)):
+            flow.spent["merged"] += position > 0
+            flow.spent["from_cache"] += from_cache if position == 0 else 0
+            if flow.tell(place, reply):
+                ready.append(flow)
+        return ready
+
+    def flush(self) -> None:
+        """Bring every reply to the disk."""
+        if self._cache is not None:
+            self._cache.flush()
+
+    def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
+        """Yield what has ended."""
+        while self.finished:
+            flow = self.finished.popleft()
+            assert flow.outcome is not None  # noqa: S101
+            yield flow.job, flow.outcome
 
 
-_Askers = Mapping[AnyRequest, Sequence[tuple[_Open, int]]]
+def _resumed(flows: Sequence[OpenFlow]) -> list[OpenFlow]:
+    for flow in flows:
+        flow.resume()
+    return list(flows)
 
 
-def _deliver(
-    reply: Reply | Failure, askers: Sequence[tuple[_Open, int]], *, from_cache: int = 0
-) -> None:
-    """Hand one reply to all who asked for it; the first of them is charged for the asking."""
-    read = written = 0
-    if not isinstance(reply, Failure):
-        read, written = reply.prompt_tokens, reply.output_tokens
-    for position, (flow, place) in enumerate(askers):
-        flow.replies[place] = reply
-        flow.spent["prompt_tokens"] += read
-        flow.spent["output_tokens"] += written
-        flow.spent["merged"] += position > 0
-        flow.spent["from_cache"] += from_cache if position == 0 else 0
+class _Source:
+    """Jobs that have not begun; they begin as there is room for what they ask."""
+
+    def __init__(self, jobs: Iterator[Job], desk: _Desk, open_requests: int) -> None:
+        self._jobs, self._desk, self._limit = jobs, desk, open_requests
+
+    def admit(self, *, at_most: int | None = None) -> bool:
+        """Begin jobs until the limit, or until `at_most` requests are fresh; False at their end.
+
+        At least one begins while there is room. One that asks nothing takes room by its size, so
+        that its outcome is soon let go.
+        """
+        room = self._limit - self._desk.waiting
+        while room > 0 and (at_most is None or len(self._desk.fresh) < at_most):
+            job = next(self._jobs, None)
+            if job is None:
+                return False
+            flow = OpenFlow(job)
+            room -= len(flow.asked) or len(job.candidates.documents) + 1
+            self._desk.take([flow])
+        return True
+
+
+def _in_rounds(source: _Source, desk: _Desk, what: str) -> Iterator[tuple[Job, Outcome]]:
+    """Ask in slices: everything that is open, and then everything that follows from it."""
+    number = 0
+    while source.admit() or desk.fresh or desk.finished:
+        yield from desk.outcomes()
+        if desk.fresh:
+            number += 1
+            _one_round(desk, f"{what}, round {number}")
+    yield from desk.outcomes()
+
+
+def _one_round(desk: _Desk, what: str) -> None:
+    """Ask one slice; its seconds are shared out evenly, those of loading a model left out."""
+    requests = list(desk.fresh)
+    desk.fresh.clear()
+    replies: dict[int, Reply | Failure] = {}
+    clock = _Clock(desk.engine)
+    try:
+        with bar(what, total=len(requests)) as advance:
+            for index, reply in desk.engine.answer(requests):
+                desk.keep(requests[index], reply)
+                replies[index] = reply
+                advance(1)
+    finally:
+        desk.flush()
+    _require_none([r for i, r in enumerate(requests) if i not in replies], desk.engine)
+    each = clock.lap() / len(requests)
+    for index, reply in replies.items():
+        desk.tell(requests[index], reply, each)
+
+
+def _streamed(
+    source: _Source, desk: _Desk, what: str, queries: int | None
+) -> Iterator[tuple[Job, Outcome]]:
+    """Feed the engine as it has room; a reply's seconds are those since the reply before it."""
+    sent: list[AnyRequest | None] = []
+    clock = _Clock(desk.engine)
+
+    def requests() -> Iterator[AnyRequest | None]:
+        while True:
+            started = time.perf_counter()
+            more = bool(desk.fresh) or source.admit(at_most=1)
+            clock.leave_out(time.perf_counter() - started)
+            if desk.fresh:
+                sent.append(desk.fresh.popleft())
+                yield sent[-1]
+            elif desk.waiting:
+                yield None
+            elif not more or desk.finished:
+                return
+
+    with bar(what, total=queries) as advance:
+        while source.admit(at_most=1) or desk.fresh or desk.finished:
+            yield from _counted(desk.outcomes(), advance)
+            sent.clear()
+            try:
+                for index, reply in desk.engine.stream(requests()):  # type: ignore[attr-defined]
+                    request, sent[index] = sent[index], None
+                    assert request is not None, "an engine answers a request once"  # noqa: S101
+                    seconds = clock.lap()
+                    desk.keep(request, reply)
+                    desk.tell(request, reply, seconds)
+                    yield from _counted(desk.outcomes(), advance)
+                    clock.restart()
+            finally:
+                desk.flush()
+            _require_none([request for request in sent if request is not None], desk.engine)
+        yield from _counted(desk.outcomes(), advance)
+
+
+def _require_none(unanswered: Sequence[AnyRequest], engine: Engine) -> None:
+    if unanswered:
+        raise EngineFault(f"{engine.name} left {len(unanswered)} requests unanswered")
+
+
+def _counted(
+    outcomes: Iterable[tuple[Job, Outcome]], advance: Callable[[int], None]
+) -> Iterator[tuple[Job, Outcome]]:
+    for outcome in outcomes:
+        advance(1)
+        yield outcome
+
+
+class _Clock:
+    """Engine seconds between laps, those of loading a model and of our own work left out."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._last = engine, time.perf_counter()
+        self._loading = self._loaded()
+
+    def leave_out(self, seconds: float) -> None:
+        """Do not count `seconds` of the lap under way."""
+        self._last += seconds
+
+    def restart(self) -> None:
+        """Begin a lap now."""
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the lap before."""
+        now, loaded = time.perf_counter(), self._loaded()
+        passed = now - self._last - (loaded - self._loading)
+        self._last, self._loading = now, loaded
+        return max(passed, 0.0)
+
+    def _loaded(self) -> float:
+        return float(getattr(self._engine, "startup_seconds", 0.0))

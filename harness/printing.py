@@ -151,12 +151,7 @@ def _rerankers() -> Iterable[Record]:
 def _engines() -> Iterable[Record]:
     from .engines import ENGINES
 
-    about = {
-        "transformers": "models on this machine's CPU or GPU",
-        "fake": "answers from word overlap: to try a reranker, not to judge one",
-        "none": "for rerankers that ask nothing",
-    }
-    return [{"engine": name, "what": about[name]} for name in ENGINES]
+    return [{"engine": name, "what": about} for name, (_, _, about) in ENGINES.items()]
 
 
 def _prompts() -> Iterable[Record]:

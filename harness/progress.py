@@ -5,14 +5,39 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @contextmanager
 def bar(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show a bar named `what` over `total` steps; call the yielded function with steps done."""
+    """Show a bar named `what` over `total` steps; call the yielded function with steps done.
+
+    A bar within a bar stands under it: only one display can own a terminal.
+    """
     if not sys.stderr.isatty():
         yield lambda steps: None
         return
+    if _shown:
+        task = _shown[-1].add_task(what, total=total)
+        yield lambda steps: _shown[-1].advance(task, steps)
+        _shown[-1].remove_task(task)
+        return
+    with _display() as progress:
+        _shown.append(progress)
+        task = progress.add_task(what, total=total)
+        try:
+            yield lambda steps: progress.advance(task, steps)
+        finally:
+            _shown.clear()
+
+
+_shown: list[Progress] = []
+
+
+def _display() -> Progress:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -30,6 +55,4 @@ def bar(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda steps: progress.advance(task, steps)
+    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -19,17 +19,16 @@ import json
 import re
 import sys
 import tomllib
-import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, cast
 
-from .engines import ENGINES, EngineOptions
+from .engines import ENGINES, EngineOptions, option_kinds, readers
 from .errors import BadData, BadOption, RerankBenchError, RerankerFault, unknown
 from .options import parameters, signature, typed
-from .types import Reranker
+from .types import Label, Reranker
 
 RERANKERS = "rerank_bench.rerankers"
 CATALOGS = "rerank_bench.catalogs"
@@ -147,39 +146,66 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     """Build the reranker `name` with options `given`; what they leave open, `defaults` fill."""
     entry = _find(name)
     factory = load_method(entry.method)
-    kinds = {**_engine_kinds(), **parameters(factory), "as": str}
     fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
-    for key in {**fixed, **given}:
-        if key not in kinds:
-            raise unknown(f"option of reranker {name}:", key, kinds)
-    fallback = {k: v for k, v in defaults.named().items() if k in kinds}
-    asked = {k: v for k, v in defaults.options.items() if k in kinds}
+    layers = (defaults.named(), fixed, defaults.options, given)
+    of_engine = _engine_kinds(layers)
+    kinds = {**of_engine, **parameters(factory), "as": str}
+    _check_names(name, {**fixed, **given}, kinds)
     values = {
         k: typed(v, kinds[k], where=f"reranker {name}: option {k}")
-        for k, v in {**fallback, **fixed, **asked, **given}.items()
+        for layer in layers
+        for k, v in layer.items()
+        if k in kinds
     }
     options = {k: v for k, v in values.items() if k in parameters(factory)}
     reranker = _construct(name, factory, options)
-    engine = _engine(name, reranker, {k: v for k, v in values.items() if k in _engine_kinds()})
+    engine = _engine(name, reranker, {k: v for k, v in values.items() if k in of_engine})
     label = values.get("as") or _label(entry, engine, _changed(values, fixed, factory))
     return Choice(label, entry.method, reranker, options, engine, _code(entry.method))
+
+
+def _engine_kinds(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The options of the engine that the last layer to name one names."""
+    named = (str(layer["engine"]) for layer in reversed(layers) if "engine" in layer)
+    engine = next(named, EngineOptions().engine)
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    return option_kinds(engine)
+
+
+def _check_names(name: str, given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for key in given:
+        if key in kinds:
+            continue
+        if readers(key):
+            others = " or ".join(readers(key))
+            raise BadOption(f"reranker {name}: {key} is an option of engine {others}")
+        raise unknown(f"option of reranker {name}:", key, kinds)
 
 
 def _engine(name: str, reranker: Reranker, values: Mapping[str, Any]) -> EngineOptions:
     """The engine a reranker is to ask: none at all where it asks nothing."""
     asks = getattr(reranker, "asks", None)
-    options = EngineOptions(**values)
-    if options.engine not in ENGINES:
-        raise unknown("engine", options.engine, ENGINES)
     if asks is not None and not asks:
         return EngineOptions(engine="none")
+    options = EngineOptions(**values)
     if options.model is None and options.engine not in {"fake", "none"}:
         if asks is None:
             return EngineOptions(engine="none")
         raise BadOption(
             f"reranker {name} needs a model: write {name}:model=ID_OR_FOLDER, or give --model"
         )
-    return replace(options, head=options.head or getattr(reranker, "head", None))
+    if options.engine in {"fake", "none"}:
+        return options
+    head = options.head or getattr(reranker, "head", None)
+    return replace(options, head=head, labels=_labels(name, reranker) if head == "labels" else ())
+
+
+def _labels(name: str, reranker: Reranker) -> tuple[Label, ...]:
+    labels = tuple(getattr(reranker, "fixed_labels", ()))
+    if not labels:
+        raise BadOption(f"reranker {name} has no fixed labels, so head=labels does not suit it")
+    return labels
 
 
 def _find(name: str) -> Entry:
@@ -232,11 +258,6 @@ def _from_file(path: Path, name: str) -> type:
     return cast(type, getattr(module, name))
 
 
-@functools.cache
-def _engine_kinds() -> dict[str, Any]:
-    return typing.get_type_hints(EngineOptions)
-
-
 def _construct(name: str, factory: type, options: Mapping[str, Any]) -> Reranker:
     missing = [
         p.name
@@ -256,7 +277,10 @@ def _construct(name: str, factory: type, options: Mapping[str, Any]) -> Reranker
     return cast(Reranker, reranker)
 
 
-_SHAPING = ("revision", "adapter", "dtype", "head", "max_length")
+_SHAPING = (
+    "revision", "adapter", "dtype", "head", "max_model_len", "quantization", "kv_cache_dtype",
+    "vllm",
+)  # fmt: skip
 
 
 def _changed(values: Mapping[str, Any], fixed: Mapping[str, Any], factory: type) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from .candidates import Budget, Fitting
 from .driver import Job, drive
 from .engines import EngineOptions, open_engine, require_support
 from .engines.cache import ReplyCache
-from .errors import BadData, BadOption, RunConflict
+from .errors import BadData, BadOption, EngineDied, RunConflict
 from .manifest import manifest, settings
 from .pools import (
     Pool,
@@ -96,8 +96,9 @@ def run_suite(
     """Rerank everything `suite` names and return the run folders in order.
 
     `noted` is told of each pool before anything is reranked, with what was counted in it; `done` of
-    each run as it is written or skipped. Raises what its parts raise; a run that
-    raises leaves no folder, and the replies it got stay in the cache.
+    each run as it is written or skipped. Raises what its parts raise; a run that raises leaves no
+    folder, and the replies it got stay in the cache. An engine whose process dies takes the runs of
+    that reranker alone with it: the others go on, and EngineDied is raised at the end.
     """
     _check_labels(suite)
     prepared = build_pools(suite)
@@ -107,12 +108,18 @@ def run_suite(
         cache = stack.enter_context(ReplyCache(suite.cache)) if suite.cache else None
         engines = {options: _open(options, suite, stack) for options in _engines(suite)}
         plans = _plan(suite, prepared, engines)
+        lost: list[str] = []
         for options, engine in engines.items():
             for choice in suite.rerankers:
                 if choice.engine == options:
                     mine = [plan for plan in plans if plan.choice is choice]
-                    _run_choice(mine, engine, cache, suite.scope, done)
+                    try:
+                        _run_choice(mine, engine, cache, suite.scope, done)
+                    except EngineDied as error:
+                        lost.append(f"{choice.label}: {error}")
             engine.close()
+    if lost:
+        raise EngineDied("\n".join(lost))
     return [plan.folder for plan in plans]
 
 
@@ -253,13 +260,20 @@ def _run_choice(
     for plan in plans:
         if plan.finished:
             done(_finished(plan))
-    jobs = _jobs([plan for plan in plans if not plan.finished], engine, scope)
-    label = plans[0].choice.label
-    for job, outcome in drive(jobs, engine, cache=cache, keep_going=scope.keep_going, what=label):
+    waiting = [plan for plan in plans if not plan.finished]
+    outcomes = drive(
+        _jobs(waiting, engine, scope),
+        engine,
+        cache=cache,
+        keep_going=scope.keep_going,
+        what=plans[0].choice.label,
+        queries=sum(len(plan.pool.rows) for plan in waiting),
+    )
+    for job, outcome in outcomes:
         plan, row, counts = job.key
         plan.results[row.query_id] = finish(row, scope.depth, outcome, counts)
         if len(plan.results) == len(plan.pool.rows):
-            _write(plan)
+            _write(plan, engine)
             done(_finished(plan))
 
 
@@ -282,11 +296,9 @@ def _jobs(plans: Sequence[_Plan], engine: Engine, scope: Scope) -> Iterator[Job]
             yield Job(key_, plan.choice.reranker, given, plan.choice.label)
 
 
-def _write(plan: _Plan) -> None:
+def _write(plan: _Plan, engine: Engine) -> None:
     results = tuple(plan.results[row.query_id] for row in plan.pool.rows)
     qrels = {row.query_id: plan.task.qrels[row.query_id] for row in plan.pool.rows}
-    seconds = sum(result.usage.seconds for result in results)
-    failed = sum(result.failed is not None for result in results)
-    described = manifest(plan.task, plan.pool, plan.settings, seconds=seconds, failed=failed)
+    described = manifest(plan.task, plan.pool, plan.settings, results, engine)
     write_run(plan.folder, Run(described, results, qrels))
     plan.results.clear()

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .engines import option_kinds
 from .errors import BadData, BadOption, unknown
 from .places import cache_folder
 from .pools import PoolOptions
@@ -38,7 +39,13 @@ SCOPE_FLAGS = {
     "keep-going": bool,
 }
 PLACE_FLAGS = {"out": str, "cache": str, "no-cache": bool}
-RERANKER_FLAGS = {"model": str, "engine": str, "option": dict}
+RERANKER_FLAGS = {
+    "model": str,
+    "engine": str,
+    "base-url": str,
+    "data-parallel": int,
+    "option": dict,
+}
 DEFAULTS = TASK_FLAGS | PROFILE_FLAGS | SCOPE_FLAGS | PLACE_FLAGS | RERANKER_FLAGS
 _LISTS: Mapping[str, Mapping[str, type] | None] = {
     "task": TASK_FLAGS,
@@ -131,8 +138,10 @@ def pool_suite(table: Table) -> Suite:
 
 def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
     """Build the rerankers of a suite's `[[reranker]]` tables."""
+    flags = {name: defaults.get(name.replace("_", "-")) for name in ("base_url", "data_parallel")}
+    asked = {name: value for name, value in flags.items() if value is not None}
     fallback = Defaults(
-        defaults.get("model"), defaults.get("engine"), dict(defaults.get("option", {}))
+        defaults.get("model"), defaults.get("engine"), {**asked, **defaults.get("option", {})}
     )
     built = []
     for row in rows:
@@ -147,7 +156,7 @@ def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
 
 def knows(choice: Choice, option: str) -> bool:
     """Whether `option` reached this reranker or its engine."""
-    return option in choice.options or hasattr(choice.engine, option)
+    return option in choice.options or option in option_kinds(choice.engine.engine)
 
 
 def _task_options(flags: Table) -> TaskOptions:

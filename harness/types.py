@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,6 +79,7 @@ class Logits:
     logits: tuple[float, ...]
     prompt_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,16 @@ class LabelScores:
     """Natural-log probabilities of the labels at the next position.
 
     Taken over the whole vocabulary at temperature 1 with nothing masked: differences are those of
-    logits. `logit` is None where an engine only knows probabilities.
+    logits. `logit` is None where an engine only knows probabilities. A label that an engine could
+    not find is not there. An engine that was given a head for the labels alone takes the
+    probabilities over them; the differences are the same.
     """
 
     logprob: Mapping[Label, float]
     logit: Mapping[Label, float] | None = None
     prompt_tokens: int = 0
     output_tokens: int = 1
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ class Generation:
     logprobs: tuple[float, ...] = ()
     prompt_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class ContinuationScore:
     tokens: int
     prompt_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,10 +130,11 @@ class Vectors:
     vectors: NDArray[np.float32]
     prompt_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
 
 class Reply(Protocol):
-    """What every reply tells beside its answer: tokens that the model read and wrote."""
+    """Tokens that the model read and wrote; maybe also `cached_tokens`, which it had read before."""
 
     @property
     def prompt_tokens(self) -> int: ...
@@ -155,9 +162,7 @@ class PairScore:
     query: str
     document: str
 
-    @property
-    def reply(self) -> type[Logits]:
-        return Logits
+    reply: ClassVar[type[Logits]] = Logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +171,7 @@ class Score:
 
     prompt: Prompt
 
-    @property
-    def reply(self) -> type[Logits]:
-        return Logits
+    reply: ClassVar[type[Logits]] = Logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +181,7 @@ class NextToken:
     prompt: Prompt
     labels: tuple[Label, ...]
 
-    @property
-    def reply(self) -> type[LabelScores]:
-        return LabelScores
+    reply: ClassVar[type[LabelScores]] = LabelScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +199,7 @@ class Generate:
     top_p: float = 1.0
     sample: int = 0
 
-    @property
-    def reply(self) -> type[Generation]:
-        return Generation
+    reply: ClassVar[type[Generation]] = Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +209,7 @@ class Likelihood:
     prompt: Prompt
     continuation: str
 
-    @property
-    def reply(self) -> type[ContinuationScore]:
-        return ContinuationScore
+    reply: ClassVar[type[ContinuationScore]] = ContinuationScore
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +224,7 @@ class Embed:
     normalise: bool = True
     eos: bool = False
 
-    @property
-    def reply(self) -> type[Vectors]:
-        return Vectors
+    reply: ClassVar[type[Vectors]] = Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +259,8 @@ class Reranker(Protocol):
     """A method with its options. Model-free methods return their scores outright.
 
     Optional attributes: `asks` (the request types it may yield), `max_doc_tokens` and
-    `max_query_tokens` (budgets for the texts it is given), `prompt_fingerprint`.
+    `max_query_tokens` (budgets for the texts it is given), `fixed_labels` (all the labels it may
+    ever ask for, so that an engine can load a head for them), `head` (how pairs are scored).
     """
 
     def rerank(self, candidates: Candidates) -> Flow | Scores: ...
@@ -273,8 +269,10 @@ class Reranker(Protocol):
 class Engine(Protocol):
     """That which answers requests. Building one is cheap; the model loads at its first use.
 
-    `identity` is everything a reply depends on (engine kind, model, revision, dtype, …), flat and
-    printable: it keys the cache and stands in the manifest.
+    `identity` is everything a reply depends on, flat and printable: it keys the cache. Optional:
+    `stream(requests)` answers by index in the order drawn and draws as it has room; a None among
+    them means that none is ready before another reply is taken. `startup_seconds`: what loading the
+    model has taken so far, kept apart from answering.
     """
 
     @property

@@ -12,9 +12,11 @@ class Usage:
 
     `calls`, `rounds` and the tokens are those of the requests a reranker yielded, before merging
     and cache, so they are equal cold, warm or resumed. `rounds` is the sequential depth.
-    `merged` requests had an equal twin in the same slice; `from_cache` were answered before.
-    `seconds` is engine wall time: each slice's is shared out evenly over what it asked, and a
-    request's over all who asked it.
+    `cached_tokens` are those of the prompt tokens that an engine's prefix cache held already.
+    `merged` requests had an equal twin under way; `from_cache` were answered before. `seconds` is
+    engine wall time without the loading of a model: a slice's is shared out evenly over what it
+    asked, a streamed reply's is the time since the reply before it, and a request's is shared by
+    all who asked it. Sums over a run are exact; a single query's part is a share of what went on.
     """
 
     calls: int = 0
@@ -24,6 +26,7 @@ class Usage:
     merged: int = 0
     from_cache: int = 0
     seconds: float = 0.0
+    cached_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import string
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,21 +46,22 @@ class First:
         if not ((template.text or "") + template.prefill).endswith("["):
             raise BadOption(f"first: prompt {self.prompt} does not begin the answer with [")
 
+    @property
+    def fixed_labels(self) -> tuple[str, ...]:
+        """The letters of the largest window."""
+        return tuple(LETTERS[: self.window])
+
     def rerank(self, candidates: Candidates) -> Flow:
-        """Slide; a letter that the engine did not find comes last in its window and is counted."""
+        """Slide; a letter that the engine did not find comes last in its window."""
         conversation = Conversation(candidates, self.prompt)
-        counts: Counter[str] = Counter()
 
         def order_window(inside: Sequence[int]) -> Ordering:
             letters = tuple(LETTERS[: len(inside)])
             (reply,) = yield from ask([NextToken(conversation.prompt(inside, letters), letters)])
-            logprobs = [reply.logprob.get(letter, -math.inf) for letter in letters]
-            counts["missing_labels"] += logprobs.count(-math.inf)
-            return order(logprobs)
+            return order([reply.logprob.get(letter, -math.inf) for letter in letters])
 
         ranking = yield from self._sliding().order(len(candidates.documents), order_window)
-        counts["escaped_ids"] = conversation.escaped
-        return Scored(descending(ranking), {k: n for k, n in counts.items() if n})
+        return Scored(descending(ranking), {"escaped_ids": conversation.escaped})
 
     def _sliding(self) -> Sliding:
         return Sliding("first", self.window, self.stride, self.passes)

@@ -71,7 +71,7 @@ class Listwise:
 
         ranking = yield from self._sliding().order(len(candidates.documents), order)
         counts["escaped_ids"] = conversation.escaped
-        return Scored(descending(ranking), {k: n for k, n in counts.items() if n})
+        return Scored(descending(ranking), counts)
 
     def _sliding(self) -> Sliding:
         return Sliding("listwise", self.window, self.stride, self.passes)

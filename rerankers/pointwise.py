@@ -12,7 +12,6 @@ from rerank_bench import (
     Flow,
     LabelScores,
     NextToken,
-    Scored,
     Template,
     ask,
     load_template,
@@ -55,6 +54,11 @@ class Pointwise:
             )
         self._check_scale(labels)
 
+    @property
+    def fixed_labels(self) -> tuple[Label, ...]:
+        """The labels of every request."""
+        return self._labels(load_template(self.prompt))
+
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""
         template = load_template(self.prompt)
@@ -66,11 +70,7 @@ class Pointwise:
         ]
         replies = yield from ask([NextToken(prompt, labels) for prompt in prompts])
         score = expected_grade if self.graded else log_odds
-        missing = sum(
-            reply.logprob.get(x, -math.inf) == -math.inf for reply in replies for x in labels
-        )
-        counts = {"missing_labels": missing} if missing else {}
-        return Scored([score(reply, labels) for reply in replies], counts)
+        return [score(reply, labels) for reply in replies]
 
     def _labels(self, template: Template) -> tuple[Label, ...]:
         return tuple(self.labels.split(",")) if self.labels else template.labels

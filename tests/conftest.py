@@ -48,6 +48,33 @@ def comparator() -> Any:
     return _neighbour("comparator")
 
 
+@pytest.fixture(scope="session")
+def checkpoints() -> Any:
+    """The module checkpoints.py: tiny random models with real tokenizers, and their texts."""
+    return _neighbour("checkpoints")
+
+
+def _checkpoint(name: str) -> Any:
+    """A fixture that builds the checkpoint `name` of checkpoints.py and gives its folder."""
+
+    @pytest.fixture(scope="session", name=name)
+    def build(tmp_path_factory: pytest.TempPathFactory, checkpoints: Any) -> Path:
+        folder: Path = tmp_path_factory.mktemp(name)
+        getattr(checkpoints, name)(folder)
+        return folder
+
+    return build
+
+
+cross_encoder = _checkpoint("cross_encoder")
+encoder = _checkpoint("encoder")
+llama = _checkpoint("llama")
+qwen = _checkpoint("qwen")
+base_llama = _checkpoint("base_llama")
+llama_classifier = _checkpoint("llama_classifier")
+qwen_reranker = _checkpoint("qwen_reranker")
+
+
 @pytest.fixture
 def beir(tmp_path: Path) -> Callable[..., Path]:
     """Write a BEIR folder from plain mappings and return its path."""

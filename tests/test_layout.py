@@ -31,13 +31,15 @@ MAY_IMPORT = {
     "pools": {"errors", "progress", "places", "models", "quiet", "tasks"},
     "quiet": set(),
     "models": {"errors", "places", "progress", "quiet"},
-    "engines": {"errors", "types", "models", "quiet"},
-    "driver": {"errors", "types", "progress", "usage", "engines"},
+    "engines": {"errors", "types", "models", "progress", "quiet"},
+    "driver": {"errors", "types", "progress", "engines", "flows"},
+    "flows": {"errors", "types", "usage", "mechanism"},
+    "mechanism": {"types"},
     "options": {"errors"},
     "registry": {"errors", "types", "engines", "options"},
     "runs": {"errors", "runfiles"},
     "runfiles": {"errors", "usage"},
-    "evaluation": {"errors", "places", "progress", "runs", "runfiles", "usage"},
+    "evaluation": {"errors", "mechanism", "places", "progress", "runs", "runfiles", "usage"},
     "report": {"errors", "evaluation", "runs"},
 }
 """Folder or module of harness/ -> what of harness/ it may import."""

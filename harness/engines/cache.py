@@ -41,6 +41,7 @@ class ReplyCache:
             raise RerankBenchError(f"the cache {self.path} cannot be opened: {error}") from error
         self._waiting: queue.SimpleQueue[tuple[bytes, str] | threading.Event | None]
         self._waiting = queue.SimpleQueue()
+        self._uncommitted: dict[bytes, str] = {}
         self._broken: Exception | None = None
         self._writer = threading.Thread(target=self._write, name="reply-cache", daemon=True)
         self._writer.start()
@@ -53,7 +54,7 @@ class ReplyCache:
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, str]:
         """Return the stored replies, still encoded, of those `keys` that have one."""
-        found: dict[bytes, str] = {}
+        found = {key: text for key in keys if (text := self._uncommitted.get(key)) is not None}
         for start in range(0, len(keys), _LOOKUP):
             part = keys[start : start + _LOOKUP]
             marks = ",".join("?" * len(part))
@@ -64,7 +65,9 @@ class ReplyCache:
     def put(self, key: bytes, reply: Reply) -> None:
         """Store a reply; it is on its way to the disk when this returns."""
         self._check()
-        self._waiting.put((key, encode(reply)))
+        text = encode(reply)
+        self._uncommitted[key] = text
+        self._waiting.put((key, text))
 
     def flush(self) -> None:
         """Wait until everything put so far is committed."""
@@ -127,6 +130,8 @@ class ReplyCache:
                 deadline = deadline or time.monotonic() + COMMIT_SECONDS
         with connection:
             connection.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?)", rows)
+        for key, _ in rows:
+            self._uncommitted.pop(key, None)
         if signal is not None:
             signal.set()
         return open_

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import EngineFault
 from ..types import Embed, Failure, Logits, PairScore, Vectors
-from .batches import Answer, Batcher, Work, pad, sound, too_long
+from .batches import Answer, Batcher, Work, pad, sound
 from .loading import Checkpoint, device_of
-from .pairs import LOWER, module_types
-from .tokens import Tokens
+from .pairs import module_types
+from .works import Works
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,43 +21,33 @@ if TYPE_CHECKING:
 
 _TEXTS_AT_ONCE = 96  # two seconds on two cores: what a killed run would encode again
 _REMEMBERED_BYTES = 512 << 20
+_SHORTEST = 1e-12  # torch.nn.functional.normalize divides by no less
 
 
 class Encoder:
     """The hidden states behind `Embed`; `model` is the network without any head."""
 
-    def __init__(
-        self, model: Any, checkpoint: Checkpoint, tokens: Tokens, batcher: Batcher
-    ) -> None:
+    def __init__(self, model: Any, checkpoint: Checkpoint, works: Works, batcher: Batcher) -> None:
         self.model = model
-        self.tokens, self.batcher = tokens, batcher
-        self.context = checkpoint.context
+        self.works, self.batcher = works, batcher
         self._left = checkpoint.decoder
         self._device = device_of(checkpoint.options)
 
     def embed(self, requests: Sequence[Embed]) -> Iterator[tuple[int, Answer]]:
         """Answer embeddings; `tokens` keeps every position, special tokens included."""
-        rendered = self.tokens.prompts([r.prompt for r in requests], closed=True)
-        works = []
-        for index, (request, prompt) in enumerate(zip(requests, rendered, strict=True)):
-            ids = [*prompt.ids, *self._end(prompt.ids, wanted=request.eos)]
-            failure = too_long(len(ids), self.context, lower="max_doc_tokens or window")
-            if not ids:
-                failure = Failure("the prompt is empty: there is nothing to embed")
-            if failure is None:
-                works.append(Work(index, ids, len(ids), request=request))
-            else:
-                yield index, failure
-        yield from self.batcher.run(works, self._embed)
+        prepared = self.works.embeddings(requests)
+        yield from prepared.settled
+        yield from self.batcher.run(prepared.works, self._embed)
 
-    def _end(self, ids: Sequence[int], *, wanted: bool) -> list[int]:
-        """The end token, unless it is there already because the tokenizer adds it itself."""
-        end = self.tokens.tokenizer.eos_token_id
-        if not wanted or (ids and ids[-1] == end):
-            return []
-        if end is None:
-            raise EngineFault(f"{self.tokens.name} has no end token to embed with")
-        return [end]
+    def token_vectors(self, works: Sequence[Work]) -> Iterator[tuple[int, Answer]]:
+        """The last hidden states of each sequence, every position."""
+        return self.batcher.run(works, self._states)
+
+    def _states(self, batch: Sequence[Work]) -> list[Answer]:
+        return [
+            sound((states.sum().item(),), Vectors(states.cpu().numpy(), len(work.ids)))
+            for work, states in zip(batch, self.states(batch), strict=True)
+        ]
 
     def _embed(self, batch: Sequence[Work]) -> list[Answer]:
         import torch
@@ -72,7 +63,7 @@ class Encoder:
 
     def states(self, batch: Sequence[Work]) -> list[torch.Tensor]:
         """Last hidden states of each sequence, float32, shape (tokens, dim), padding cut off."""
-        padded = pad(batch, left=self._left, device=self._device, pad_id=self.tokens.pad_id)
+        padded = pad(batch, left=self._left, device=self._device, pad_id=self.works.tokens.pad_id)
         where = {"position_ids": padded.positions} if self._left else {}
         output = self.model(padded.ids, attention_mask=padded.mask, **where)
         hidden = output.last_hidden_state.float()
@@ -88,6 +79,17 @@ def _pool(states: torch.Tensor, pooling: str) -> torch.Tensor:
     return states[-1:] if pooling == "last" else states[:1]
 
 
+class TokenVectors(Protocol):
+    """An encoder whose token vectors `MaxSim` can compare."""
+
+    @property
+    def works(self) -> Works:
+        """What makes its sequences."""
+
+    def token_vectors(self, works: Sequence[Work]) -> Iterator[tuple[int, Answer]]:
+        """Answer each sequence with `Vectors` of all its positions, or a Failure."""
+
+
 class MaxSim:
     """Late interaction: for each query token its best cosine among document tokens, summed.
 
@@ -97,7 +99,7 @@ class MaxSim:
     expansion: a checkpoint trained with those, or with a projection, is refused.
     """
 
-    def __init__(self, encoder: Encoder, checkpoint: Checkpoint) -> None:
+    def __init__(self, encoder: TokenVectors, checkpoint: Checkpoint) -> None:
         kinds = module_types(checkpoint)
         if "Dense" in kinds or checkpoint.architecture == "HF_ColBERT":
             raise EngineFault(
@@ -109,7 +111,7 @@ class MaxSim:
 
     def pairs(self, requests: Sequence[PairScore]) -> Iterator[tuple[int, Answer]]:
         """Answer pairs, encoding each distinct text once and at most 96 new ones at a time."""
-        around = 2 * self._encoder.tokens.single.size
+        around = 2 * self._encoder.works.tokens.single.size
         for part in self._parts(requests):
             pairs = {i: (requests[i].query, requests[i].document) for i in part}
             known = self._encode(list(dict.fromkeys(t for pair in pairs.values() for t in pair)))
@@ -138,28 +140,22 @@ class MaxSim:
         return known
 
     def _fresh(self, texts: Sequence[str]) -> Iterator[tuple[str, NDArray[np.float32] | Failure]]:
-        frame = self._encoder.tokens.single
-        works = []
-        for index, ids in enumerate(self._encoder.tokens.encode(texts)):
-            whole = frame.around(ids)
-            failure = too_long(len(whole), self._encoder.context, lower=LOWER)
-            if failure is None:
-                works.append(Work(index, whole, len(whole)))
-            else:
-                yield texts[index], failure
-        for index, answer in self._encoder.batcher.run(works, self._token_vectors):
-            yield texts[index], answer.vectors if isinstance(answer, Vectors) else _failed(answer)
+        prepared = self._encoder.works.texts(texts)
+        answers = itertools.chain(prepared.settled, self._encoder.token_vectors(prepared.works))
+        for index, answer in answers:
+            yield texts[index], self._unit(answer)
 
-    def _token_vectors(self, batch: Sequence[Work]) -> list[Answer]:
-        import torch
+    def _unit(self, answer: Answer) -> NDArray[np.float32] | Failure:
+        """The text's own token vectors, each of length 1."""
+        import numpy as np
 
-        frame = self._encoder.tokens.single
-        answers: list[Answer] = []
-        for work, states in zip(batch, self._encoder.states(batch), strict=True):
-            inner = states[len(frame.before) : len(work.ids) - len(frame.after)]
-            unit = torch.nn.functional.normalize(inner, dim=-1)
-            answers.append(sound((unit.sum().item(),), Vectors(unit.cpu().numpy())))
-        return answers
+        if not isinstance(answer, Vectors):
+            return answer if isinstance(answer, Failure) else Failure("the encoder gave no vectors")
+        frame = self._encoder.works.tokens.single
+        inner = answer.vectors[len(frame.before) : len(answer.vectors) - len(frame.after)]
+        lengths = np.linalg.norm(inner, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = inner / np.maximum(lengths, _SHORTEST)
+        return unit
 
     def _remember(self, text: str, vectors: NDArray[np.float32] | Failure) -> None:
         self._vectors[text] = vectors
@@ -171,10 +167,6 @@ class MaxSim:
 
 def _size(vectors: NDArray[np.float32] | Failure) -> int:
     return 0 if isinstance(vectors, Failure) else int(vectors.nbytes)
-
-
-def _failed(answer: Answer) -> Failure:
-    return answer if isinstance(answer, Failure) else Failure("the encoder gave no vectors")
 
 
 def _score(

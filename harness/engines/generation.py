@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..types import Failure, Generate, Generation
 from .batches import Answer, Work, pad
 from .language import LanguageModel
+from .loading import end_ids
 
 if TYPE_CHECKING:
     import torch
@@ -70,22 +71,19 @@ class Writer:
     """
 
     def __init__(self, language: LanguageModel) -> None:
-        self._language, self._tokens = language, language.tokens
-        self._ends = _end_ids(language.model, language.tokens.tokenizer)
+        self._language, self._tokens = language, language.works.tokens
+        self._ends = end_ids(language.checkpoint)
 
     def generate(self, requests: Sequence[Generate]) -> Iterator[tuple[int, Answer]]:
         """Answer in batches; a request with a pattern is refused."""
-        rendered = self._tokens.prompts([r.prompt for r in requests])
+        prepared = self._language.works.generations(requests)
+        yield from prepared.settled
         works = []
-        for index, (request, prompt) in enumerate(zip(requests, rendered, strict=True)):
-            room = len(prompt.ids) + request.max_tokens
-            failure = self._language.refusal(len(prompt.ids), room=request.max_tokens)
-            if request.pattern is not None:
-                failure = Failure(_NO_PATTERN)
-            if failure is None:
-                works.append(Work(index, prompt.ids, room, request=request))
+        for work in prepared.works:
+            if work.request.pattern is None:
+                works.append(work)
             else:
-                yield index, failure
+                yield work.index, Failure(_NO_PATTERN)
         yield from self._language.batcher.run(works, self._write)
 
     def _write(self, batch: Sequence[Work]) -> list[Answer]:
@@ -129,10 +127,8 @@ class Writer:
         return any(s in text for s in stop)
 
     def _finish(self, row: Row) -> Generation:
-        text = self._tokens.tokenizer.decode(row.ids, skip_special_tokens=True)
-        places = [text.find(s) for s in row.request.stop if s in text]
         return Generation(
-            text[: min(places)] if places else text,
+            self._tokens.text(row.ids, stop=row.request.stop),
             finished=row.finished,
             tokens=tuple(row.ids),
             logprobs=tuple(row.logprobs),
@@ -162,13 +158,3 @@ def _draw(logits: torch.Tensor, row: Row) -> int:
     ordered[0] = max(float(ordered[0]), 1e-9)  # top_p = 0 still leaves the best
     drawn = torch.multinomial(ordered, 1, generator=row.generator)
     return int(ids[drawn])
-
-
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The end tokens of the generation config, else of the config, else of the tokenizer."""
-    sources = (getattr(model, "generation_config", None), model.config, tokenizer)
-    for source in sources:
-        found = getattr(source, "eos_token_id", None)
-        if found is not None:
-            return frozenset([found] if isinstance(found, int) else found)
-    return frozenset()

@@ -7,26 +7,21 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineFault
-from ..types import ContinuationScore, Failure, Label, LabelScores, Likelihood, NextToken
-from .batches import Answer, Batcher, Work, pad, sound, too_long
+from ..types import ContinuationScore, Label, LabelScores, Likelihood, NextToken
+from .batches import Answer, Batcher, Work, pad, sound
 from .loading import Checkpoint, device_of
-from .tokens import Tokens
+from .works import Works
 
 if TYPE_CHECKING:
     import torch
-
-LOWER = "max_doc_tokens, or window where several documents share a prompt"
 
 
 class LanguageModel:
     """A causal language model and how to run it; `model` has its language head."""
 
-    def __init__(
-        self, model: Any, checkpoint: Checkpoint, tokens: Tokens, batcher: Batcher
-    ) -> None:
-        self.model = model
-        self.tokens, self.batcher = tokens, batcher
-        self.context = checkpoint.context
+    def __init__(self, model: Any, checkpoint: Checkpoint, works: Works, batcher: Batcher) -> None:
+        self.model, self.checkpoint = model, checkpoint
+        self.works, self.batcher = works, batcher
         self.device = device_of(checkpoint.options)
         if checkpoint.config.is_encoder_decoder:
             raise EngineFault(f"model {checkpoint.name} is an encoder-decoder, which is not served")
@@ -38,7 +33,7 @@ class LanguageModel:
         Padding is on the left, so every sequence ends at the same place and the language head runs
         on no position that is not asked for.
         """
-        padded = pad(batch, left=True, device=self.device, pad_id=self.tokens.pad_id)
+        padded = pad(batch, left=True, device=self.device, pad_id=self.works.tokens.pad_id)
         return self.step(padded.ids, padded.mask, padded.positions, keep=keep, **cache)
 
     def step(
@@ -57,24 +52,11 @@ class LanguageModel:
         )
         return output.logits[:, -keep:], getattr(output, "past_key_values", None)
 
-    def refusal(self, length: int, *, room: int = 0) -> Failure | None:
-        """Why a prompt of `length` tokens, with `room` more to come, cannot be served."""
-        if length == 0:
-            return Failure("the prompt is empty: there is no position to predict from")
-        return too_long(length + room, self.context, lower=LOWER)
-
     def next_tokens(self, requests: Sequence[NextToken]) -> Iterator[tuple[int, Answer]]:
         """Answer `NextToken`: float32 log-softmax over the full vocabulary, last position."""
-        rendered = self.tokens.prompts([r.prompt for r in requests])
-        works = []
-        for index, (request, prompt) in enumerate(zip(requests, rendered, strict=True)):
-            failure = self.refusal(len(prompt.ids))
-            if failure is None:
-                found = {x: self.tokens.label_id(x, after=prompt.text) for x in request.labels}
-                works.append(Work(index, prompt.ids, len(prompt.ids), request=found))
-            else:
-                yield index, failure
-        yield from self.batcher.run(works, self._next)
+        prepared = self.works.next_tokens(requests)
+        yield from prepared.settled
+        yield from self.batcher.run(prepared.works, self._next)
 
     def _next(self, batch: Sequence[Work]) -> list[Answer]:
         logits = self.logits(batch, 1)[0][:, 0].float()
@@ -86,21 +68,9 @@ class LanguageModel:
 
     def likelihoods(self, requests: Sequence[Likelihood]) -> Iterator[tuple[int, Answer]]:
         """Answer `Likelihood`: prompt and continuation are tokenised apart and joined."""
-        rendered = self.tokens.prompts([r.prompt for r in requests])
-        texts = list(dict.fromkeys(r.continuation for r in requests))
-        endings = dict(zip(texts, self.tokens.encode(texts), strict=True))
-        works = []
-        for index, (request, prompt) in enumerate(zip(requests, rendered, strict=True)):
-            ending = endings[request.continuation]
-            whole = [*prompt.ids, *ending]
-            failure = self.refusal(len(prompt.ids), room=len(ending))
-            if failure is not None:
-                yield index, failure
-            elif not ending:
-                yield index, ContinuationScore(0.0, 0, prompt_tokens=len(whole))
-            else:
-                works.append(Work(index, whole, len(whole), request=ending))
-        yield from self.batcher.run(works, self._continue)
+        prepared = self.works.likelihoods(requests)
+        yield from prepared.settled
+        yield from self.batcher.run(prepared.works, self._continue)
 
     def _continue(self, batch: Sequence[Work]) -> list[Answer]:
         # The logits that predict a token stand one position before it.

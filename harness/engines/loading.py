@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class Checkpoint:
         # RoBERTa's kin number positions from their padding id on, and so hold two tokens fewer.
         if text.model_type.replace("_", "-") in _POSITIONS_AFTER_PADDING:
             positions -= (text.pad_token_id or 0) + 1
-        asked = self.options.max_length or sys.maxsize
+        asked = self.options.max_model_len or sys.maxsize
         return min(asked, positions, int(self.tokenizer.model_max_length))
 
 
@@ -102,6 +103,41 @@ def open_checkpoint(options: EngineOptions) -> Checkpoint:
     if not getattr(tokenizer, "is_fast", False):
         raise EngineFault(f"model {place.name} has no fast tokenizer (tokenizer.json)")
     return Checkpoint(options, place, config, tokenizer)
+
+
+def end_ids(checkpoint: Checkpoint) -> frozenset[int]:
+    """The end tokens of the generation config, else of the config, else of the tokenizer."""
+    for source in (_generation_config(checkpoint), checkpoint.config, checkpoint.tokenizer):
+        found = getattr(source, "eos_token_id", None)
+        if found is not None:
+            return frozenset([found] if isinstance(found, int) else found)
+    return frozenset()
+
+
+def _generation_config(checkpoint: Checkpoint) -> Any:
+    """What the checkpoint says about generating; most that are not made for it say nothing."""
+    from transformers import GenerationConfig
+
+    place = checkpoint.place
+    try:
+        return GenerationConfig.from_pretrained(place.source, revision=place.revision)
+    except OSError:
+        return None
+
+
+def describe(checkpoint: Checkpoint) -> dict[str, str | None]:
+    """What tells one checkpoint's replies from another's; None where it does not apply."""
+    options, place = checkpoint.options, checkpoint.place
+    template = str(checkpoint.tokenizer.chat_template or "")
+    return {
+        "model": str(options.model),
+        "revision": place.revision,
+        "files": place.fingerprint,
+        "dtype": dtype_of(options),
+        "adapter": options.adapter,
+        "adapter_files": adapter_files(options.adapter),
+        "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
+    }
 
 
 def load_model(checkpoint: Checkpoint, task: Task) -> Any:
@@ -151,6 +187,14 @@ def with_adapter(model: Any, adapter: str | None) -> Any:
     place = find_model(adapter)
     found = PeftModel.from_pretrained(model, place.source, revision=place.revision)
     return found.merge_and_unload()
+
+
+def adapter_files(adapter: str | None) -> str | None:
+    """What tells an adapter's weights from others: sha256 (hex) of its files, or its commit."""
+    if adapter is None:
+        return None
+    place = find_model(adapter)
+    return place.fingerprint or place.revision
 
 
 def _brings_head(adapter: str | None) -> bool:

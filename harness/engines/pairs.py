@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineFault
@@ -10,12 +11,10 @@ from ..quiet import quiet
 from ..types import Logits, PairScore, Score
 from .batches import Answer, Batcher, Work, pad, sound, too_long
 from .loading import Checkpoint, device_of, dtype_of, load_model
-from .tokens import Tokens
+from .works import LOWER_PAIR, Prepared, Works
 
 if TYPE_CHECKING:
     import torch
-
-LOWER = "max_doc_tokens or max_query_tokens"
 
 
 class Classifier:
@@ -24,41 +23,26 @@ class Classifier:
     Logits are raw: sentence-transformers' default sigmoid would turn large ones into ties.
     """
 
-    def __init__(self, checkpoint: Checkpoint, tokens: Tokens, batcher: Batcher) -> None:
+    def __init__(self, checkpoint: Checkpoint, works: Works, batcher: Batcher) -> None:
         self.model = load_model(checkpoint, "classifier")
-        self._checkpoint, self._tokens, self._batcher = checkpoint, tokens, batcher
+        self._works, self._batcher = works, batcher
         self._left = checkpoint.decoder
         self._device = device_of(checkpoint.options)
 
     def pairs(self, requests: Sequence[PairScore]) -> Iterator[tuple[int, Answer]]:
         """Answer pairs; each distinct text is tokenised once and the ids are joined."""
-        texts = list(dict.fromkeys(text for r in requests for text in (r.query, r.document)))
-        ids = dict(zip(texts, self._tokens.encode(texts), strict=True))
-        frame = self._tokens.pair
-        works = []
-        for index, request in enumerate(requests):
-            query, document = ids[request.query], ids[request.document]
-            whole = frame.around(query, document)
-            works.append(Work(index, whole, len(whole), frame.segments(query, document)))
-        return self._answer(works)
+        return self._answer(self._works.pairs(requests))
 
     def prompts(self, requests: Sequence[Score]) -> Iterator[tuple[int, Answer]]:
         """Answer rendered sequences."""
-        rendered = self._tokens.prompts([r.prompt for r in requests], closed=True)
-        return self._answer([Work(i, r.ids, len(r.ids)) for i, r in enumerate(rendered)])
+        return self._answer(self._works.scores(requests))
 
-    def _answer(self, works: Sequence[Work]) -> Iterator[tuple[int, Answer]]:
-        fitting = []
-        for work in works:
-            failure = too_long(work.room, self._checkpoint.context, lower=LOWER)
-            if failure is None:
-                fitting.append(work)
-            else:
-                yield work.index, failure
-        yield from self._batcher.run(fitting, self._forward)
+    def _answer(self, prepared: Prepared) -> Iterator[tuple[int, Answer]]:
+        yield from prepared.settled
+        yield from self._batcher.run(prepared.works, self._forward)
 
     def _forward(self, batch: Sequence[Work]) -> list[Answer]:
-        padded = pad(batch, left=self._left, device=self._device, pad_id=self._tokens.pad_id)
+        padded = pad(batch, left=self._left, device=self._device, pad_id=self._works.tokens.pad_id)
         if self._left and hasattr(self.model, "score"):
             # The model's own forward looks for the last token that is not the padding id, and so
             # misses the end of a text that really ends in that id.
@@ -109,7 +93,7 @@ class ComposedPairs:
         works = []
         for index, request in enumerate(requests):
             ids = self._prepare([request])["input_ids"][0].tolist()
-            failure = too_long(len(ids), self._context, lower=LOWER)
+            failure = too_long(len(ids), self._context, lower=LOWER_PAIR)
             if failure is None:
                 works.append(Work(index, ids, len(ids), request=request))
             else:
@@ -134,6 +118,59 @@ class ComposedPairs:
         features = self._prepare([work.request for work in batch])
         features = batch_to_device(features, self.model.device)
         return _replies(self.model(features)["scores"], [work.room for work in batch])
+
+
+@dataclass(frozen=True)
+class PairTemplate:
+    """A chat template with query and document roles, as sentence-transformers calls it.
+
+    `system` is the prompt that the checkpoint was saved with, if it was.
+    """
+
+    tokenizer: Any
+    system: str | None = None
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> PairTemplate:
+        """Read it off a checkpoint; EngineFault where scoring takes more than a template."""
+        saved = _small_json(checkpoint, "config_sentence_transformers.json") or {}
+        if len(module_types(checkpoint)) > 1 or not checkpoint.tokenizer.chat_template:
+            raise EngineFault(
+                f"model {checkpoint.name} is more than a classification head; "
+                "use --engine transformers"
+            )
+        prompts = saved.get("prompts") or {}
+        found = cls(checkpoint.tokenizer, prompts.get(saved.get("default_prompt_name")))
+        shown = found.render("querytext", "documenttext")
+        if "querytext" not in shown or "documenttext" not in shown:
+            raise EngineFault(
+                f"the chat template of {checkpoint.name} has no query and document roles; "
+                "use a pointwise reranker with the prompt it was trained on"
+            )
+        return found
+
+    def render(self, query: str, document: str) -> str:
+        """The pair as one text."""
+        turns = [{"role": "query", "content": query}, {"role": "document", "content": document}]
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return str(self.tokenizer.apply_chat_template([*system, *turns], tokenize=False))
+
+
+def pair_head(checkpoint: Checkpoint) -> str:
+    """How a checkpoint scores pairs: `classifier`, `composed`, `maxsim`, or `none`."""
+    if is_composed(checkpoint):
+        return "composed"
+    if checkpoint.architecture.endswith("ForSequenceClassification"):
+        return "classifier"
+    return "none" if checkpoint.decoder or checkpoint.config.is_encoder_decoder else "maxsim"
+
+
+def no_pair_head(checkpoint: Checkpoint) -> EngineFault:
+    """The error for a model that cannot score pairs."""
+    return EngineFault(
+        f"model {checkpoint.name} ({checkpoint.architecture}) has no head for pairs; "
+        "use a cross-encoder or an encoder, or a pointwise reranker for this model"
+    )
 
 
 def is_composed(checkpoint: Checkpoint) -> bool:

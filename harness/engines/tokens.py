@@ -74,6 +74,12 @@ class Tokens:
         found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
+    def text(self, ids: Sequence[int], *, stop: Sequence[str] = ()) -> str:
+        """What generated `ids` say before the first stop string, special tokens left out."""
+        whole = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        places = [whole.find(s) for s in stop if s in whole]
+        return whole[: min(places)] if places else whole
+
     # Fitting
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:

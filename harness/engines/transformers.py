@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import gc
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadOption, EngineFault
-from ..models import find_model
 from ..types import (
     AnyRequest,
     Embed,
@@ -26,9 +24,16 @@ from .batches import Answer, Batcher
 from .encoder import Encoder, MaxSim
 from .generation import Writer
 from .language import LanguageModel
-from .loading import Checkpoint, device_of, dtype_of, load_model, open_checkpoint
-from .pairs import Classifier, ComposedPairs, is_composed
+from .loading import (
+    Checkpoint,
+    describe,
+    device_of,
+    load_model,
+    open_checkpoint,
+)
+from .pairs import Classifier, ComposedPairs, no_pair_head, pair_head
 from .tokens import Tokens
+from .works import Works
 
 if TYPE_CHECKING:
     from . import EngineOptions
@@ -69,21 +74,9 @@ class TransformersEngine:
     @functools.cached_property
     def identity(self) -> Mapping[str, str]:
         """Everything a reply depends on; reads config, tokenizer and the ends of weight files."""
-        place, options = self.checkpoint.place, self.options
-        template = str(self.checkpoint.tokenizer.chat_template or "")
-        found = {
-            "engine": self.name,
-            "format": str(FORMAT),
-            "model": str(options.model),
-            "revision": place.revision,
-            "files": place.fingerprint,
-            "dtype": dtype_of(options),
-            "head": self._head,
-            "adapter": options.adapter,
-            "adapter_files": _adapter_files(options.adapter),
-            "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
-        }
-        return {key: value for key, value in found.items() if value is not None}
+        found = {**describe(self.checkpoint), "head": self._head}
+        told = {key: value for key, value in found.items() if value is not None}
+        return {"engine": self.name, "format": str(FORMAT), **told}
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the model's own tokenizer; its special tokens are made harmless."""
@@ -123,9 +116,13 @@ class TransformersEngine:
         return Tokens(self.checkpoint.tokenizer, name=self.checkpoint.name)
 
     @functools.cached_property
+    def _works(self) -> Works:
+        return Works(self._tokens, self.checkpoint.context)
+
+    @functools.cached_property
     def batcher(self) -> Batcher:
         """Cuts the batches, and knows how much of them was padding."""
-        return Batcher(self.options.batch_tokens or self._default_budget())
+        return Batcher(self.options.max_num_batched_tokens or self._default_budget())
 
     def _default_budget(self) -> int:
         """Padded tokens a batch: what two CPU cores do best; a GPU halves what does not fit."""
@@ -134,29 +131,19 @@ class TransformersEngine:
     @functools.cached_property
     def _head(self) -> str:
         """How pairs are scored: the option, else what the checkpoint was saved as."""
-        checkpoint = self.checkpoint
-        if self.options.head is not None:
-            return self.options.head
-        if is_composed(checkpoint):
-            return "composed"
-        if checkpoint.architecture.endswith("ForSequenceClassification"):
-            return "classifier"
-        return "none" if checkpoint.decoder or checkpoint.config.is_encoder_decoder else "maxsim"
+        return self.options.head or pair_head(self.checkpoint)
 
     @property
     def _pairs(self) -> Classifier | ComposedPairs | MaxSim:
         if self._head == "none":
-            raise EngineFault(
-                f"model {self.checkpoint.name} ({self.checkpoint.architecture}) has no head for "
-                "pairs; use a cross-encoder or an encoder, or a pointwise reranker for this model"
-            )
+            raise no_pair_head(self.checkpoint)
         if self._head == "composed":
             return self._composed
         return self._maxsim if self._head == "maxsim" else self._classifier
 
     @functools.cached_property
     def _classifier(self) -> Classifier:
-        return Classifier(self.checkpoint, self._tokens, self.batcher)
+        return Classifier(self.checkpoint, self._works, self.batcher)
 
     @functools.cached_property
     def _composed(self) -> ComposedPairs:
@@ -171,7 +158,7 @@ class TransformersEngine:
         # An adapter of a language model names its layers as they are below the language head.
         causal = self.checkpoint.architecture.endswith("ForCausalLM")
         model = self._causal.base_model if causal else load_model(self.checkpoint, "encoder")
-        return Encoder(model, self.checkpoint, self._tokens, self.batcher)
+        return Encoder(model, self.checkpoint, self._works, self.batcher)
 
     @functools.cached_property
     def _causal(self) -> Any:
@@ -184,18 +171,11 @@ class TransformersEngine:
                 f"model {self.checkpoint.name} ({self.checkpoint.architecture}) is no causal "
                 "language model: it predicts no next token"
             )
-        return LanguageModel(self._causal, self.checkpoint, self._tokens, self.batcher)
+        return LanguageModel(self._causal, self.checkpoint, self._works, self.batcher)
 
     @functools.cached_property
     def _writer(self) -> Writer:
         return Writer(self._language)
-
-
-def _adapter_files(adapter: str | None) -> str | None:
-    if adapter is None:
-        return None
-    place = find_model(adapter)
-    return place.fingerprint or place.revision
 
 
 def _empty_gpu() -> None:

@@ -15,7 +15,7 @@ _MEANS = (
 )  # fmt: skip
 _SUMS = (
     "queries", "safeguards", "decided", "failed", "prompt_tokens", "output_tokens", "seconds",
-    "from_cache",
+    "from_cache", "cached_tokens",
 )  # fmt: skip
 _PER_QUERY = ("calls_per_query", "rounds")
 
@@ -81,6 +81,7 @@ def _mean(name: str, rows: Sequence[Row], interval: tuple[float, float]) -> Row:
         gain_low=interval[0],
         gain_high=interval[1],
         published=_published(rows),
+        invalid=_invalid(rows),
         query_gains=(),
         **{field: sum(getattr(row, field) for row in rows) / len(rows) for field in _MEANS},
         **{field: sum(getattr(row, field) for row in rows) for field in _SUMS},
@@ -89,6 +90,11 @@ def _mean(name: str, rows: Sequence[Row], interval: tuple[float, float]) -> Row:
             for field in _PER_QUERY
         },
     )
+
+
+def _invalid(rows: Sequence[Row]) -> str | None:
+    bad = [row for row in rows if row.invalid]
+    return f"{len(bad)} of {len(rows)} tasks, {bad[0].task} by {bad[0].invalid}" if bad else None
 
 
 def _published(rows: Sequence[Row]) -> float | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
+from ..mechanism import checks, invalid
 from ..runs import read_run
 from ..usage import total
 from .gains import query_values
@@ -27,8 +28,10 @@ class Row:
     Measures, `calls_per_query` and `rounds` are means over `queries`; tokens, `seconds` (of the
     engine) and `from_cache` are totals of the run. `gain` = natural - first_stage, with its 95 %
     bootstrap interval; `gain_safeguarded` = safeguarded - first_stage. `safeguards`: queries that
-    have one; `decided`: queries whose value it changes. A row of a profile's recall has no
-    reranker, and None wherever a reranker's numbers would stand.
+    have one; `decided`: queries whose value it changes. `cached_tokens`: prompt tokens that the
+    engine's prefix cache held. `invalid`: why the method did not work as it is meant to, so that
+    the numbers mean nothing; None where it did. A row of a profile's recall has no reranker, and
+    None wherever a reranker's numbers would stand.
     """
 
     task: str
@@ -55,6 +58,8 @@ class Row:
     output_tokens: int | None = None
     seconds: float | None = None
     from_cache: int | None = None
+    cached_tokens: int | None = None
+    invalid: str | None = None
     # Beside the numbers: how the profile resolved, what answered, what the first stage is known
     # for, and what was counted on the way (repaired, unparsable, truncated, …), over all queries
     resolved: str = ""
@@ -123,7 +128,6 @@ def _reranker_row(run: Run, values: QueryValues, measure: str) -> Row:
         **mean,
         **_cost(run),
         reranker=run.manifest["settings"]["reranker"]["label"],
-        engine=run.manifest["settings"].get("engine", {}).get("name", ""),
         measure=measure,
         gain=float(gains.mean()),
         gain_low=low,
@@ -154,14 +158,19 @@ def _profile(run: Run) -> dict[str, Any]:
 
 def _cost(run: Run) -> dict[str, Any]:
     spent, queries = total(result.usage for result in run.results), len(run.results)
+    counts: Counter[str] = sum((Counter(result.counts) for result in run.results), Counter())
+    engine = run.manifest["settings"].get("engine", {}).get("name", "")
     return {
+        "engine": engine,
         "calls_per_query": spent.calls / queries,
         "rounds": spent.rounds / queries,
         "prompt_tokens": spent.prompt_tokens,
         "output_tokens": spent.output_tokens,
         "seconds": spent.seconds,
         "from_cache": spent.from_cache,
-        "counts": dict(sum((Counter(result.counts) for result in run.results), Counter())),
+        "cached_tokens": spent.cached_tokens,
+        "counts": dict(counts),
+        "invalid": invalid(checks(counts, engine=engine)),
     }
 
 

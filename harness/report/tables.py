@@ -7,7 +7,7 @@ at which price, and the other measures. Where a data set has several tasks, its 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -21,9 +21,18 @@ LEGEND = (
     "over queries. natural / safeguarded: without / with the positive that was appended to a pool "
     "that held none. ceiling: the best order of the same pool. safeguards: queries with an "
     "appended positive, and how many of them it decides. calls and rounds are means per query, "
-    "tokens (read / written), replies from the cache and engine seconds are totals."
+    "tokens (read / written), replies from the cache and engine seconds are totals; cached tokens "
+    "are those read that a prefix cache held. invalid: the method did not work as it is meant to."
 )
 """What the columns mean; shown once, under the last table."""
+
+_ANSWERS = {
+    "repaired": "answers repaired",
+    "unparsable": "answers unusable",
+    "unfinished": "answers unfinished",
+    "thoughts": "answers with unasked thoughts",
+}
+_NAMED = {**_ANSWERS, "missing_labels": "labels missing"}
 
 Column = tuple[str, Callable[[Row], str]]
 
@@ -89,12 +98,18 @@ def _best_first(rows: Iterable[Row]) -> list[Row]:
 
 def _reranker(row: Row) -> str:
     depth = "" if row.depth is None else f" (first {row.depth})"
-    return f"{row.reranker}{depth}{' (fake engine)' if row.engine == 'fake' else ''}"
+    fake = " (fake engine)" if row.engine == "fake" else ""
+    return f"{row.reranker}{depth}{fake}{' (invalid)' if row.invalid else ''}"
 
 
 def _profile(row: Row) -> str:
     name = row.profile if row.resolved in {"", row.profile} else f"{row.profile} = {row.resolved}"
     return f"{name} ({row.origin})"
+
+
+def _tokens(row: Row) -> str:
+    cached = f" ({count(row.cached_tokens)} cached)" if row.cached_tokens else ""
+    return f"{count(row.prompt_tokens)}{cached} / {count(row.output_tokens)}"
 
 
 _MAIN: tuple[Column, ...] = (
@@ -111,7 +126,7 @@ _MAIN: tuple[Column, ...] = (
     ("failed", lambda row: count(row.failed)),
     ("calls", lambda row: count(row.calls_per_query)),
     ("rounds", lambda row: count(row.rounds)),
-    ("tokens", lambda row: f"{count(row.prompt_tokens)} / {count(row.output_tokens)}"),
+    ("tokens", _tokens),
     ("from cache", lambda row: count(row.from_cache)),
     ("seconds", lambda row: count(row.seconds)),
 )
@@ -123,6 +138,11 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         notes.append("(fake engine): answered from word overlap, by no model.")
     if any(row.queries == 1 for row in rows):
         notes.append("An interval over one query says nothing.")
+    notes += [
+        f"{row.reranker} after {row.profile}: invalid by {row.invalid}."
+        for row in rows
+        if row.invalid
+    ]
     notes += [f"{reranker}: {told}." for reranker, told in _counted(rows).items()]
     failed = sum(row.failed or 0 for row in rows)
     if failed:
@@ -136,10 +156,23 @@ def _counted(rows: Iterable[Row]) -> dict[str, str]:
     for row in rows:
         if row.counts:
             sums.setdefault(_reranker(row), Counter()).update(row.counts)
-    return {
-        reranker: ", ".join(f"{count(n)} {name.replace('_', ' ')}" for name, n in sorted(c.items()))
-        for reranker, c in sums.items()
-    }
+    told = {reranker: _told(counts) for reranker, counts in sums.items()}
+    return {reranker: words for reranker, words in told.items() if words}
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    """`3 of 40 answers repaired`, for all that is worth knowing, as wholes alone are not."""
+    words = []
+    for name, found in sorted(counts.items()):
+        if name not in _WHOLES:
+            whole = counts.get(_PARTS.get(name, ""))
+            of = f" of {count(whole)}" if whole else ""
+            words.append(f"{count(found)}{of} {_NAMED.get(name, name.replace('_', ' '))}")
+    return ", ".join(words)
+
+
+_WHOLES = {"label_calls", "label_tokens", "labels", "generations"}
+_PARTS = {"missing_labels": "labels", **dict.fromkeys(_ANSWERS, "generations")}
 
 
 def _others_table(title: str, main: Sequence[Row], ranked: Sequence[Row]) -> Table:

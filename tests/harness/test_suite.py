@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from rerank_bench import BadData, BadOption, FakeEngine, Logits, RunConflict, load_rows, load_run
+from rerank_bench import (
+    BadData,
+    BadOption,
+    EngineDied,
+    FakeEngine,
+    Logits,
+    RunConflict,
+    load_rows,
+    load_run,
+)
+from rerank_bench import suite as suite_module
 from rerank_bench.engines import fake
 from rerank_bench.pools import PoolOptions, PoolRow
 from rerank_bench.rankings import head
@@ -185,3 +195,35 @@ def test_a_safeguard_has_a_first_stage_score_below_all_others(suite):
 def test_runs_lie_where_their_names_say(suite):
     folders = run_suite(suite)
     assert folders[0].relative_to(suite.out) == Path("data/test/bm25/identity")
+
+
+def test_an_engine_that_dies_takes_its_own_reranker_with_it_and_the_suite_goes_on(
+    suite, monkeypatch
+):
+    class Dying(FakeEngine):
+        def answer(self, requests):
+            yield 0, fake.overlap(requests[0])
+            raise EngineDied("the engine's process ended (SIGKILL)")
+
+    opened = suite_module.open_engine
+
+    def open_some(options):
+        return Dying(fake.overlap) if options.model == "dying" else opened(options)
+
+    monkeypatch.setattr(suite_module, "open_engine", open_some)
+    names = ["pointwise:engine=fake,model=dying", "cross-encoder:engine=fake", "identity"]
+    dying = dataclasses.replace(suite, rerankers=[choose(name) for name in names])
+    with pytest.raises(EngineDied, match=r"^pointwise-dying: the engine's process ended"):
+        run_suite(dying)
+    labels = {folder.name for folder in find_runs(suite.out)}
+    assert labels == {"cross-encoder", "identity"}
+
+
+def test_a_manifest_tells_what_was_checked_of_the_mechanism(suite):
+    pointwise = dataclasses.replace(suite, rerankers=[choose("pointwise:engine=fake")])
+    (folder,) = run_suite(pointwise)
+    told = load_run(folder).manifest
+    names = {check["name"]: check for check in told["mechanism"]}
+    assert names["labels found"]["found"] == names["labels found"]["expected"] > 0
+    assert told["invalid"] is None
+    assert told["startup_seconds"] == 0.0

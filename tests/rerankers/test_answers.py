@@ -179,11 +179,13 @@ def test_a_thinking_model_is_not_begun_for_and_is_not_read_before_it_is_done(
     result = rerank_one(built(THINKING), candidates(["a", "b", "c"]), FakeEngine(answer))
     assert (seen[0].prompt.thinking, seen[0].prompt.prefill) == (True, "")
     assert seen[0].max_tokens > 2048
-    assert (dict(result.counts), order(result.scores)[0]) == (counts, best)
+    told = {k: n for k, n in result.counts.items() if k in {"repaired", "unparsable"}}
+    assert (told, order(result.scores)[0]) == (counts, best)
+    assert result.counts.get("unfinished", 0) == (not finished)
 
 
 def test_an_answer_that_was_begun_is_read_with_its_beginning():
     engine = FakeEngine(lambda request: Generation("3] > [1] > [2]", finished=True))
     result = rerank_one(built("listwise"), candidates(["a", "b", "c"]), engine)
     assert order(result.scores) == [2, 0, 1]
-    assert not result.counts
+    assert result.counts == {"generations": 1}

@@ -1,189 +1,22 @@
-"""Tiny random checkpoints with real fast tokenizers, built offline in a second."""
+"""A transformers engine on a CPU, and texts to ask about."""
 
 from __future__ import annotations
 
-import pydoc_data.topics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from tokenizers import (
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-    trainers,
-)
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    BertModel,
-    BertTokenizerFast,
-    LlamaConfig,
-    LlamaForCausalLM,
-    LlamaForSequenceClassification,
-    PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 from rerank_bench.engines import EngineOptions
 from rerank_bench.engines.transformers import TransformersEngine
 
 Engines = Callable[..., TransformersEngine]
 
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-THINKING = (
-    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
-    "{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "<|im_start|>assistant\n{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
-)
-_LINES = [line.strip() for page in pydoc_data.topics.topics.values() for line in page.splitlines()]
-TEXTS = [line for line in _LINES if len(line.split()) > 5]
-
-
-def word_pieces(folder: Path) -> Any:
-    """A lower-casing WordPiece tokenizer with [CLS] and [SEP], as BERT has it."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=1200, special_tokens=special, show_progress=False
-    )
-    tokenizer.train_from_iterator(TEXTS[:3000], trainer)
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    found = BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=128)
-    found.save_pretrained(folder)
-    return found
-
-
-def byte_pairs(folder: Path, *, chat: str | None, bos: bool = False) -> Any:
-    """A byte-level BPE tokenizer; pad and end token are the same, as in SmolLM2."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<file_sep>"]
-    trainer = trainers.BpeTrainer(
-        vocab_size=700,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(TEXTS[:3000], trainer)
-    if bos:
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="<|endoftext|> $A", pair="<|endoftext|> $A $B", special_tokens=[(special[0], 0)]
-        )
-    ends = {"bos_token": special[0], "eos_token": special[2], "pad_token": special[2]}
-    found = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ends)
-    found.chat_template = chat
-    found.save_pretrained(folder)
-    return found
-
-
-def decoder_shape(vocabulary: int) -> dict[str, Any]:
-    """A decoder of two layers whose head dimension (32) vLLM's CPU attention knows too."""
-    return {
-        "vocab_size": vocabulary,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 32,
-        "max_position_embeddings": 512,
-        "pad_token_id": 2,
-        "eos_token_id": 2,
-        "bos_token_id": 0,
-        # Random weights this large make scores differ by whole units, so a mistake shows.
-        "initializer_range": 0.2,
-    }
-
-
-def encoder_shape(vocabulary: int) -> dict[str, Any]:
-    """An encoder of two layers."""
-    return {
-        "vocab_size": vocabulary,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "max_position_embeddings": 128,
-        "initializer_range": 0.2,
-    }
-
-
-@pytest.fixture(scope="session")
-def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random BERT with a classification head of one label."""
-    folder = tmp_path_factory.mktemp("cross-encoder")
-    shape = encoder_shape(len(word_pieces(folder)))
-    torch.manual_seed(1)
-    BertForSequenceClassification(BertConfig(**shape, num_labels=1)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random BERT without a head."""
-    folder = tmp_path_factory.mktemp("encoder")
-    shape = encoder_shape(len(word_pieces(folder)))
-    torch.manual_seed(2)
-    BertModel(BertConfig(**shape)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama with a ChatML template; its tokenizer adds no BOS."""
-    folder = tmp_path_factory.mktemp("llama")
-    shape = decoder_shape(len(byte_pairs(folder, chat=CHATML)))
-    torch.manual_seed(3)
-    LlamaForCausalLM(LlamaConfig(**shape)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Qwen3 whose template has a thinking switch and refuses system messages."""
-    folder = tmp_path_factory.mktemp("qwen")
-    shape = decoder_shape(len(byte_pairs(folder, chat=THINKING)))
-    torch.manual_seed(4)
-    Qwen3ForCausalLM(Qwen3Config(**shape)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def base_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama without a chat template; its tokenizer adds a BOS."""
-    folder = tmp_path_factory.mktemp("base-llama")
-    shape = decoder_shape(len(byte_pairs(folder, chat=None, bos=True)))
-    torch.manual_seed(5)
-    LlamaForCausalLM(LlamaConfig(**shape)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def llama_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama with a classification head of one label."""
-    folder = tmp_path_factory.mktemp("llama-classifier")
-    shape = decoder_shape(len(byte_pairs(folder, chat=None)))
-    torch.manual_seed(6)
-    LlamaForSequenceClassification(LlamaConfig(**shape, num_labels=1)).save_pretrained(folder)
-    return folder
-
 
 @pytest.fixture(scope="session")
 def engine() -> Engines:
-    """Open a CPU engine: `engine(folder, batch_tokens=…, …)`; each distinct one loads once."""
+    """Open a CPU engine: `engine(folder, option=…)`; each distinct one loads once."""
     opened: dict[EngineOptions, TransformersEngine] = {}
 
     def open_one(folder: Path, **options: Any) -> TransformersEngine:
@@ -196,6 +29,7 @@ def engine() -> Engines:
 
 
 @pytest.fixture(scope="session")
-def texts() -> list[str]:
+def texts(checkpoints: Any) -> list[str]:
     """Real sentences of very different lengths."""
-    return [*TEXTS[:40], "", "one", " ".join(TEXTS[100:106]), "naïve 日本語 text 🙂"]
+    lines = checkpoints.TEXTS
+    return [*lines[:40], "", "one", " ".join(lines[100:106]), "naïve 日本語 text 🙂"]

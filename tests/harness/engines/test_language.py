@@ -71,7 +71,7 @@ def test_next_token_equals_a_plain_forward_pass(
 ) -> None:
     folder = request.getfixturevalue(model)
     asked = [NextToken(Prompt(text=t), (*LABELS, 7)) for t in texts if t]
-    replies = ask(engine(folder, batch_tokens=batch_tokens), asked)
+    replies = ask(engine(folder, max_num_batched_tokens=batch_tokens), asked)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = {x: tokenizer.convert_tokens_to_ids(x) for x in LABELS} | {7: 7}
     for one, reply in list(zip(asked, replies, strict=True))[::7]:
@@ -88,7 +88,7 @@ def test_likelihood_equals_a_plain_forward_pass(
 ) -> None:
     endings = [" how do I import a module?", " x", " what is the meaning of all this"]
     asked = [Likelihood(p, endings[i % 3]) for i, p in enumerate(prompts)]
-    replies = ask(engine(llama, batch_tokens=batch_tokens), asked)
+    replies = ask(engine(llama, max_num_batched_tokens=batch_tokens), asked)
     tokenizer = AutoTokenizer.from_pretrained(llama)
     for one, reply in list(zip(asked, replies, strict=True))[::9]:
         before = plain_ids(llama, one.prompt)
@@ -105,12 +105,12 @@ def test_likelihood_equals_a_plain_forward_pass(
 def test_no_reply_depends_on_its_neighbours(
     engine: Engines, llama: Path, prompts: list[Prompt], seed: int, budget: int
 ) -> None:
-    alone = engine(llama, batch_tokens=1)
+    alone = engine(llama, max_num_batched_tokens=1)
     chosen = random.Random(seed).sample(prompts, 7)
     kinds: list[Any] = [NextToken(p, ("A", "B")) for p in chosen]
     kinds += [Likelihood(p, " module") for p in chosen]
     random.Random(seed).shuffle(kinds)
-    together = ask(engine(llama, batch_tokens=budget), kinds)
+    together = ask(engine(llama, max_num_batched_tokens=budget), kinds)
     for one, reply in zip(kinds, together, strict=True):
         (expected,) = ask(alone, [one])
         found = (expected.logprob, reply.logprob)
@@ -176,8 +176,8 @@ def test_greedy_text_is_that_of_the_library_whatever_the_batch(
 ) -> None:
     folder = request.getfixturevalue(model)
     asked = [Generate(Prompt(text=t), 12) for t in texts if t]
-    together = ask(engine(folder, batch_tokens=20_000), asked)
-    alone = ask(engine(folder, batch_tokens=1), asked)
+    together = ask(engine(folder, max_num_batched_tokens=20_000), asked)
+    alone = ask(engine(folder, max_num_batched_tokens=1), asked)
     assert [r.tokens for r in together] == [r.tokens for r in alone]
     for one, reply in list(zip(asked, together, strict=True))[::9]:
         assert list(reply.tokens) == greedy(folder, one.prompt, 12)
@@ -212,7 +212,7 @@ def test_samples_are_seeded_by_the_request_alone(engine: Engines, llama: Path) -
     one = Generate(chat("hello"), 10, temperature=1.0, top_p=0.9)
     other = dataclasses.replace(one, sample=1)
     first = ask(engine(llama), [one, other, Generate(chat("neighbour"), 5, temperature=1.0)])
-    again = ask(engine(llama, batch_tokens=1), [other, one])
+    again = ask(engine(llama, max_num_batched_tokens=1), [other, one])
     assert first[0].tokens == again[1].tokens != first[1].tokens == again[0].tokens
     (best,) = ask(engine(llama), [dataclasses.replace(one, top_p=0.0)])
     (greedy_one,) = ask(engine(llama), [Generate(chat("hello"), 10)])

@@ -174,7 +174,7 @@ def test_the_context_is_the_least_of_option_positions_and_tokenizer(
 
     assert engine(llama).checkpoint.context == 512
     assert engine(cross_encoder).checkpoint.context == 128
-    short = engine(cross_encoder, max_length=16)
+    short = engine(cross_encoder, max_model_len=16)
     ((_, reply),) = short.answer([PairScore("a class", "word " * 30)])
     assert "context of 16" in reply.reason
     roberta = XLMRobertaConfig(max_position_embeddings=514, pad_token_id=1)

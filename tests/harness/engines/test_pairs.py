@@ -50,7 +50,7 @@ def test_scores_equal_sentence_transformers_own_whatever_the_batch(
     batch_tokens: int,
 ) -> None:
     assert np.std(expected) > 0.1
-    found = scores(engine(cross_encoder, batch_tokens=batch_tokens), pairs)
+    found = scores(engine(cross_encoder, max_num_batched_tokens=batch_tokens), pairs)
     assert found == pytest.approx(expected, abs=1e-4)
 
 
@@ -59,7 +59,9 @@ def test_scores_do_not_depend_on_order_or_neighbours(
 ) -> None:
     for seed in range(5):
         chosen = random.Random(seed).sample(range(len(pairs)), 30)
-        found = scores(engine(cross_encoder, batch_tokens=500), [pairs[i] for i in chosen])
+        found = scores(
+            engine(cross_encoder, max_num_batched_tokens=500), [pairs[i] for i in chosen]
+        )
         assert found == pytest.approx([expected[i] for i in chosen], abs=1e-4)
 
 
@@ -91,7 +93,8 @@ def test_a_language_model_with_a_classification_head_scores_the_last_token(
         expected = [float(model.score(model.model(i).last_hidden_state)[0, -1, 0]) for i in ids]
     for batch_tokens in (1, 2000):
         found = scores(
-            engine(llama_classifier, batch_tokens=batch_tokens), [Score(p) for p in prompts]
+            engine(llama_classifier, max_num_batched_tokens=batch_tokens),
+            [Score(p) for p in prompts],
         )
         assert found == pytest.approx(expected, abs=1e-4)
 
@@ -106,7 +109,7 @@ def test_a_cross_encoder_of_several_modules_scores_as_the_library_does(
     fitting = [p for p in pairs if p.document][:60]
     both = [(p.query, p.document) for p in fitting]
     expected = reference.predict(both, activation_fn=torch.nn.Identity(), show_progress_bar=False)
-    opened = engine(tmp_path, batch_tokens=700)
+    opened = engine(tmp_path, max_num_batched_tokens=700)
     assert opened.identity["head"] == "composed"
     assert scores(opened, list(fitting)) == pytest.approx(list(expected), abs=1e-4)
 
@@ -138,7 +141,7 @@ def test_maxsim_encodes_each_distinct_text_once_and_forgets_the_oldest(
 ) -> None:
     from rerank_bench.engines import encoder as module
 
-    opened = engine(encoder, batch_tokens=900)
+    opened = engine(encoder, max_num_batched_tokens=900)
     encoded: list[int] = []
     states = opened._encoder.states
     monkeypatch.setattr(opened._encoder, "states", lambda b: (encoded.append(len(b)), states(b))[1])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,13 @@ KEYS = [
 
 
 def store(
-    root: Path, *, task: str = "toy", profile: str = "bm25", label: str = "flip", **more: Any
+    root: Path,
+    *,
+    task: str = "toy",
+    profile: str = "bm25",
+    label: str = "flip",
+    counts: Mapping[str, int] | None = None,
+    **more: Any,
 ) -> Path:
     """One query whose positive moves from rank 2 to rank 1, one query with a safeguard first."""
     told = {
@@ -36,9 +44,10 @@ def store(
         "queries": None,
         **more,
     }
+    spent = Usage(3, 2, 12_345, 6, 0, 1, 1.25)
     results = (
-        QueryResult("1", ("a", "x"), (1.0, 0.0), (2, 1), usage=Usage(3, 2, 12_345, 6, 0, 1, 1.25)),
-        QueryResult("2", ("s", "y"), (1.0, 0.0), (2, 1), safeguard="s"),
+        QueryResult("1", ("a", "x"), (1.0, 0.0), (2, 1), usage=spent, counts=counts or {}),
+        QueryResult("2", ("s", "y"), (1.0, 0.0), (2, 1), safeguard="s", counts=counts or {}),
     )
     qrels = {"1": {"a": 1}, "2": {"s": 1}}
     folder = run_folder(root, task, profile, label)
@@ -100,11 +109,29 @@ def test_csv_has_the_same_rows_and_what_tells_how_they_came_about(tmp_path: Path
     store(tmp_path, label='a,"b"')
     text = to_csv(report_rows(tmp_path))
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert list(rows[0]) == [*KEYS, "resolved", "engine", "depth", "published"]
+    beside = ["cached_tokens", "invalid", "resolved", "engine", "depth", "published"]
+    assert list(rows[0]) == [*KEYS, *beside]
     assert len(rows) == 6
     hit = next(row for row in rows if row["measure"] == "hit@10")
     assert (hit["reranker"], hit["natural"], hit["engine"]) == ('a,"b"', "0.5", "fake")
     assert next(row for row in rows if row["measure"] == "recall@100 macro")["gain"] == ""
+
+
+def test_an_invalid_run_is_marked_everywhere_with_the_reason(tmp_path: Path) -> None:
+    store(tmp_path, label="good", counts={"generations": 10, "repaired": 2})
+    store(tmp_path, label="bad", counts={"generations": 10, "repaired": 3})
+    rows = report_rows(tmp_path)
+    for row in (r for r in rows if r.reranker is not None):
+        assert (row.invalid is None) == (row.reranker == "good")
+    objects = {one["reranker"]: one for one in json.loads(to_json(rows))}
+    assert "invalid" not in objects["good"]
+    assert objects["bad"]["invalid"] == "answers repaired or unusable: 6 of 20"
+    for text in (to_markdown(rows), printed(tmp_path)):
+        words = " ".join(html.unescape(text).replace("\\", "").split())
+        assert "bad (fake engine) (invalid)" in words
+        assert "good (fake engine) (invalid)" not in words
+        assert "bad after bm25: invalid by answers repaired or unusable: 6 of 20." in words
+        assert "4 of 20 answers repaired" in words
 
 
 def test_markdown_is_the_golden_one(tmp_path: Path) -> None:

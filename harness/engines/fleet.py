@@ -1,0 +1,167 @@
+"""Worker processes that answer items from one queue; their memory is free when they are closed.
+
+A worker is a module run as `python -m MODULE FD`. Over the pipe behind FD it is sent its settings,
+says `("ready", {...})` or `("failed", reason)`, and is then sent lists of (number, item). It sends
+back `("told", [(number, answer), …], seconds)`: answers as they come, and its seconds of work so
+far. It ends when it is sent None, or when the pipe closes because this process is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+from typing import Any
+
+from ..errors import EngineDied, EngineFault
+from ..progress import bar
+
+_LAST_LINES, _LINE = 3, 200
+_PATIENCE = 10.0  # seconds that a worker has to end by itself
+
+
+@dataclass
+class Worker:
+    """One process: its pipe, its log, and the numbers of the items it has not answered."""
+
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    log: Path
+    room: int = 0
+    told: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    under_way: set[int] = field(default_factory=set)
+
+    def receive(self) -> Any:
+        """The next message; EngineDied with the log's last lines where the process is gone."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            raise self.died() from None
+
+    def send(self, message: Any) -> None:
+        """Send a message; EngineDied where the process is gone."""
+        try:
+            self.pipe.send(message)
+        except OSError:
+            raise self.died() from None
+
+    def died(self) -> EngineDied:
+        """The error for a process that is gone."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_PATIENCE)
+        code = self.process.returncode
+        how = f"exit status {code}" if code is None or code >= 0 else signal.Signals(-code).name
+        lines = self.log.read_text(errors="replace").splitlines()
+        last = [line.strip()[-_LINE:] for line in lines if line.strip()][-_LAST_LINES:]
+        said = " | ".join(last) or "it said nothing"
+        return EngineDied(f"the engine's process ended ({how}); its log is {self.log}\n{said}")
+
+    def close(self) -> None:
+        """End the process and all it started; a log that nobody was pointed to is removed."""
+        with suppress(OSError):
+            self.pipe.send(None)
+        self.pipe.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_PATIENCE)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.process.returncode == 0:
+            self.log.unlink(missing_ok=True)
+
+
+class Fleet:
+    """Workers with equal settings but for their environment, started together.
+
+    `start_seconds` is what starting took. Raises EngineFault with a worker's own reason where one
+    fails to start, EngineDied where its process ends before it says anything.
+    """
+
+    def __init__(
+        self, module: str, settings: Any, *, environments: Sequence[Mapping[str, str]], what: str
+    ) -> None:
+        started = time.perf_counter()
+        self.workers = [_launch(module, extra) for extra in environments]
+        try:
+            for worker in self.workers:
+                worker.send(settings)
+            with bar(f"starting {what}", total=len(self.workers)) as advance:
+                for worker in self.workers:
+                    _await_ready(worker)
+                    advance(1)
+        except BaseException:
+            self.close()
+            raise
+        self.start_seconds = time.perf_counter() - started
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of work, of the busiest worker."""
+        return max(worker.seconds for worker in self.workers)
+
+    def run(self, items: Iterator[tuple[int, Any] | None]) -> Iterator[tuple[int, Any]]:
+        """Yield (number, answer) as answers come; items are drawn only as workers have room.
+
+        A None among the items says that none is ready before another answer is taken.
+        """
+        while True:
+            self._hand_out(items)
+            busy = {worker.pipe: worker for worker in self.workers if worker.under_way}
+            if not busy:
+                return
+            for pipe in wait(list(busy)):
+                worker = busy[pipe]  # type: ignore[index]
+                _, answers, worker.seconds = worker.receive()
+                for number, answer in answers:
+                    worker.under_way.discard(number)
+                    yield number, answer
+
+    def _hand_out(self, items: Iterator[tuple[int, Any] | None]) -> None:
+        for worker in sorted(self.workers, key=lambda worker: len(worker.under_way)):
+            batch: list[tuple[int, Any]] = []
+            while len(worker.under_way) < worker.room:
+                item = next(items, None)
+                if item is None:
+                    break
+                worker.under_way.add(item[0])
+                batch.append(item)
+            if batch:
+                worker.send(batch)
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self.workers:
+            worker.close()
+        self.workers = []
+
+
+def _launch(module: str, extra: Mapping[str, str]) -> Worker:
+    here, there = Pipe()
+    handle, name = tempfile.mkstemp(prefix="rerank-bench-", suffix=".log")
+    with os.fdopen(handle, "wb") as log, there:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", module, str(there.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **extra},
+            pass_fds=[there.fileno()],
+            start_new_session=True,
+        )
+    return Worker(process, here, Path(name))
+
+
+def _await_ready(worker: Worker) -> None:
+    state, told = worker.receive()
+    if state == "failed":
+        raise EngineFault(f"the engine did not start: {told} (log: {worker.log})")
+    worker.told, worker.room = told, told["room"]

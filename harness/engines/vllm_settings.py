@@ -1,0 +1,129 @@
+"""What a vLLM process is started with: arguments by mode, and an environment by replica."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import BadOption, EngineFault
+from ..models import find_model
+from .loading import Checkpoint, dtype_of
+from .vllm_messages import Settings
+
+if TYPE_CHECKING:
+    from . import EngineOptions
+
+Mode = Literal["generate", "labels", "classify", "embed"]
+
+_USUAL = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the worker is a process of its own already
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB; else vLLM on a CPU wants nearly all memory to be free
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+"""A worker's environment, where the user's own does not say otherwise."""
+
+_BY_NAME = (
+    "quantization", "kv_cache_dtype", "tensor_parallel_size", "gpu_memory_utilization",
+    "max_num_seqs", "max_num_batched_tokens", "block_size", "enforce_eager", "load_format", "seed",
+    "trust_remote_code", "revision",
+)  # fmt: skip
+"""Options that `vllm.LLM` knows by the same name."""
+
+
+def settings(
+    checkpoint: Checkpoint, mode: Mode, context: int, label_head: Sequence[int] = ()
+) -> Settings:
+    """What the worker is told; `label_head` are the token ids of mode `labels`."""
+    options = checkpoint.options
+    named = {name: getattr(options, name) for name in _BY_NAME}
+    adapter = None if options.adapter is None else find_model(options.adapter).source
+    arguments = {
+        "model": checkpoint.place.source,
+        "dtype": dtype_of(options),
+        "max_model_len": context,
+        "generation_config": "vllm",  # no sampling defaults from the checkpoint
+        "enable_prefix_caching": True if checkpoint.decoder else None,
+        **named,
+        **_of_mode(checkpoint, mode, label_head),
+        **({} if adapter is None else _lora(adapter)),
+    }
+    chosen = {name: value for name, value in arguments.items() if value is not None}
+    return Settings({**chosen, **_further(options)}, adapter)
+
+
+def _of_mode(checkpoint: Checkpoint, mode: Mode, label_head: Sequence[int]) -> dict[str, Any]:
+    if mode == "generate":
+        return {"runner": "generate"}
+    if mode == "embed":
+        return {"runner": "pooling", "convert": "embed", "pooler_config": {"task": "token_embed"}}
+    if mode == "classify":
+        _require_classifier(checkpoint)
+        return {"runner": "pooling"}
+    pieces = checkpoint.tokenizer.convert_ids_to_tokens(list(label_head))
+    overrides = {
+        "architectures": [checkpoint.architecture.replace("CausalLM", "SequenceClassification")],
+        "classifier_from_token": pieces,
+        "method": "no_post_processing",
+    }
+    return {"runner": "pooling", "hf_overrides": overrides}
+
+
+def _require_classifier(checkpoint: Checkpoint) -> None:
+    if not checkpoint.architecture.endswith("ForSequenceClassification"):
+        raise EngineFault(
+            f"model {checkpoint.name} ({checkpoint.architecture}) has no classification head"
+        )
+
+
+def _lora(adapter: str) -> dict[str, Any]:
+    from peft import PeftConfig
+
+    rank = int(getattr(PeftConfig.from_pretrained(adapter), "r", 1))
+    room = next((known for known in _LORA_RANKS if known >= rank), rank)
+    return {"enable_lora": True, "max_lora_rank": room, "max_loras": 1}
+
+
+_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""The ranks that vLLM makes room for."""
+
+
+def _further(options: EngineOptions) -> dict[str, Any]:
+    """The arguments in option `vllm`, a JSON object."""
+    if options.vllm is None:
+        return {}
+    try:
+        found = json.loads(options.vllm)
+    except ValueError as error:
+        raise BadOption(f"engine vllm: option vllm is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadOption('engine vllm: option vllm takes a JSON object, such as {"swap_space": 4}')
+    return found
+
+
+def environments(options: EngineOptions) -> list[Mapping[str, str]]:
+    """One environment per replica, each with GPUs of its own where there are any."""
+    usual = {name: value for name, value in _USUAL.items() if name not in os.environ}
+    wanted, each = options.data_parallel, options.tensor_parallel_size
+    gpus = visible_gpus()
+    if not gpus:
+        return [usual] * wanted
+    if wanted * each > len(gpus):
+        raise EngineFault(
+            f"data_parallel={wanted} with tensor_parallel_size={each} needs {wanted * each} GPUs; "
+            f"there are {len(gpus)}"
+        )
+    shares = [gpus[i * each : (i + 1) * each] for i in range(wanted)]
+    return [{**usual, "CUDA_VISIBLE_DEVICES": ",".join(share)} for share in shares]
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(i) for i in range(count)]

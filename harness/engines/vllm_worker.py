@@ -1,0 +1,177 @@
+"""The process in which vLLM runs one model: token ids in, numbers out.
+
+It is started by `fleet.py` and is the only place that imports vLLM. What it is asked is an `Ask`,
+what it answers a `Told`, or a string that says why an item could not be served.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections import deque
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .vllm_calls import parameters, read
+from .vllm_messages import Ask, Kind, Settings, Told
+
+
+def main() -> None:
+    """Serve the pipe whose file descriptor is the first argument."""
+    with Connection(int(sys.argv[1])) as pipe:
+        try:
+            served = Served(pipe.recv())
+        except Exception as error:
+            pipe.send(("failed", explain(error)))
+            raise
+        pipe.send(("ready", served.in_effect))
+        served.serve(pipe)
+    sys.stdout.flush()
+    os._exit(0)  # vLLM's own threads would keep the memory for a while
+
+
+CURES = (
+    (r"out of memory|can't allocate|Free memory|No available memory|memory for the cache blocks",
+     "out of memory: lower gpu_memory_utilization or max_model_len, or set quantization"),
+    (r"KV cache is needed|max_model_len|max seq len",
+     "lower max_model_len"),
+    (r"trust_remote_code", "it needs trust_remote_code"),
+)  # fmt: skip
+
+
+def explain(error: Exception) -> str:
+    """The first telling line of what vLLM raised, and what to do about it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = lines[1:3] if lines and "validation error" in lines[0] else lines[:1]
+    said = (": ".join(told) or type(error).__name__)[:240]
+    cure = next((c for pattern, c in CURES if re.search(pattern, str(error), re.I)), None)
+    return f"{said}; {cure}" if cure else said
+
+
+class Served:
+    """One `vllm.LLM`, fed request by request, so that none waits for a batch to end."""
+
+    def __init__(self, settings: Settings) -> None:
+        import vllm
+        from vllm.config import PoolerConfig
+        from vllm.lora.request import LoRARequest
+
+        arguments = _for_this_machine(dict(settings.arguments))
+        if "pooler_config" in arguments:
+            arguments["pooler_config"] = PoolerConfig(**arguments["pooler_config"])
+        require_label_ids(vllm.SamplingParams)
+        self.engine = vllm.LLM(**arguments).llm_engine
+        self.adapter = None
+        if settings.adapter is not None:
+            self.adapter = LoRARequest("adapter", 1, settings.adapter)
+        self.in_effect = _in_effect(vllm.__version__, self.engine.vllm_config)
+        self._waiting: deque[tuple[int, Ask]] = deque()
+        self._running: dict[str, tuple[int, Ask]] = {}
+        self._params: dict[Any, Any] = {}
+        self._seconds = 0.0
+
+    def serve(self, pipe: Connection) -> None:
+        """Answer until the other end says None or is gone."""
+        while self._listen(pipe):
+            started = time.perf_counter()
+            told: list[tuple[int, Told | str]] = [*self._admit()]
+            if self._running:
+                told += [self._answer(o) for o in self.engine.step() if o.finished]
+            self._seconds += time.perf_counter() - started
+            if told:
+                pipe.send(("told", told, self._seconds))
+
+    def _listen(self, pipe: Connection) -> bool:
+        """Take what has come in, and wait for it where there is nothing else to do."""
+        idle = not self._running and not self._waiting
+        try:
+            while pipe.poll(None if idle else 0):
+                message = pipe.recv()
+                if message is None:
+                    return False
+                self._waiting.extend(message)
+                idle = False
+        except EOFError:
+            return False
+        return True
+
+    def _admit(self) -> list[tuple[int, str]]:
+        """Hand vLLM what waits; say why it refuses an item.
+
+        Labels and generated text are never under way together: runners without Triton answer a
+        batch of both with the wrong rows (vLLM 0.32, v1/sample/sampler.py).
+        """
+        refused = []
+        while self._waiting and self._goes_with(self._waiting[0][1].kind):
+            number, asked = self._waiting.popleft()
+            prompt = {"prompt_token_ids": list(asked.ids)}
+            try:
+                self.engine.add_request(
+                    str(number), prompt, self._parameters(asked), lora_request=self.adapter
+                )
+            except ValueError as error:
+                refused.append((number, explain(error)))
+            else:
+                self._running[str(number)] = number, asked
+        return refused
+
+    def _goes_with(self, kind: Kind) -> bool:
+        running = next(iter(self._running.values()), None)
+        return running is None or running[1].kind == kind
+
+    def _parameters(self, asked: Ask) -> Any:
+        key = (asked.kind, asked.labels, asked.second) if asked.kind != "text" else None
+        if key not in self._params or key is None:
+            if len(self._params) > _REMEMBERED:
+                self._params.clear()
+            self._params[key] = parameters(asked)
+        return self._params[key]
+
+    def _answer(self, output: Any) -> tuple[int, Told | str]:
+        # Some releases put a suffix behind the id that a request was added with.
+        name = output.request_id
+        found = self._running.pop(name, None) or self._running.pop(name.rpartition("-")[0])
+        number, asked = found
+        if list(output.prompt_token_ids) != list(asked.ids):
+            return number, "vLLM changed the prompt: its tokens are not those that were sent"
+        return number, read(asked, output)
+
+
+_REMEMBERED = 10_000
+
+
+def require_label_ids(sampling: Any) -> None:
+    """Raise where this vLLM cannot look at chosen token ids, as 0.31 and later can."""
+    if "logprob_token_ids" not in getattr(sampling, "__struct_fields__", ()):
+        raise RuntimeError(
+            "this vLLM has no logprob_token_ids: pip install 'rerank-bench[vllm]' brings one"
+        )
+
+
+def _for_this_machine(arguments: dict[str, Any]) -> dict[str, Any]:
+    """On a CPU: no compiling, which takes minutes, and blocks short enough to be shared."""
+    from vllm.platforms import current_platform
+
+    usual = {"enforce_eager": True, "block_size": 32} if current_platform.is_cpu() else {}
+    return {**usual, **arguments}
+
+
+def _in_effect(version: str, config: Any) -> dict[str, Any]:
+    scheduler, cache = config.scheduler_config, config.cache_config
+    return {
+        "vllm": version,
+        "max_model_len": config.model_config.max_model_len,
+        "max_num_seqs": scheduler.max_num_seqs,
+        "max_num_batched_tokens": scheduler.max_num_batched_tokens,
+        "block_size": cache.block_size,
+        "prefix_caching": bool(cache.enable_prefix_caching),
+        "gpu_memory_utilization": cache.gpu_memory_utilization,
+        "enforce_eager": config.model_config.enforce_eager,
+        "room": 2 * scheduler.max_num_seqs,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Worker processes: one queue, errors that say what happened, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rerank_bench.engines.fleet import Fleet
+from rerank_bench.errors import EngineDied, EngineFault
+
+WORKER = """
+import os, sys, time
+from multiprocessing.connection import Connection
+
+with Connection(int(sys.argv[1])) as pipe:
+    settings = pipe.recv()
+    print("settings", settings, flush=True)
+    if settings == "fail":
+        pipe.send(("failed", "no such model"))
+        sys.exit(1)
+    if settings == "vanish":
+        sys.exit("could not allocate")
+    pipe.send(("ready", {"room": 3, "pid": os.getpid(), "share": os.environ.get("SHARE")}))
+    while True:
+        try:
+            items = pipe.recv()
+        except EOFError:
+            break
+        if items is None:
+            break
+        for number, item in items:
+            if item == "die":
+                print("about to die", flush=True)
+                os.kill(os.getpid(), 9)
+            time.sleep(0.002)
+            pipe.send(("told", [(number, (item * 2, os.environ.get("SHARE")))], 0.5))
+"""
+Start = Callable[..., Fleet]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    (tmp_path / "a_worker.py").write_text(WORKER)
+    fleets: list[Fleet] = []
+
+    def start_one(settings: str = "", *, replicas: int = 1) -> Fleet:
+        where = [{"PYTHONPATH": str(tmp_path), "SHARE": str(i)} for i in range(replicas)]
+        fleets.append(Fleet("a_worker", settings, environments=where, what="a worker"))
+        return fleets[-1]
+
+    yield start_one
+    for fleet in fleets:
+        fleet.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] != "Z"
+
+
+def test_every_item_is_answered_once_and_all_workers_share_the_queue(start: Start) -> None:
+    fleet = start(replicas=2)
+    found = dict(fleet.run((i, i) for i in range(60)))
+    assert {number: answer for number, (answer, _) in found.items()} == {
+        i: 2 * i for i in range(60)
+    }
+    assert {share for _, share in found.values()} == {"0", "1"}
+    assert fleet.seconds == 0.5
+    assert fleet.start_seconds > 0
+
+
+def test_items_are_drawn_only_as_there_is_room(start: Start) -> None:
+    drawn: list[int] = []
+
+    def items() -> Iterator[tuple[int, int]]:
+        for i in range(20):
+            drawn.append(i)
+            yield i, i
+
+    answers = start().run(items())
+    next(answers)
+    assert len(drawn) == 3
+    assert len(list(answers)) == 19
+
+
+def test_none_waits_for_an_answer_and_is_asked_again(start: Start) -> None:
+    ready = [(0, 1), None, (1, 2), None, (2, 3)]
+    assert sorted(start().run(iter(ready))) == [(0, (2, "0")), (1, (4, "0")), (2, (6, "0"))]
+
+
+def test_a_worker_that_cannot_start_says_why_in_one_line(start: Start) -> None:
+    with pytest.raises(EngineFault, match="no such model") as caught:
+        start("fail")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_worker_that_ends_before_it_says_anything_is_quoted(start: Start) -> None:
+    with pytest.raises(EngineDied, match=r"exit status 1[\s\S]*could not allocate"):
+        start("vanish")
+
+
+def test_a_killed_worker_is_an_error_with_its_last_lines(start: Start) -> None:
+    fleet = start(replicas=2)
+    with pytest.raises(EngineDied, match=r"SIGKILL[\s\S]*about to die") as caught:
+        list(fleet.run(iter([(0, 1), (1, "die"), (2, 2)])))
+    log = Path(str(caught.value).partition("its log is ")[2].splitlines()[0])
+    assert "about to die" in log.read_text()
+    log.unlink()
+
+
+def test_closing_ends_the_processes_and_removes_their_logs(start: Start) -> None:
+    fleet = start(replicas=2)
+    pids, logs = [w.told["pid"] for w in fleet.workers], [w.log for w in fleet.workers]
+    fleet.close()
+    deadline = time.monotonic() + 5
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(map(alive, pids))
+    assert not any(log.exists() for log in logs)

@@ -1,0 +1,86 @@
+"""A method that does not do what it is meant to is found out by its own requests and replies."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from rerank_bench import Generate, Generation, Message, NextToken, Prompt
+from rerank_bench.mechanism import checks, invalid, observed
+from rerank_bench.types import LabelScores, Logits, PairScore
+
+PROMPT = Prompt(messages=(Message("user", "?"),))
+
+
+def labels(found: str, *, asked: str = "AB", tokens: int = 1) -> Counter[str]:
+    request = NextToken(PROMPT, tuple(asked))
+    reply = LabelScores(dict.fromkeys(found, -1.0), output_tokens=tokens)
+    return Counter(observed(request, reply))
+
+
+def text(said: str, *, thinking: bool = False, finished: bool = True) -> Counter[str]:
+    prompt = Prompt(PROMPT.messages, thinking=thinking)
+    return Counter(observed(Generate(prompt, 9), Generation(said, finished)))
+
+
+def test_a_run_of_one_token_calls_that_found_all_labels_is_valid() -> None:
+    found = checks(labels("AB") + labels("AB"), engine="vllm")
+    assert [str(check) for check in found] == [
+        "tokens written by one-token calls: 2 of 2",
+        "labels found: 4 of 4",
+    ]
+    assert invalid(found) is None
+
+
+def test_one_token_calls_that_wrote_more_are_invalid_and_say_so() -> None:
+    told = invalid(checks(labels("AB", tokens=9) + labels("AB"), engine="vllm"))
+    assert told == "tokens written by one-token calls: 10 of 2"
+
+
+@pytest.mark.parametrize(
+    ("engine", "valid"), [("vllm", False), ("transformers", False), ("http", True)]
+)
+def test_a_missing_label_breaks_a_run_unless_a_server_tells_only_its_best(
+    engine: str, valid: bool
+) -> None:
+    found = checks(labels("A"), engine=engine)
+    assert "labels found: 1 of 2" in [str(check) for check in found]
+    assert (invalid(found) is None) == valid
+
+
+@pytest.mark.parametrize(("repaired", "valid"), [(0, True), (2, True), (3, False)])
+def test_more_than_a_fifth_of_answers_repaired_is_invalid(repaired: int, valid: bool) -> None:
+    counts = sum((text("[1] > [2]") for _ in range(10)), Counter())
+    found = checks(counts + Counter(repaired=repaired), engine="vllm")
+    assert (invalid(found) is None) == valid
+
+
+def test_answers_that_cannot_be_used_count_like_repaired_ones() -> None:
+    counts = sum((text("?") for _ in range(10)), Counter())
+    assert invalid(checks(counts + Counter(repaired=2, unparsable=1), engine="vllm"))
+
+
+@pytest.mark.parametrize(
+    ("said", "thinking", "thoughts"),
+    [
+        ("<think>\n\n</think>\n[1]", False, 0),
+        ("<think>well</think>[1]", False, 1),
+        ("<think>well", False, 1),
+        ("<think>well</think>[1]", True, 0),
+        ("[1]", False, 0),
+    ],
+)
+def test_thoughts_are_counted_where_none_were_asked_for(
+    said: str, thinking: bool, thoughts: int
+) -> None:
+    assert text(said, thinking=thinking)["thoughts"] == thoughts
+
+
+def test_an_answer_that_was_cut_off_is_counted() -> None:
+    assert text("[1] >", finished=False)["unfinished"] == 1
+
+
+def test_other_requests_are_no_matter_of_mechanism() -> None:
+    assert not observed(PairScore("q", "d"), Logits((1.0,)))
+    assert checks({}, engine="transformers") == []

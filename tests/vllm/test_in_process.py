@@ -1,0 +1,253 @@
+"""The vLLM engine on a real vLLM: its numbers are the transformers engine's, kind by kind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` brings its own")
+
+from rerank_bench import Message, NextToken, PairScore, Prompt
+from rerank_bench.engines import EngineOptions, open_engine
+from rerank_bench.errors import EngineDied, EngineFault
+from rerank_bench.types import Embed, Engine, Failure, Generate, Likelihood, Score
+
+SMALL = {"max_num_seqs": 16, "max_num_batched_tokens": 2048}
+LETTERS = tuple("ABCDEFGHIJ")
+Opened = Callable[..., Engine]
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    """Open engines that are closed at the test's end, whatever happens."""
+    engines: list[Engine] = []
+
+    def open_one(name: str, folder: Path | str, **options: Any) -> Engine:
+        small = SMALL if name == "vllm" else {}
+        engines.append(open_engine(EngineOptions(name, str(folder), **{**small, **options})))
+        return engines[-1]
+
+    yield open_one
+    for engine in engines:
+        engine.close()
+
+
+def answers(engine: Engine, requests: list[Any]) -> list[Any]:
+    found = dict(engine.answer(requests))
+    assert sorted(found) == list(range(len(requests)))
+    return [found[i] for i in range(len(requests))]
+
+
+def chat(text: str, prefill: str = "") -> Prompt:
+    return Prompt(messages=(Message("user", text),), prefill=prefill)
+
+
+def label_requests(texts: list[str]) -> list[NextToken]:
+    """Prompts of many lengths with a shared head, in an order that no cache would choose."""
+    head = " ".join(texts[:3])
+    asked = [
+        NextToken(chat(f"{head} {' '.join(texts[i : i + 4])}", "["), LETTERS) for i in range(12)
+    ]
+    return [*asked[::2], *asked[1::2], asked[0]]
+
+
+def assert_equal_labels(found: list[Any], expected: list[Any]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert one.prompt_tokens == other.prompt_tokens
+        assert one.output_tokens == 1
+        mine, theirs = (list(reply.logprob.values()) for reply in (one, other))
+        shift = sum(mine) / len(mine) - sum(theirs) / len(theirs)
+        assert [m - shift for m in mine] == pytest.approx(theirs, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def texts(checkpoints: Any) -> list[str]:
+    return [text[:80] for text in checkpoints.TEXTS[:40]]
+
+
+def test_labels_texts_and_likelihoods_equal_transformers_and_the_cache_is_used(
+    opened: Opened, qwen: Path, texts: list[str]
+) -> None:
+    labels = label_requests(texts)
+    likelihoods = [Likelihood(Prompt(text=f"{texts[i]}:"), f" {texts[i + 1]}") for i in range(4)]
+    written = [Generate(chat(texts[i]), 8) for i in range(4)]
+    ours, theirs = opened("vllm", qwen), opened("transformers", qwen, device="cpu")
+
+    mixed = [*labels[:6], *likelihoods, *written, *labels[6:]]
+    found = answers(ours, mixed)
+    expected = answers(theirs, mixed)
+    spans = [slice(0, 6), slice(6, 10), slice(10, 14), slice(14, None)]
+    for span in (spans[0], spans[3]):
+        assert_equal_labels(found[span], expected[span])
+        assert all(reply.logprob.keys() == set(LETTERS) for reply in found[span])
+    for one, other in zip(found[spans[1]], expected[spans[1]], strict=True):
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+        assert (one.tokens, one.prompt_tokens) == (other.tokens, other.prompt_tokens)
+    for one, other in zip(found[spans[2]], expected[spans[2]], strict=True):
+        assert (one.text, one.tokens, one.finished) == (other.text, other.tokens, other.finished)
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
+
+    # Drawn in a poor order, the prompts still find their shared head in the cache.
+    assert sum(reply.cached_tokens > 0 for reply in found[spans[0]]) >= 5
+    warm = answers(ours, labels)
+    assert_equal_labels(warm, answers(theirs, labels))
+    assert ours.startup_seconds > 0
+    assert ours.in_effect["prefix_caching"]
+
+
+def test_text_stops_at_stop_strings_and_obeys_a_pattern(
+    opened: Opened, qwen: Path, texts: list[str]
+) -> None:
+    plain = Generate(chat(texts[0]), 12)
+    ours, theirs = opened("vllm", qwen), opened("transformers", qwen, device="cpu")
+    (whole,) = answers(theirs, [plain])
+    stop = whole.text[len(whole.text) // 2 :][:2]
+    stopped = Generate(chat(texts[0]), 12, stop=(stop,))
+    forced = Generate(chat(texts[0]), 40, pattern=r"\[[AB]\]( > \[[AB]\]){2}")
+    drawn = [Generate(chat(texts[0]), 8, temperature=1.0, sample=n) for n in (0, 1, 0)]
+    mine = answers(ours, [stopped, forced, *drawn])
+    (expected,) = answers(theirs, [stopped])
+    assert (mine[0].text, mine[0].finished) == (expected.text, True)
+    assert len(mine[1].text) == len("[A] > [B] > [A]")
+    assert set(mine[1].text) <= set("[AB] >")
+    assert mine[2].text == mine[4].text
+    assert mine[2].text != mine[3].text
+
+
+def test_a_head_made_for_the_labels_gives_the_language_heads_logits(
+    opened: Opened, qwen: Path, texts: list[str]
+) -> None:
+    asked = label_requests(texts)
+    narrow = [NextToken(r.prompt, LETTERS[:4]) for r in asked[:3]]
+    ours = opened("vllm", qwen, head="labels", labels=LETTERS)
+    theirs = opened("transformers", qwen, device="cpu")
+    found = answers(ours, [*asked, *narrow])
+    expected = answers(theirs, [*asked, *narrow])
+    assert_equal_labels(found, expected)
+    for one, other in zip(found, expected, strict=True):
+        assert list(one.logit.values()) == pytest.approx(list(other.logit.values()), abs=1e-3)
+    with pytest.raises(EngineFault, match="head=labels"):
+        answers(ours, [NextToken(asked[0].prompt, ("Z",))])
+
+
+@pytest.mark.parametrize("name", ["cross_encoder", "qwen_reranker"])
+def test_pair_scores_equal_transformers_raw_logits(
+    name: str, opened: Opened, texts: list[str], request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(name)
+    pairs = [PairScore(texts[i % 3], texts[i]) for i in range(12)]
+    found = answers(opened("vllm", folder), pairs)
+    expected = answers(opened("transformers", folder, device="cpu"), pairs)
+    for one, other in zip(found, expected, strict=True):
+        assert one.logits == pytest.approx(other.logits, abs=1e-3)
+        assert one.prompt_tokens == other.prompt_tokens
+
+
+def test_a_rendered_sequence_is_scored_by_a_decoders_head(
+    opened: Opened, llama_classifier: Path, texts: list[str]
+) -> None:
+    asked = [Score(Prompt(text=text)) for text in texts[:8]]
+    found = answers(opened("vllm", llama_classifier), asked)
+    expected = answers(opened("transformers", llama_classifier, device="cpu"), asked)
+    for one, other in zip(found, expected, strict=True):
+        assert one.logits == pytest.approx(other.logits, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["encoder", "llama"])
+def test_embeddings_of_every_pooling_equal_transformers(
+    name: str, opened: Opened, texts: list[str], request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(name)
+    poolings: Any = ("last", "mean", "cls", "tokens")
+    asked = [Embed(Prompt(text=t), p, eos=name == "llama") for t in texts[:3] for p in poolings]
+    found = answers(opened("vllm", folder), asked)
+    expected = answers(opened("transformers", folder, device="cpu"), asked)
+    for one, other in zip(found, expected, strict=True):
+        assert one.vectors == pytest.approx(other.vectors, abs=1e-3)
+        assert one.prompt_tokens == other.prompt_tokens
+
+
+def test_late_interaction_equals_transformers(
+    opened: Opened, encoder: Path, texts: list[str]
+) -> None:
+    pairs = [PairScore(texts[i % 2], texts[i]) for i in range(8)]
+    found = answers(opened("vllm", encoder, head="maxsim"), pairs)
+    expected = answers(opened("transformers", encoder, head="maxsim", device="cpu"), pairs)
+    for one, other in zip(found, expected, strict=True):
+        assert one.logits == pytest.approx(other.logits, abs=1e-3)
+
+
+def test_two_replicas_share_one_queue_and_answer_as_one(
+    opened: Opened, llama: Path, texts: list[str]
+) -> None:
+    asked = label_requests(texts)
+    together = opened("vllm", llama, data_parallel=2, max_num_seqs=2)
+    found = answers(together, asked)
+    assert_equal_labels(found, answers(opened("transformers", llama, device="cpu"), asked))
+    assert all(worker.seconds > 0 for worker in together._fleet.workers)
+
+
+def test_a_prompt_that_does_not_fit_fails_alone_and_names_the_budget(
+    opened: Opened, llama: Path, texts: list[str]
+) -> None:
+    engine = opened("vllm", llama, max_model_len=64)
+    short, long = (NextToken(Prompt(text=text), ("A",)) for text in ("Say", " ".join(texts)))
+    fits, fails = answers(engine, [short, long])
+    assert isinstance(fails, Failure)
+    assert "max_doc_tokens" in fails.reason
+    assert fits.logprob.keys() == {"A"}
+
+
+def test_a_killed_process_is_one_error_with_its_last_lines_and_the_next_question_starts_anew(
+    opened: Opened, llama: Path
+) -> None:
+    engine = opened("vllm", llama)
+    asked = [NextToken(Prompt(text="Say"), ("A", "B"))]
+    first = answers(engine, asked)
+    os.kill(engine._fleet.workers[0].process.pid, signal.SIGKILL)
+    with pytest.raises(EngineDied, match=r"SIGKILL.*log"):
+        answers(engine, asked)
+    assert_equal_labels(answers(engine, asked), first)
+
+
+def test_what_vllm_says_at_the_start_is_told_in_one_line_and_leaves_no_process(
+    opened: Opened, llama: Path
+) -> None:
+    asked = [NextToken(Prompt(text="Say"), ("A",))]
+    engine = opened("vllm", llama, quantization="no-such-quantization")
+    with pytest.raises(EngineFault) as caught:
+        answers(engine, asked)
+    assert "no-such-quantization" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    mine = [x for x in listed.stdout.splitlines() if "vllm_worker" in x and sys.executable in x]
+    assert not mine
+
+
+def test_an_adapter_changes_the_scores_as_it_does_with_transformers(
+    opened: Opened, llama: Path, tmp_path: Path, texts: list[str]
+) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(11)
+    base = AutoModelForCausalLM.from_pretrained(llama)
+    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    get_peft_model(base, lora).save_pretrained(tmp_path / "adapter")
+    asked = label_requests(texts)[:4]
+    adapter = str(tmp_path / "adapter")
+    found = answers(opened("vllm", llama, adapter=adapter), asked)
+    expected = answers(opened("transformers", llama, adapter=adapter, device="cpu"), asked)
+    assert_equal_labels(found, expected)
+    plain = answers(opened("transformers", llama, device="cpu"), asked)
+    assert any(
+        abs(a.logprob["A"] - b.logprob["A"]) > 0.01 for a, b in zip(expected, plain, strict=True)
+    )
