@@ -3,7 +3,8 @@
 A worker is a module run as `python -m MODULE FD`. Over the pipe behind FD it is sent its settings,
 says `("ready", {...})` or `("failed", reason)`, and is then sent lists of (number, item). It sends
 back `("told", [(number, answer), …], seconds)`: answers as they come, and its seconds of work so
-far. It ends when it is sent None, or when the pipe closes because this process is gone.
+far; or `("broken", reason)` before it ends of an error. It ends by itself when it is sent None, or
+when the pipe closes because this process is gone.
 """
 
 from __future__ import annotations
@@ -46,6 +47,14 @@ class Worker:
             return self.pipe.recv()
         except (EOFError, OSError):
             raise self.died() from None
+
+    def answers(self) -> list[tuple[int, Any]]:
+        """The answers of the next message; EngineDied where an error ends the process."""
+        state, *told = self.receive()
+        if state == "broken":
+            raise EngineDied(f"the engine broke down: {told[0]} (log: {self.log})")
+        answers, self.seconds = told
+        return list(answers)
 
     def send(self, message: Any) -> None:
         """Send a message; EngineDied where the process is gone."""
@@ -120,8 +129,7 @@ class Fleet:
                 return
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
-                _, answers, worker.seconds = worker.receive()
-                for number, answer in answers:
+                for number, answer in worker.answers():
                     worker.under_way.discard(number)
                     yield number, answer
 

@@ -105,6 +105,14 @@ def open_checkpoint(options: EngineOptions) -> Checkpoint:
     return Checkpoint(options, place, config, tokenizer)
 
 
+def no_language_model(checkpoint: Checkpoint) -> EngineFault:
+    """The error for a model that predicts no next token."""
+    return EngineFault(
+        f"model {checkpoint.name} ({checkpoint.architecture}) is no causal language model: "
+        "it predicts no next token"
+    )
+
+
 def end_ids(checkpoint: Checkpoint) -> frozenset[int]:
     """The end tokens of the generation config, else of the config, else of the tokenizer."""
     for source in (_generation_config(checkpoint), checkpoint.config, checkpoint.tokenizer):

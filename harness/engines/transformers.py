@@ -29,6 +29,7 @@ from .loading import (
     describe,
     device_of,
     load_model,
+    no_language_model,
     open_checkpoint,
 )
 from .pairs import Classifier, ComposedPairs, no_pair_head, pair_head
@@ -167,10 +168,7 @@ class TransformersEngine:
     @functools.cached_property
     def _language(self) -> LanguageModel:
         if not self.checkpoint.decoder:
-            raise EngineFault(
-                f"model {self.checkpoint.name} ({self.checkpoint.architecture}) is no causal "
-                "language model: it predicts no next token"
-            )
+            raise no_language_model(self.checkpoint)
         return LanguageModel(self._causal, self.checkpoint, self._works, self.batcher)
 
     @functools.cached_property

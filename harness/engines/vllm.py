@@ -25,7 +25,7 @@ from .batches import Answer, Work
 from .encoder import MaxSim
 from .feed import Feed, Queued
 from .fleet import Fleet
-from .loading import Checkpoint, describe, end_ids, open_checkpoint
+from .loading import Checkpoint, describe, end_ids, no_language_model, open_checkpoint
 from .pairs import PairTemplate, no_pair_head, pair_head
 from .tokens import Tokens
 from .vllm_messages import Ask, Told
@@ -107,7 +107,7 @@ class VllmEngine:
         Raises EngineFault for what no request can cure: a missing head, a label of two tokens.
         """
         unprepared = frozenset({PairScore}) if self.head == "maxsim" else frozenset()
-        feed = Feed(requests, self.works, unprepared=unprepared)
+        feed = Feed(self._checked(requests), self.works, unprepared=unprepared)
         while (kind := feed.next_kind()) is not None or not feed.ended:
             if kind in unprepared:
                 yield from self._late_interaction(feed)
@@ -140,7 +140,8 @@ class VllmEngine:
         tokens = Tokens(self.checkpoint.tokenizer, name=self.checkpoint.name)
         context = min(self.checkpoint.context, self.options.max_model_len or LONGEST_CONTEXT)
         composed = self.head == "composed"
-        return Works(tokens, context, PairTemplate.of(self.checkpoint) if composed else None)
+        template = PairTemplate.of(self.checkpoint) if composed else None
+        return Works(tokens, context, template, written=1)  # vLLM reads nothing without writing
 
     @functools.cached_property
     def head(self) -> str:
@@ -159,11 +160,23 @@ class VllmEngine:
 
     def _mode_of(self, kind: type) -> Mode:
         """Which of vLLM's modes answers a kind; a process has one of them."""
+        if _MODES[kind] == "generate" and not self.checkpoint.decoder:
+            raise no_language_model(self.checkpoint)
         if kind is NextToken and self.head == "labels":
             return "labels"
         if kind is PairScore and self.head in {"none", "labels"}:
             raise no_pair_head(self.checkpoint)
         return _MODES[kind]
+
+    def _checked(self, requests: Iterator[AnyRequest | None]) -> Iterator[AnyRequest | None]:
+        """Refuse a kind that the model has no head for before its first request is prepared."""
+        known: set[type] = set()
+        for request in requests:
+            kind = type(request)
+            if request is not None and kind not in known:
+                self._mode_of(kind)
+                known.add(kind)
+            yield request
 
     def _serve(self, feed: Feed, mode: Mode) -> Iterator[tuple[int, Answer]]:
         """Answer what comes in one mode."""

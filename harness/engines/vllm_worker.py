@@ -27,13 +27,17 @@ def main() -> None:
             pipe.send(("failed", explain(error)))
             raise
         pipe.send(("ready", served.in_effect))
-        served.serve(pipe)
+        try:
+            served.serve(pipe)
+        except Exception as error:
+            pipe.send(("broken", explain(error)))
+            raise
     sys.stdout.flush()
     os._exit(0)  # vLLM's own threads would keep the memory for a while
 
 
 CURES = (
-    (r"out of memory|can't allocate|Free memory|No available memory|memory for the cache blocks",
+    (r"out of memory|can't allocate|(Free|Available|No available) memory|for the cache blocks",
      "out of memory: lower gpu_memory_utilization or max_model_len, or set quantization"),
     (r"KV cache is needed|max_model_len|max seq len",
      "lower max_model_len"),

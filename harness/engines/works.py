@@ -50,12 +50,19 @@ class Works:
     """Prepares requests of each kind for a model with `tokens` and a context of `context` tokens.
 
     A sequence that does not fit the context is a Failure that names what to lower; nothing is cut.
+    written: tokens that the engine writes behind a prompt even where none is asked for.
     """
 
     def __init__(
-        self, tokens: Tokens, context: int, pair_template: PairTemplate | None = None
+        self,
+        tokens: Tokens,
+        context: int,
+        pair_template: PairTemplate | None = None,
+        *,
+        written: int = 0,
     ) -> None:
         self.tokens, self.context, self._pair_template = tokens, context, pair_template
+        self._written = written
         self._of: dict[type, Callable[[Sequence[Any]], Prepared]] = {
             NextToken: self.next_tokens,
             Generate: self.generations,
@@ -77,7 +84,7 @@ class Works:
         found = Prepared()
         rendered = self.tokens.prompts([r.prompt for r in requests])
         for index, (request, prompt) in enumerate(zip(requests, rendered, strict=True)):
-            failure = self.refusal(len(prompt.ids))
+            failure = self._refusal(len(prompt.ids), room=self._written)
             asked = request.labels if failure is None else ()
             labels = {x: self.tokens.label_id(x, after=prompt.text) for x in asked}
             found.add(Work(index, prompt.ids, len(prompt.ids), request=labels), failure)
@@ -88,7 +95,7 @@ class Works:
         found = Prepared()
         rendered = self.tokens.prompts([r.prompt for r in requests])
         for index, (request, prompt) in enumerate(zip(requests, rendered, strict=True)):
-            failure = self.refusal(len(prompt.ids), room=request.max_tokens)
+            failure = self._refusal(len(prompt.ids), room=request.max_tokens)
             room = len(prompt.ids) + request.max_tokens
             found.add(Work(index, prompt.ids, room, request=request), failure)
         return found
@@ -105,7 +112,7 @@ class Works:
         for index, (request, prompt) in enumerate(zip(requests, rendered, strict=True)):
             ending = endings[request.continuation]
             whole = [*prompt.ids, *ending]
-            failure = self.refusal(len(prompt.ids), room=len(ending))
+            failure = self._refusal(len(prompt.ids), room=len(ending) + self._written)
             if failure is None and not ending:
                 certain = ContinuationScore(0.0, 0, prompt_tokens=len(whole))
                 found.settled.append((index, certain))
@@ -168,7 +175,7 @@ class Works:
             found.add(work, too_long(len(whole), self.context, lower=LOWER_PAIR))
         return found
 
-    def refusal(self, length: int, *, room: int = 0) -> Failure | None:
+    def _refusal(self, length: int, *, room: int) -> Failure | None:
         """Why a prompt of `length` tokens, with `room` more to come, cannot be served."""
         if length == 0:
             return Failure(EMPTY)

@@ -194,6 +194,14 @@ def test_two_replicas_share_one_queue_and_answer_as_one(
     assert all(worker.seconds > 0 for worker in together._fleet.workers)
 
 
+def test_a_model_split_over_two_processes_answers_as_one(
+    opened: Opened, llama: Path, texts: list[str]
+) -> None:
+    asked = label_requests(texts)[:6]
+    found = answers(opened("vllm", llama, tensor_parallel_size=2), asked)
+    assert_equal_labels(found, answers(opened("transformers", llama, device="cpu"), asked))
+
+
 def test_a_prompt_that_does_not_fit_fails_alone_and_names_the_budget(
     opened: Opened, llama: Path, texts: list[str]
 ) -> None:
@@ -229,6 +237,25 @@ def test_what_vllm_says_at_the_start_is_told_in_one_line_and_leaves_no_process(
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     mine = [x for x in listed.stdout.splitlines() if "vllm_worker" in x and sys.executable in x]
     assert not mine
+
+
+def test_too_little_memory_is_told_with_what_to_lower(
+    opened: Opened, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "100000")
+    with pytest.raises(EngineFault, match="lower gpu_memory_utilization or max_model_len"):
+        answers(opened("vllm", llama), [NextToken(Prompt(text="Say"), ("A",))])
+
+
+def test_a_model_without_a_head_for_a_request_is_refused_before_anything_starts(
+    opened: Opened, encoder: Path, llama: Path
+) -> None:
+    with pytest.raises(EngineFault, match="no causal language model"):
+        answers(opened("vllm", encoder), [NextToken(Prompt(text="Say"), ("A",))])
+    with pytest.raises(EngineFault, match="no head for pairs"):
+        answers(opened("vllm", llama), [PairScore("a", "b")])
+    with pytest.raises(EngineFault, match="no classification head"):
+        answers(opened("vllm", llama), [Score(Prompt(text="a"))])
 
 
 def test_an_adapter_changes_the_scores_as_it_does_with_transformers(

@@ -36,6 +36,9 @@ with Connection(int(sys.argv[1])) as pipe:
             if item == "die":
                 print("about to die", flush=True)
                 os.kill(os.getpid(), 9)
+            if item == "break":
+                pipe.send(("broken", "out of memory; lower something"))
+                sys.exit(1)
             time.sleep(0.002)
             pipe.send(("told", [(number, (item * 2, os.environ.get("SHARE")))], 0.5))
 """
@@ -113,6 +116,12 @@ def test_a_killed_worker_is_an_error_with_its_last_lines(start: Start) -> None:
     log = Path(str(caught.value).partition("its log is ")[2].splitlines()[0])
     assert "about to die" in log.read_text()
     log.unlink()
+
+
+def test_a_worker_that_breaks_down_says_why_in_one_line(start: Start) -> None:
+    with pytest.raises(EngineDied, match="out of memory; lower something") as caught:
+        list(start().run(iter([(0, 1), (1, "break")])))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_closing_ends_the_processes_and_removes_their_logs(start: Start) -> None:

@@ -1,0 +1,201 @@
+"""What can be said of the vLLM engine without vLLM: settings, refusals, prompts, errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rerank_bench import BadOption, EngineFault, MissingExtra, NextToken, PairScore, Prompt
+from rerank_bench.engines import EngineOptions, open_engine, vllm_settings
+from rerank_bench.engines.batches import Batcher
+from rerank_bench.engines.loading import open_checkpoint
+from rerank_bench.engines.pairs import ComposedPairs, PairTemplate
+from rerank_bench.engines.tokens import Tokens
+from rerank_bench.engines.vllm import LONGEST_CONTEXT, VllmEngine
+from rerank_bench.engines.vllm_messages import MOST_LABELS, Told
+from rerank_bench.engines.vllm_replies import Reading
+from rerank_bench.engines.vllm_settings import environments, settings
+from rerank_bench.engines.vllm_worker import explain, require_label_ids
+from rerank_bench.engines.works import Works
+from rerank_bench.types import Failure, Generate
+
+
+def arguments(folder: Path, mode: Any, *, head: tuple[int, ...] = (), **options: Any) -> Any:
+    checkpoint = open_checkpoint(EngineOptions("vllm", str(folder), **options))
+    return settings(checkpoint, mode, 99, head).arguments
+
+
+def test_options_reach_vllm_by_their_own_names_and_unset_ones_do_not(llama: Path) -> None:
+    found = arguments(
+        llama, "generate", dtype="float16", kv_cache_dtype="fp8", max_num_seqs=7, vllm='{"x": 1}'
+    )
+    assert (found["dtype"], found["kv_cache_dtype"], found["max_num_seqs"]) == ("float16", "fp8", 7)
+    assert (found["max_model_len"], found["runner"], found["x"]) == (99, "generate", 1)
+    assert found["generation_config"] == "vllm"
+    assert "quantization" not in found
+    assert "block_size" not in found
+
+
+def test_each_mode_asks_vllm_for_its_own_head(llama: Path, cross_encoder: Path, qwen: Path) -> None:
+    assert arguments(cross_encoder, "classify")["runner"] == "pooling"
+    assert "enable_prefix_caching" not in arguments(cross_encoder, "classify")
+    assert arguments(llama, "embed")["pooler_config"] == {"task": "token_embed"}
+    overrides = arguments(qwen, "labels", head=(40, 41))["hf_overrides"]
+    assert overrides["architectures"] == ["Qwen3ForSequenceClassification"]
+    assert overrides["method"] == "no_post_processing"
+    tokenizer = open_checkpoint(EngineOptions(model=str(qwen))).tokenizer
+    pieces = overrides["classifier_from_token"]
+    assert tokenizer.convert_tokens_to_ids(pieces) == [40, 41]
+    with pytest.raises(EngineFault, match="no classification head"):
+        arguments(llama, "classify")
+
+
+@pytest.mark.parametrize("given", ["{", "[1]", '"a"'])
+def test_further_arguments_must_be_a_json_object(given: str, llama: Path) -> None:
+    with pytest.raises(BadOption, match="JSON"):
+        arguments(llama, "generate", vllm=given)
+
+
+def test_every_replica_has_gpus_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_settings, "visible_gpus", lambda: ["0", "3", "5", "6"])
+    shares = environments(EngineOptions("vllm", data_parallel=2, tensor_parallel_size=2))
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in shares] == ["0,3", "5,6"]
+    with pytest.raises(EngineFault, match="needs 6 GPUs; there are 4"):
+        environments(EngineOptions("vllm", data_parallel=3, tensor_parallel_size=2))
+
+
+def test_what_the_user_set_in_the_environment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_settings, "visible_gpus", list)
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "9")
+    (mine,) = environments(EngineOptions("vllm"))
+    assert "VLLM_CPU_KVCACHE_SPACE" not in mine
+    assert mine["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_without_vllm_one_line_names_the_extra(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    engine = open_engine(EngineOptions("vllm", str(llama)))
+    with pytest.raises(MissingExtra, match=r"rerank-bench\[vllm\]"):
+        _ = engine.identity
+
+
+def test_an_identity_tells_what_shapes_replies_and_nothing_else(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+
+    def identity(**options: Any) -> Any:
+        return VllmEngine(EngineOptions("vllm", str(llama), **options)).identity
+
+    plain = identity()
+    assert identity(max_num_seqs=3, gpu_memory_utilization=0.5, data_parallel=2) == plain
+    for shaping in ({"dtype": "bfloat16"}, {"quantization": "fp8"}, {"load_format": "dummy"},
+                    {"vllm": '{"a": 1}'}, {"head": "labels"}):  # fmt: skip
+        assert identity(**shaping) != plain
+
+
+def test_a_context_is_cut_to_what_a_gpu_can_hold_unless_asked_for(llama: Path) -> None:
+    engine = VllmEngine(EngineOptions("vllm", str(llama)))
+    long = SimpleNamespace(
+        context=1 << 20, tokenizer=engine.checkpoint.tokenizer, name="long", config=None
+    )
+    engine.__dict__.update(checkpoint=long, head="none")
+    assert engine.works.context == LONGEST_CONTEXT
+    asked = VllmEngine(EngineOptions("vllm", str(llama), max_model_len=64))
+    assert asked.works.context == 64
+
+
+def test_more_labels_than_vllm_reads_are_refused_with_the_number(llama: Path) -> None:
+    tokens = Tokens(open_checkpoint(EngineOptions(model=str(llama))).tokenizer, name="m")
+    works = Works(tokens, 100)
+    (work,) = works.next_tokens([NextToken(Prompt(text="a"), tuple(range(129)))]).works
+    with pytest.raises(EngineFault, match=str(MOST_LABELS)):
+        Reading(tokens).ask(NextToken, work)
+
+
+def test_numbers_that_are_none_and_reasons_become_failures(llama: Path) -> None:
+    tokens = Tokens(open_checkpoint(EngineOptions(model=str(llama))).tokenizer, name="m")
+    (work,) = Works(tokens, 100).next_tokens([NextToken(Prompt(text="a"), ("A",))]).works
+    reading = Reading(tokens)
+    assert isinstance(reading.reply(NextToken, work, Told((float("nan"),))), Failure)
+    assert reading.reply(NextToken, work, "too long") == Failure("too long")
+
+
+def test_equal_draws_have_equal_seeds_and_greedy_ones_none(llama: Path) -> None:
+    tokens = Tokens(open_checkpoint(EngineOptions(model=str(llama))).tokenizer, name="m")
+
+    def seed(**options: Any) -> int | None:
+        request = Generate(Prompt(text="a"), 4, **options)
+        (work,) = Works(tokens, 100).generations([request]).works
+        return Reading(tokens).ask(Generate, work).seed
+
+    assert seed() is None
+    assert seed(temperature=1.0) == seed(temperature=1.0)
+    assert seed(temperature=1.0) != seed(temperature=1.0, sample=1)
+
+
+def test_a_templated_pair_is_what_sentence_transformers_reads(qwen_reranker: Path) -> None:
+    checkpoint = open_checkpoint(EngineOptions(model=str(qwen_reranker), device="cpu"))
+    pairs = [PairScore("what is it", "the value"), PairScore("a", "")]
+    theirs = ComposedPairs(checkpoint, Batcher(1000))
+    works = Works(Tokens(checkpoint.tokenizer, name="m"), 200, PairTemplate.of(checkpoint)).pairs(
+        pairs
+    )
+    for pair, work in zip(pairs, works.works, strict=True):
+        assert theirs._prepare([pair])["input_ids"][0].tolist() == list(work.ids)
+
+
+def test_a_template_that_leaves_a_text_out_is_refused(
+    llama_classifier: Path, tmp_path: Path
+) -> None:
+    checkpoint = open_checkpoint(EngineOptions(model=str(llama_classifier)))
+    checkpoint.tokenizer.chat_template = "{{ messages[0].content }}"
+    with pytest.raises(EngineFault, match="query and document roles"):
+        PairTemplate.of(checkpoint)
+    checkpoint.tokenizer.chat_template = None
+    with pytest.raises(EngineFault, match="--engine transformers"):
+        PairTemplate.of(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("CUDA out of memory. Tried to allocate", "lower gpu_memory_utilization"),
+        ("To serve at least one request, 9 GiB KV cache is needed", "lower max_model_len"),
+        ("1 validation error for X\n  quantization\n  Value error, no such", "quantization: Value"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_what_vllm_raises_is_told_in_one_line_with_a_cure(said: str, told: str) -> None:
+    line = explain(RuntimeError(said))
+    assert told in line
+    assert "\n" not in line
+
+
+def test_a_vllm_that_cannot_look_at_token_ids_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="logprob_token_ids"):
+        require_label_ids(SimpleNamespace(__struct_fields__=("n",)))
+    require_label_ids(SimpleNamespace(__struct_fields__=("logprob_token_ids",)))
+
+
+def test_a_run_without_vllm_ends_in_one_line_and_leaves_no_folder(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from rerank_bench.cli import main
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    words = ["run", "--task", "stdlib-code", "--queries", "1", "--depth", "2", "--out"]
+    words += [str(tmp_path / "runs"), "--engine", "vllm", "--model", str(llama), "--no-cache"]
+    found = CliRunner().invoke(main, [*words, "--reranker", "pointwise"])
+    assert found.exit_code == 1
+    assert "rerank-bench[vllm]" in found.stderr
+    assert not (tmp_path / "runs").exists()
+    assert json.dumps(found.stdout) == '""'
