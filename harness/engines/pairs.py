@@ -157,9 +157,16 @@ class PairTemplate:
 
 
 def pair_head(checkpoint: Checkpoint) -> str:
-    """How a checkpoint scores pairs: `classifier`, `composed`, `maxsim`, or `none`."""
-    if is_composed(checkpoint):
+    """How a checkpoint scores pairs: `classifier`, `composed`, `maxsim`, or `none`.
+
+    The option `head` goes before what the checkpoint was saved as; but where a head is asked for,
+    `composed` is how such a checkpoint's own head works.
+    """
+    asked = checkpoint.options.head
+    if asked in {None, "classifier"} and is_composed(checkpoint):
         return "composed"
+    if asked is not None:
+        return asked
     if checkpoint.architecture.endswith("ForSequenceClassification"):
         return "classifier"
     return "none" if checkpoint.decoder or checkpoint.config.is_encoder_decoder else "maxsim"

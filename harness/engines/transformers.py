@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import BadOption, EngineFault
 from ..types import (
@@ -26,6 +27,7 @@ from .generation import Writer
 from .language import LanguageModel
 from .loading import (
     Checkpoint,
+    Task,
     describe,
     device_of,
     load_model,
@@ -43,6 +45,7 @@ FORMAT = 1
 """Version of the replies; it is raised when an equal request would be answered differently."""
 
 HEADS = ("classifier", "maxsim")
+T = TypeVar("T")
 Answers = Callable[[Sequence[Any]], Iterator[tuple[int, Answer]]]
 
 
@@ -59,6 +62,7 @@ class TransformersEngine:
         if options.head is not None and options.head not in HEADS:
             raise BadOption(f"head {options.head!r} is none of {', '.join(HEADS)}")
         self.options = options
+        self.startup_seconds = 0.0
         self._answers: dict[type, Answers] = {
             PairScore: lambda requests: self._pairs.pairs(requests),
             Score: lambda requests: self._classifier.prompts(requests),
@@ -132,7 +136,7 @@ class TransformersEngine:
     @functools.cached_property
     def _head(self) -> str:
         """How pairs are scored: the option, else what the checkpoint was saved as."""
-        return self.options.head or pair_head(self.checkpoint)
+        return pair_head(self.checkpoint)
 
     @property
     def _pairs(self) -> Classifier | ComposedPairs | MaxSim:
@@ -144,11 +148,11 @@ class TransformersEngine:
 
     @functools.cached_property
     def _classifier(self) -> Classifier:
-        return Classifier(self.checkpoint, self._works, self.batcher)
+        return self._timed(lambda: Classifier(self.checkpoint, self._works, self.batcher))
 
     @functools.cached_property
     def _composed(self) -> ComposedPairs:
-        return ComposedPairs(self.checkpoint, self.batcher)
+        return self._timed(lambda: ComposedPairs(self.checkpoint, self.batcher))
 
     @functools.cached_property
     def _maxsim(self) -> MaxSim:
@@ -158,12 +162,22 @@ class TransformersEngine:
     def _encoder(self) -> Encoder:
         # An adapter of a language model names its layers as they are below the language head.
         causal = self.checkpoint.architecture.endswith("ForCausalLM")
-        model = self._causal.base_model if causal else load_model(self.checkpoint, "encoder")
+        model = self._causal.base_model if causal else self._loaded("encoder")
         return Encoder(model, self.checkpoint, self._works, self.batcher)
 
     @functools.cached_property
     def _causal(self) -> Any:
-        return load_model(self.checkpoint, "causal")
+        return self._loaded("causal")
+
+    def _loaded(self, task: Task) -> Any:
+        return self._timed(lambda: load_model(self.checkpoint, task))
+
+    def _timed(self, load: Callable[[], T]) -> T:
+        """What `load` loads; its seconds are kept apart from those of answering."""
+        started = time.perf_counter()
+        found = load()
+        self.startup_seconds += time.perf_counter() - started
+        return found
 
     @functools.cached_property
     def _language(self) -> LanguageModel:

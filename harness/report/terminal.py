@@ -26,15 +26,22 @@ def print_tables(rows: Iterable[Row], console: Console) -> None:
     """
     from rich.text import Text
 
-    console = console if console.is_terminal else _wide(console)
     for table in tables(rows):
-        console.print(Text(plain(table.title), style="bold"))
-        for numbers in _parts(table, console.width):
-            console.print(_rich(table, numbers, width=console.width))
-        for note in table.notes:
-            console.print(Text(plain(note), style="dim"))
-        console.print()
-    console.print(Text(LEGEND, style="dim"))
+        print_table(table, console)
+    (console if console.is_terminal else _wide(console)).print(Text(LEGEND, style="dim"))
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print one table with its title and notes, and an empty line behind it."""
+    from rich.text import Text
+
+    console = console if console.is_terminal else _wide(console)
+    console.print(Text(plain(table.title), style="bold"))
+    for numbers in _parts(table, console.width):
+        console.print(_rich(table, numbers, width=console.width))
+    for note in table.notes:
+        console.print(Text(plain(note), style="dim"))
+    console.print()
 
 
 def _wide(console: Console) -> Console:

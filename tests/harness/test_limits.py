@@ -107,6 +107,20 @@ def test_transformers_builds_as_many_weights_as_a_shape_counts(tmp_path):
     assert matrices == shape.parameters
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "gemma2", "modernbert", "bert"])
+def test_each_type_of_model_has_the_weights_that_transformers_gives_it(kind):
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.for_model(kind)
+    shape = Shape.of(config.to_dict(), name=kind)
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    matrices = sum(p.numel() for p in model.parameters() if p.dim() == 2)
+    # BERT also has embeddings of positions and a pooler, which are not counted: 1 %.
+    assert shape.body + shape.embedding == pytest.approx(matrices, rel=0.01)
+
+
 BERT = {
     "model_type": "bert",
     "num_hidden_layers": 6,

@@ -235,7 +235,7 @@ def test_what_vllm_says_at_the_start_is_told_in_one_line_and_leaves_no_process(
     assert "no-such-quantization" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    mine = [x for x in listed.stdout.splitlines() if "vllm_worker" in x and sys.executable in x]
+    mine = [x for x in listed.stdout.splitlines() if "vllm.worker" in x and sys.executable in x]
     assert not mine
 
 

@@ -21,7 +21,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` brin
 from rerank_bench import Message, NextToken, PairScore, Prompt
 from rerank_bench.engines import EngineOptions, open_engine
 from rerank_bench.engines.http import HttpEngine
-from rerank_bench.engines.http_pairs import Pairs
+from rerank_bench.engines.http.pairs import Pairs
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Embed, Engine, Failure, Generate, Likelihood, Score
 

@@ -257,3 +257,13 @@ def test_smollm2_is_converted_once_and_answers_like_a_plain_forward_pass(
     assert (fitted.text, fitted.neutralised) == ("A < file_sep> and < |im_end|>", 2)
     again = TransformersEngine(EngineOptions(model="smollm2", device="cpu"))
     assert again.identity == smollm2.identity
+
+
+def test_what_loading_took_is_told_apart(engine, llama):
+    opened = engine(llama, max_num_batched_tokens=777)
+    assert opened.startup_seconds == 0
+    dict(opened.answer([NextToken(Prompt(text="Say"), ("A",))]))
+    loaded = opened.startup_seconds
+    assert loaded > 0
+    dict(opened.answer([NextToken(Prompt(text="Say"), ("A",))]))
+    assert opened.startup_seconds == loaded

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .http_faults import Malformed
+from .faults import Malformed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""What passes between the vLLM engine and its worker process: plain values, no vLLM in them."""
+"""What a served model is asked and what it told: plain values that can cross a process."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,11 +44,3 @@ class Told:
     finished: bool = True
     vectors: Any = None
     cached: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Arguments of `vllm.LLM`, and the folder or hub id of a LoRA adapter."""
-
-    arguments: Mapping[str, Any]
-    adapter: str | None = None

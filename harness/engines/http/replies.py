@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..types import (
+from ...types import (
     Embed,
     Generate,
     Generation,
@@ -15,12 +15,12 @@ from ..types import (
     NextToken,
     PairScore,
 )
-from .batches import Answer, sound
-from .feed import Feed, Queued
-from .http_dialects import AT_ONCE
-from .http_pairs import Heard
-from .vllm_messages import Told
-from .vllm_replies import Reading
+from ..asks import Told
+from ..batches import Answer, sound
+from ..feed import Feed, Queued
+from ..reading import Reading
+from .dialects import AT_ONCE
+from .pairs import Heard
 
 
 def next_chunk(feed: Feed, kind: type) -> list[Queued]:
@@ -59,6 +59,18 @@ class Reader:
             return queued.work
         return self._read.ask(self.kind, queued.work)
 
+    def counted(self, chunk: list[Queued], heard: list[Heard]) -> list[Heard]:
+        """Pairs with their token counts: the tokenizer's, where they sum to the server's.
+
+        A server that puts pairs into a template reads more than the two texts; of its total each
+        pair then has an equal share.
+        """
+        own = [len(queued.work.ids) for queued in chunk]
+        total = sum(one.read for one in heard)
+        if self.kind is not PairScore or not all(own) or total not in (0, sum(own)):
+            return heard
+        return [replace(one, read=tokens) for one, tokens in zip(heard, own, strict=True)]
+
     def reply(self, queued: Queued, heard: Heard) -> Answer:
         """The reply, or a Failure where a number is none."""
         return sound(heard.values, self._made(queued, heard))
@@ -81,7 +93,7 @@ class Reader:
             )
         if self.kind in (Generate, Likelihood, Embed):
             return self._read.reply(self.kind, work, self._told(heard))
-        return Logits(heard.values, read or heard.read)
+        return Logits(heard.values, heard.read if self.kind is PairScore else read)
 
     def _told(self, heard: Heard) -> Told:
         vectors = None

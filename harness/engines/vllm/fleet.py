@@ -22,8 +22,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any
 
-from ..errors import EngineDied, EngineFault
-from ..progress import bar
+from ...errors import EngineDied, EngineFault
+from ...progress import bar
 
 _LAST_LINES, _LINE = 3, 200
 _PATIENCE = 10.0  # seconds that a worker has to end by itself

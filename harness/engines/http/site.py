@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..errors import BadOption, EngineFault, unknown
-from ..progress import bar
-from .http_client import Client
-from .http_dialects import Dialect
-from .http_faults import Judge
-from .http_look import Look, completions_of, look_at, pairs_of
-from .http_pairs import RERANKING
-from .loading import Checkpoint, open_checkpoint
-from .tokens import Tokens
+from ...errors import BadOption, EngineFault, unknown
+from ...progress import bar
+from ..loading import Checkpoint, open_checkpoint
+from ..tokens import Tokens
+from .client import Client
+from .dialects import Dialect
+from .faults import Judge
+from .look import Look, completions_of, look_at, pairs_of
+from .pairs import RERANKING
 
 if TYPE_CHECKING:
-    from . import EngineOptions
+    from .. import EngineOptions
 
 _PROBE_TEXT = "The first words of a text"
 _PROBE_LABELS = tuple(range(24))  # more than the one asked for by rank: none comes by chance

@@ -1,4 +1,4 @@
-"""Requests into what the vLLM worker is asked, and what it told into replies."""
+"""Requests into what a served model is asked, and what it told into replies."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ..types import (
     Score,
     Vectors,
 )
+from .asks import MOST_LABELS, Ask, Told
 from .batches import Answer, Work, sound
 from .tokens import Tokens
-from .vllm_messages import MOST_LABELS, Ask, Told
 
 
 @dataclass(frozen=True)

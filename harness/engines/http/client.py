@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from ..errors import EngineDied, EngineFault
-from ..types import Failure
-from .http_faults import Judge, Malformed, Trouble
+from ...errors import EngineDied, EngineFault
+from ...types import Failure
+from .faults import Judge, Malformed, Trouble
 
 T = TypeVar("T")
 

@@ -14,8 +14,9 @@ from collections import deque
 from multiprocessing.connection import Connection
 from typing import Any
 
-from .vllm_calls import parameters, read
-from .vllm_messages import Ask, Kind, Settings, Told
+from ..asks import Ask, Kind, Told
+from .calls import parameters, read
+from .settings import Settings
 
 
 def main() -> None:
@@ -144,6 +145,8 @@ class Served:
 
 
 _REMEMBERED = 10_000
+TESTED = ("0.31.", "0.32.")
+"""Releases that the tests were run with."""
 
 
 def require_label_ids(sampling: Any) -> None:
@@ -166,6 +169,7 @@ def _in_effect(version: str, config: Any) -> dict[str, Any]:
     scheduler, cache = config.scheduler_config, config.cache_config
     return {
         "vllm": version,
+        "tested": version.startswith(TESTED),
         "max_model_len": config.model_config.max_model_len,
         "max_num_seqs": scheduler.max_num_seqs,
         "max_num_batched_tokens": scheduler.max_num_batched_tokens,

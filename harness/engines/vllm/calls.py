@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .vllm_messages import Ask, Kind, Told
+from ..asks import Ask, Kind, Told
 
 
 def parameters(asked: Ask) -> Any:

@@ -10,23 +10,24 @@ from typing import Any
 import pytest
 
 from rerank_bench import BadOption, EngineFault, MissingExtra, NextToken, PairScore, Prompt
-from rerank_bench.engines import EngineOptions, open_engine, vllm_settings
+from rerank_bench.engines import EngineOptions, open_engine
+from rerank_bench.engines.asks import MOST_LABELS, Told
 from rerank_bench.engines.batches import Batcher
 from rerank_bench.engines.loading import open_checkpoint
 from rerank_bench.engines.pairs import ComposedPairs, PairTemplate
+from rerank_bench.engines.reading import Reading
 from rerank_bench.engines.tokens import Tokens
 from rerank_bench.engines.vllm import LONGEST_CONTEXT, VllmEngine
-from rerank_bench.engines.vllm_messages import MOST_LABELS, Told
-from rerank_bench.engines.vllm_replies import Reading
-from rerank_bench.engines.vllm_settings import environments, settings
-from rerank_bench.engines.vllm_worker import explain, require_label_ids
+from rerank_bench.engines.vllm import settings as vllm_settings
+from rerank_bench.engines.vllm.settings import environments, worker_settings
+from rerank_bench.engines.vllm.worker import explain, require_label_ids
 from rerank_bench.engines.works import Works
 from rerank_bench.types import Failure, Generate
 
 
 def arguments(folder: Path, mode: Any, *, head: tuple[int, ...] = (), **options: Any) -> Any:
     checkpoint = open_checkpoint(EngineOptions("vllm", str(folder), **options))
-    return settings(checkpoint, mode, 99, head).arguments
+    return worker_settings(checkpoint, mode, 99, head).arguments
 
 
 def test_options_reach_vllm_by_their_own_names_and_unset_ones_do_not(llama: Path) -> None:

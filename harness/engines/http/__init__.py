@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import BadOption, EngineFault
-from ..types import (
+from ...errors import BadOption, EngineFault
+from ...types import (
     AnyRequest,
     Embed,
     Failure,
@@ -19,20 +19,20 @@ from ..types import (
     PairScore,
     Reply,
 )
-from .batches import Answer
-from .feed import Feed, Queued
-from .http_client import Call
-from .http_dialects import AT_ONCE, PATHS
-from .http_fit import ServerFit
-from .http_replies import Reader, next_chunk
-from .http_site import Site, open_site
-from .loading import end_ids
-from .pairs import is_composed, pair_head
-from .vllm_replies import Reading
-from .works import Works
+from ..batches import Answer
+from ..feed import Feed, Queued
+from ..loading import end_ids
+from ..pairs import is_composed, pair_head
+from ..reading import Reading
+from ..works import Works
+from .client import Call
+from .dialects import AT_ONCE, PATHS
+from .fit import ServerFit
+from .replies import Reader, next_chunk
+from .site import Site, open_site
 
 if TYPE_CHECKING:
-    from . import EngineOptions
+    from .. import EngineOptions
 
 FORMAT = 1
 """Version of the replies; it is raised when an equal request would be answered differently."""
@@ -96,7 +96,9 @@ class HttpEngine:
         """
         site = self._site
         # Where there is no tokenizer, nothing but pairs gets past the check.
-        works = Works(site.tokens, site.context) if site.checkpoint else cast("Works", None)
+        works = cast("Works", None)
+        if site.checkpoint:
+            works = Works(site.tokens, site.context, written=1)  # servers write one token at least
         unprepared = frozenset() if self._counts_pairs(site) else frozenset({PairScore})
         feed = Feed(self._checked(site, requests), works, unprepared=unprepared)
         while (kind := feed.next_kind()) is not None or not feed.ended:
@@ -187,7 +189,7 @@ class HttpEngine:
         for number, heard in self._timed(site, calls()):
             chunk = asked.pop(number)
             if not isinstance(heard, Failure):
-                for queued, one in zip(chunk, heard, strict=True):
+                for queued, one in zip(chunk, reader.counted(chunk, heard), strict=True):
                     yield queued.index, reader.reply(queued, one)
             elif len(chunk) == 1:
                 yield chunk[0].index, heard

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 
 from rerank_bench import Message, NextToken, PairScore, Prompt
-from rerank_bench.engines import EngineOptions, http_client, http_faults, open_engine
-from rerank_bench.engines.http import HttpEngine
+from rerank_bench.engines import EngineOptions, open_engine
+from rerank_bench.engines.http import HttpEngine, client, faults
 from rerank_bench.errors import BadOption, EngineDied, EngineFault
 from rerank_bench.types import Embed, Failure, Generate, Likelihood, Score
 
 
 def _scripted() -> Any:
-    where = Path(__file__).with_name("http_scripted.py")
+    where = Path(__file__).with_name("scripted.py")
     spec = importlib.util.spec_from_file_location("http_scripted", where)
     assert spec is not None
     assert spec.loader is not None
@@ -44,8 +44,8 @@ KEY = "sk-secret-1234"
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_client, "FIRST_PAUSE", 0.002)
-    monkeypatch.setattr(http_client, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.002)
+    monkeypatch.setattr(client, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -312,15 +312,22 @@ def test_pair_scores_without_an_endpoint_name_what_there_is(serve: Serve, opened
         all_of(opened(serve()), [PairScore("a", "b")])
 
 
-def test_tokens_of_pairs_are_counted_here_where_there_is_a_tokenizer(
-    serve: Serve, opened: Open, cross_encoder: Path
+@pytest.mark.parametrize("around", [0, 30])
+def test_tokens_of_pairs_are_the_tokenizers_unless_the_server_read_more(
+    serve: Serve, opened: Open, cross_encoder: Path, around: int
 ) -> None:
-    server = serve(pair_routes("vllm"))
+    pairs = [PairScore("a query", "a document of words"), PairScore("a query", "one")]
+    routes = pair_routes("vllm")
+    server = serve(routes)
     engine = opened(server, tokenizer=str(cross_encoder))
-    (reply,) = all_of(engine, [PairScore("a query", "a document of words")])
-    frame = engine._site.tokens.pair.size
-    ids = engine._site.tokens.encode(["a query", "a document of words"])
-    assert reply.prompt_tokens == frame + sum(map(len, ids))
+    tokens = engine._site.tokens
+    own = [tokens.pair.size + sum(map(len, tokens.encode([p.query, p.document]))) for p in pairs]
+    plain = routes["/score"]
+    usage = {"prompt_tokens": sum(own) + around}
+    server.routes["/score"] = lambda body: {**plain(body), "usage": usage}
+    read = [reply.prompt_tokens for reply in all_of(engine, pairs)]
+    assert sum(read) == sum(own) + around
+    assert (read == own) == (around == 0)
 
 
 def test_a_pair_that_the_server_finds_too_long_fails_alone(serve: Serve, opened: Open) -> None:
@@ -521,7 +528,7 @@ def test_a_server_without_tls_and_one_without_http_are_named(serve: Serve, opene
 
 
 def test_a_bad_certificate_and_an_unknown_host_are_not_tried_again() -> None:
-    judge = http_faults.Judge(None, None)
+    judge = faults.Judge(None, None)
     bad = ssl.SSLCertVerificationError(1, "CERTIFICATE_VERIFY_FAILED")
     bad.verify_message = "self-signed certificate"
     for cause, told in (

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import EngineFault
-from ..types import Failure, Fitted
-from .http_client import Call, Client
-from .http_faults import Malformed
+from ...errors import EngineFault
+from ...types import Failure, Fitted
+from .client import Call, Client
+from .faults import Malformed
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadOption, MissingExtra
-from ..types import (
+from ...errors import BadOption, MissingExtra
+from ...types import (
     AnyRequest,
     Embed,
     Failure,
@@ -21,20 +21,20 @@ from ..types import (
     Reply,
     Score,
 )
-from .batches import Answer, Work
-from .encoder import MaxSim
-from .feed import Feed, Queued
+from ..asks import Ask, Told
+from ..batches import Answer, Work
+from ..encoder import MaxSim
+from ..feed import Feed, Queued
+from ..loading import Checkpoint, describe, end_ids, no_language_model, open_checkpoint
+from ..pairs import PairTemplate, no_pair_head, pair_head
+from ..reading import Reading
+from ..tokens import Tokens
+from ..works import Works
 from .fleet import Fleet
-from .loading import Checkpoint, describe, end_ids, no_language_model, open_checkpoint
-from .pairs import PairTemplate, no_pair_head, pair_head
-from .tokens import Tokens
-from .vllm_messages import Ask, Told
-from .vllm_replies import Reading
-from .vllm_settings import Mode, environments, settings
-from .works import Works
+from .settings import Mode, environments, worker_settings
 
 if TYPE_CHECKING:
-    from . import EngineOptions
+    from .. import EngineOptions
 
 FORMAT = 1
 """Version of the replies; it is raised when an equal request would be answered differently."""
@@ -43,7 +43,7 @@ LONGEST_CONTEXT = 32_768
 """What a context is cut to unless asked for: one such sequence must fit into the GPU's memory."""
 
 HEADS = ("classifier", "maxsim", "labels")
-_WORKER = "rerank_bench.engines.vllm_worker"
+_WORKER = "rerank_bench.engines.vllm.worker"
 _SHAPING = (
     "quantization", "kv_cache_dtype", "tensor_parallel_size", "load_format", "seed", "vllm",
 )  # fmt: skip
@@ -146,7 +146,7 @@ class VllmEngine:
     @functools.cached_property
     def head(self) -> str:
         """How pairs, or labels, are scored: the option, else what the checkpoint was saved as."""
-        return self.options.head or pair_head(self.checkpoint)
+        return pair_head(self.checkpoint)
 
     @functools.cached_property
     def _ends(self) -> tuple[int, ...]:
@@ -235,7 +235,7 @@ class VllmEngine:
         if self._fleet is not None and self._mode != mode:
             self.close()
         if self._fleet is None:
-            told = settings(self.checkpoint, mode, self.works.context, reading.label_head)
+            told = worker_settings(self.checkpoint, mode, self.works.context, reading.label_head)
             self._fleet = Fleet(
                 _WORKER,
                 told,

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from ..errors import EngineFault
-from ..types import Embed, Generate, Likelihood, NextToken, PairScore, Score
-from .http_client import Call
-from .http_faults import Malformed
-from .http_pairs import Heard, Pairs, number
-from .vllm_messages import Ask
+from ...errors import EngineFault
+from ...types import Embed, Generate, Likelihood, NextToken, PairScore, Score
+from ..asks import Ask
+from .client import Call
+from .faults import Malformed
+from .pairs import Heard, Pairs, number
 
 PATHS: Mapping[type, str] = {
     NextToken: "/v1/completions",

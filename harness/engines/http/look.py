@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import EngineFault
-from ..types import Likelihood, NextToken
-from .http_client import Call, Client, Server
-from .http_dialects import PATHS, Completions, Dialect
-from .http_faults import Malformed
-from .http_pairs import PAIRS, RERANKING, Pairs
-from .vllm_messages import Ask
+from ...errors import EngineFault
+from ...types import Likelihood, NextToken
+from ..asks import Ask
+from .client import Call, Client, Server
+from .dialects import PATHS, Completions, Dialect
+from .faults import Malformed
+from .pairs import PAIRS, RERANKING, Pairs
 
 _PROBED = (*dict.fromkeys(PATHS.values()), *RERANKING, "/tokenize")
 _NOT_SERVED = (403, 404, 405, 501)

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx2
 
-from ..errors import EngineFault
-from ..types import Failure
+from ...errors import EngineFault
+from ...types import Failure
 
 LONGEST_WAIT = 120.0
 """The most seconds that a server may ask for before the next attempt."""

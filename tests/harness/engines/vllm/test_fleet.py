@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rerank_bench.engines.fleet import Fleet
+from rerank_bench.engines.vllm.fleet import Fleet
 from rerank_bench.errors import EngineDied, EngineFault
 
 WORKER = """

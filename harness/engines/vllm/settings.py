@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import BadOption, EngineFault
-from ..models import find_model
-from .loading import Checkpoint, dtype_of
-from .vllm_messages import Settings
+from ...errors import BadOption, EngineFault
+from ...models import find_model
+from ..loading import Checkpoint, dtype_of
 
 if TYPE_CHECKING:
-    from . import EngineOptions
+    from .. import EngineOptions
 
 Mode = Literal["generate", "labels", "classify", "embed"]
 
@@ -34,7 +34,15 @@ _BY_NAME = (
 """Options that `vllm.LLM` knows by the same name."""
 
 
-def settings(
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Arguments of `vllm.LLM`, and the folder or hub id of a LoRA adapter."""
+
+    arguments: Mapping[str, Any]
+    adapter: str | None = None
+
+
+def worker_settings(
     checkpoint: Checkpoint, mode: Mode, context: int, label_head: Sequence[int] = ()
 ) -> Settings:
     """What the worker is told; `label_head` are the token ids of mode `labels`."""
