@@ -57,10 +57,12 @@ class InRounds:
         self.name, self.identity, self.answer = engine.name, engine.identity, engine.answer
 
 
-def candidates(reranker: Any, engine: Engine, *, queries: int, depth: int) -> list[Candidates]:
+def candidates(
+    reranker: Any, engine: Engine, *, queries: int, depth: int, seed: int
+) -> list[Candidates]:
     """The first `depth` BM25 candidates of some queries of stdlib-code, cut to the budget."""
     task = load_task("stdlib-code")
-    chosen = chosen_queries(list(task.queries), Scope(queries=queries))
+    chosen = chosen_queries(list(task.queries), Scope(queries=queries, seed=seed))
     rows = [head(r, depth) for r in build_pool(task, "bm25").rows if r.query_id in chosen]
     fitting = Fitting(task, engine, Budget.of(reranker))
     fitting.prepare(rows)
@@ -75,11 +77,12 @@ def timed(
     depth: int,
     asked: Any = None,
     one_by_one: bool = False,
+    seed: int = 0,
 ) -> Timed:
     """Rerank with `method`; `asked` is the engine as the driver is to see it."""
     reranker = choose(method).reranker
-    jobs = [Job(i, reranker, c) for i, c in enumerate(
-        candidates(reranker, engine, queries=queries, depth=depth))]  # fmt: skip
+    given = candidates(reranker, engine, queries=queries, depth=depth, seed=seed)
+    jobs = [Job(i, reranker, one) for i, one in enumerate(given)]
     parts = [[job] for job in jobs] if one_by_one else [jobs]
     worked, started = getattr(engine, "work_seconds", None), time.perf_counter()
     usages = [o.usage for part in parts for _, o in drive(part, asked or engine)]
@@ -132,13 +135,17 @@ class Bench:
         return found
 
     def side_by_side(self) -> Iterator[tuple[str, Any]]:
-        """Sequential windows: one query can only ever ask one question at a time."""
+        """Sequential windows: one query can only ever ask one question at a time.
+
+        A server keeps what it has read, so that its second pass is over other queries.
+        """
+        other = int(self.options.engine == "http")
         for name, method in (("FIRST", FIRST), ("listwise", LISTWISE)):
             engine = self.fresh()
             alone = timed(method, engine, queries=self.queries, depth=20, one_by_one=True)
             engine.close()
             engine = self.fresh()
-            together = timed(method, engine, queries=self.queries, depth=20)
+            together = timed(method, engine, queries=self.queries, depth=20, seed=other)
             engine.close()
             yield f"{name}, query by query, seconds", alone.wall
             yield f"{name}, side by side, seconds", together.wall

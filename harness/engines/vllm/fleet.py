@@ -9,6 +9,7 @@ when the pipe closes because this process is gone.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from ...progress import bar
 
 _LAST_LINES, _LINE = 3, 200
 _PATIENCE = 10.0  # seconds that a worker has to end by itself
+_RUN = 32  # items handed out at once
 
 
 @dataclass
@@ -134,16 +136,19 @@ class Fleet:
                     yield number, answer
 
     def _hand_out(self, items: Iterator[tuple[int, Any] | None]) -> None:
-        for worker in sorted(self.workers, key=lambda worker: len(worker.under_way)):
-            batch: list[tuple[int, Any]] = []
-            while len(worker.under_way) < worker.room:
-                item = next(items, None)
-                if item is None:
-                    break
-                worker.under_way.add(item[0])
-                batch.append(item)
-            if batch:
-                worker.send(batch)
+        """Give the idlest worker some items, and so on, until all are full or none is ready.
+
+        What is drawn together belongs together, so it goes out in runs, not one by one in turn.
+        """
+        while True:
+            worker = min(self.workers, key=lambda worker: len(worker.under_way))
+            wanted = min(worker.room - len(worker.under_way), _RUN)
+            drawn = (next(items, None) for _ in range(wanted))
+            batch = list(itertools.takewhile(lambda item: item is not None, drawn))
+            if not batch:
+                return
+            worker.under_way.update(item[0] for item in batch if item is not None)
+            worker.send(batch)
 
     def close(self) -> None:
         """End all workers."""

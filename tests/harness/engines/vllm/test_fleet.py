@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rerank_bench.engines.vllm import fleet as module
 from rerank_bench.engines.vllm.fleet import Fleet
 from rerank_bench.errors import EngineDied, EngineFault
 
@@ -77,6 +78,17 @@ def test_every_item_is_answered_once_and_all_workers_share_the_queue(start: Star
     assert {share for _, share in found.values()} == {"0", "1"}
     assert fleet.seconds == 0.5
     assert fleet.start_seconds > 0
+
+
+def test_workers_with_room_for_all_still_share_the_work(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RUN", 2)
+    fleet = start(replicas=2)
+    for worker in fleet.workers:
+        worker.room = 1000
+    shares = [share for _, (_, share) in fleet.run((i, i) for i in range(40))]
+    assert shares.count("0") == shares.count("1") == 20
 
 
 def test_items_are_drawn_only_as_there_is_room(start: Start) -> None:
