@@ -7,10 +7,13 @@ what it answers a `Told`, or a string that says why an item could not be served.
 from __future__ import annotations
 
 import os
+import queue
 import re
 import sys
+import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -30,6 +33,8 @@ def main() -> None:
         pipe.send(("ready", served.in_effect))
         try:
             served.serve(pipe)
+        except ConnectionError:
+            pass  # nobody listens any more
         except Exception as error:
             pipe.send(("broken", explain(error)))
             raise
@@ -79,7 +84,8 @@ class Served:
 
     def serve(self, pipe: Connection) -> None:
         """Answer until the other end says None or is gone."""
-        while self._listen(pipe):
+        heard = listen(pipe)
+        while self._take(heard):
             started = time.perf_counter()
             told: list[tuple[int, Told | str]] = [*self._admit()]
             if self._running:
@@ -88,19 +94,16 @@ class Served:
             if told:
                 pipe.send(("told", told, self._seconds))
 
-    def _listen(self, pipe: Connection) -> bool:
+    def _take(self, heard: queue.SimpleQueue[Sequence[tuple[int, Ask]] | None]) -> bool:
         """Take what has come in, and wait for it where there is nothing else to do."""
-        idle = not self._running and not self._waiting
-        try:
-            while pipe.poll(None if idle else 0):
-                message = pipe.recv()
-                if message is None:
-                    return False
-                self._waiting.extend(message)
-                idle = False
-        except EOFError:
-            return False
-        return True
+        while True:
+            try:
+                message = heard.get(block=not self._running and not self._waiting)
+            except queue.Empty:
+                return True
+            if message is None:
+                return False
+            self._waiting.extend(message)
 
     def _admit(self) -> list[tuple[int, str]]:
         """Hand vLLM what waits; say why it refuses an item.
@@ -142,6 +145,26 @@ class Served:
         if list(output.prompt_token_ids) != list(asked.ids):
             return number, "vLLM changed the prompt: its tokens are not those that were sent"
         return number, read(asked, output)
+
+
+def listen(pipe: Connection) -> queue.SimpleQueue[Any]:
+    """Read the pipe in a thread; its end is a None.
+
+    Were it read between answers, both ends could wait for one another to take a large message.
+    """
+    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def read_on() -> None:
+        message: Any = ()
+        while message is not None:
+            try:
+                message = pipe.recv()
+            except (EOFError, OSError):
+                message = None
+            heard.put(message)
+
+    threading.Thread(target=read_on, daemon=True).start()
+    return heard
 
 
 _REMEMBERED = 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from rerank_bench.engines.tokens import Tokens
 from rerank_bench.engines.vllm import LONGEST_CONTEXT, VllmEngine
 from rerank_bench.engines.vllm import settings as vllm_settings
 from rerank_bench.engines.vllm.settings import environments, worker_settings
-from rerank_bench.engines.vllm.worker import explain, require_label_ids
+from rerank_bench.engines.vllm.worker import explain, listen, require_label_ids
 from rerank_bench.engines.works import Works
 from rerank_bench.types import Failure, Generate
 
@@ -183,6 +184,16 @@ def test_a_vllm_that_cannot_look_at_token_ids_is_refused() -> None:
     with pytest.raises(RuntimeError, match="logprob_token_ids"):
         require_label_ids(SimpleNamespace(__struct_fields__=("n",)))
     require_label_ids(SimpleNamespace(__struct_fields__=("logprob_token_ids",)))
+
+
+def test_a_worker_hears_large_messages_while_it_is_busy() -> None:
+    here, there = Pipe()
+    heard = listen(there)
+    large = b"x" * 5_000_000  # more than a pipe holds
+    here.send(large)
+    assert heard.get(timeout=10) == large
+    here.close()
+    assert heard.get(timeout=10) is None
 
 
 def test_a_run_without_vllm_ends_in_one_line_and_leaves_no_folder(
