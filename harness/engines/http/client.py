@@ -209,7 +209,7 @@ class Client:
                 await asyncio.sleep(_pause(trouble, trial))
         if response.status_code == 401:
             raise self._judge.refused(server.url + path, response)
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             return response.status_code, response.json()
         return response.status_code, None
 

@@ -17,7 +17,7 @@ from ...errors import EngineFault
 from ...types import Embed, Generate, Likelihood, NextToken, PairScore, Score
 from ..asks import Ask
 from .client import Call
-from .faults import Malformed
+from .faults import ODD, Malformed
 from .pairs import Heard, Pairs, number
 
 PATHS: Mapping[type, str] = {
@@ -63,7 +63,7 @@ class Dialect:
         def checked(payload: Any) -> list[Heard]:
             try:
                 found = read(payload)
-            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            except ODD as error:
                 raise Malformed(f"{type(error).__name__}: {error}") from error
             if len(found) != len(asks):
                 raise Malformed(f"{len(found)} answers to {len(asks)} questions")

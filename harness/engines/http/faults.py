@@ -24,6 +24,12 @@ _TOO_LONG = ("context length", "max_model_len", "too long", "maximum input lengt
 _LOWER = "; lower max_doc_tokens, max_query_tokens or window"
 
 
+ODD = (
+    KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
+"""What reading a reply raises that is not as it should be: a wrong shape, a number without end."""
+
+
 class Malformed(Exception):
     """A reply of status 200 that does not hold what was asked for."""
 
@@ -106,7 +112,7 @@ class Judge:
 def _json(response: httpx2.Response) -> Any:
     try:
         return response.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"no JSON: {error}") from error
 
 

@@ -45,13 +45,24 @@ class Look:
 
     def root(self, model: str) -> str | None:
         """Hub id or folder of what it serves under the name `model`, if it says so."""
-        found = self.entries.get(model, {}).get("root") or self.info.get("model_id")
-        return str(found) if found else None
+        return _words(self.entries.get(model, {}).get("root") or self.info.get("model_id"))
 
     def context(self, model: str) -> int:
         """Longest sequence in tokens; without end where it says nothing."""
         told = self.entries.get(model, {}).get("max_model_len") or self.info.get("max_input_length")
-        return int(told or sys.maxsize)
+        return told if isinstance(told, int) and told > 0 else sys.maxsize
+
+
+def _words(told: Any) -> str | None:
+    """A text that a server tells; whatever else it may tell there says nothing."""
+    return told if isinstance(told, str) and told else None
+
+
+def _entries(listed: Any) -> dict[str, Mapping[str, Any]]:
+    """The models that /v1/models lists, by name."""
+    told = listed.get("data") if isinstance(listed, dict) else None
+    entries = [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
+    return {entry["id"]: entry for entry in entries if _words(entry.get("id"))}
 
 
 async def look_at(client: Client, server: Server) -> Look:
@@ -59,16 +70,16 @@ async def look_at(client: Client, server: Server) -> Look:
     status, listed = await client.ask(server, "/v1/models")
     if status == 403:
         raise EngineFault(f"{server.url}/v1/models lets nobody in (403); see api_key_env")
-    entries = listed.get("data") or () if isinstance(listed, dict) else ()
+    entries = _entries(listed)
     answers = await asyncio.gather(*(client.ask(server, path, {}) for path in _PROBED))
     _, version = await client.ask(server, "/version")
     _, info = (None, None) if entries else await client.ask(server, "/info")
     info = info if isinstance(info, dict) else {}
     return Look(
         server.url,
-        {str(entry["id"]): entry for entry in entries if "id" in entry},
+        entries,
         info,
-        (version if isinstance(version, dict) else info).get("version"),
+        _words((version if isinstance(version, dict) else info).get("version")),
         tuple(p for p, (told, _) in zip(_PROBED, answers, strict=True) if told not in _NOT_SERVED),
     )
 

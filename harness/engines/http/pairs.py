@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .faults import Malformed
+from .faults import ODD, Malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Pairs:
             return [
                 Heard((found[i],), read=_share(tokens, i, len(found))) for i in range(len(found))
             ]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except ODD as error:
             raise Malformed(f"{type(error).__name__}: {error}") from error
 
 

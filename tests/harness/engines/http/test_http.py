@@ -330,6 +330,42 @@ def test_tokens_of_pairs_are_the_tokenizers_unless_the_server_read_more(
     assert (read == own) == (around == 0)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [5, None, "m", {"id": ["m"]}, {"root": "x"}, {"id": "m", "root": {"x": 1}},
+     {"id": "m", "max_model_len": "long"}],
+)  # fmt: skip
+def test_a_server_that_lists_its_models_oddly_is_an_error_of_one_line_at_most(
+    serve: Serve, opened: Open, entry: Any
+) -> None:
+    routes = pair_routes("vllm")
+    for listed in ({"data": [entry]}, {"data": entry}, entry):
+        server = serve({**routes, "/v1/models": lambda _, told=listed: told,
+                        "/version": lambda _: {"version": {"a": 1}}})  # fmt: skip
+        (reply,) = all_of(opened(server, model="m"), [PairScore("q", "four")])
+        assert reply.logits == (4.0,)
+
+
+WITHOUT_END = {
+    "index": '{"data": [{"index": Infinity, "score": 1}]}',
+    "score": '{"data": [{"index": 0, "score": 1' + "0" * 400 + "}]}",
+    "depth": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("odd", WITHOUT_END)
+def test_a_reply_with_numbers_or_depths_without_end_is_malformed(
+    serve: Serve, opened: Open, odd: str
+) -> None:
+    server = serve(pair_routes("vllm"))
+    engine = opened(server, model="m/m")
+    assert engine.identity["pairs"]
+    server.faults += [Fault(200, WITHOUT_END[odd].encode())] * 50
+    (reply,) = all_of(engine, [PairScore("q", "four")])
+    assert isinstance(reply, Failure)
+    assert "malformed" in reply.reason
+
+
 def test_a_pair_that_the_server_finds_too_long_fails_alone(serve: Serve, opened: Open) -> None:
     routes = pair_routes("tei")
     plain = routes["/rerank"]
