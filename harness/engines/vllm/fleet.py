@@ -162,7 +162,8 @@ def _launch(module: str, extra: Mapping[str, str]) -> Worker:
     handle, name = tempfile.mkstemp(prefix="rerank-bench-", suffix=".log")
     with os.fdopen(handle, "wb") as log, there:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", module, str(there.fileno())],
+            # -P: a module of the folder one happens to stand in is nobody's standard library.
+            [sys.executable, "-P", "-m", module, str(there.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

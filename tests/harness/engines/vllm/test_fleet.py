@@ -110,6 +110,15 @@ def test_none_waits_for_an_answer_and_is_asked_again(start: Start) -> None:
     assert sorted(start().run(iter(ready))) == [(0, (2, "0")), (1, (4, "0")), (2, (6, "0"))]
 
 
+def test_a_file_in_the_current_folder_is_no_module_of_a_worker(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "multiprocessing.py").write_text("raise SystemExit('shadowed')")
+    monkeypatch.chdir(tmp_path / "here")
+    assert dict(start().run(iter([(0, 1)]))) == {0: (2, "0")}
+
+
 def test_a_worker_that_cannot_start_says_why_in_one_line(start: Start) -> None:
     with pytest.raises(EngineFault, match="no such model") as caught:
         start("fail")
