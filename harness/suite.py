@@ -17,7 +17,7 @@ from .candidates import Budget, Fitting
 from .driver import Job, drive
 from .engines import EngineOptions, open_engine, require_support
 from .engines.cache import ReplyCache
-from .errors import BadData, BadOption, EngineDied, RunConflict
+from .errors import BadData, BadOption, EngineDied, RerankBenchError, RunConflict
 from .manifest import manifest, settings
 from .pools import (
     Pool,
@@ -117,6 +117,9 @@ def run_suite(
                         _run_choice(mine, engine, cache, suite.scope, done)
                     except EngineDied as error:
                         lost.append(f"{choice.label}: {error}")
+                    except RerankBenchError as error:
+                        error.args = ("\n".join([*lost, str(error)]),)
+                        raise
             engine.close()
     if lost:
         raise EngineDied("\n".join(lost))

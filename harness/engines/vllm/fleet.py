@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any
 
-from ...errors import EngineDied, EngineFault
+from ...errors import EngineDied
 from ...progress import bar
 
 _LAST_LINES, _LINE = 3, 200
@@ -93,8 +93,8 @@ class Worker:
 class Fleet:
     """Workers with equal settings but for their environment, started together.
 
-    `start_seconds` is what starting took. Raises EngineFault with a worker's own reason where one
-    fails to start, EngineDied where its process ends before it says anything.
+    `start_seconds` is what starting took. Raises EngineDied where one fails to start, with
+    its own reason if it said any.
     """
 
     def __init__(
@@ -177,5 +177,5 @@ def _launch(module: str, extra: Mapping[str, str]) -> Worker:
 def _await_ready(worker: Worker) -> None:
     state, told = worker.receive()
     if state == "failed":
-        raise EngineFault(f"the engine did not start: {told} (log: {worker.log})")
+        raise EngineDied(f"the engine did not start: {told} (log: {worker.log})")
     worker.told, worker.room = told, told["room"]
