@@ -74,6 +74,11 @@ class HttpEngine:
         """Per server its model, version, endpoints and dialect, or why it is no longer used."""
         return self._site.capabilities
 
+    @property
+    def in_effect(self) -> Mapping[str, Mapping[str, str]]:
+        """What a manifest tells of the servers that answered."""
+        return self.capabilities if self._opened is not None else {}
+
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the model's tokenizer, here where it can be opened, else at the server."""
         site = self._site
