@@ -20,6 +20,9 @@ Mode = Literal["generate", "labels", "classify", "embed"]
 _USUAL = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the worker is a process of its own already
     "VLLM_NO_USAGE_STATS": "1",
+    # Our context is never beyond the position embeddings, but vLLM also looks at shorter limits
+    # that sentence-transformers saves beside a model.
+    "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB; else vLLM on a CPU wants nearly all memory to be free
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -108,7 +111,9 @@ def _further(options: EngineOptions) -> dict[str, Any]:
     except ValueError as error:
         raise BadOption(f"engine vllm: option vllm is no JSON: {error}") from error
     if not isinstance(found, dict):
-        raise BadOption('engine vllm: option vllm takes a JSON object, such as {"swap_space": 4}')
+        raise BadOption(
+            'engine vllm: option vllm takes a JSON object, such as {"max_logprobs": 30}'
+        )
     return found
 
 
