@@ -1,16 +1,19 @@
-"""From pool rows to what a reranker is given: texts cut to its budget, each of them once."""
+"""From pool rows to jobs: what a reranker is given is cut to its budget, each text once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .flows import Job
+from .rankings import head
 from .types import Candidates, Document, Engine, Reranker
 
 if TYPE_CHECKING:
-    from .pools import PoolRow
+    from .pools import Pool, PoolRow
+    from .registry import Choice
     from .tasks import Task
 
 
@@ -91,6 +94,30 @@ class Fitting:
             "neutralised": sum(self._neutralised[doc_id] for doc_id in row.doc_ids),
         }
         return {name: count for name, count in found.items() if count}
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Makes jobs of whole pools for one engine: the first `depth` of a row, and the safeguard.
+
+    Rerankers that read as much of a text share its fitting. `doc_chars` is that of `Budget`.
+    """
+
+    engine: Engine
+    depth: int | None = None
+    doc_chars: int | None = None
+    _fittings: dict[tuple[int, Budget], Fitting] = field(default_factory=dict, init=False)
+
+    def of(self, task: Task, pool: Pool, choice: Choice, owner: Any = None) -> Iterator[Job]:
+        """Yield one job per row; its key is (owner, row, what was counted in fitting it)."""
+        budget = Budget.of(choice.reranker, doc_chars=self.doc_chars)
+        key = (id(task), budget)  # two tasks may share a name
+        fitting = self._fittings.setdefault(key, Fitting(task, self.engine, budget))
+        rows = [(row, head(row, self.depth)) for row in pool.rows]
+        fitting.prepare(part for _, part in rows)
+        for row, part in rows:
+            job_key = (owner, row, fitting.counts(part))
+            yield Job(job_key, choice.reranker, fitting.candidates(part), choice.label)
 
 
 def _scores(row: PoolRow, scores: tuple[float, ...]) -> tuple[float, ...]:

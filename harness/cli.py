@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from .errors import RerankBenchError
+
+if TYPE_CHECKING:
+    from .suite import Suite
 
 
 class _Group(click.Group):
@@ -68,41 +71,55 @@ TASK_OPTIONS = _flags(
 )
 
 
+SUITE = _flags(
+    click.argument("suite", type=click.Path(path_type=Path), required=False),
+    TASK_OPTIONS,
+    click.option("--reranker", multiple=True, metavar="NAME[:OPTION=VALUE,…]", help="Repeats."),
+    click.option("--model", metavar="ID", help="The model of rerankers that name none."),
+    click.option("--engine", metavar="NAME", help="What answers: transformers, vllm, http, fake."),
+    click.option(
+        "--base-url", multiple=True, metavar="URL", help="A server for engine http; repeats."
+    ),
+    click.option("--data-parallel", type=int, metavar="N", help="Processes of engine vllm."),
+    click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for all."),
+    click.option("--as", "label", metavar="LABEL", help="Store the one reranker under this label."),
+    click.option("--out", metavar="DIR", help="Folder of the run folders [runs]."),
+    click.option("--cache", metavar="DIR", help="Folder of the replies' cache."),
+    click.option("--no-cache", is_flag=True, default=None, help="Keep no replies."),
+    click.option("--queries", type=int, metavar="N", help="A fixed sample of N queries per task."),
+    click.option("--seed", type=int, metavar="S", help="Seed of that sample [0]."),
+    click.option("--depth", type=int, metavar="K", help="Rerank the first K and the safeguard."),
+    click.option("--max-doc-chars", type=int, metavar="N", help="Cut documents for all rerankers."),
+    click.option("--keep-going", is_flag=True, default=None, help="A failed query ends alone."),
+    click.option("--print-toml", is_flag=True, help="Print these flags as a suite file and stop."),
+    JSON,
+)
+
+
 @main.command()
-@click.argument("suite", type=click.Path(path_type=Path), required=False)
-@TASK_OPTIONS
-@click.option("--reranker", multiple=True, metavar="NAME[:OPTION=VALUE,…]", help="Repeats.")
-@click.option("--model", metavar="ID", help="The model of rerankers that name none.")
-@click.option("--engine", metavar="NAME", help="What answers: transformers, vllm, http, fake.")
-@click.option("--base-url", multiple=True, metavar="URL", help="A server for engine http; repeats.")
-@click.option("--data-parallel", type=int, metavar="N", help="Processes of engine vllm.")
-@click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for all.")
-@click.option("--as", "label", metavar="LABEL", help="Store the one reranker under this label.")
-@click.option("--out", metavar="DIR", help="Folder of the run folders [runs].")
-@click.option("--cache", metavar="DIR", help="Folder of the replies' cache.")
-@click.option("--no-cache", is_flag=True, default=None, help="Keep no replies.")
-@click.option("--queries", type=int, metavar="N", help="A fixed sample of N queries per task.")
-@click.option("--seed", type=int, metavar="S", help="Seed of that sample [0].")
-@click.option("--depth", type=int, metavar="K", help="Rerank the first K and the safeguard.")
-@click.option("--max-doc-chars", type=int, metavar="N", help="Cut documents for all rerankers.")
-@click.option("--keep-going", is_flag=True, default=None, help="A failed query ends alone.")
-@click.option("--print-toml", is_flag=True, help="Print these flags as a suite file and stop.")
-@JSON
+@SUITE
 def run(suite: Path | None, print_toml: bool, as_json: bool, **flags: Any) -> None:
     """Rerank every task x profile with every reranker, and print the gains.
 
     SUITE is a TOML file with the same names as these flags; flags win over it.
     """
-    from . import printing, suitefile
+    from . import printing
     from .suite import run_suite
 
-    file = suitefile.read_suite(suite) if suite else {}
-    table = suitefile.merge(file, _table(flags))
+    built = _suite(suite, flags, print_toml=print_toml)
+    folders = run_suite(built, done=_tell, noted=printing.notes)
+    _print_report(folders, "json" if as_json else "table")
+
+
+def _suite(file: Path | None, flags: Mapping[str, Any], *, print_toml: bool) -> Suite:
+    """Lay the flags over the file and resolve all names; or print both as one file and exit."""
+    from . import suitefile
+
+    table = suitefile.merge(suitefile.read_suite(file) if file else {}, _table(flags))
     if print_toml:
         click.echo(suitefile.to_toml(table), nl=False)
-        return
-    folders = run_suite(suitefile.build_suite(table), done=_tell, noted=printing.notes)
-    _print_report(folders, "json" if as_json else "table")
+        click.get_current_context().exit()
+    return suitefile.build_suite(table)
 
 
 def _tell(finished: Any) -> None:
@@ -215,30 +232,27 @@ def doctor(
 
 
 @main.command()
-@click.argument("suite", type=click.Path(path_type=Path), required=False)
-@TASK_OPTIONS
-@click.option("--reranker", multiple=True, metavar="NAME[:OPTION=VALUE,…]", help="Repeats.")
-@click.option("--model", metavar="ID", help="The model of rerankers that name none.")
-@click.option("--engine", metavar="NAME", help="As for run, so that -o may set its options.")
-@click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for all.")
-@click.option("--queries", type=int, metavar="N", help="A fixed sample of N queries per task.")
-@click.option("--seed", type=int, metavar="S", help="Seed of that sample [0].")
-@click.option("--depth", type=int, metavar="K", help="Rerank the first K and the safeguard.")
-@click.option("--max-doc-chars", type=int, metavar="N", help="Cut documents for all rerankers.")
+@SUITE
 @click.option("--gpu", default="h200", metavar="NAME", show_default=True, help="The GPU.")
 @click.option("--shape", metavar="NAME", help="Sizes such as Qwen3-4B instead of the model's own.")
 @click.option("--block", default=16, metavar="N", show_default=True, help="Prefix-cache block.")
-@JSON
 def plan(
-    suite: Path | None, gpu: str, shape: str | None, block: int, as_json: bool, **flags: Any
+    suite: Path | None,
+    gpu: str,
+    shape: str | None,
+    block: int,
+    print_toml: bool,
+    as_json: bool,
+    **flags: Any,
 ) -> None:
-    """Tell what a suite would cost a GPU at best, before anything is run."""
+    """Tell what a suite would cost a GPU at best, before anything is run.
+
+    Takes what `run` takes, and stores nothing.
+    """
     from . import plan as planning
-    from . import suitefile
     from .limits import find_gpu
 
-    file = suitefile.read_suite(suite) if suite else {}
-    built = suitefile.build_suite(suitefile.merge(file, _table(flags)))
+    built = _suite(suite, flags, print_toml=print_toml)
     found = planning.plan_suite(built, find_gpu(gpu), shape=shape, block=block)
     if as_json:
         click.echo(planning.as_json(found))

@@ -71,7 +71,7 @@ def open_engines(
 
     `options` go to every engine that reads them. Raises BadOption for one that none reads.
     """
-    chosen = [(text, *parse(text)) for text in asked]
+    chosen = [(text, *parse(text, kind="engine")) for text in asked]
     names = list(dict.fromkeys(name for _, name, _ in chosen))
     for name in names:
         if name not in ENGINES:

@@ -9,6 +9,7 @@ Another is asked in lock-step, one large slice per round.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -223,17 +224,19 @@ def _streamed(
     source: _Source, desk: _Desk, what: str, queries: int | None
 ) -> Iterator[tuple[Job, Outcome]]:
     """Feed the engine as it has room; a reply's seconds are those since the reply before it."""
-    sent: list[AnyRequest | None] = []
+    sent: dict[int, AnyRequest] = {}
     clock = _Clock(desk.engine)
 
     def requests() -> Iterator[AnyRequest | None]:
+        numbers = itertools.count()
         while True:
             started = time.perf_counter()
             more = bool(desk.fresh) or source.admit(at_most=1)
             clock.leave_out(time.perf_counter() - started)
             if desk.fresh:
-                sent.append(desk.fresh.popleft())
-                yield sent[-1]
+                request = desk.fresh.popleft()
+                sent[next(numbers)] = request
+                yield request
             elif desk.waiting:
                 yield None
             elif not more or desk.finished:
@@ -242,11 +245,10 @@ def _streamed(
     with bar(what, total=queries) as advance:
         while source.admit(at_most=1) or desk.fresh or desk.finished:
             yield from _counted(desk.outcomes(), advance)
-            sent.clear()
             try:
                 for index, reply in desk.engine.stream(requests()):  # type: ignore[attr-defined]
-                    request, sent[index] = sent[index], None
-                    assert request is not None, "an engine answers a request once"  # noqa: S101
+                    assert index in sent, "an engine answers a request once"  # noqa: S101
+                    request = sent.pop(index)
                     seconds = clock.lap()
                     desk.keep(request, reply)
                     desk.tell(request, reply, seconds)
@@ -254,7 +256,7 @@ def _streamed(
                     clock.restart()
             finally:
                 desk.flush()
-            _require_none([request for request in sent if request is not None], desk.engine)
+            _require_none(list(sent.values()), desk.engine)
         yield from _counted(desk.outcomes(), advance)
 
 

@@ -10,7 +10,7 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -76,19 +76,40 @@ def prompt_fingerprint(choice: Choice) -> str | None:
     return load_template(name).fingerprint if isinstance(name, str) and name else None
 
 
+@dataclass
+class Served:
+    """An engine and the `runs` it was opened for, by their folders.
+
+    What loading its model took is charged once, to the first run that is written after it, so that
+    the charges of `runs` add up to all that was spent.
+    """
+
+    engine: Engine
+    runs: Sequence[str] = ()
+    _charged: float = 0.0
+
+    def charge_startup(self) -> float:
+        """Seconds of loading that no run was charged with so far; the caller's run now is."""
+        spent = float(getattr(self.engine, "startup_seconds", 0.0))
+        new, self._charged = spent - self._charged, spent
+        return new
+
+
 def manifest(
     task: Task,
     pool: Pool,
     settings_: Mapping[str, Any],
     results: Sequence[QueryResult],
-    engine: Engine,
+    served: Served,
 ) -> dict[str, Any]:
     """Return the manifest of a finished run: its settings, and all that is worth knowing beside.
 
-    `seconds` is engine time, `startup_seconds` what loading the model took, which other runs of
-    this engine may have shared; `failed` the number of failed queries. The data set's name stands
-    beside the settings: its sha256 is in them, and a folder may be named in several ways.
+    `seconds` is engine time without any loading. `startup_seconds` is the loading charged to this
+    run, 0 where an earlier one of `startup_shared_by`, the runs of this engine, bore it. `failed`
+    is the number of failed queries. The data set's name stands beside the settings: its sha256 is
+    in them, and a folder may be named in several ways.
     """
+    engine = served.engine
     counts: Counter[str] = sum((Counter(result.counts) for result in results), Counter())
     found = checks(counts, engine=engine.name)
     return _through_json(
@@ -102,7 +123,8 @@ def manifest(
             "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
             "published": task.published,
             "seconds": sum(result.usage.seconds for result in results),
-            "startup_seconds": getattr(engine, "startup_seconds", 0.0),
+            "startup_seconds": served.charge_startup(),
+            "startup_shared_by": served.runs,
             "engine": getattr(engine, "in_effect", {}),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": versions(),

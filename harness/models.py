@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import hashlib
 import importlib.util
@@ -65,7 +66,15 @@ def find_model(name: str, *, revision: str | None = None) -> ModelPlace:
         return ModelPlace(name, str(path), fingerprint=fingerprint(path))
     if path.exists() or _looks_like_path(name):
         raise EngineFault(f"model {name}: no such folder (or .gguf file) on this machine")
-    return ModelPlace(name, name, revision=hub_commit(name, revision))
+    try:
+        return ModelPlace(name, name, revision=hub_commit(name, revision))
+    except EngineFault as error:
+        raise EngineFault(f"{error}{_near_packaged(name)}") from error
+
+
+def _near_packaged(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), PACKAGED, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def packaged(short_name: str) -> Path:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from .candidates import Budget, Fitting
-from .driver import Job, drive
+from .candidates import Jobs
+from .driver import drive
 from .engines import EngineOptions, open_engine
 from .limits import Gpu, prefill_seconds, sequences_held
 from .plan_engine import (
@@ -23,7 +23,6 @@ from .plan_engine import (
     writing_seconds,
 )
 from .progress import bar
-from .rankings import head
 from .report.tables import Table
 from .report.text import count
 from .suite import build_pools
@@ -119,7 +118,7 @@ class _Planner:
     block: int
     _readers: dict[EngineOptions, Reader] = field(default_factory=dict)
     _known: dict[EngineOptions, set[int]] = field(default_factory=dict)
-    _fittings: dict[tuple[int, EngineOptions, Budget], Fitting] = field(default_factory=dict)
+    _jobs: dict[EngineOptions, Jobs] = field(default_factory=dict)
 
     @property
     def stand_ins(self) -> list[str]:
@@ -129,7 +128,9 @@ class _Planner:
     def row(self, item: Prepared, choice: Choice, advance: Callable[[int], None]) -> Estimate:
         """Drive one reranker over one pool, query by query; `advance` is told of each."""
         engine = self._engine(choice)
-        jobs = self._jobs(item, choice, engine)
+        scope = self.suite.scope
+        fitted = Jobs(engine, scope.depth, scope.max_doc_chars)
+        jobs = self._jobs.setdefault(choice.engine, fitted).of(item.task, item.pool, choice)
         usages = []
         for _, outcome in drive(jobs, engine, open_requests=1, what=choice.label):
             usages.append(outcome.usage)
@@ -148,16 +149,6 @@ class _Planner:
             self._readers[options] = open_reader(options, self.shape)
         known = self._known.setdefault(options, set())
         return CountingEngine(self._readers[options], self.gpu, block=self.block, known=known)
-
-    def _jobs(self, item: Prepared, choice: Choice, engine: Engine) -> Iterator[Job]:
-        scope = self.suite.scope
-        budget = Budget.of(choice.reranker, doc_chars=scope.max_doc_chars)
-        key = (id(item.task), choice.engine, budget)
-        fitting = self._fittings.setdefault(key, Fitting(item.task, engine, budget))
-        rows = [head(row, scope.depth) for row in item.pool.rows]
-        fitting.prepare(rows)
-        for row in rows:
-            yield Job(None, choice.reranker, fitting.candidates(row), choice.label)
 
 
 def _counted(item: Prepared, choice: Choice, usages: Sequence[Usage]) -> Estimate:
@@ -221,7 +212,7 @@ def as_table(plan: Plan) -> Table:
             tuple("–" if name in _MEANS else x for name, x in zip(_COLUMNS, whole, strict=True))
         )
     title = f"plan · one {plan.gpu.name}"
-    return Table(title, _COLUMNS, tuple(cells), notes=plan.assumptions, sections=True)
+    return Table(title, _COLUMNS, tuple(cells), names=2, notes=plan.assumptions)
 
 
 _MEANS = ("model", "queries", "calls", "rounds", "ms/query", "ms cached", "ms alone")

@@ -123,10 +123,10 @@ def choose(text: str, defaults: Defaults | None = None) -> Choice:
     return build(name, given, defaults or Defaults())
 
 
-def parse(text: str) -> tuple[str, dict[str, Any]]:
+def parse(text: str, *, kind: str = "reranker") -> tuple[str, dict[str, Any]]:
     """Split `NAME:option=value,…` into the name and its options, all still strings.
 
-    A comma ends a value only where another `option=` follows, so values may hold commas.
+    A comma ends a value only where another `option=` follows. `kind` is for a BadOption's message.
     """
     match = _FILE.fullmatch(text)
     if match:
@@ -137,7 +137,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     for part in _NEXT_OPTION.split(rest) if rest else ():
         key, equals, value = part.partition("=")
         if not equals:
-            raise BadOption(f"reranker {name}: {part!r} is not option=value")
+            raise BadOption(f"{kind} {name}: {part!r} is not option=value")
         options[key.strip()] = value
     return name, options
 

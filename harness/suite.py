@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .candidates import Budget, Fitting
-from .driver import Job, drive
+from .candidates import Jobs
+from .driver import drive
 from .engines import EngineOptions, open_engine, require_support
 from .engines.cache import ReplyCache
 from .errors import BadData, BadOption, EngineDied, RerankBenchError, RunConflict
-from .manifest import manifest, settings
+from .manifest import Served, manifest, settings
 from .pools import (
     Pool,
     PoolOptions,
@@ -27,7 +27,7 @@ from .pools import (
     release_encoder,
     without_own_documents,
 )
-from .rankings import finish, head
+from .rankings import finish
 from .runfiles import read_manifest
 from .runs import QueryResult, Run, check_finished, run_folder, write_run
 from .tasks import TaskOptions, find_tasks
@@ -110,11 +110,12 @@ def run_suite(
         plans = _plan(suite, prepared, engines)
         lost: list[str] = []
         for options, engine in engines.items():
+            served = _served(engine, [p for p in plans if p.choice.engine == options], suite.out)
             for choice in suite.rerankers:
                 if choice.engine == options:
                     mine = [plan for plan in plans if plan.choice is choice]
                     try:
-                        _run_choice(mine, engine, cache, suite.scope, done)
+                        _run_choice(mine, served, cache, suite.scope, done)
                     except EngineDied as error:
                         lost.append(f"{choice.label}: {error}")
                     except RerankBenchError as error:
@@ -249,9 +250,14 @@ def _described(scope: Scope, item: Prepared) -> dict[str, Any]:
     }
 
 
+def _served(engine: Engine, plans: Sequence[_Plan], out: Path) -> Served:
+    folders = (plan.folder for plan in plans if not plan.finished)
+    return Served(engine, [folder.relative_to(out).as_posix() for folder in folders])
+
+
 def _run_choice(
     plans: Sequence[_Plan],
-    engine: Engine,
+    served: Served,
     cache: ReplyCache | None,
     scope: Scope,
     done: Callable[[Finished], None],
@@ -264,9 +270,10 @@ def _run_choice(
         if plan.finished:
             done(_finished(plan))
     waiting = [plan for plan in plans if not plan.finished]
+    jobs = Jobs(served.engine, scope.depth, scope.max_doc_chars)
     outcomes = drive(
-        _jobs(waiting, engine, scope),
-        engine,
+        (job for plan in waiting for job in jobs.of(plan.task, plan.pool, plan.choice, plan)),
+        served.engine,
         cache=cache,
         keep_going=scope.keep_going,
         what=plans[0].choice.label,
@@ -276,7 +283,7 @@ def _run_choice(
         plan, row, counts = job.key
         plan.results[row.query_id] = finish(row, scope.depth, outcome, counts)
         if len(plan.results) == len(plan.pool.rows):
-            _write(plan, engine)
+            _write(plan, served)
             done(_finished(plan))
 
 
@@ -285,23 +292,9 @@ def _finished(plan: _Plan) -> Finished:
     return Finished(plan.folder, name, profile, plan.choice.label, plan.finished)
 
 
-def _jobs(plans: Sequence[_Plan], engine: Engine, scope: Scope) -> Iterator[Job]:
-    fittings: dict[tuple[int, Budget], Fitting] = {}
-    for plan in plans:
-        budget = Budget.of(plan.choice.reranker, doc_chars=scope.max_doc_chars)
-        key = (id(plan.task), budget)  # two tasks may share a name
-        fitting = fittings.setdefault(key, Fitting(plan.task, engine, budget))
-        rows = [(row, head(row, scope.depth)) for row in plan.pool.rows]
-        fitting.prepare(part for _, part in rows)
-        for row, part in rows:
-            given = fitting.candidates(part)
-            key_ = (plan, row, fitting.counts(part))
-            yield Job(key_, plan.choice.reranker, given, plan.choice.label)
-
-
-def _write(plan: _Plan, engine: Engine) -> None:
+def _write(plan: _Plan, served: Served) -> None:
     results = tuple(plan.results[row.query_id] for row in plan.pool.rows)
     qrels = {row.query_id: plan.task.qrels[row.query_id] for row in plan.pool.rows}
-    described = manifest(plan.task, plan.pool, plan.settings, results, engine)
+    described = manifest(plan.task, plan.pool, plan.settings, results, served)
     write_run(plan.folder, Run(described, results, qrels))
     plan.results.clear()

@@ -150,7 +150,8 @@ def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
         built.append(build(name, options, fallback))
     for option in fallback.options:
         if not any(knows(choice, option) for choice in built):
-            raise BadOption(f"-o {option}: none of the rerankers has this option")
+            flag = f"--{option.replace('_', '-')}" if option in asked else f"-o {option}"
+            raise BadOption(f"{flag}: none of the rerankers has this option")
     return built
 
 

@@ -94,7 +94,7 @@ def open_checkpoint(options: EngineOptions) -> Checkpoint:
     from transformers import AutoConfig, AutoTokenizer
 
     if not options.model:
-        raise EngineFault("the transformers engine needs a model: hub id, folder or .gguf file")
+        raise EngineFault(f"engine {options.engine} needs a model: hub id, folder or .gguf file")
     with quiet(), _clear(options.model):
         place = find_model(options.model, revision=options.revision)
         where = _where(place, options)

@@ -6,6 +6,7 @@ import functools
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import BadOption, EngineFault
@@ -81,7 +82,8 @@ class TransformersEngine:
         """Everything a reply depends on; reads config, tokenizer and the ends of weight files."""
         found = {**describe(self.checkpoint), "head": self._head}
         told = {key: value for key, value in found.items() if value is not None}
-        return {"engine": self.name, "format": str(FORMAT), **told}
+        version = metadata.version("transformers")
+        return {"engine": self.name, "format": str(FORMAT), "version": version, **told}
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the model's own tokenizer; its special tokens are made harmless."""

@@ -257,6 +257,25 @@ def test_the_command_reads_a_suite_file_as_run_does(beir, llama, tmp_path):
     assert json.loads(run(file, "--json").stdout)["total"]["calls"] == 36
 
 
+def test_the_command_takes_every_flag_of_run(beir, llama, tmp_path):
+    missing = {p.name for p in main.commands["run"].params} - {
+        p.name for p in main.commands["plan"].params
+    }
+    assert not missing
+    data = beir(QUERIES, CORPUS, QRELS)
+    words = ["--task", data, "--reranker", POINTWISE, "--as", "mine", "--model", llama, "--engine"]
+    words += ["vllm", "--data-parallel", "2", "--out", tmp_path / "runs", "--no-cache", "--cache"]
+    words += [tmp_path / "replies", "--keep-going", "--json"]
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    assert [row["reranker"] for row in json.loads(done.stdout)["rows"]] == ["mine"]
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "replies").exists()
+    toml = run(*words, "--print-toml").stdout
+    assert toml == CliRunner().invoke(main, ["run", *map(str, words), "--print-toml"]).stdout
+    assert "data-parallel = 2" in toml
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

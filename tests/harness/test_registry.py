@@ -149,3 +149,10 @@ def test_every_named_reranker_can_be_built_and_names_its_licence(name):
     choice = choose(name)
     assert choice.label == name
     assert catalogue()[name].licence
+
+
+def test_a_broken_option_is_told_of_what_was_parsed():
+    with pytest.raises(BadOption, match=r"^reranker m: 'a' is not option=value"):
+        parse("m:a")
+    with pytest.raises(BadOption, match=r"^engine vllm: 'a' is not option=value"):
+        parse("vllm:a", kind="engine")

@@ -197,3 +197,11 @@ def test_seconds_are_the_engines_without_what_loading_took():
 
     found = outcomes([Job(0, Pairs(), candidates(4))], Slow(judge, room=4))
     assert 0 <= found[0].usage.seconds < 100
+
+
+def test_what_was_sent_and_answered_is_not_remembered():
+    streamed = drive([Job(i, Chain(), candidates(9, f"q{i}")) for i in range(30)],
+                     Streaming(judge, room=4), open_requests=8)  # fmt: skip
+    remembered = [len(streamed.gi_frame.f_locals["sent"]) for _ in streamed]
+    assert len(remembered) == 30
+    assert max(remembered) <= 4

@@ -227,3 +227,40 @@ def test_a_manifest_tells_what_was_checked_of_the_mechanism(suite):
     assert names["labels found"]["found"] == names["labels found"]["expected"] > 0
     assert told["invalid"] is None
     assert told["startup_seconds"] == 0.0
+
+
+class Loading(FakeEngine):
+    """Takes ten seconds to load at its first request, and one more for another kind."""
+
+    def __init__(self):
+        super().__init__(fake.overlap)
+        self.startup_seconds = 0.0
+        self._kinds = set()
+
+    def answer(self, requests):
+        kind = type(requests[0])
+        if kind not in self._kinds:
+            self.startup_seconds += 1.0 if self._kinds else 10.0
+            self._kinds.add(kind)
+        yield from super().answer(requests)
+
+
+def test_a_start_is_charged_once_and_every_run_says_who_shared_it(suite, monkeypatch):
+    opened = suite_module.open_engine
+    loading = lambda options: Loading() if options.engine == "fake" else opened(options)  # noqa: E731
+    monkeypatch.setattr(suite_module, "open_engine", loading)
+    names = ["pointwise:engine=fake", "cross-encoder:engine=fake", "identity"]
+    profiles = [("bm25", PoolOptions()), ("rrf(bm25,bm25)", PoolOptions())]
+    several = dataclasses.replace(
+        suite, rerankers=[choose(name) for name in names], profiles=profiles, cache=None
+    )
+    told = {f.relative_to(suite.out).as_posix(): load_run(f).manifest for f in run_suite(several)}
+    charged = {name: each["startup_seconds"] for name, each in told.items()}
+    shared = sorted(name for name in told if not name.endswith("identity"))
+    assert sorted(charged.values()) == [0.0, 0.0, 0.0, 0.0, 1.0, 10.0]
+    assert {name.rpartition("/")[2] for name, paid in charged.items() if paid} == {
+        "pointwise", "cross-encoder",
+    }  # fmt: skip
+    for name in shared:
+        assert sorted(told[name]["startup_shared_by"]) == shared
+        assert told[name]["seconds"] < 10

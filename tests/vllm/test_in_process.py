@@ -100,6 +100,9 @@ def test_labels_texts_and_likelihoods_equal_transformers_and_the_cache_is_used(
     assert_equal_labels(warm, answers(theirs, labels))
     assert ours.startup_seconds > 0
     assert ours.in_effect["prefix_caching"]
+    told = {key: ours.in_effect[key] for key in ("data_parallel", "quantization", "kv_cache_dtype")}
+    assert told == {"data_parallel": 1, "quantization": None, "kv_cache_dtype": "float32"}
+    assert ours.in_effect["vllm"].startswith(ours.identity["version"])
 
 
 def test_text_stops_at_stop_strings_and_obeys_a_pattern(

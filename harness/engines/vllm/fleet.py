@@ -1,10 +1,11 @@
 """Worker processes that answer items from one queue; their memory is free when they are closed.
 
 A worker is a module run as `python -m MODULE FD`. Over the pipe behind FD it is sent its settings,
-says `("ready", {...})` or `("failed", reason)`, and is then sent lists of (number, item). It sends
-back `("told", [(number, answer), …], seconds)`: answers as they come, and its seconds of work so
-far; or `("broken", reason)` before it ends of an error. It ends by itself when it is sent None, or
-when the pipe closes because this process is gone.
+says `("ready", room, {...})`, the items it can have at once and what it runs with, or `("failed",
+reason)`, and is then sent lists of (number, item). It sends back `("told", [(number, answer), …],
+seconds)`: answers as they come, and its seconds of work so far; or `("broken", reason)` before it
+ends of an error. It ends by itself when it is sent None, or when the pipe closes because this
+process is gone.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ from ...errors import EngineDied
 from ...progress import bar
 
 _LAST_LINES, _LINE = 3, 200
-_PATIENCE = 10.0  # seconds that a worker has to end by itself
+_PATIENCE = 10.0  # seconds that workers have to end by themselves
 _RUN = 32  # items handed out at once
 
 
 @dataclass
 class Worker:
-    """One process: its pipe, its log, and the numbers of the items it has not answered."""
+    """One process: its pipe, its log, and the numbers of the items it has not answered.
+
+    `quoted` says that an error named the log, which then outlives the process.
+    """
 
     process: subprocess.Popen[bytes]
     pipe: Connection
@@ -42,6 +46,7 @@ class Worker:
     told: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     under_way: set[int] = field(default_factory=set)
+    quoted: bool = False
 
     def receive(self) -> Any:
         """The next message; EngineDied with the log's last lines where the process is gone."""
@@ -54,7 +59,7 @@ class Worker:
         """The answers of the next message; EngineDied where an error ends the process."""
         state, *told = self.receive()
         if state == "broken":
-            raise EngineDied(f"the engine broke down: {told[0]} (log: {self.log})")
+            raise self.error(f"the engine broke down: {told[0]} (log: {self.log})")
         answers, self.seconds = told
         return list(answers)
 
@@ -74,19 +79,27 @@ class Worker:
         lines = self.log.read_text(errors="replace").splitlines()
         last = [line.strip()[-_LINE:] for line in lines if line.strip()][-_LAST_LINES:]
         said = " | ".join(last) or "it said nothing"
-        return EngineDied(f"the engine's process ended ({how}); its log is {self.log}\n{said}")
+        return self.error(f"the engine's process ended ({how}); its log is {self.log}\n{said}")
 
-    def close(self) -> None:
-        """End the process and all it started; a log that nobody was pointed to is removed."""
+    def error(self, told: str) -> EngineDied:
+        """The error that says `told`, in which the log is named."""
+        self.quoted = True
+        return EngineDied(told)
+
+    def dismiss(self) -> None:
+        """Tell the process to end."""
         with suppress(OSError):
             self.pipe.send(None)
         self.pipe.close()
+
+    def end(self, deadline: float) -> None:
+        """Wait until `deadline` (monotonic seconds), then kill the process and all it started."""
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(_PATIENCE)
+            self.process.wait(max(deadline - time.monotonic(), 0))
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        if self.process.returncode == 0:
+        if not self.quoted:
             self.log.unlink(missing_ok=True)
 
 
@@ -151,9 +164,12 @@ class Fleet:
             worker.send(batch)
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers, side by side."""
         for worker in self.workers:
-            worker.close()
+            worker.dismiss()
+        deadline = time.monotonic() + _PATIENCE
+        for worker in self.workers:
+            worker.end(deadline)
         self.workers = []
 
 
@@ -175,7 +191,7 @@ def _launch(module: str, extra: Mapping[str, str]) -> Worker:
 
 
 def _await_ready(worker: Worker) -> None:
-    state, told = worker.receive()
+    state, *told = worker.receive()
     if state == "failed":
-        raise EngineDied(f"the engine did not start: {told} (log: {worker.log})")
-    worker.told, worker.room = told, told["room"]
+        raise worker.error(f"the engine did not start: {told[0]} (log: {worker.log})")
+    worker.room, worker.told = told

