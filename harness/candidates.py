@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .flows import Job
 from .rankings import head
 from .types import Candidates, Document, Engine, Reranker
+from .variants import FIRST_STAGE, arranged
 
 if TYPE_CHECKING:
     from .pools import Pool, PoolRow
@@ -100,12 +101,14 @@ class Fitting:
 class Jobs:
     """Makes jobs of whole pools for one engine: the first `depth` of a row, and the safeguard.
 
-    Rerankers that read as much of a text share its fitting. `doc_chars` is that of `Budget`.
+    Rerankers that read as much of a text share its fitting. `doc_chars` is that of `Budget`;
+    `order` that of a variant, in which the candidates are given.
     """
 
     engine: Engine
     depth: int | None = None
     doc_chars: int | None = None
+    order: str = FIRST_STAGE
     _fittings: dict[tuple[int, Budget], Fitting] = field(default_factory=dict, init=False)
 
     def of(self, task: Task, pool: Pool, choice: Choice, owner: Any = None) -> Iterator[Job]:
@@ -117,7 +120,21 @@ class Jobs:
         fitting.prepare(part for _, part in rows)
         for row, part in rows:
             job_key = (owner, row, fitting.counts(part))
-            yield Job(job_key, choice.reranker, fitting.candidates(part), choice.label)
+            given = rearranged(fitting.candidates(part), self.order)
+            yield Job(job_key, choice.reranker, given, choice.label)
+
+
+def rearranged(candidates: Candidates, order: str) -> Candidates:
+    """Return the candidates in another order than the first stage's, with their signals."""
+    if order == FIRST_STAGE:
+        return candidates
+    ids = [document.doc_id for document in candidates.documents]
+    places = arranged(ids, candidates.query_id, order)
+    return replace(
+        candidates,
+        documents=tuple(candidates.documents[place] for place in places),
+        signals={n: tuple(v[place] for place in places) for n, v in candidates.signals.items()},
+    )
 
 
 def _scores(row: PoolRow, scores: tuple[float, ...]) -> tuple[float, ...]:

@@ -65,6 +65,7 @@ TASK_OPTIONS = _flags(
         default=None,
         help="Leave a query's own document out of its pool.",
     ),
+    click.option("--query-id", metavar="REGEX", help="Finds (?P<language>…), (?P<base>…) in ids."),
     click.option("--query-prompt", metavar="TEXT", help="What dense() writes before a query."),
     click.option("--query-prompt-name", metavar="NAME", help="One of the dense model's prompts."),
     click.option("--device", metavar="NAME", help="Where dense() encodes: cpu, cuda, mps."),
@@ -90,6 +91,14 @@ SUITE = _flags(
     click.option("--seed", type=int, metavar="S", help="Seed of that sample [0]."),
     click.option("--depth", type=int, metavar="K", help="Rerank the first K and the safeguard."),
     click.option("--max-doc-chars", type=int, metavar="N", help="Cut documents for all rerankers."),
+    click.option("--orders", metavar="A,B", help="Also give first-stage,reverse,random:N orders."),
+    click.option("--repeat", type=int, metavar="N", help="Run N times; repeats read no cache."),
+    click.option(
+        "--shuffle-submission", is_flag=True, default=None, help="Repeats ask in another order."
+    ),
+    click.option(
+        "--one-at-a-time", is_flag=True, default=None, help="Also serve 20 queries one by one."
+    ),
     click.option("--keep-going", is_flag=True, default=None, help="A failed query ends alone."),
     click.option("--print-toml", is_flag=True, help="Print these flags as a suite file and stop."),
     JSON,

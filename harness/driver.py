@@ -10,6 +10,7 @@ Another is asked in lock-step, one large slice per round.
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +32,8 @@ __all__ = [
 OPEN_REQUESTS = 32_768
 """Unanswered requests held at once, unless one flow alone asks for more."""
 
+_SHUFFLED_SLICE = 256
+
 
 def drive(
     jobs: Iterable[Job],
@@ -39,6 +42,7 @@ def drive(
     cache: ReplyCache | None = None,
     keep_going: bool = False,
     open_requests: int = OPEN_REQUESTS,
+    shuffle: int | None = None,
     what: str = "reranking",
     queries: int | None = None,
 ) -> Iterator[tuple[Job, Outcome]]:
@@ -47,9 +51,10 @@ def drive(
     Jobs are drawn only as others end, so memory does not grow with their number. A request that
     the engine fails raises RequestFailed, or with `keep_going` ends its query alone as Failed.
     Raises RerankerFault for a reranker that raises or returns anything but one finite score per
-    candidate. `queries`, the number of jobs, is for the progress bar alone.
+    candidate. With the seed `shuffle` requests go to the engine in another order and in other
+    slices than they came. `queries`, the number of jobs, is for the progress bar alone.
     """
-    desk = _Desk(engine, cache, keep_going=keep_going)
+    desk = _Desk(engine, cache, keep_going=keep_going, shuffle=shuffle)
     source = _Source(iter(jobs), desk, open_requests)
     if hasattr(engine, "stream"):
         return _streamed(source, desk, what, queries)
@@ -74,7 +79,9 @@ class _Desk:
     `fresh` are the requests that nobody has sent yet; `finished` the flows that have ended.
     """
 
-    def __init__(self, engine: Engine, cache: ReplyCache | None, *, keep_going: bool) -> None:
+    def __init__(
+        self, engine: Engine, cache: ReplyCache | None, *, keep_going: bool, shuffle: int | None
+    ) -> None:
         self.engine = engine
         self.fresh: deque[AnyRequest] = deque()
         self.finished: deque[OpenFlow] = deque()
@@ -82,6 +89,7 @@ class _Desk:
         self._askers: dict[AnyRequest, list[tuple[OpenFlow, int]]] = {}
         self._keys: dict[AnyRequest, bytes] = {}
         self._make_keys: Keys | None = None
+        self._shuffle = None if shuffle is None else random.Random(shuffle)
 
     @property
     def waiting(self) -> int:
@@ -104,7 +112,7 @@ class _Desk:
     def _recall(self, requests: Sequence[AnyRequest]) -> list[OpenFlow]:
         """Deliver what the cache knows, put the rest among the fresh; return flows to go on."""
         if self._cache is None or not requests:
-            self.fresh.extend(requests)
+            self.fresh.extend(self._in_order(requests))
             return []
         self._make_keys = self._make_keys or Keys(self.engine.identity)
         keys = self._make_keys.of(requests)
@@ -117,6 +125,18 @@ class _Desk:
                 self.fresh.append(request)
                 self._keys[request] = key
         return _resumed(ready)
+
+    def _in_order(self, requests: Sequence[AnyRequest]) -> Sequence[AnyRequest]:
+        if self._shuffle is None:
+            return requests
+        return self._shuffle.sample(requests, len(requests))
+
+    def slice(self) -> list[AnyRequest]:
+        """Draw what is asked next: all that is fresh, or if shuffled a part of random size."""
+        size = len(self.fresh)
+        if self._shuffle is not None:
+            size = min(size, self._shuffle.randint(1, _SHUFFLED_SLICE))
+        return [self.fresh.popleft() for _ in range(size)]
 
     def keep(self, request: AnyRequest, reply: Reply | Failure) -> None:
         """Store a reply; raise RequestFailed for a failure, unless the run is to keep going."""
@@ -202,8 +222,7 @@ def _in_rounds(source: _Source, desk: _Desk, what: str) -> Iterator[tuple[Job, O
 
 def _one_round(desk: _Desk, what: str) -> None:
     """Ask one slice; its seconds are shared out evenly, those of loading a model left out."""
-    requests = list(desk.fresh)
-    desk.fresh.clear()
+    requests = desk.slice()
     replies: dict[int, Reply | Failure] = {}
     clock = _Clock(desk.engine)
     try:

@@ -126,6 +126,7 @@ def load_run(folder: str | Path) -> Run:
 
 def load_rows(*folders: str | Path) -> list[Row]:
     """Evaluate all runs below `folders`: one row per task, profile, reranker and measure."""
-    from .evaluation import evaluate_runs
+    from .evaluation import evaluate
 
-    return evaluate_runs([run for folder in folders for run in find_runs(Path(folder))])
+    found = evaluate([run for folder in folders for run in find_runs(Path(folder))])
+    return list(found.rows)

@@ -24,15 +24,19 @@ Record = Mapping[str, Any]
 
 def report(folders: Sequence[Path], form: str) -> None:
     """Print the report of all runs below `folders`: `table`, `json`, `csv` or `md`."""
-    from .report import print_tables, report_rows, to_csv, to_json, to_markdown
+    from .report import print_tables, report_of, to_csv, to_json, to_markdown
 
-    rows = report_rows(folders)
+    found = report_of(folders)
     if form == "table":
         from rich.console import Console
 
-        print_tables(rows, Console())
+        print_tables(found, Console())
         return
-    written = {"json": to_json, "csv": to_csv, "md": to_markdown}[form](rows)
+    written = {
+        "json": lambda: to_json(found.rows),
+        "csv": lambda: to_csv(found.rows),
+        "md": lambda: to_markdown(found),
+    }[form]()
     click.echo(written, nl=not written.endswith("\n"))
 
 

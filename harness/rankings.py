@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from .driver import Outcome, Reranked, order
 from .pools import PoolRow
 from .runfiles import QueryResult
+
+if TYPE_CHECKING:
+    from .tasks import Task
 
 
 def head(row: PoolRow, depth: int | None) -> PoolRow:
@@ -20,16 +24,21 @@ def head(row: PoolRow, depth: int | None) -> PoolRow:
 
 
 def finish(
-    row: PoolRow, depth: int | None, outcome: Outcome, counts: Mapping[str, int]
+    row: PoolRow,
+    given: Sequence[str],
+    outcome: Outcome,
+    counts: Mapping[str, int],
+    *,
+    task: Task,
 ) -> QueryResult:
     """Turn scores into the finished ranking: reranked documents first, the rest as it was.
 
-    A failed query keeps first-stage order. `counts` are those of the fitting.
+    A failed query keeps first-stage order. `given` are the documents in the order in which the
+    reranker saw them, which ties keep; `counts` are those of the fitting.
     """
-    part = head(row, depth).doc_ids
     place = {doc_id: rank for rank, doc_id in enumerate(row.doc_ids, start=1)}
     if isinstance(outcome, Reranked):
-        ranked = [(part[i], outcome.scores[i]) for i in order(outcome.scores)]
+        ranked = [(given[i], outcome.scores[i]) for i in order(outcome.scores)]
         failed, found = None, {**outcome.counts, **counts}
     else:
         ranked, failed, found = [], outcome.reason, dict(counts)
@@ -45,4 +54,13 @@ def finish(
         failed=failed,
         usage=outcome.usage,
         counts=found,
+        language=task.query_languages.get(row.query_id),
+        base=task.query_bases.get(row.query_id),
+        query_chars=len(task.queries[row.query_id]),
+        pool_chars=_mean_length(task, row),
     )
+
+
+def _mean_length(task: Task, row: PoolRow) -> int | None:
+    lengths = [len(task.corpus[doc_id]) for doc_id in row.doc_ids]
+    return round(sum(lengths) / len(lengths)) if lengths else None

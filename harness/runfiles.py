@@ -20,6 +20,7 @@ FORMAT = 1
 
 _USAGE = tuple(f.name for f in fields(Usage))
 _COUNT = "counts."
+_ABOUT = ("language", "base", "query_chars", "pool_chars")
 _RANKINGS = ("query_id", "doc_id", "score", "first_stage_rank", "is_safeguard")
 
 
@@ -29,6 +30,8 @@ class QueryResult:
 
     doc_ids: best first, the safeguard included. scores: None where a document was not reranked.
     first_stage_ranks: each document's rank in the pool, from 1. failed: the reason, None if served.
+    language and base: the query's own, where known; versions of one question have equal bases.
+    query_chars, pool_chars: the length of the query and the mean length of its candidates, uncut.
     """
 
     query_id: str
@@ -39,6 +42,10 @@ class QueryResult:
     failed: str | None = None
     usage: Usage = field(default_factory=Usage)
     counts: Mapping[str, int] = field(default_factory=dict)
+    language: str | None = None
+    base: str | None = None
+    query_chars: int | None = None
+    pool_chars: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,10 @@ def _usage(run: Run) -> pa.Table:
     def counted(name: str) -> pa.Array:
         return pa.array([r.counts.get(name) for r in run.results], pa.int64())
 
+    def about(name: str) -> pa.Array:
+        kind = pa.int64() if name.endswith("chars") else pa.string()
+        return pa.array([getattr(r, name) for r in run.results], kind)
+
     counts = sorted({name for r in run.results for name in r.counts})
     return pa.table(
         {
@@ -106,6 +117,7 @@ def _usage(run: Run) -> pa.Table:
             **{name: spent(name) for name in _USAGE},
             **{_COUNT + name: counted(name) for name in counts},
             "failed": pa.array([r.failed for r in run.results], pa.string()),
+            **{name: about(name) for name in _ABOUT},
         }
     )
 
@@ -147,6 +159,7 @@ def _result(spent: Mapping[str, Any], ranking: Sequence[tuple[Any, ...]]) -> Que
         failed=spent["failed"],
         usage=Usage(*(spent[name] for name in _USAGE)),
         counts={name: count for name, count in counts.items() if count is not None},
+        **{name: spent.get(name) for name in _ABOUT},
     )
 
 
@@ -176,7 +189,8 @@ def _read(file: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise _broken(file, f"it has no column {missing[0]}")
-    names = [*columns, *(name for name in table.column_names if name.startswith(_COUNT))]
+    further = (n for n in table.column_names if n.startswith(_COUNT) or n in _ABOUT)
+    names = [*columns, *further]
     return {name: table[name].to_pylist() for name in names}
 
 

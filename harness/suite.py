@@ -6,74 +6,35 @@ the first query is reranked, so a mistake in the last of a hundred runs is told 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .candidates import Jobs
-from .driver import drive
+from .driver import OPEN_REQUESTS, drive
 from .engines import EngineOptions, open_engine, require_support
 from .engines.cache import ReplyCache
-from .errors import BadData, BadOption, EngineDied, RerankBenchError, RunConflict
+from .errors import BadOption, EngineDied, RerankBenchError, RunConflict
 from .manifest import Served, manifest, settings
-from .pools import (
-    Pool,
-    PoolOptions,
-    build_pool,
-    check_profile,
-    release_encoder,
-    without_own_documents,
-)
+from .pools import Pool
+from .prepared import Prepared, Scope, Suite, build_pools, chosen_queries
 from .rankings import finish
 from .runfiles import read_manifest
 from .runs import QueryResult, Run, check_finished, run_folder, write_run
-from .tasks import TaskOptions, find_tasks
+from .variants import Variant
 
 if TYPE_CHECKING:
     from .registry import Choice
     from .tasks import Task
     from .types import Engine
 
+__all__ = ["Finished", "Prepared", "Scope", "Suite", "build_pools", "chosen_queries", "run_suite"]
 
-@dataclass(frozen=True)
-class Scope:
-    """How much is run, and how.
-
-    queries: the N queries with the smallest sha256 of seed and id; None for all. depth: rerank the
-    first K candidates and the safeguard; the rest keeps its place behind. max_doc_chars: cut every
-    document first, in characters. keep_going: a failed query ends alone, not the run.
-    """
-
-    queries: int | None = None
-    seed: int = 0
-    depth: int | None = None
-    max_doc_chars: int | None = None
-    keep_going: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("queries", "depth", "max_doc_chars"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise BadOption(f"--{name.replace('_', '-')} must be at least 1, not {value}")
-
-
-@dataclass(frozen=True)
-class Suite:
-    """What to run: every task with every profile and every reranker.
-
-    Tasks and profiles stand as (name, options). `out` is the folder of runs; `cache` that of the
-    replies, None for no cache.
-    """
-
-    tasks: Sequence[tuple[str, TaskOptions]]
-    profiles: Sequence[tuple[str, PoolOptions]]
-    rerankers: Sequence[Choice]
-    out: Path
-    cache: Path | None = None
-    scope: Scope = Scope()
+ALONE = 20
+"""Queries that are served one at a time, where that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -127,46 +88,6 @@ def run_suite(
     return [plan.folder for plan in plans]
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A task with one of its pools, which holds only the queries that are run."""
-
-    task: Task
-    pool: Pool
-    task_options: TaskOptions
-    pool_options: PoolOptions
-
-
-def build_pools(suite: Suite) -> list[Prepared]:
-    """Load every task and build every pool, in the order they are named."""
-    for profile, _ in suite.profiles:
-        check_profile(profile)
-    found = [(ref, options) for name, options in suite.tasks for ref in find_tasks(name, options)]
-    loaded = ((without_own_documents(ref.load()), options) for ref, options in found)
-    prepared = [part for task, options in loaded for part in _prepare(task, options, suite)]
-    release_encoder()  # a reranker's model will want the memory
-    return prepared
-
-
-def _prepare(task: Task, options: TaskOptions, suite: Suite) -> Iterator[Prepared]:
-    chosen = chosen_queries(list(task.queries), suite.scope)
-    if not chosen:
-        raise BadData(f"task {task.name} has no query with a positive, so nothing to rerank")
-    for profile, pool_options in suite.profiles:
-        pool = build_pool(task, profile, pool_options)
-        rows = tuple(row for row in pool.rows if row.query_id in chosen)
-        yield Prepared(task, replace(pool, rows=rows), options, pool_options)
-
-
-def chosen_queries(query_ids: Sequence[str], scope: Scope) -> frozenset[str]:
-    """The queries a scope runs: nested in N, and equal for every profile and reranker."""
-
-    def draw(query_id: str) -> bytes:
-        return hashlib.sha256(f"{scope.seed}\0{query_id}".encode()).digest()
-
-    return frozenset(sorted(query_ids, key=draw)[: scope.queries])
-
-
 def _check_labels(suite: Suite) -> None:
     labels = [choice.label for choice in suite.rerankers]
     twice = next((label for label in labels if labels.count(label) > 1), None)
@@ -196,10 +117,16 @@ class _Plan:
     task: Task
     pool: Pool
     choice: Choice
+    variant: Variant
     settings: Mapping[str, Any]
     folder: Path
     finished: bool
     results: dict[str, QueryResult] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What the run's folder is named by."""
+        return f"{self.choice.label}{self.variant.suffix}"
 
 
 def _plan(
@@ -208,20 +135,26 @@ def _plan(
     """Lay out every run; a label that is taken by other settings is refused here."""
     plans: list[_Plan] = []
     taken: set[Path] = set()
-    for item in prepared:
-        for choice in suite.rerankers:
-            engine = engines[choice.engine]
-            scope = _described(suite.scope, item)
-            described = settings(item.task, item.pool, choice, engine, scope=scope)
-            folder = run_folder(suite.out, item.task.name, item.pool.profile, choice.label)
-            finished = check_finished(folder, described)
-            if folder in taken:
-                raise RunConflict(f"two runs would both be stored in {folder}; {_APART}")
-            taken.add(folder)
-            if finished and not suite.scope.keep_going:
-                _require_no_failures(folder)
-            plans.append(_Plan(item.task, item.pool, choice, described, folder, finished))
+    for item, choice, variant in product(prepared, suite.rerankers, suite.variants):
+        pool = _first_queries(item.pool, suite.scope) if variant.alone else item.pool
+        scope = _described(suite.scope, item) | variant.settings
+        described = settings(item.task, pool, choice, engines[choice.engine], scope=scope)
+        label = f"{choice.label}{variant.suffix}"
+        folder = run_folder(suite.out, item.task.name, pool.profile, label)
+        finished = check_finished(folder, described)
+        if folder in taken:
+            raise RunConflict(f"two runs would both be stored in {folder}; {_APART}")
+        taken.add(folder)
+        if finished and not suite.scope.keep_going:
+            _require_no_failures(folder)
+        plans.append(_Plan(item.task, pool, choice, variant, described, folder, finished))
     return plans
+
+
+def _first_queries(pool: Pool, scope: Scope) -> Pool:
+    """The pool of the few queries that are served one at a time."""
+    few = chosen_queries([row.query_id for row in pool.rows], replace(scope, queries=ALONE))
+    return replace(pool, rows=tuple(row for row in pool.rows if row.query_id in few))
 
 
 _APART = "run them into different --out folders, or give rerankers as=NAME"
@@ -262,26 +195,43 @@ def _run_choice(
     scope: Scope,
     done: Callable[[Finished], None],
 ) -> None:
-    """Make all runs of one reranker; the queries of its tasks and profiles go side by side.
+    """Make all runs of one reranker, variant by variant.
 
-    Rerankers do not share slices, so that each one's seconds are its own.
+    Neither rerankers nor variants share slices, so that each one's seconds are its own.
     """
     for plan in plans:
         if plan.finished:
             done(_finished(plan))
     waiting = [plan for plan in plans if not plan.finished]
-    jobs = Jobs(served.engine, scope.depth, scope.max_doc_chars)
+    for variant in dict.fromkeys(plan.variant for plan in waiting):
+        mine = [plan for plan in waiting if plan.variant == variant]
+        _run_together(mine, served, cache if variant.is_main else None, scope, done)
+
+
+def _run_together(
+    plans: Sequence[_Plan],
+    served: Served,
+    cache: ReplyCache | None,
+    scope: Scope,
+    done: Callable[[Finished], None],
+) -> None:
+    """Make the runs of one reranker in one variant: all tasks and profiles go side by side."""
+    variant, choice = plans[0].variant, plans[0].choice
+    jobs = Jobs(served.engine, scope.depth, scope.max_doc_chars, variant.order)
     outcomes = drive(
-        (job for plan in waiting for job in jobs.of(plan.task, plan.pool, plan.choice, plan)),
+        (job for plan in plans for job in jobs.of(plan.task, plan.pool, choice, plan)),
         served.engine,
         cache=cache,
         keep_going=scope.keep_going,
-        what=plans[0].choice.label,
-        queries=sum(len(plan.pool.rows) for plan in waiting),
+        open_requests=1 if variant.alone else OPEN_REQUESTS,
+        shuffle=variant.repeat if variant.shuffled else None,
+        what=plans[0].label,
+        queries=sum(len(plan.pool.rows) for plan in plans),
     )
     for job, outcome in outcomes:
         plan, row, counts = job.key
-        plan.results[row.query_id] = finish(row, scope.depth, outcome, counts)
+        given = [document.doc_id for document in job.candidates.documents]
+        plan.results[row.query_id] = finish(row, given, outcome, counts, task=plan.task)
         if len(plan.results) == len(plan.pool.rows):
             _write(plan, served)
             done(_finished(plan))
@@ -289,7 +239,7 @@ def _run_choice(
 
 def _finished(plan: _Plan) -> Finished:
     name, profile = plan.task.name, plan.pool.profile
-    return Finished(plan.folder, name, profile, plan.choice.label, plan.finished)
+    return Finished(plan.folder, name, profile, plan.label, plan.finished)
 
 
 def _write(plan: _Plan, served: Served) -> None:

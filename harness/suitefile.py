@@ -26,10 +26,17 @@ from .pools import PoolOptions
 from .registry import Choice, Defaults, build, parse
 from .suite import Scope, Suite
 from .tasks import TaskOptions
+from .variants import Variant, variants
 
 Table = Mapping[str, Any]
 
-TASK_FLAGS = {"revision": str, "qrels": str, "min-grade": int, "exclude-identical": bool}
+TASK_FLAGS = {
+    "revision": str,
+    "qrels": str,
+    "min-grade": int,
+    "exclude-identical": bool,
+    "query-id": str,
+}
 PROFILE_FLAGS = {"query-prompt": str, "query-prompt-name": str, "device": str}
 SCOPE_FLAGS = {
     "queries": int,
@@ -37,6 +44,12 @@ SCOPE_FLAGS = {
     "depth": int,
     "max-doc-chars": int,
     "keep-going": bool,
+}
+VARIANT_FLAGS = {
+    "orders": str,
+    "repeat": int,
+    "shuffle-submission": bool,
+    "one-at-a-time": bool,
 }
 PLACE_FLAGS = {"out": str, "cache": str, "no-cache": bool}
 RERANKER_FLAGS = {
@@ -46,7 +59,7 @@ RERANKER_FLAGS = {
     "data-parallel": int,
     "option": dict,
 }
-DEFAULTS = TASK_FLAGS | PROFILE_FLAGS | SCOPE_FLAGS | PLACE_FLAGS | RERANKER_FLAGS
+DEFAULTS = TASK_FLAGS | PROFILE_FLAGS | SCOPE_FLAGS | VARIANT_FLAGS | PLACE_FLAGS | RERANKER_FLAGS
 _LISTS: Mapping[str, Mapping[str, type] | None] = {
     "task": TASK_FLAGS,
     "profile": PROFILE_FLAGS,
@@ -119,6 +132,16 @@ def build_suite(table: Table) -> Suite:
         out=Path(defaults.get("out", "runs")),
         cache=_cache(defaults),
         scope=Scope(**_named(defaults, SCOPE_FLAGS)),
+        variants=_variants(defaults),
+    )
+
+
+def _variants(flags: Table) -> tuple[Variant, ...]:
+    return variants(
+        [text.strip() for text in flags.get("orders", "").split(",") if text.strip()],
+        repeat=flags.get("repeat", 1),
+        shuffled=flags.get("shuffle-submission", False),
+        alone=flags.get("one-at-a-time", False),
     )
 
 

@@ -16,6 +16,7 @@ HEAVY = {"torch", "transformers", "vllm", "ranx", "numba", "pandas", "datasets",
 TIES_TOGETHER = {"__init__", "candidates", "cli", "demo", "library", "manifest", "printing"} | {
     "doctor",
     "plan",
+    "prepared",
     "rankings",
     "suite",
     "suitefile",
@@ -37,6 +38,7 @@ MAY_IMPORT = {
     "driver": {"errors", "types", "progress", "engines", "flows"},
     "flows": {"errors", "types", "usage", "mechanism"},
     "mechanism": {"types"},
+    "variants": {"errors"},
     "options": {"errors"},
     "registry": {"errors", "types", "engines", "options"},
     "doctor_checks": {"doctor_requests", "types"},
@@ -45,7 +47,7 @@ MAY_IMPORT = {
     "plan_engine": {"engines", "errors", "limits", "types"},
     "runs": {"errors", "runfiles"},
     "runfiles": {"errors", "usage"},
-    "evaluation": {"errors", "mechanism", "places", "progress", "runs", "runfiles", "usage"},
+    "evaluation": {"errors", "mechanism", "places", "progress", "runs", "runfiles", "usage", "variants"},
     "report": {"errors", "evaluation", "runs"},
 }
 """Folder or module of harness/ -> what of harness/ it may import."""

@@ -1,16 +1,21 @@
-"""From run folders to numbers: measures, ceilings, gains and how sure they are."""
+"""From run folders to numbers: measures, ceilings, gains, how sure they are, and at what price."""
 
 from __future__ import annotations
 
 from .gains import QueryValues, query_values
-from .groups import Group, groups
+from .groups import Group
+from .inference import infer
 from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, relevant
-from .rows import JSON_FIELDS, Row, evaluate_runs
-from .statistics import group_intervals, interval
+from .queries import QueryRow, query_rows
+from .report import Evaluation, evaluate
+from .resampling import interval
+from .row import JSON_FIELDS, Row
+from .rows import run_rows
+from .sensitivity import LatencyRow, OrderRow
 
 __all__ = [
     "JSON_FIELDS", "MACRO", "MEASURES", "MICRO", "RECALL",
-    "Group", "QueryValues", "Row",
-    "evaluate_runs", "group_intervals", "groups", "interval", "measure", "pool_values",
-    "query_values", "relevant",
+    "Evaluation", "Group", "LatencyRow", "OrderRow", "QueryRow", "QueryValues", "Row",
+    "evaluate", "infer", "interval", "measure", "pool_values", "query_rows", "query_values",
+    "relevant", "run_rows",
 ]  # fmt: skip

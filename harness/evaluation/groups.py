@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from typing import Any
 
-from .rows import Row
-from .statistics import group_intervals
+from .row import Column, Row, captured
+from .sensitivity import spread
 
 _MEANS = (
     "first_stage", "natural", "safeguarded", "ceiling", "ceiling_safeguarded", "gain",
-    "gain_safeguarded",
+    "gain_safeguarded", "judged", "judged_first_stage",
 )  # fmt: skip
 _SUMS = (
     "queries", "safeguards", "decided", "failed", "prompt_tokens", "output_tokens", "seconds",
-    "from_cache", "cached_tokens",
+    "from_cache", "cached_tokens", "wins", "ties", "losses", "rerankable",
 )  # fmt: skip
-_PER_QUERY = ("calls_per_query", "rounds")
+_PER_QUERY = ("calls_per_query", "rounds", "seconds_per_query", "ideal_flops")
 
 
 @dataclass(frozen=True)
@@ -30,66 +31,83 @@ class Group:
     incomplete: tuple[tuple[str, str, int], ...]
 
 
-def groups(rows: Iterable[Row]) -> list[Group]:
-    """Return a group for every data set with two tasks or more; `rows` are those of rerankers.
-
-    A mean is only given to a reranker and profile that ran on every task of the group, so that all
-    means of a group are over the same tasks.
-    """
-    ranked = sorted((row for row in rows if row.reranker is not None), key=_group_key)
-    found = []
-    for name, part in groupby(ranked, key=data_set):
-        members = list(part)
-        tasks = tuple(sorted({row.task for row in members}))
-        if len(tasks) > 1:
-            found.append(_group(name, tasks, members))
-    return found
-
-
 def data_set(row: Row) -> str:
     """Return the data set a row's task is of: what stands before the last slash of its name."""
     return row.task.rpartition("/")[0] or row.task
 
 
-def _group_key(row: Row) -> tuple[str, str, str, str, str]:
-    return data_set(row), row.profile, row.reranker or "", row.measure, row.task
+def columns_of(rows: Iterable[Row]) -> dict[Column, list[Row]]:
+    """Return the rows of each (profile, reranker, measure), by task."""
+    columns: dict[Column, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (*row.column, row.task)):
+        columns.setdefault(row.column, []).append(row)
+    return columns
 
 
-def _group(name: str, tasks: tuple[str, ...], members: Sequence[Row]) -> Group:
-    columns = {key: list(part) for key, part in groupby(members, key=_column)}
-    complete = {key: part for key, part in columns.items() if len(part) == len(tasks)}
-    intervals = group_intervals(
-        {key: [(row.task, row.query_gains) for row in part] for key, part in complete.items()}
-    )
-    rows = tuple(_mean(name, part, intervals[key]) for key, part in complete.items())
-    missing = {key[:2]: len(part) for key, part in columns.items() if key not in complete}
-    return Group(name, tasks, rows, tuple((*who, count) for who, count in missing.items()))
+def incomplete(
+    columns: Mapping[Column, Sequence[Row]], tasks: Sequence[str]
+) -> tuple[tuple[str, str, int], ...]:
+    """Tell who did not run on every task: all means of a group are over the same tasks."""
+    missing = {key[:2]: len(part) for key, part in columns.items() if len(part) < len(tasks)}
+    return tuple((*who, count) for who, count in missing.items())
 
 
-def _column(row: Row) -> tuple[str, str, str]:
-    return row.profile, row.reranker or "", row.measure
+def mean_row(name: str, rows: Sequence[Row]) -> Row:
+    """Return the mean of one column's rows; how sure its gain is has not been asked yet.
 
-
-def _mean(name: str, rows: Sequence[Row], interval: tuple[float, float]) -> Row:
+    Measures are plain means over tasks, calls, rounds and operations means over all queries, counts
+    and tokens sums. The headroom captured is the sum of gains by the sum of headrooms.
+    """
     queries = sum(row.queries for row in rows)
+    mean = {field: _mean(rows, field, [1.0] * len(rows)) for field in _MEANS}
+    weights = [float(row.queries) for row in rows]
+    counts: Counter[str] = sum((Counter(row.counts) for row in rows), Counter())
+    repeated = _repeated(rows)
     return replace(
         rows[0],
         task=name,
         origin=_joined(row.origin for row in rows),
         resolved=_joined(row.resolved for row in rows),
+        hardware=_joined(row.hardware for row in rows),
         engine="fake" if any(row.engine == "fake" for row in rows) else rows[0].engine,
-        gain_low=interval[0],
-        gain_high=interval[1],
-        published=_published(rows),
+        clusters=_clusters(rows),
+        published=_mean(rows, "published", [1.0] * len(rows)),
+        headroom_captured=captured(mean["gain"], mean["ceiling"] - mean["first_stage"]),
         invalid=_invalid(rows),
-        query_gains=(),
-        **{field: sum(getattr(row, field) for row in rows) / len(rows) for field in _MEANS},
-        **{field: sum(getattr(row, field) for row in rows) for field in _SUMS},
-        **{
-            field: sum(getattr(row, field) * row.queries for row in rows) / queries
-            for field in _PER_QUERY
-        },
+        counts=dict(counts),
+        noise=spread(repeated),
+        repeated=repeated,
+        query_ids=(),
+        query_bases=None,
+        query_gains=_no_gains(),
+        **{**mean, **{field: _sum(rows, field) for field in _SUMS}, "queries": queries},
+        **{field: _mean(rows, field, weights) for field in _PER_QUERY},
     )
+
+
+def _no_gains() -> Any:
+    import numpy as np
+
+    return np.empty(0)
+
+
+def _mean(rows: Sequence[Row], field: str, weights: Sequence[float]) -> Any:
+    """The weighted mean of a field; None where any row has none."""
+    values = [getattr(row, field) for row in rows]
+    if any(value is None for value in values):
+        return None
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
+
+
+def _sum(rows: Sequence[Row], field: str) -> Any:
+    values = [getattr(row, field) for row in rows]
+    return None if any(value is None for value in values) else sum(values)
+
+
+def _clusters(rows: Sequence[Row]) -> int | None:
+    if all(row.clusters is None for row in rows):
+        return None
+    return sum(row.queries if row.clusters is None else row.clusters for row in rows)
 
 
 def _invalid(rows: Sequence[Row]) -> str | None:
@@ -97,9 +115,10 @@ def _invalid(rows: Sequence[Row]) -> str | None:
     return f"{len(bad)} of {len(rows)} tasks, {bad[0].task} by {bad[0].invalid}" if bad else None
 
 
-def _published(rows: Sequence[Row]) -> float | None:
-    known = [row.published for row in rows if row.published is not None]
-    return sum(known) / len(known) if len(known) == len(rows) else None
+def _repeated(rows: Sequence[Row]) -> tuple[float, ...]:
+    """The group's means, repeat by repeat: as many as every task has."""
+    repeats = list(zip(*(row.repeated for row in rows), strict=False))
+    return tuple(sum(values) / len(values) for values in repeats)
 
 
 def _joined(names: Iterable[str]) -> str:

@@ -1,150 +1,61 @@
-"""Rows of a report: one per task, profile, reranker and measure, from run folders alone."""
+"""From a run to the rows of a report: what it says by itself."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadData
 from ..mechanism import checks, invalid
-from ..runs import read_run
 from ..usage import total
-from .gains import query_values
-from .measures import MEASURES, MICRO, RECALL, recall_values
-from .statistics import interval
+from ..variants import Variant
+from . import orders
+from .gains import SAME
+from .measures import MEASURES, MICRO, RECALL, recall_values, relevant
+from .row import Row, captured
 
 if TYPE_CHECKING:
-    from ..runfiles import Run
+    from ..runfiles import QueryResult, Run
     from .gains import QueryValues
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One number of a report with all that stands beside it.
-
-    Measures, `calls_per_query` and `rounds` are means over `queries`; tokens, `seconds` (of the
-    engine) and `from_cache` are totals of the run. `gain` = natural - first_stage, with its 95 %
-    bootstrap interval; `gain_safeguarded` = safeguarded - first_stage. `safeguards`: queries that
-    have one; `decided`: queries whose value it changes. `cached_tokens`: prompt tokens that the
-    engine's prefix cache held. `invalid`: why the method did not work as it is meant to, so that
-    the numbers mean nothing; None where it did. A row of a profile's recall has no reranker, and
-    None wherever a reranker's numbers would stand.
-    """
-
-    task: str
-    profile: str
-    origin: str
-    reranker: str | None
-    measure: str
-    queries: int
-    first_stage: float
-    natural: float | None = None
-    safeguarded: float | None = None
-    ceiling: float | None = None
-    ceiling_safeguarded: float | None = None
-    gain: float | None = None
-    gain_low: float | None = None
-    gain_high: float | None = None
-    gain_safeguarded: float | None = None
-    safeguards: int = 0
-    decided: int | None = None
-    failed: int | None = None
-    calls_per_query: float | None = None
-    rounds: float | None = None
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
-    seconds: float | None = None
-    from_cache: int | None = None
-    cached_tokens: int | None = None
-    invalid: str | None = None
-    # Beside the numbers: how the profile resolved, what answered, what the first stage is known
-    # for, and what was counted on the way (repaired, unparsable, truncated, …), over all queries
-    resolved: str = ""
-    engine: str = ""
-    depth: int | None = None
-    published: float | None = None
-    query_gains: tuple[float, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
-
-
-JSON_FIELDS = (
-    "task", "profile", "origin", "reranker", "measure", "queries", "first_stage", "natural",
-    "safeguarded", "ceiling", "ceiling_safeguarded", "gain", "gain_low", "gain_high",
-    "gain_safeguarded", "safeguards", "decided", "failed", "calls_per_query", "rounds",
-    "prompt_tokens", "output_tokens", "seconds", "from_cache",
-)  # fmt: skip
-"""The fields of a row that `report --json` prints, in its order."""
-
-
-def evaluate_runs(folders: Sequence[Path]) -> list[Row]:
-    """Evaluate run folders: rows sorted by task, profile and reranker, a profile's recall first.
-
-    Recall is told once per task and profile, by the run with the most queries. Raises BadData,
-    naming the folder, for a run that cannot be read, holds no query, or stands there twice.
-    """
-    found: dict[tuple[str, str, str], Path] = {}
-    rows: list[Row] = []
-    recall: dict[tuple[str, str], list[Row]] = {}
-    for folder in dict.fromkeys(folder.resolve() for folder in folders):
-        ranked, profile = _rows(folder)
-        first = found.setdefault(_key(ranked[0]), folder)
-        if first != folder:
-            raise BadData(f"{first} and {folder} are the same run; report one, or use --as")
-        rows += ranked
-        known = recall.get(_key(profile[0])[:2])
-        if known is None or known[0].queries < profile[0].queries:
-            recall[_key(profile[0])[:2]] = profile
-    rows += [row for pair in recall.values() for row in pair]
-    return sorted(rows, key=_key)
-
-
-def _key(row: Row) -> tuple[str, str, str]:
-    return row.task, row.profile, row.reranker or ""
-
-
-def _rows(folder: Path) -> tuple[list[Row], list[Row]]:
-    """Return the rows of a run and those of its profile."""
-    run = read_run(folder)
-    if not run.results:
-        raise BadData(f"the run {folder} holds no query; remove that folder and run it again")
-    try:
-        values = query_values(run)
-        return [_reranker_row(run, values, name) for name in MEASURES], _recall_rows(run, values)
-    except (KeyError, TypeError, AttributeError) as error:
-        why = f"its settings are not complete ({error})"
-        raise BadData(f"cannot read {folder / 'manifest.json'}: {why}") from error
-
-
-def _reranker_row(run: Run, values: QueryValues, measure: str) -> Row:
-    """Sum a run up under one measure."""
-    mean: dict[str, Any] = {n: float(getattr(values, n)[measure].mean()) for n in _STAGES}
-    gains = values.gain(measure)
-    low, high = interval(run.manifest["settings"]["task"], gains)
-    return Row(
-        **_profile(run),
-        **mean,
-        **_cost(run),
-        reranker=run.manifest["settings"]["reranker"]["label"],
-        measure=measure,
-        gain=float(gains.mean()),
-        gain_low=low,
-        gain_high=high,
-        gain_safeguarded=mean["safeguarded"] - mean["first_stage"],
-        decided=values.decided(measure),
-        failed=sum(result.failed is not None for result in run.results),
-        published=_published(run, measure),
-        query_gains=tuple(gains.tolist()),
-    )
-
+FLOORS = ("identity", "random", "reverse")
+"""Methods that are there to be compared with; no gain of theirs is a finding."""
 
 _STAGES = ("first_stage", "natural", "safeguarded", "ceiling", "ceiling_safeguarded")
 
 
+def run_rows(run: Run, values: QueryValues) -> tuple[list[Row], list[Row]]:
+    """Return the rows of a run, one per measure, and those of its profile's recall."""
+    shared = {**_profile(run), **_method(run), **_cost(run), **_health(run), **_judged(run)}
+    ranked = [_row(run, values, name, shared) for name in MEASURES]
+    return ranked, _recall_rows(run, values)
+
+
+def _row(run: Run, values: QueryValues, measure: str, shared: Mapping[str, Any]) -> Row:
+    """Sum a run up under one measure."""
+    mean: dict[str, Any] = {n: float(getattr(values, n)[measure].mean()) for n in _STAGES}
+    gains = values.gain(measure)
+    gain = float(gains.mean())
+    return Row(
+        **shared,
+        **mean,
+        measure=measure,
+        gain=gain,
+        gain_safeguarded=mean["safeguarded"] - mean["first_stage"],
+        decided=values.decided(measure),
+        wins=int((gains > SAME).sum()),
+        ties=int((abs(gains) <= SAME).sum()),
+        losses=int((gains < -SAME).sum()),
+        headroom_captured=captured(gain, mean["ceiling"] - mean["first_stage"]),
+        published=_published(run, measure),
+        query_gains=gains,
+    )
+
+
 def _profile(run: Run) -> dict[str, Any]:
     settings = run.manifest["settings"]
+    bases = tuple(r.base if r.base is not None else r.query_id for r in run.results)
+    clusters = len(set(bases))
     return {
         "task": settings["task"],
         "profile": settings["profile"]["asked"],
@@ -153,25 +64,93 @@ def _profile(run: Run) -> dict[str, Any]:
         "depth": settings.get("depth"),
         "queries": len(run.results),
         "safeguards": sum(result.safeguard is not None for result in run.results),
+        "query_ids": tuple(result.query_id for result in run.results),
+        "query_bases": bases if clusters < len(bases) else None,
+        "clusters": clusters if clusters < len(bases) else None,
     }
+
+
+def _method(run: Run) -> dict[str, Any]:
+    settings = run.manifest["settings"]
+    variant = Variant.of(settings)
+    engine = settings.get("engine") or {}
+    return {
+        "reranker": settings["reranker"]["label"],
+        "floor": settings["reranker"].get("method") in FLOORS,
+        "engine": engine.get("name", ""),
+        "model": str(engine.get("model", "")),
+        "hardware": _hardware(run.manifest, engine.get("name", "")),
+        "order": variant.order,
+        "repeat": variant.repeat,
+        "alone": variant.alone,
+    }
+
+
+def _hardware(manifest: Mapping[str, Any], engine: str) -> str:
+    """Name what the engine ran on, as far as is known: a server does not tell."""
+    if engine == "http":
+        return "a server"
+    machine = manifest.get("hardware") or {}
+    gpus = machine.get("gpus", 1)
+    if "gpu" in machine:
+        return f"{machine['gpu']}{f' x {gpus}' if gpus > 1 else ''}"
+    return f"{machine.get('processor') or 'processor'}, {machine.get('cores', '?')} cores"
 
 
 def _cost(run: Run) -> dict[str, Any]:
     spent, queries = total(result.usage for result in run.results), len(run.results)
-    counts: Counter[str] = sum((Counter(result.counts) for result in run.results), Counter())
-    engine = run.manifest["settings"].get("engine", {}).get("name", "")
     return {
-        "engine": engine,
         "calls_per_query": spent.calls / queries,
         "rounds": spent.rounds / queries,
         "prompt_tokens": spent.prompt_tokens,
         "output_tokens": spent.output_tokens,
         "seconds": spent.seconds,
+        "seconds_per_query": None if spent.from_cache else spent.seconds / queries,
+        "startup_seconds": run.manifest.get("startup_seconds"),
+        "ideal_flops": run.manifest.get("ideal_flops"),
         "from_cache": spent.from_cache,
         "cached_tokens": spent.cached_tokens,
+    }
+
+
+def _health(run: Run) -> dict[str, Any]:
+    counts: Counter[str] = sum((Counter(result.counts) for result in run.results), Counter())
+    engine = (run.manifest["settings"].get("engine") or {}).get("name", "")
+    return {
+        "failed": sum(result.failed is not None for result in run.results),
         "counts": dict(counts),
         "invalid": invalid(checks(counts, engine=engine)),
     }
+
+
+def _judged(run: Run) -> dict[str, Any]:
+    """Judged@10 and queries that could gain; the first only where something was judged and bad."""
+    settings = run.manifest["settings"]
+    least, depth = max(settings.get("min_grade") or 1, 1), settings.get("depth")
+    grades = [relevant(run.qrels.get(r.query_id, {}), min_grade=least) for r in run.results]
+    pools = [orders.first_stage(result) for result in run.results]
+    open_ = (_is_open(p[:depth], g) for p, g in zip(pools, grades, strict=True))
+    found: dict[str, Any] = {"rerankable": sum(open_)}
+    if any(grade < least for judged in run.qrels.values() for grade in judged.values()):
+        final = [orders.natural(r.doc_ids, r.safeguard) for r in run.results]
+        found["judged"] = _judged_at_10(run, final)
+        found["judged_first_stage"] = _judged_at_10(run, pools)
+    return found
+
+
+def _is_open(moving: list[str], grades: Mapping[str, int]) -> bool:
+    """Say whether the order of what is reranked can change nDCG at all."""
+    return len({grades.get(doc_id, 0) for doc_id in moving}) > 1
+
+
+def _judged_at_10(run: Run, rankings: list[list[str]]) -> float:
+    def share(result: QueryResult, ranking: list[str]) -> float:
+        judged = run.qrels.get(result.query_id, {})
+        top = ranking[:10]
+        return sum(doc_id in judged for doc_id in top) / max(len(top), 1)
+
+    shares = [share(r, ranking) for r, ranking in zip(run.results, rankings, strict=True)]
+    return sum(shares) / len(shares)
 
 
 def _recall_rows(run: Run, values: QueryValues) -> list[Row]:

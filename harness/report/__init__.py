@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .export import to_csv, to_json
 from .markdown import to_markdown
-from .sources import report_rows
+from .sources import report_of
 from .terminal import print_tables
 
-__all__ = ["print_tables", "report_rows", "to_csv", "to_json", "to_markdown"]
+__all__ = ["print_tables", "report_of", "to_csv", "to_json", "to_markdown"]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..evaluation import Row
+from ..evaluation import Evaluation
 from .tables import LEGEND, Table, tables
 from .text import plain
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 
 
-def to_markdown(rows: Iterable[Row]) -> str:
+def to_markdown(found: Evaluation) -> str:
     """Return all tables of a report as Markdown, and under them what the columns mean."""
-    return "\n\n".join([*(_table(table) for table in tables(rows)), escape(LEGEND)]) + "\n"
+    return "\n\n".join([*(_table(table) for table in tables(found)), escape(LEGEND)]) + "\n"
 
 
 def escape(text: str) -> str:
@@ -30,7 +30,8 @@ def _table(table: Table) -> str:
         _line(rule),
         *(_line(_cells(row, table.names)) for row in table.rows),
     ]
-    parts = [f"### {escape(table.title)}", "\n".join(lines), *map(escape, table.notes)]
+    lead = [escape(table.lead)] if table.lead else []
+    parts = [f"### {escape(table.title)}", *lead, "\n".join(lines), *map(escape, table.notes)]
     return "\n\n".join(parts)
 
 

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import BadData
-from ..evaluation import Row, evaluate_runs
+from ..evaluation import Evaluation, evaluate
 from ..runs import find_runs
 
 
-def report_rows(root: Path | Sequence[Path]) -> list[Row]:
-    """Evaluate all runs in and below one folder or several; raises BadData where there is none."""
+def report_of(root: Path | Sequence[Path], *, detail: Sequence[Path] = ()) -> Evaluation:
+    """Evaluate all runs in and below one folder or several, with the queries of those in `detail`.
+
+    Raises BadData where there is no run.
+    """
     roots = [root] if isinstance(root, Path) else list(root)
     folders = [folder for place in roots for folder in find_runs(place)]
     if not folders:
         places = ", ".join(map(str, roots))
         raise BadData(f"no finished run in {places}; `rerank-bench run --out` makes one")
-    return evaluate_runs(folders)
+    return evaluate(folders, detail=detail)

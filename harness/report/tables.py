@@ -1,65 +1,59 @@
 """The tables of a report as plain text cells, for whatever shows them.
 
-Per task: what its first stages are worth by themselves, what each reranker gained in nDCG@10 and
-at which price, and the other measures. Where a data set has several tasks, its means come first.
+Per task: what its first stages are worth by themselves, what each reranker gained in nDCG@10
+after each of them and at which price, and the other measures. Where a data set has several tasks,
+its means come first. Runs repeated in other circumstances have tables of their own at the end.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ..evaluation import MACRO, MEASURES, MICRO, Group, Row, groups
-from .text import bounds, count, number, signed
+from ..evaluation import MACRO, MEASURES, MICRO, Evaluation, Group, LatencyRow, OrderRow, Row
+from .notes import notes_of, sentence
+from .text import NOTHING, bounds, count, number, share, signed
 
 MAIN, OTHERS = MEASURES[0], MEASURES[1:]
 
 LEGEND = (
     "gain: natural minus first stage, over the same queries; beside it its 95 % bootstrap interval "
-    "over queries. natural / safeguarded: without / with the positive that was appended to a pool "
-    "that held none. ceiling: the best order of the same pool. safeguards: queries with an "
-    "appended positive, and how many of them it decides. calls and rounds are means per query, "
-    "tokens (read / written), replies from the cache and engine seconds are totals; cached tokens "
-    "are those read that a prefix cache held. invalid: the method did not work as it is meant to."
+    "over queries. *: a surprise among all the gains its table looks at (sign-flip permutation, "
+    "Holm, 5 %). natural / safeguarded: without / with the positive that was appended to a pool "
+    "that held none. ceiling: the best order of the same pool; headroom: the part of it gained. "
+    "wins: queries that gained, stayed, lost. noise: how far repeats of the same run lie apart. "
+    "safeguards: queries with an appended positive, and how many of them it decides. calls and "
+    "rounds are means per query, tokens (read / written) and replies from the cache are totals; "
+    "cached tokens are those read that a prefix cache held. seconds: of the engine, per query, "
+    "where no reply came from the cache. invalid: the method did not work as it is meant to."
 )
 """What the columns mean; shown once, under the last table."""
-
-_ANSWERS = {
-    "repaired": "answers repaired",
-    "unparsable": "answers unusable",
-    "unfinished": "answers unfinished",
-    "thoughts": "answers with unasked thoughts",
-}
-_NAMED = {**_ANSWERS, "missing_labels": "labels missing"}
-
-Column = tuple[str, Callable[[Row], str]]
 
 
 @dataclass(frozen=True)
 class Table:
     """Cells as text, not yet escaped. The first `names` columns hold names, the others numbers.
 
-    With `sections`, rows that share their first cell stand together and may be shown under it.
+    `lead` is one sentence that says what the table shows.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    names: int = 2
+    names: int = 1
     notes: tuple[str, ...] = ()
-    sections: bool = False
+    lead: str = ""
 
 
-def tables(rows: Iterable[Row]) -> list[Table]:
+def tables(found: Evaluation) -> list[Table]:
     """Return all tables of a report, in reading order."""
-    rows = list(rows)
-    found = [table for group in groups(rows) for table in _group_tables(group)]
-    for task, part in groupby(sorted(rows, key=_task), key=_task):
+    made = [table for group in found.groups for table in _group_tables(group)]
+    for task, part in groupby(sorted(found.rows, key=_task), key=_task):
         members = list(part)
-        found += [_profile_table(task, members), *_reranker_tables(task, members)]
-    return [table for table in found if table.rows]
+        made += [_profile_table(task, members), *_reranker_tables(task, members)]
+    made += [_order_table(found.orders), _latency_table(found.latencies)]
+    return [table for table in made if table.rows]
 
 
 def _task(row: Row) -> str:
@@ -82,13 +76,30 @@ def _group_tables(group: Group) -> list[Table]:
 
 
 def _reranker_tables(title: str, rows: Iterable[Row], *, notes: Iterable[str] = ()) -> list[Table]:
-    ranked = [row for row in rows if row.reranker is not None]
-    main = _best_first(row for row in ranked if row.measure == MAIN)
-    told = (*notes, *_notes(main))
-    columns = tuple(name for name, _ in _MAIN)
-    cells = tuple(tuple(cell(row) for _, cell in _MAIN) for row in main)
-    first = Table(f"{title} · {MAIN}", columns, cells, notes=told, sections=True)
-    return [first, _others_table(title, main, ranked)]
+    """One table for each profile, best reranker first, and one of the other measures."""
+    ranked = sorted((row for row in rows if row.reranker is not None), key=lambda r: r.profile)
+    main = [row for row in ranked if row.measure == MAIN]
+    made = [
+        _gain_table(title, list(part), notes) for _, part in groupby(main, key=lambda r: r.profile)
+    ]
+    return [*made, _others_table(title, _best_first(main), ranked)]
+
+
+def _gain_table(title: str, rows: Sequence[Row], notes: Iterable[str]) -> Table:
+    rows = _best_first(rows)
+    cells = [[cell(row) for row in rows] for _, cell, _ in _COLUMNS]
+    shown = [
+        (name, texts)
+        for (name, _, always), texts in zip(_COLUMNS, cells, strict=True)
+        if always or any(text != NOTHING for text in texts)
+    ]
+    return Table(
+        title=f"{title} · after {_profile(rows[0])} · {MAIN}",
+        columns=tuple(name for name, _ in shown),
+        rows=tuple(zip(*(texts for _, texts in shown), strict=True)),
+        notes=(*notes, *notes_of(rows, name=_reranker)),
+        lead=sentence(rows, name=_reranker),
+    )
 
 
 def _best_first(rows: Iterable[Row]) -> list[Row]:
@@ -112,67 +123,37 @@ def _tokens(row: Row) -> str:
     return f"{count(row.prompt_tokens)}{cached} / {count(row.output_tokens)}"
 
 
-_MAIN: tuple[Column, ...] = (
-    ("profile", _profile),
-    ("reranker", _reranker),
-    ("queries", lambda row: str(row.queries)),
-    ("first stage", lambda row: number(row.first_stage)),
-    ("natural", lambda row: number(row.natural)),
-    ("gain", lambda row: signed(row.gain)),
-    ("95 % interval", lambda row: bounds(row.gain_low, row.gain_high)),
-    ("ceiling", lambda row: number(row.ceiling)),
-    ("safeguarded", lambda row: number(row.safeguarded)),
-    ("safeguards / decided", lambda row: f"{row.safeguards} / {count(row.decided)}"),
-    ("failed", lambda row: count(row.failed)),
-    ("calls", lambda row: count(row.calls_per_query)),
-    ("rounds", lambda row: count(row.rounds)),
-    ("tokens", _tokens),
-    ("from cache", lambda row: count(row.from_cache)),
-    ("seconds", lambda row: count(row.seconds)),
+def _wins(row: Row) -> str:
+    return NOTHING if row.wins is None else f"{row.wins} / {row.ties} / {row.losses}"
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
+    ("reranker", _reranker, True),
+    ("queries", lambda row: str(row.queries), True),
+    ("first stage", lambda row: number(row.first_stage), True),
+    ("natural", lambda row: number(row.natural), True),
+    ("gain", lambda row: f"{signed(row.gain)}{' *' if row.starred else ''}", True),
+    ("95 % interval", lambda row: bounds(row.gain_low, row.gain_high), True),
+    ("noise", lambda row: number(row.noise), False),
+    ("wins / ties / losses", _wins, False),
+    ("ceiling", lambda row: number(row.ceiling), True),
+    ("headroom", lambda row: share(row.headroom_captured), False),
+    ("safeguarded", lambda row: number(row.safeguarded), True),
+    ("safeguards / decided", lambda row: f"{row.safeguards} / {count(row.decided)}", True),
+    ("judged@10", lambda row: share(row.judged), False),
+    ("failed", lambda row: count(row.failed), True),
+    ("calls", lambda row: count(row.calls_per_query), True),
+    ("rounds", lambda row: count(row.rounds), True),
+    ("tokens", _tokens, True),
+    ("from cache", lambda row: count(row.from_cache), True),
+    ("seconds", lambda row: count(row.seconds_per_query), True),
+    ("GFLOP", lambda row: count(_per(row.ideal_flops, 1e9)), False),
 )
+"""Head and cell of each column, and whether it is shown where no row has anything in it."""
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
-    notes = []
-    if any(row.engine == "fake" for row in rows):
-        notes.append("(fake engine): answered from word overlap, by no model.")
-    if any(row.queries == 1 for row in rows):
-        notes.append("An interval over one query says nothing.")
-    notes += [
-        f"{row.reranker} after {row.profile}: invalid by {row.invalid}."
-        for row in rows
-        if row.invalid
-    ]
-    notes += [f"{reranker}: {told}." for reranker, told in _counted(rows).items()]
-    failed = sum(row.failed or 0 for row in rows)
-    if failed:
-        notes.append(f"{failed} failed queries count as 0 after reranking.")
-    return notes
-
-
-def _counted(rows: Iterable[Row]) -> dict[str, str]:
-    """What was repaired, cut or missing, by reranker and over all profiles of a table."""
-    sums: dict[str, Counter[str]] = {}
-    for row in rows:
-        if row.counts:
-            sums.setdefault(_reranker(row), Counter()).update(row.counts)
-    told = {reranker: _told(counts) for reranker, counts in sums.items()}
-    return {reranker: words for reranker, words in told.items() if words}
-
-
-def _told(counts: Mapping[str, int]) -> str:
-    """`3 of 40 answers repaired`, for all that is worth knowing, as wholes alone are not."""
-    words = []
-    for name, found in sorted(counts.items()):
-        if name not in _WHOLES:
-            whole = counts.get(_PARTS.get(name, ""))
-            of = f" of {count(whole)}" if whole else ""
-            words.append(f"{count(found)}{of} {_NAMED.get(name, name.replace('_', ' '))}")
-    return ", ".join(words)
-
-
-_WHOLES = {"label_calls", "label_tokens", "labels", "generations"}
-_PARTS = {"missing_labels": "labels", **dict.fromkeys(_ANSWERS, "generations")}
+def _per(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit
 
 
 def _others_table(title: str, main: Sequence[Row], ranked: Sequence[Row]) -> Table:
@@ -183,14 +164,16 @@ def _others_table(title: str, main: Sequence[Row], ranked: Sequence[Row]) -> Tab
         (
             _profile(row),
             _reranker(row),
-            *(_value_and_gain(found[row.profile, row.reranker, measure]) for measure in OTHERS),
+            *(_value_and_gain(found.get((row.profile, row.reranker, m))) for m in OTHERS),
         )
         for row in main
     )
-    return Table(f"{title} · other measures", heads, cells, sections=True)
+    return Table(f"{title} · other measures", heads, cells, names=2)
 
 
-def _value_and_gain(row: Row) -> str:
+def _value_and_gain(row: Row | None) -> str:
+    if row is None:
+        return NOTHING
     return f"{number(row.natural)} {signed(row.gain)} {bounds(row.gain_low, row.gain_high)}"
 
 
@@ -201,7 +184,7 @@ def _profile_table(task: str, rows: Sequence[Row]) -> Table:
     known = any(row.published is not None for row in rows)
     notes = ("In brackets: what is published for this first stage.",) if known else ()
     columns = ("profile", "origin", "queries", *MEASURES, MICRO, MACRO, "safeguards")
-    return Table(f"{task} · first stages", columns, cells, notes=notes)
+    return Table(f"{task} · first stages", columns, cells, names=2, notes=notes)
 
 
 def _profile_cells(micro: Row, rows: Sequence[Row]) -> tuple[str, ...]:
@@ -220,3 +203,35 @@ def _profile_cells(micro: Row, rows: Sequence[Row]) -> tuple[str, ...]:
 def _own_and_published(row: Row) -> str:
     own = number(row.first_stage)
     return own if row.published is None else f"{own} ({number(row.published)})"
+
+
+def _order_table(rows: Sequence[OrderRow]) -> Table:
+    cells = tuple(
+        (
+            f"{row.task} · {row.profile}",
+            row.reranker,
+            str(len(row.orders)),
+            number(row.mean),
+            number(row.sd),
+            number(row.tau),
+            " ".join(share(part) for part in row.promotion),
+        )
+        for row in rows
+    )
+    columns = ("task", "reranker", "orders", f"mean {MAIN}", "sd", "tau", "promoted by tenth")
+    notes = (
+        "sd: over the orders. tau: Kendall's, between two outputs. promoted: the part of each tenth "
+        "of the input that ends among the first ten, over random orders if there are any; equal "
+        "parts mean that a document's place in the input does not matter.",
+    )
+    return Table("Other input orders", columns, cells, names=2, notes=notes if rows else ())
+
+
+def _latency_table(rows: Sequence[LatencyRow]) -> Table:
+    cells = tuple(
+        (f"{r.task} · {r.profile}", r.reranker, r.hardware, str(r.queries), f"{r.p50:.3f}",
+         f"{r.p95:.3f}")
+        for r in rows
+    )  # fmt: skip
+    columns = ("task", "reranker", "hardware", "queries", "p50 seconds", "p95 seconds")
+    return Table("One query at a time", columns, cells, names=3)

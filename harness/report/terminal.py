@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..evaluation import Row
+from ..evaluation import Evaluation
 from .tables import LEGEND, Table, tables
 from .text import plain
 
@@ -18,7 +18,7 @@ _NAMES = (20, 60)  # columns after which a name is folded: a quarter of the widt
 _GAP = 2
 
 
-def print_tables(rows: Iterable[Row], console: Console) -> None:
+def print_tables(found: Evaluation, console: Console) -> None:
     """Print all tables of a report, and under them what the columns mean.
 
     Numbers are never cut: what a narrow terminal cannot show side by side follows as a further
@@ -26,7 +26,7 @@ def print_tables(rows: Iterable[Row], console: Console) -> None:
     """
     from rich.text import Text
 
-    for table in tables(rows):
+    for table in tables(found):
         print_table(table, console)
     (console if console.is_terminal else _wide(console)).print(Text(LEGEND, style="dim"))
 
@@ -37,6 +37,8 @@ def print_table(table: Table, console: Console) -> None:
 
     console = console if console.is_terminal else _wide(console)
     console.print(Text(plain(table.title), style="bold"))
+    if table.lead:
+        console.print(Text(plain(table.lead)))
     for numbers in _parts(table, console.width):
         console.print(_rich(table, numbers, width=console.width))
     for note in table.notes:
@@ -50,23 +52,16 @@ def _wide(console: Console) -> Console:
     return Console(file=console.file, width=max(console.width, _PIPE), color_system=None)
 
 
-def _names(table: Table) -> range:
-    """The columns of names to show; sections stand in rows of their own."""
-    return range(1 if table.sections else 0, table.names)
-
-
 def _width(table: Table, column: int, *, width: int) -> int:
     """The longest cell or word of the head; a name's at most as long as is not folded."""
     texts = [*table.columns[column].split(), *(row[column] for row in table.rows)]
-    if column < table.names:
-        texts += [row[0] for row in table.rows if table.sections]
     longest = max(len(plain(text)) for text in texts)
     return longest if column >= table.names else min(longest, max(width // 4, _NAMES[0]), _NAMES[1])
 
 
 def _parts(table: Table, width: int) -> list[list[int]]:
     """Deal the columns of numbers out to as few tables as fit `width`."""
-    room = width - sum(_width(table, i, width=width) + _GAP for i in _names(table))
+    room = width - sum(_width(table, i, width=width) + _GAP for i in range(table.names))
     parts: list[list[int]] = [[]]
     free = room
     for i in range(table.names, len(table.columns)):
@@ -84,7 +79,7 @@ def _rich(table: Table, numbers: Sequence[int], *, width: int) -> RichTable:
     from rich.text import Text
 
     shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    for i in _names(table):
+    for i in range(table.names):
         shown.add_column(
             Text(table.columns[i]), overflow="fold", width=_width(table, i, width=width)
         )
@@ -92,11 +87,7 @@ def _rich(table: Table, numbers: Sequence[int], *, width: int) -> RichTable:
         shown.add_column(
             Text(table.columns[i]), justify="right", width=_width(table, i, width=width)
         )
-    section = None
     for row in table.rows:
-        if table.sections and row[0] != section:
-            section = row[0]
-            shown.add_row(Text(plain(section), style="bold"))
         # Text, not str: rich reads square brackets in a str as markup.
-        shown.add_row(*(Text(plain(row[i])) for i in (*_names(table), *numbers)))
+        shown.add_row(*(Text(plain(row[i])) for i in (*range(table.names), *numbers)))
     return shown

@@ -46,3 +46,8 @@ def count(value: float | None) -> str:
         if value >= unit:
             return f"{value / unit:.2f}{letter}"
     return f"{value / 1e3:.1f}k" if value >= 10_000 else f"{value:.0f}"
+
+
+def share(value: float | None) -> str:
+    """Write a part of a whole in per cent; a part of nothing has no sign."""
+    return NOTHING if value is None else f"{_no_minus_zero(100 * value, 0):.0f} %"

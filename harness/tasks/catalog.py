@@ -78,7 +78,7 @@ def described(task: Task, entry: CatalogueEntry, *, exclude_identical: bool | No
         task,
         name=entry.name,
         language=entry.language,
-        query_languages=query_languages(task, entry.query_language),
+        query_languages=query_languages(task, entry.query_language) or task.query_languages,
         instruction=entry.instruction,
         exclude_identical=excluded,
         identical_by=entry.identical_by,

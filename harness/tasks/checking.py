@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import BadData
+from .languages import languages_and_bases
 from .tables import Table, judgements, query_texts, texts
 from .task import Note, Shipped, Source, Task, TaskOptions
 
@@ -45,9 +46,12 @@ def make_task(
         "judged queries without a text": [q for q in graded if q not in queries],
         "repeated judgements": repeated,
     }
+    languages, bases = languages_and_bases(tables.queries, kept, options.query_id)
     return Task(
         name=name,
         split=split,
+        query_languages=languages,
+        query_bases=bases,
         queries=kept,
         corpus=corpus,
         qrels=qrels,

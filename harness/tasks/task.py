@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..errors import BadOption, unknown
+from .languages import check_pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Task:
     the name on disk, which seeds the safeguard. `published` maps profile -> measure -> value as the
     catalogue cites them, `dense` names the catalogue's shipped dense list. With `exclude_identical`
     a query's own document is taken out of its pool, found by `identical_by`: `text` or `id`.
+    `query_bases` names the question of each query, where some are versions of one question.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Task:
     min_grade: int = 1
     language: str | None = None
     query_languages: Mapping[str, str] = field(default_factory=dict)
+    query_bases: Mapping[str, str] = field(default_factory=dict)
     instruction: str | None = None
     exclude_identical: bool = False
     identical_by: str = "text"
@@ -97,15 +100,18 @@ class TaskOptions:
 
     `revision` pins a hub data set; `qrels` is a qrels config, or the path of a TREC qrels file;
     `min_grade` is the lowest grade that counts as positive; `exclude_identical` None means what
-    the catalogue says.
+    the catalogue says; `query_id` is a regular expression whose groups `language` and `base` find
+    these in a query's id.
     """
 
     revision: str | None = None
     qrels: str = "qrels"
     min_grade: int = 1
     exclude_identical: bool | None = None
+    query_id: str | None = None
 
     def __post_init__(self) -> None:
+        check_pattern(self.query_id)
         grade: object = self.min_grade
         if not isinstance(grade, int) or isinstance(grade, bool) or grade < 1:
             raise BadOption(f"min-grade must be a whole number of at least 1, not {grade!r}")

@@ -1,0 +1,180 @@
+"""Intervals, p-values and stars for all rows of a report, and the means over each data set.
+
+A task's columns are (profile, reranker, measure). Those that ran on the same queries are resampled
+together. The mean of a data set is the plain mean over its tasks, which are taken as fixed: queries
+are resampled within each.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .groups import Group, columns_of, data_set, incomplete, mean_row
+from .measures import MEASURES
+from .resampling import FLIPS, RESAMPLES, flipped, percentiles, resampled, shuffled, units
+from .significance import FEWEST, LEVEL, Tested, detectable, holm, p_values
+
+if TYPE_CHECKING:
+    from .resampling import Array, Units
+    from .row import Column, Row
+
+MAIN = MEASURES[0]
+"""The measure that is tested; the others have intervals alone."""
+
+
+def infer(rows: Iterable[Row]) -> tuple[list[Row], list[Group]]:
+    """Return the rerankers' `rows` with how sure their gains are, and each data set's mean rows.
+
+    Deterministic: the same rows always give the same numbers.
+    """
+    found: list[Row] = []
+    groups: list[Group] = []
+    for name, part in groupby(sorted(rows, key=data_set), key=data_set):
+        members = list(part)
+        columns = columns_of(members)
+        tasks = tuple(sorted({row.task for row in members}))
+        sums: dict[Column, _Sums] = {
+            key: _Sums() for key, own in columns.items() if len(own) == len(tasks) > 1
+        }
+        done: list[Row] = []
+        for drawn in map(_Drawn.of, _same_queries(members)):
+            drawn.add_to(sums)
+            done += drawn.stated()
+        if sums:
+            means = [_mean(name, columns[key], added) for key, added in sums.items()]
+            groups.append(Group(name, tasks, _of_set(name, means), incomplete(columns, tasks)))
+        found += _of_tasks(name, done) if len(tasks) > 1 else _of_set(name, done)
+    return found, groups
+
+
+def _same_queries(rows: Sequence[Row]) -> Iterable[list[Row]]:
+    """Deal the rows of a data set out to lists of one task and equal queries."""
+    dealt: dict[tuple[str, tuple[str, ...]], list[Row]] = defaultdict(list)
+    for row in rows:
+        dealt[row.task, row.query_ids].append(row)
+    return dealt.values()
+
+
+@dataclass
+class _Sums:
+    """What the tasks of a column have added up to: draws, squared errors, units."""
+
+    resampled: Array = field(default_factory=lambda: np.zeros(RESAMPLES))
+    flipped: Array = field(default_factory=lambda: np.zeros(FLIPS))
+    variance: float = 0.0
+    by_freedom: float = 0.0  # squared variances, each by its degrees of freedom
+    units: int = 0
+    tested: bool = True
+
+    def add(self, means: Array, flips: Array | None, variance: float, units: int) -> None:
+        """Add one task; without flips the mean of all is not tested."""
+        self.resampled += means
+        self.variance += float(variance)
+        self.by_freedom += float(variance) ** 2 / max(units - 1, 1)
+        self.units += units
+        if flips is None:
+            self.tested = False
+        else:
+            self.flipped += flips
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What was drawn for k rows of one task, and of those that are tested, by their places."""
+
+    rows: Sequence[Row]
+    units: Units
+    means: Array
+    tested: Sequence[int]
+    flips: Array
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> _Drawn:
+        """Draw once for rows that share their queries."""
+        gains = np.stack([row.query_gains for row in rows], axis=1)
+        given = units(rows[0].task, gains, rows[0].query_bases)
+        tested = [place for place, row in enumerate(rows) if _is_tested(row)]
+        return cls(rows, given, resampled(given), tested, flipped(given.take(tested)))
+
+    def add_to(self, sums: Mapping[Column, _Sums]) -> None:
+        """Add up for the means over tasks what belongs to one."""
+        number, variance = len(self.units.sums), self.units.variance
+        means = shuffled(self.units.task, self.means)
+        flips = dict(zip(self.tested, shuffled(self.units.task, self.flips).T, strict=True))
+        for place, row in enumerate(self.rows):
+            if row.column in sums:
+                sums[row.column].add(means[:, place], flips.get(place), variance[place], number)
+
+    def stated(self) -> list[Row]:
+        """The rows with their intervals and p-values."""
+        low, high = percentiles(self.means)
+        own, number = self.units, len(self.units.sums)
+        variance = own.variance
+        p = p_values(own.means[self.tested], self.flips, variance[self.tested], float(number - 1))
+        tested = dict(zip(self.tested, p, strict=True)) if number >= FEWEST else {}
+        return [
+            _stated(row, (low[i], high[i]), variance[i], tested.get(i))
+            for i, row in enumerate(self.rows)
+        ]
+
+
+def _is_tested(row: Row) -> bool:
+    """Only gains of real rerankers that worked, in one measure, are findings."""
+    return row.measure == MAIN and not row.floor and row.invalid is None
+
+
+def _stated(row: Row, bounds: tuple[float, float], variance: float, tested: Tested | None) -> Row:
+    same = len(row.query_gains) > 0 and np.ptp(row.query_gains) == 0.0
+    low, high = (row.gain, row.gain) if same else (float(bounds[0]), float(bounds[1]))
+    return replace(
+        row,
+        gain_low=low,
+        gain_high=high,
+        p=tested.p if tested else None,
+        p_from=tested.p_from if tested else None,
+        detectable=detectable(variance) if row.measure == MAIN else None,
+    )
+
+
+def _mean(name: str, rows: Sequence[Row], drawn: _Sums) -> Row:
+    """Return the mean row of a column; Welch and Satterthwaite's degrees of freedom for its t."""
+    count = len(rows)
+    low, high = percentiles(drawn.resampled[:, None] / count)
+    row = mean_row(name, rows)
+    variance = drawn.variance / count**2
+    freedom = drawn.variance**2 / drawn.by_freedom if drawn.by_freedom else 1.0
+    gain = np.array([row.gain])
+    (tested,) = p_values(gain, drawn.flipped[:, None] / count, np.array([variance]), freedom)
+    found = tested if drawn.tested and drawn.units >= FEWEST else None
+    return _stated(row, (low[0], high[0]), variance, found)
+
+
+def _of_set(name: str, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """A data set's rows, or those of its only task: all rerankers x profiles are one family."""
+    return _starred(rows, lambda row: f"rerankers x profiles of {name}")
+
+
+def _of_tasks(name: str, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows of tasks: those of one reranker after one profile are a family."""
+    return _starred(rows, lambda row: f"tasks of {name} for {row.reranker} after {row.profile}")
+
+
+def _starred(rows: Sequence[Row], family_of: Callable[[Row], str]) -> tuple[Row, ...]:
+    """Adjust p-values by Holm within each family, and star what remains at most 5 %."""
+    families: dict[str, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        if row.p is not None:
+            families[family_of(row)].append(place)
+    found = list(rows)
+    for words, places in families.items():
+        adjusted = holm([rows[place].p or 0.0 for place in places])
+        for place, p in zip(places, adjusted, strict=True):
+            family = f"the {len(places)} {words}"
+            found[place] = replace(rows[place], p_holm=p, starred=p <= LEVEL, family=family)
+    return tuple(found)

@@ -1,0 +1,159 @@
+"""From run folders to everything that a report shows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import BadData
+from ..runs import read_run
+from ..variants import FIRST_STAGE
+from .gains import query_values
+from .inference import infer
+from .queries import query_rows
+from .rows import run_rows
+from .sensitivity import latency_row, order_row, spread
+
+if TYPE_CHECKING:
+    from ..runfiles import Run
+    from .gains import QueryValues
+    from .groups import Group
+    from .queries import QueryRow
+    from .row import Row
+    from .sensitivity import LatencyRow, OrderRow
+
+    Key = tuple[str, str, str]
+
+MOST_QUERIES = 5_000
+"""Per-query rows that a report holds; beyond them only those of the runs asked for in detail."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that a report shows. Rows are those of rerankers and of profiles' recall, sorted.
+
+    orders, latencies: from runs with other input orders, and with one query at a time. queries: of
+    all runs while there are few queries, else of the runs asked for in detail.
+    """
+
+    rows: tuple[Row, ...]
+    groups: tuple[Group, ...] = ()
+    orders: tuple[OrderRow, ...] = ()
+    latencies: tuple[LatencyRow, ...] = ()
+    queries: tuple[QueryRow, ...] = ()
+
+
+def evaluate(folders: Sequence[Path], *, detail: Sequence[Path] = ()) -> Evaluation:
+    """Evaluate run folders; queries of the runs in `detail` are told in any case.
+
+    Recall is told once per task and profile, by the run with the most queries. Raises BadData,
+    naming the folder, for a run that cannot be read, holds no query, or stands there twice.
+    """
+    found = _Found(frozenset(folder.resolve() for folder in detail))
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        found.take(folder)
+    rows, groups = infer(found.with_noise())
+    recall = [row for pair in found.recall.values() for row in pair]
+    return Evaluation(
+        rows=tuple(sorted([*rows, *recall], key=lambda row: row.key)),
+        groups=tuple(groups),
+        orders=tuple(found.orders()),
+        latencies=tuple(found.latencies()),
+        queries=tuple(found.queries),
+    )
+
+
+@dataclass
+class _Found:
+    """What has been read so far; of variants, and of runs that have some, also the folder."""
+
+    detail: frozenset[Path]
+    recall: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
+    queries: list[QueryRow] = field(default_factory=list)
+    _mains: dict[Key, tuple[list[Row], Path]] = field(default_factory=dict)
+    _variants: dict[Key, list[tuple[list[Row], Path]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    _folders: dict[object, Path] = field(default_factory=dict)
+    _many: bool = False
+
+    def take(self, folder: Path) -> None:
+        """Read one run and sort its rows in."""
+        run, values, ranked, profile = _read(folder)
+        main = ranked[0]
+        first = self._folders.setdefault((*main.key, main.order, main.repeat, main.alone), folder)
+        if first != folder:
+            raise BadData(f"{first} and {folder} are the same run; report one, or use --as")
+        if main.is_variant:
+            self._variants[main.key].append((ranked, folder))
+            return
+        self._mains[main.key] = ranked, folder
+        self._take_queries(run, values, folder)
+        known = self.recall.get(main.key[:2])
+        if known is None or known[0].queries < main.queries:
+            self.recall[main.key[:2]] = profile
+
+    def _take_queries(self, run: Run, values: QueryValues, folder: Path) -> None:
+        if self._many and folder not in self.detail:
+            return
+        self.queries += query_rows(run, values)
+        if len(self.queries) > MOST_QUERIES and not self._many:
+            self._many = True
+            kept = {(row.task, row.profile, row.reranker) for row in self._detailed()}
+            self.queries = [q for q in self.queries if (q.task, q.profile, q.reranker) in kept]
+
+    def _detailed(self) -> Iterable[Row]:
+        return (ranked[0] for ranked, folder in self._mains.values() if folder in self.detail)
+
+    def with_noise(self) -> list[Row]:
+        """The rows of rerankers; those of a run that was repeated know how far repeats differ."""
+        return [self._noised(row) for ranked, _ in self._mains.values() for row in ranked]
+
+    def _noised(self, row: Row) -> Row:
+        others = [
+            other.natural or 0.0
+            for ranked, _ in self._variants.get(row.key, ())
+            for other in ranked
+            if other.repeat > 1 and other.measure == row.measure and _same_queries(other, row)
+        ]
+        if not others:
+            return row
+        values = (row.natural or 0.0, *others)
+        return replace(row, repeated=values, repeats=len(values), noise=spread(values))
+
+    def orders(self) -> Iterable[OrderRow]:
+        """Compare each run that was given other input orders with itself."""
+        for key, (ranked, folder) in sorted(self._mains.items()):
+            others = [
+                (r[0], f) for r, f in self._variants.get(key, ()) if r[0].order != FIRST_STAGE
+            ]
+            same = [(row, f) for row, f in others if _same_queries(row, ranked[0])]
+            if same:
+                rows, folders = zip((ranked[0], folder), *same, strict=True)
+                yield order_row(rows, [read_run(place) for place in folders])
+
+    def latencies(self) -> Iterable[LatencyRow]:
+        """Sum up the runs that served one query at a time."""
+        for _, variants in sorted(self._variants.items()):
+            for ranked, folder in variants:
+                if ranked[0].alone:
+                    yield latency_row(ranked[0], read_run(folder))
+
+
+def _same_queries(one: Row, other: Row) -> bool:
+    return one.query_ids == other.query_ids
+
+
+def _read(folder: Path) -> tuple[Run, QueryValues, list[Row], list[Row]]:
+    run = read_run(folder)
+    if not run.results:
+        raise BadData(f"the run {folder} holds no query; remove that folder and run it again")
+    try:
+        values = query_values(run)
+        return run, values, *run_rows(run, values)
+    except (KeyError, TypeError, AttributeError) as error:
+        why = f"its settings are not complete ({error})"
+        raise BadData(f"cannot read {folder / 'manifest.json'}: {why}") from error

@@ -1,0 +1,144 @@
+"""How much a result owes to circumstances: the order of the input, and who else is served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..variants import RANDOM, Variant, arranged
+from . import orders
+
+if TYPE_CHECKING:
+    from ..runfiles import QueryResult, Run
+    from .row import Row
+
+_TENTHS, _TOP = 10, 10
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """A reranker that was given its candidates in several orders.
+
+    mean, sd: of nDCG@10 over the orders (sample standard deviation). tau: Kendall's tau between the
+    outputs of two orders, mean over queries and pairs. promotion: for each tenth of the input, the
+    share of its documents that end among the first ten; over random orders if there are any, for
+    there the relevant stand anywhere.
+    """
+
+    task: str
+    profile: str
+    reranker: str
+    orders: tuple[str, ...]
+    mean: float
+    sd: float
+    tau: float
+    promotion: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRow:
+    """Engine seconds per query where one query was served at a time: median and 95th percentile."""
+
+    task: str
+    profile: str
+    reranker: str
+    queries: int
+    p50: float
+    p95: float
+    hardware: str
+
+
+def order_row(rows: Sequence[Row], runs: Sequence[Run]) -> OrderRow:
+    """Compare the runs of one reranker by the order of its input; `rows` are their nDCG@10."""
+    values = [row.natural or 0.0 for row in rows]
+    return OrderRow(
+        task=rows[0].task,
+        profile=rows[0].profile,
+        reranker=rows[0].reranker or "",
+        orders=tuple(row.order for row in rows),
+        mean=float(np.mean(values)),
+        sd=float(np.std(values, ddof=1)),
+        tau=agreement(runs),
+        promotion=promotion(runs),
+    )
+
+
+def agreement(runs: Sequence[Run]) -> float:
+    """Return Kendall's tau between the outputs of two runs, mean over queries and pairs of runs.
+
+    Only what was reranked counts, without the safeguard; queries with fewer than two such
+    documents say nothing.
+    """
+    from scipy.stats import kendalltau
+
+    ranks = [_ranks(run) for run in runs]
+    taus = [
+        float(kendalltau([one[q][d] for d in one[q]], [other[q][d] for d in one[q]]).statistic)
+        for one, other in combinations(ranks, 2)
+        for q in one
+        if len(one[q]) > 1 and one[q].keys() == other.get(q, {}).keys()
+    ]
+    return float(np.mean(taus)) if taus else float("nan")
+
+
+def _ranks(run: Run) -> dict[str, dict[str, int]]:
+    return {
+        r.query_id: {d: i for i, d in enumerate(_reranked(r))}
+        for r in run.results
+        if r.failed is None
+    }
+
+
+def _reranked(result: QueryResult) -> list[str]:
+    """The documents a reranker gave scores to, in finished order, without the safeguard."""
+    pairs = zip(result.doc_ids, result.scores, strict=True)
+    return [d for d, score in pairs if score is not None and d != result.safeguard]
+
+
+def promotion(runs: Sequence[Run]) -> tuple[float, ...]:
+    """Return for each tenth of the input how many of its documents end among the first ten.
+
+    Inputs of fewer than ten documents are left out.
+    """
+    chosen = [run for run in runs if _order(run).startswith(RANDOM)] or list(runs)
+    risen, all_ = np.zeros(_TENTHS), np.zeros(_TENTHS)
+    for run in chosen:
+        for result in run.results:
+            out = _reranked(result)
+            if result.failed is not None or len(out) < _TENTHS:
+                continue
+            given = _given(result, set(out), _order(run))
+            tenths = np.arange(len(given)) * _TENTHS // len(given)
+            top = set(out[:_TOP])
+            risen += np.bincount(tenths, [d in top for d in given], minlength=_TENTHS)
+            all_ += np.bincount(tenths, minlength=_TENTHS)
+    return tuple((risen / np.maximum(all_, 1.0)).tolist()) if all_.any() else ()
+
+
+def _order(run: Run) -> str:
+    return Variant.of(run.manifest["settings"]).order
+
+
+def _given(result: QueryResult, reranked: set[str], order: str) -> list[str]:
+    """The order in which the documents came to the reranker, the safeguard left out."""
+    pool = [d for d in orders.first_stage(result) if d in reranked]
+    return [pool[place] for place in arranged(pool, result.query_id, order)]
+
+
+def latency_row(row: Row, run: Run) -> LatencyRow:
+    """Sum up a run that served one query at a time."""
+    seconds = [result.usage.seconds for result in run.results if result.failed is None]
+    p50, p95 = np.percentile(seconds, [50, 95]) if seconds else (np.nan, np.nan)
+    name = row.reranker or ""
+    return LatencyRow(
+        row.task, row.profile, name, len(seconds), float(p50), float(p95), row.hardware
+    )
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Return how far repeats lie apart, highest minus lowest; None for fewer than two."""
+    return max(values) - min(values) if len(values) > 1 else None

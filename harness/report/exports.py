@@ -1,0 +1,133 @@
+"""Reports as files for other programs: TREC runs and judgements, CSV, Parquet, LaTeX."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadData, RerankBenchError, unknown
+from ..evaluation import JSON_FIELDS, QueryRow, Row, query_rows, query_values
+from ..runs import find_runs, read_run, run_folder
+from ..variants import Variant
+from .latex import to_latex
+from .sources import report_of
+from .trec import write_trec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Write = Callable[[Path, type, Sequence[str], Iterable[Sequence[Any]]], None]
+
+_QUERY_FIELDS = tuple(f.name for f in fields(QueryRow))
+
+
+def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
+    """Write all runs in and below `roots` into the folder `out`, and return the files written.
+
+    form: `trec`, four files per run (see `trec.py`), variants included; `csv` and `parquet`, the
+    rows of the report, the means of its data sets, and one row per query of every run but variants;
+    `latex`, the tables of gains. What is there under the same name is written over. Raises
+    UnknownName for another form, BadData where there is no run, two are the same or an id cannot be
+    written, RerankBenchError where `out` cannot be written.
+    """
+    if form not in FORMS:
+        raise unknown("form", form, FORMS)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return FORMS[form](roots, out)
+    except OSError as error:
+        raise RerankBenchError(f"cannot write into {out}: {error.strerror or error}") from error
+
+
+def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
+    sources: dict[Path, Path] = {}
+    written: list[Path] = []
+    for folder in _folders(roots):
+        run = read_run(folder)
+        told = run.manifest["settings"]
+        label = told["reranker"]["label"] + Variant.of(told).suffix
+        place = run_folder(out, told["task"], told["profile"]["asked"], label)
+        if sources.setdefault(place, folder) != folder:
+            raise BadData(f"{sources[place]} and {folder} are the same run; export one")
+        written += write_trec(run, place, tag=place.name)
+    return written
+
+
+def _folders(roots: Sequence[Path]) -> list[Path]:
+    found = [folder.resolve() for root in roots for folder in find_runs(root)]
+    if not found:
+        raise BadData(f"no finished run in {', '.join(map(str, roots))}")
+    return list(dict.fromkeys(found))
+
+
+def _tables(suffix: str, write: Write) -> Callable[[Sequence[Path], Path], list[Path]]:
+    def write_all(roots: Sequence[Path], out: Path) -> list[Path]:
+        found = report_of(roots)
+        means = [row for group in found.groups for row in group.rows]
+        files = [out / f"{name}.{suffix}" for name in ("rows", "means", "queries")]
+        write(files[0], Row, JSON_FIELDS, [found.rows])
+        write(files[1], Row, JSON_FIELDS, [means])
+        write(files[2], QueryRow, _QUERY_FIELDS, _queries(_folders(roots)))
+        return files
+
+    return write_all
+
+
+def _queries(folders: Iterable[Path]) -> Iterator[list[QueryRow]]:
+    """The queries of one run after the other: there may be millions of them."""
+    for folder in folders:
+        run = read_run(folder)
+        if Variant.of(run.manifest["settings"]).is_main:
+            yield query_rows(run, query_values(run))
+
+
+def _write_csv(
+    file: Path, kind: type, names: Sequence[str], batches: Iterable[Sequence[Any]]
+) -> None:
+    with file.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(names)
+        for batch in batches:
+            writer.writerows([getattr(record, name) for name in names] for record in batch)
+
+
+def _write_parquet(
+    file: Path, kind: type, names: Sequence[str], batches: Iterable[Sequence[Any]]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = _schema(kind, names)
+    with ExitStack() as stack:
+        writer = stack.enter_context(pq.ParquetWriter(file, schema, compression="zstd"))
+        for batch in batches:
+            columns = {name: [getattr(record, name) for record in batch] for name in names}
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def _schema(kind: type, names: Sequence[str]) -> pa.Schema:
+    """Columns typed as the dataclass is annotated, so that one without a value keeps its type."""
+    import pyarrow as pa
+
+    types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+    told = {f.name: str(f.type).partition(" |")[0] for f in fields(kind)}
+    return pa.schema([(name, types[told[name]]) for name in names])
+
+
+def _latex(roots: Sequence[Path], out: Path) -> list[Path]:
+    file = out / "report.tex"
+    file.write_text(to_latex(report_of(roots)), encoding="utf-8")
+    return [file]
+
+
+FORMS: dict[str, Callable[[Sequence[Path], Path], list[Path]]] = {
+    "trec": _trec,
+    "csv": _tables("csv", _write_csv),
+    "parquet": _tables("parquet", _write_parquet),
+    "latex": _latex,
+}
+"""What can be written, and how."""

@@ -1,0 +1,95 @@
+"""The words under a table: what it shows, how sure that is, and what was odd on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ..evaluation import Row
+from .text import bounds, count, number, signed
+
+_ANSWERS = {
+    "repaired": "answers repaired",
+    "unparsable": "answers unusable",
+    "unfinished": "answers unfinished",
+    "thoughts": "answers with unasked thoughts",
+}
+_NAMED = {**_ANSWERS, "missing_labels": "labels missing"}
+_WHOLES = {"label_calls", "label_tokens", "labels", "generations"}
+_PARTS = {"missing_labels": "labels", **dict.fromkeys(_ANSWERS, "generations")}
+
+Name = Callable[[Row], str]
+
+
+def sentence(rows: Sequence[Row], *, name: Name) -> str:
+    """Say in one sentence what a table of one profile's rerankers shows, given best first."""
+    real = [row for row in rows if not row.floor and row.invalid is None and row.gain is not None]
+    if not real:
+        return "No reranker here that could be compared: only floors, or invalid runs."
+    best = real[0]
+    interval = bounds(best.gain_low, best.gain_high)
+    told = f"Best is {name(best)} with {signed(best.gain)} {interval}"
+    tested = [row for row in real if row.family]
+    if not tested:
+        return f"{told}; too few queries to tell any gain from chance."
+    up = sum(row.starred and (row.gain or 0.0) > 0 for row in tested)
+    down = sum(row.starred and (row.gain or 0.0) < 0 for row in tested)
+    return (
+        f"{told}; of {len(tested)} tested, {up} gained and {down} lost beyond chance."
+    )
+
+
+def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
+    """What is to be known when reading a table of rerankers."""
+    notes = [*_statistics(rows)]
+    if any(row.engine == "fake" for row in rows):
+        notes.append("(fake engine): answered from word overlap, by no model.")
+    if any(row.queries == 1 for row in rows):
+        notes.append("An interval over one query says nothing.")
+    notes += [
+        f"{row.reranker} after {row.profile}: invalid by {row.invalid}."
+        for row in rows
+        if row.invalid
+    ]
+    notes += [f"{reranker}: {told}." for reranker, told in _counted(rows, name).items()]
+    failed = sum(row.failed or 0 for row in rows)
+    if failed:
+        notes.append(f"{failed} failed queries count as 0 after reranking.")
+    return notes
+
+
+def _statistics(rows: Sequence[Row]) -> Iterable[str]:
+    families = dict.fromkeys(row.family for row in rows if row.family)
+    if families:
+        yield f"*: after Holm over {'; over '.join(families)}."
+    seen = [row.detectable for row in rows if row.family and row.detectable]
+    if seen:
+        least, most = number(min(seen)), number(max(seen))
+        between = least if least == most else f"{least} to {most}, by reranker"
+        yield f"A true gain is mostly seen from this size on: {between}."
+    clusters = {(row.queries, row.clusters) for row in rows if row.clusters}
+    for queries, units in sorted(clusters):
+        yield f"{queries} queries are versions of {units} questions, which were resampled whole."
+    if any(row.p_from == "t" for row in rows):
+        yield "p-values that 10,000 flips cannot tell are the tail of Student's t."
+
+
+def _counted(rows: Iterable[Row], name: Name) -> dict[str, str]:
+    """What was repaired, cut or missing, by reranker."""
+    sums: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row.counts:
+            sums.setdefault(name(row), Counter()).update(row.counts)
+    told = {reranker: _told(counts) for reranker, counts in sums.items()}
+    return {reranker: words for reranker, words in told.items() if words}
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    """`3 of 40 answers repaired`, for all that is worth knowing, as wholes alone are not."""
+    words = []
+    for name, found in sorted(counts.items()):
+        if name not in _WHOLES:
+            whole = counts.get(_PARTS.get(name, ""))
+            of = f" of {count(whole)}" if whole else ""
+            words.append(f"{count(found)}{of} {_NAMED.get(name, name.replace('_', ' '))}")
+    return ", ".join(words)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from rerank_bench.evaluation.row import Row
+from rerank_bench.evaluation.sensitivity import (
+    agreement,
+    latency_row,
+    order_row,
+    promotion,
+    spread,
+)
+from rerank_bench.runfiles import QueryResult, Run
+from rerank_bench.usage import Usage
+from rerank_bench.variants import arranged
+
+POOL = [f"d{i:02}" for i in range(20)]
+
+
+def run(order: str, out: list[str], **more: Any) -> Run:
+    ranks = tuple(POOL.index(doc) + 1 if doc in POOL else 101 for doc in out)
+    scores = tuple(float(-i) for i in range(len(out)))
+    result = QueryResult("q", tuple(out), scores, ranks, **more)
+    variant = {} if order == "first-stage" else {"variant": {"order": order}}
+    return Run({"settings": variant}, (result,), {})
+
+
+def row(order: str, natural: float) -> Row:
+    return Row(
+        task="t", profile="p", origin="", reranker="r", measure="nDCG@10", queries=1,
+        first_stage=0.5, natural=natural, order=order, hardware="a laptop",
+    )  # fmt: skip
+
+
+def test_outputs_that_do_not_depend_on_the_input_agree_wholly() -> None:
+    out = sorted(POOL, key=lambda doc: doc[::-1])
+    assert agreement([run("first-stage", out), run("reverse", out)]) == pytest.approx(1.0)
+
+
+def test_handing_the_input_on_is_order_itself() -> None:
+    """Tau -1 between an order and its reverse, and only the first half of the input is promoted."""
+    runs = [run("first-stage", POOL), run("reverse", POOL[::-1])]
+    assert agreement(runs) == pytest.approx(-1.0)
+    assert promotion(runs) == (1.0,) * 5 + (0.0,) * 5
+
+
+def test_promotion_is_told_over_random_orders_where_there_are_some() -> None:
+    """The same ten documents rise wherever they stand: the share of a tenth is what it holds."""
+    out = POOL[::-1]
+    given = [POOL[place] for place in arranged(POOL, "q", "random-0")]
+    found = promotion([run("first-stage", POOL), run("random-0", out)])
+    top = set(out[:10])
+    assert found == tuple(
+        sum(doc in top for doc in given[2 * i : 2 * i + 2]) / 2 for i in range(10)
+    )
+
+
+def test_safeguard_and_failed_queries_have_no_part() -> None:
+    guarded = run("reverse", ["s", *POOL[::-1]], safeguard="s")
+    assert promotion([guarded]) == (1.0,) * 5 + (0.0,) * 5
+    failed = run("reverse", POOL, failed="no answer")
+    assert promotion([failed]) == ()
+    assert math.isnan(agreement([failed, failed]))
+
+
+def test_an_order_row_tells_mean_and_spread_over_orders() -> None:
+    rows = [row("first-stage", 0.6), row("reverse", 0.4)]
+    found = order_row(rows, [run("first-stage", POOL), run("reverse", POOL[::-1])])
+    assert (found.mean, found.sd) == (pytest.approx(0.5), pytest.approx(0.02**0.5))
+    assert found.orders == ("first-stage", "reverse")
+
+
+def test_latency_is_the_median_and_the_95th_percentile_of_served_queries() -> None:
+    seconds = [0.1 * i for i in range(1, 22)]
+    results = [QueryResult(str(i), (), (), (), usage=Usage(seconds=s)) for i, s in
+               enumerate(seconds)]  # fmt: skip
+    results.append(QueryResult("f", (), (), (), failed="x", usage=Usage(seconds=99.0)))
+    found = latency_row(row("first-stage", 0.5), Run({"settings": {}}, tuple(results), {}))
+    assert (found.queries, found.hardware) == (21, "a laptop")
+    assert (found.p50, found.p95) == (pytest.approx(1.1), pytest.approx(2.0))
+
+
+def test_spread_needs_two_values() -> None:
+    assert spread([0.5]) is None
+    assert spread([0.5, 0.52, 0.49]) == pytest.approx(0.03)
