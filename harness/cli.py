@@ -186,6 +186,35 @@ def _print_report(folders: Sequence[Path], form: str) -> None:
     printing.report(folders, form)
 
 
+@main.command()
+@click.argument("one")
+@click.argument("other")
+@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path))
+@click.option("--queries", default=10, show_default=True, help="Those that differ most.")
+@JSON
+def compare(one: str, other: str, runs: Path, queries: int, as_json: bool) -> None:
+    """Set the rerankers ONE and OTHER, by their labels, against each other on the same pools."""
+    from . import printing
+
+    printing.comparison((one, other), runs, queries=queries, as_json=as_json)
+
+
+@main.command()
+@click.argument("run_", metavar="RUN")
+@click.argument("query_id")
+@click.option("--against", metavar="RUN2", help="Another run of the same task, side by side.")
+@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
+@click.option("--whole", is_flag=True, help="Leave nothing out.")
+@JSON
+def show(
+    run_: str, query_id: str, against: str | None, cache: Path | None, whole: bool, as_json: bool
+) -> None:
+    """Show what a run did to one query: moves, scores, requests and replies."""
+    from . import show as showing
+
+    showing.show(run_, query_id, against=against, cache=cache, whole=whole, as_json=as_json)
+
+
 @main.command(name="list")
 @click.argument(
     "what",

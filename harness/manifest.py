@@ -14,8 +14,10 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from .ideal import ideal_flops
 from .mechanism import checks, invalid
 from .prompt import load_template
+from .usage import total
 
 if TYPE_CHECKING:
     from .pools import Pool
@@ -106,12 +108,14 @@ def manifest(
 
     `seconds` is engine time without any loading. `startup_seconds` is the loading charged to this
     run, 0 where an earlier one of `startup_shared_by`, the runs of this engine, bore it. `failed`
-    is the number of failed queries. The data set's name stands beside the settings: its sha256 is
-    in them, and a folder may be named in several ways.
+    is the number of failed queries, `ideal_flops` what one query needs, None where not known. The
+    data set's name stands beside the settings: its sha256 is in them, and a folder may be named in
+    several ways.
     """
     engine = served.engine
     counts: Counter[str] = sum((Counter(result.counts) for result in results), Counter())
     found = checks(counts, engine=engine.name)
+    flops = ideal_flops(engine, total(result.usage for result in results))
     return _through_json(
         {
             "format": FORMAT,
@@ -123,6 +127,7 @@ def manifest(
             "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
             "published": task.published,
             "seconds": sum(result.usage.seconds for result in results),
+            "ideal_flops": None if flops is None else flops / len(results),
             "startup_seconds": served.charge_startup(),
             "startup_shared_by": served.runs,
             "engine": getattr(engine, "in_effect", {}),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .errors import unknown
 from .report.text import plain
 
 if TYPE_CHECKING:
@@ -38,6 +39,27 @@ def report(folders: Sequence[Path], form: str) -> None:
         "md": lambda: to_markdown(found),
     }[form]()
     click.echo(written, nl=not written.endswith("\n"))
+
+
+def comparison(labels: tuple[str, str], runs: Path, *, queries: int, as_json: bool) -> None:
+    """Print how two rerankers of the folder `runs` differ, and in which queries the most."""
+    from .evaluation import compare
+    from .report import comparison_json, comparison_tables, print_table, report_of
+
+    rows = report_of(runs).rows
+    known = dict.fromkeys(row.reranker for row in rows if row.reranker is not None)
+    for label in labels:
+        if label not in known:
+            raise unknown(f"reranker in {runs}", label, known)
+    one, other = ([row for row in rows if row.reranker == label] for label in labels)
+    found = compare(one, other)
+    if as_json:
+        click.echo(comparison_json(found))
+        return
+    from rich.console import Console
+
+    for table in comparison_tables(found, queries=queries):
+        print_table(table, Console())
 
 
 def pools(table: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:

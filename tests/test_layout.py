@@ -18,6 +18,8 @@ TIES_TOGETHER = {"__init__", "candidates", "cli", "demo", "library", "manifest",
     "plan",
     "prepared",
     "rankings",
+    "replay",
+    "restage",
     "suite",
     "suitefile",
 }
@@ -43,11 +45,16 @@ MAY_IMPORT = {
     "registry": {"errors", "types", "engines", "options"},
     "doctor_checks": {"doctor_requests", "types"},
     "doctor_requests": {"errors", "types"},
+    "ideal": {"engines", "errors", "limits", "types", "usage"},
     "limits": {"errors"},
     "plan_engine": {"engines", "errors", "limits", "types"},
     "runs": {"errors", "runfiles"},
     "runfiles": {"errors", "usage"},
-    "evaluation": {"errors", "mechanism", "places", "progress", "runs", "runfiles", "usage", "variants"},
+    "evaluation": {"errors", "mechanism", "places", "progress", "runs", "runfiles", "usage"}
+    | {"variants"},
+    "exchanges": {"engines", "errors", "flows", "types"},
+    "show": {"errors", "replay", "report", "runs", "show_ranks"},
+    "show_ranks": {"replay", "report"},
     "report": {"errors", "evaluation", "runs"},
 }
 """Folder or module of harness/ -> what of harness/ it may import."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from .compare import Comparison, Duel, compare
 from .gains import QueryValues, query_values
 from .groups import Group
 from .inference import infer
 from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, relevant
+from .prices import Price, parse_prices
 from .queries import QueryRow, query_rows
 from .report import Evaluation, evaluate
 from .resampling import interval
@@ -15,7 +17,8 @@ from .sensitivity import LatencyRow, OrderRow
 
 __all__ = [
     "JSON_FIELDS", "MACRO", "MEASURES", "MICRO", "RECALL",
-    "Evaluation", "Group", "LatencyRow", "OrderRow", "QueryRow", "QueryValues", "Row",
-    "evaluate", "infer", "interval", "measure", "pool_values", "query_rows", "query_values",
-    "relevant", "run_rows",
+    "Comparison", "Duel", "Evaluation", "Group", "LatencyRow", "OrderRow", "Price", "QueryRow",
+    "QueryValues", "Row",
+    "compare", "evaluate", "infer", "interval", "measure", "parse_prices", "pool_values",
+    "query_rows", "query_values", "relevant", "run_rows",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ _SUMS = (
     "queries", "safeguards", "decided", "failed", "prompt_tokens", "output_tokens", "seconds",
     "from_cache", "cached_tokens", "wins", "ties", "losses", "rerankable",
 )  # fmt: skip
-_PER_QUERY = ("calls_per_query", "rounds", "seconds_per_query", "ideal_flops")
+_PER_QUERY = ("calls_per_query", "rounds", "seconds_per_query", "ideal_flops", "price")
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,14 @@ def mean_row(name: str, rows: Sequence[Row]) -> Row:
         repeated=repeated,
         query_ids=(),
         query_bases=None,
-        query_gains=_no_gains(),
+        query_gains=_no_values(),
+        query_naturals=_no_values(),
         **{**mean, **{field: _sum(rows, field) for field in _SUMS}, "queries": queries},
         **{field: _mean(rows, field, weights) for field in _PER_QUERY},
     )
 
 
-def _no_gains() -> Any:
+def _no_values() -> Any:
     import numpy as np
 
     return np.empty(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from ..runs import read_run
 from ..variants import FIRST_STAGE
 from .gains import query_values
 from .inference import infer
+from .prices import priced
 from .queries import query_rows
 from .rows import run_rows
 from .sensitivity import latency_row, order_row, spread
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..runfiles import Run
     from .gains import QueryValues
     from .groups import Group
+    from .prices import Price
     from .queries import QueryRow
     from .row import Row
     from .sensitivity import LatencyRow, OrderRow
@@ -46,7 +48,12 @@ class Evaluation:
     queries: tuple[QueryRow, ...] = ()
 
 
-def evaluate(folders: Sequence[Path], *, detail: Sequence[Path] = ()) -> Evaluation:
+def evaluate(
+    folders: Sequence[Path],
+    *,
+    detail: Sequence[Path] = (),
+    prices: Mapping[str, Price] | None = None,
+) -> Evaluation:
     """Evaluate run folders; queries of the runs in `detail` are told in any case.
 
     Recall is told once per task and profile, by the run with the most queries. Raises BadData,
@@ -55,7 +62,7 @@ def evaluate(folders: Sequence[Path], *, detail: Sequence[Path] = ()) -> Evaluat
     found = _Found(frozenset(folder.resolve() for folder in detail))
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         found.take(folder)
-    rows, groups = infer(found.with_noise())
+    rows, groups = infer(priced(found.with_noise(), prices or {}))
     recall = [row for pair in found.recall.values() for row in pair]
     return Evaluation(
         rows=tuple(sorted([*rows, *recall], key=lambda row: row.key)),

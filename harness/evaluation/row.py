@@ -82,10 +82,12 @@ class Row:
     judged_first_stage: float | None = None
     # What the price was paid in. seconds_per_query: None where any reply came from the cache.
     # ideal_flops: operations per query that the method needs of its model, None where not known.
+    # price: of the tokens of a query, where a price per million is given.
     cached_tokens: int | None = None
     seconds_per_query: float | None = None
     startup_seconds: float | None = None
     ideal_flops: float | None = None
+    price: float | None = None
     model: str = ""
     engine: str = ""
     hardware: str = ""
@@ -93,6 +95,7 @@ class Row:
     # was counted on the way (repaired, unparsable, truncated, …), over all queries.
     invalid: str | None = None
     resolved: str = ""
+    pool: str = ""  # sha256
     depth: int | None = None
     published: float | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -106,6 +109,7 @@ class Row:
     query_ids: tuple[str, ...] = field(default=(), repr=False)
     query_bases: tuple[str, ...] | None = field(default=None, repr=False)
     query_gains: NDArray[np.float64] = field(default_factory=_none, repr=False, compare=False)
+    query_naturals: NDArray[np.float64] = field(default_factory=_none, repr=False, compare=False)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -123,21 +127,11 @@ class Row:
         return self.order != FIRST_STAGE or self.repeat > 1 or self.alone
 
 
-JSON_FIELDS = tuple(
-    name
-    for name in Row.__dataclass_fields__
-    if name
-    not in {
-        "counts",
-        "query_ids",
-        "query_bases",
-        "query_gains",
-        "order",
-        "repeat",
-        "alone",
-        "repeated",
-    }
-)
+_NOT_WRITTEN = {
+    "counts", "query_ids", "query_bases", "query_gains", "query_naturals", "order", "repeat",
+    "alone", "repeated", "pool",
+}  # fmt: skip
+JSON_FIELDS = tuple(name for name in Row.__dataclass_fields__ if name not in _NOT_WRITTEN)
 """The fields of a row that are written to JSON and CSV, in their order."""
 
 

@@ -49,6 +49,7 @@ def _row(run: Run, values: QueryValues, measure: str, shared: Mapping[str, Any])
         headroom_captured=captured(gain, mean["ceiling"] - mean["first_stage"]),
         published=_published(run, measure),
         query_gains=gains,
+        query_naturals=values.natural[measure],
     )
 
 
@@ -61,6 +62,7 @@ def _profile(run: Run) -> dict[str, Any]:
         "profile": settings["profile"]["asked"],
         "resolved": settings["profile"]["resolved"],
         "origin": settings["profile"]["origin"],
+        "pool": settings["profile"].get("sha256", ""),
         "depth": settings.get("depth"),
         "queries": len(run.results),
         "safeguards": sum(result.safeguard is not None for result in run.results),

@@ -34,14 +34,12 @@ def sentence(rows: Sequence[Row], *, name: Name) -> str:
         return f"{told}; too few queries to tell any gain from chance."
     up = sum(row.starred and (row.gain or 0.0) > 0 for row in tested)
     down = sum(row.starred and (row.gain or 0.0) < 0 for row in tested)
-    return (
-        f"{told}; of {len(tested)} tested, {up} gained and {down} lost beyond chance."
-    )
+    return f"{told}; of {len(tested)} tested, {up} gained and {down} lost beyond chance."
 
 
 def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
     """What is to be known when reading a table of rerankers."""
-    notes = [*_statistics(rows)]
+    notes = [*statistics(rows)]
     if any(row.engine == "fake" for row in rows):
         notes.append("(fake engine): answered from word overlap, by no model.")
     if any(row.queries == 1 for row in rows):
@@ -58,7 +56,8 @@ def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
     return notes
 
 
-def _statistics(rows: Sequence[Row]) -> Iterable[str]:
+def statistics(rows: Sequence[Row]) -> Iterable[str]:
+    """Say what the stars of a table mean, and what it could have shown."""
     families = dict.fromkeys(row.family for row in rows if row.family)
     if families:
         yield f"*: after Holm over {'; over '.join(families)}."

@@ -13,7 +13,7 @@ from itertools import groupby
 
 from ..evaluation import MACRO, MEASURES, MICRO, Evaluation, Group, LatencyRow, OrderRow, Row
 from .notes import notes_of, sentence
-from .text import NOTHING, bounds, count, number, share, signed
+from .text import NOTHING, bounds, cost, count, number, share, signed
 
 MAIN, OTHERS = MEASURES[0], MEASURES[1:]
 
@@ -147,6 +147,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
     ("tokens", _tokens, True),
     ("from cache", lambda row: count(row.from_cache), True),
     ("seconds", lambda row: count(row.seconds_per_query), True),
+    ("price per 1000", lambda row: cost(row.price), False),
     ("GFLOP", lambda row: count(_per(row.ideal_flops, 1e9)), False),
 )
 """Head and cell of each column, and whether it is shown where no row has anything in it."""
@@ -220,7 +221,7 @@ def _order_table(rows: Sequence[OrderRow]) -> Table:
     )
     columns = ("task", "reranker", "orders", f"mean {MAIN}", "sd", "tau", "promoted by tenth")
     notes = (
-        "sd: over the orders. tau: Kendall's, between two outputs. promoted: the part of each tenth "
+        "sd: over the orders. tau: Kendall's, of two outputs. promoted: the part of each tenth "
         "of the input that ends among the first ten, over random orders if there are any; equal "
         "parts mean that a document's place in the input does not matter.",
     )

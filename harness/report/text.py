@@ -48,6 +48,11 @@ def count(value: float | None) -> str:
     return f"{value / 1e3:.1f}k" if value >= 10_000 else f"{value:.0f}"
 
 
+def cost(value: float | None) -> str:
+    """Write the price of a query as that of a thousand, with three digits."""
+    return NOTHING if value is None else f"{1000 * value:.3g}"
+
+
 def share(value: float | None) -> str:
     """Write a part of a whole in per cent; a part of nothing has no sign."""
     return NOTHING if value is None else f"{_no_minus_zero(100 * value, 0):.0f} %"

@@ -1,0 +1,116 @@
+"""Two rerankers set against each other, as tables and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..evaluation import Comparison, Duel, Row
+from .notes import statistics
+from .tables import Table
+from .text import NOTHING, bounds, number, signed
+
+_COLUMNS = (
+    "task", "profile", "queries", "first", "second", "difference", "95 % interval",
+    "wins / ties / losses",
+)  # fmt: skip
+
+
+def comparison_tables(found: Comparison, *, queries: int) -> list[Table]:
+    """Return the table of differences, and that of the `queries` that differ most."""
+    groups = [row for group in found.groups for row in group.rows]
+    apart = {task for group in found.groups for task in group.tasks}
+    rows = [*groups, *sorted(found.rows, key=lambda row: row.key)]
+    main = Table(
+        title=f"{found.one} (first) against {found.other} (second) · nDCG@10, natural",
+        columns=_COLUMNS,
+        rows=tuple(_cells(row) for row in rows),
+        names=2,
+        notes=tuple(dict.fromkeys([*_means(groups), *statistics(rows)])),
+        lead=_sentence(found, [*groups, *(row for row in found.rows if row.task not in apart)]),
+    )
+    return [main, _duels(found, queries)] if queries else [main]
+
+
+def _means(groups: Sequence[Row]) -> list[str]:
+    return ["Rows of a data set are plain means over its tasks."] if groups else []
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.task,
+        row.profile,
+        str(row.queries),
+        number(row.natural),
+        number(row.first_stage),
+        f"{signed(row.gain)}{' *' if row.starred else ''}",
+        bounds(row.gain_low, row.gain_high),
+        NOTHING if row.wins is None else f"{row.wins} / {row.ties} / {row.losses}",
+    )
+
+
+def _sentence(found: Comparison, rows: Sequence[Row]) -> str:
+    better = sum(row.starred and (row.gain or 0.0) > 0 for row in rows)
+    worse = sum(row.starred and (row.gain or 0.0) < 0 for row in rows)
+    where = f"better in {better} and worse in {worse} of {len(rows)}"
+    return f"By data set and profile, beyond chance {found.one} is {where}."
+
+
+def _duels(found: Comparison, queries: int) -> Table:
+    some = [duel for duel in found.duels if duel.difference][:queries]
+    rows = tuple(
+        (d.task, d.profile, d.query_id, number(d.one), number(d.other), signed(d.difference))
+        for d in some
+    )
+    columns = ("task", "profile", "query", "first", "second", "difference")
+    title = f"The {len(rows)} queries that differ most"
+    return Table(title, columns, rows, names=3, notes=(_SEE,) if rows else ())
+
+
+_SEE = "`rerank-bench show RUN QUERY --against RUN` shows what happened in one of them."
+
+
+def comparison_json(found: Comparison) -> str:
+    """Return one JSON object with `one`, `other`, `groups`, `tasks` and all `queries`."""
+    told = {
+        "one": found.one,
+        "other": found.other,
+        "groups": [_row(row) for group in found.groups for row in group.rows],
+        "tasks": [_row(row) for row in found.rows],
+        "queries": [_duel(duel) for duel in found.duels],
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "task": row.task,
+        "profile": row.profile,
+        "queries": row.queries,
+        "one": row.natural,
+        "other": row.first_stage,
+        "difference": row.gain,
+        "low": row.gain_low,
+        "high": row.gain_high,
+        "p": row.p,
+        "p_from": row.p_from,
+        "p_holm": row.p_holm,
+        "starred": row.starred,
+        "family": row.family,
+        "detectable": row.detectable,
+        "wins": row.wins,
+        "ties": row.ties,
+        "losses": row.losses,
+    }
+
+
+def _duel(duel: Duel) -> dict[str, Any]:
+    return {
+        "task": duel.task,
+        "profile": duel.profile,
+        "query_id": duel.query_id,
+        "one": duel.one,
+        "other": duel.other,
+        "difference": duel.difference,
+    }

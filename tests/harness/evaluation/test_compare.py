@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rerank_bench.errors import BadData
+from rerank_bench.evaluation import Row, compare
+
+FIRST = np.linspace(0.2, 0.8, 40)
+
+
+def row(reranker: str, gains: Any, task: str = "t", **more: Any) -> Row:
+    array = np.asarray(gains, dtype=float)
+    facts = {"pool": "sha", "query_ids": tuple(f"q{i}" for i in range(len(array)))}
+    return Row(
+        task=task, profile="bm25", origin="", reranker=reranker, measure="nDCG@10",
+        queries=len(array), first_stage=0.5, ceiling=0.9, query_gains=array,
+        query_naturals=FIRST[: len(array)] + array, **{**facts, **more},
+    )  # fmt: skip
+
+
+def test_the_difference_is_paired_over_the_queries() -> None:
+    """Both gain very differently from query to query, and the first always 0.1 more."""
+    gains = np.random.default_rng(0).normal(0, 0.3, 40)
+    noise = np.random.default_rng(1).normal(0, 0.01, 40)
+    found = compare([row("a", gains + 0.1 + noise)], [row("b", gains)])
+    (difference,) = found.rows
+    assert difference.gain == pytest.approx(0.1 + noise.mean())
+    assert difference.natural - difference.first_stage == pytest.approx(difference.gain)
+    assert (difference.gain_low or 0) > 0.09
+    assert difference.starred
+    assert (difference.wins, difference.losses) == (40, 0)
+    assert (found.one, found.other) == ("a", "b")
+
+
+def test_queries_are_listed_by_how_much_they_differ() -> None:
+    gains = np.zeros(40)
+    gains[[3, 5]] = 0.2, -0.4
+    duels = compare([row("a", gains)], [row("b", np.zeros(40))]).duels
+    assert [duel.query_id for duel in duels[:2]] == ["q5", "q3"]
+    assert duels[0].difference == pytest.approx(-0.4)
+    assert len(duels) == 40
+
+
+def test_swapping_the_two_swaps_the_sign() -> None:
+    a, b = (row(n, np.random.default_rng(s).normal(0, 0.2, 40)) for s, n in enumerate("ab"))
+    (forth,), (back,) = compare([a], [b]).rows, compare([b], [a]).rows
+    assert forth.gain == pytest.approx(-(back.gain or 0))
+    assert forth.p == pytest.approx(back.p)
+    assert (forth.wins, forth.losses) == (back.losses, back.wins)
+
+
+def test_only_queries_that_both_ran_are_compared() -> None:
+    few = row("b", np.zeros(40))
+    few = replace(
+        few, query_ids=few.query_ids[10:], query_gains=few.query_gains[10:],
+        query_naturals=few.query_naturals[10:],
+    )  # fmt: skip
+    (difference,) = compare([row("a", np.full(40, 0.1))], [few]).rows
+    assert difference.queries == 30
+    assert difference.gain == pytest.approx(0.1)
+
+
+def test_a_data_set_has_a_mean_of_differences() -> None:
+    ones = [row("a", np.full(40, size), task) for task, size in (("S/x", 0.1), ("S/y", 0.3))]
+    others = [row("b", np.zeros(40), task) for task in ("S/x", "S/y")]
+    found = compare(ones, others)
+    assert found.groups[0].rows[0].gain == pytest.approx(0.2)
+
+
+def test_other_pools_and_nothing_in_common_are_one_line() -> None:
+    with pytest.raises(BadData, match="t after bm25: the two ran on different pools"):
+        compare([row("a", np.zeros(40))], [row("b", np.zeros(40), pool="other")])
+    with pytest.raises(BadData, match="no task and profile in common"):
+        compare([row("a", np.zeros(40))], [row("b", np.zeros(40), task="u")])
+    strange = tuple(f"x{i}" for i in range(40))
+    with pytest.raises(BadData, match="no query in common"):
+        compare([row("a", np.zeros(40))], [row("b", np.zeros(40), query_ids=strange)])
