@@ -246,7 +246,7 @@ def demo(out: Path | None, quick: bool, as_json: bool) -> None:
 @click.option("--model", metavar="ID", help="The model that is asked.")
 @click.option("--base-url", multiple=True, metavar="URL", help="A server for engine http; repeats.")
 @click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for both.")
-@click.option("--quick", is_flag=True, help="A quarter of the requests.")
+@click.option("--quick", is_flag=True, help="Few and short requests.")
 @JSON
 def doctor(
     engine: Sequence[str],

@@ -117,7 +117,7 @@ def _options(
 
 
 def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> Report:
-    """Examine one engine, or two and compare them; `quick` takes a quarter of the requests.
+    """Examine one engine, or two and compare them; `quick` asks few and short requests.
 
     The first one's model is given back before the second one's is loaded; both are closed in the
     end. An EngineFault that leaves nothing to be judged is raised as it is.
@@ -173,7 +173,9 @@ def _ask_all(letter: str, engine: Engine, asked: Mapping[str, Asked]) -> Examine
 
 def _passes(engine: Engine, asked: Asked, *, what: str) -> Passes:
     whole = range(len(asked.requests))
-    with bar(what) as step:
+    alone = whole[::4]
+    total = len(whole) if asked.once else 3 * len(whole) + len(alone)
+    with bar(what, total) as step:
 
         def ask(order: Sequence[int]) -> dict[int, Any]:
             answers: dict[int, Any] = {i: Failure("it was never answered") for i in order}
@@ -186,7 +188,7 @@ def _passes(engine: Engine, asked: Asked, *, what: str) -> Passes:
         if asked.once:
             return Passes(cold, {}, {}, {})
         warm, turned = ask(whole), ask(whole[::-1])
-        return Passes(cold, warm, turned, {i: ask([i])[i] for i in whole[::4]})
+        return Passes(cold, warm, turned, {i: ask([i])[i] for i in alone})
 
 
 def _frame(engine: Engine) -> int | None:

@@ -189,7 +189,7 @@ def _engine(name: str, reranker: Reranker, values: Mapping[str, Any]) -> EngineO
     if asks is not None and not asks:
         return EngineOptions(engine="none")
     options = EngineOptions(**values)
-    if options.model is None and options.engine not in {"fake", "none"}:
+    if options.model is None and options.engine not in {"fake", "none", "http"}:
         if asks is None:
             return EngineOptions(engine="none")
         raise BadOption(

@@ -27,6 +27,7 @@ from ..reading import Reading
 from ..works import Works
 from .client import Call
 from .dialects import AT_ONCE, PATHS
+from .faults import Refused
 from .fit import ServerFit
 from .replies import Reader, next_chunk
 from .site import Site, open_site
@@ -176,7 +177,10 @@ class HttpEngine:
     # Answering
 
     def _serve(self, site: Site, feed: Feed, kind: type) -> Iterator[tuple[int, Answer]]:
-        """Answer what comes of one kind; a call that fails as a whole is asked in halves."""
+        """Answer what comes of one kind; a call that is refused is asked again in halves.
+
+        What no half would escape, a server that hangs or is broken, is not asked for again.
+        """
         reader = Reader(kind, self._reading(site))
         asked: dict[int, list[Queued]] = {}
         again: deque[list[Queued]] = deque()
@@ -196,11 +200,11 @@ class HttpEngine:
             if not isinstance(heard, Failure):
                 for queued, one in zip(chunk, reader.counted(chunk, heard), strict=True):
                     yield queued.index, reader.reply(queued, one)
-            elif len(chunk) == 1:
-                yield chunk[0].index, heard
-            else:
+            elif len(chunk) > 1 and isinstance(heard, Refused):
                 middle = len(chunk) // 2
                 again.extend((chunk[:middle], chunk[middle:]))
+            else:
+                yield from ((queued.index, heard) for queued in chunk)
             yield from feed.settled()
 
     def _reading(self, site: Site) -> Reading | None:

@@ -30,10 +30,13 @@ T = TypeVar("T")
 PATIENCE = 6.0
 """What the failures of one call may cost together before it is given up."""
 
+MODELS = "/v1/models"
 FIRST_PAUSE, LONGEST_PAUSE, POLL_SECONDS = 0.5, 20.0, 1.0
 _STRIKES = 3  # failures in a row after which a server's work goes to the others
 _CONNECT_SECONDS = _HEALTH_SECONDS = 10.0
-_PROBES = 3
+_LOOK_SECONDS = 60.0  # for a few tokens at most, of a server that is up
+_PROBES = 5
+_BUSY = (429, 503)
 
 
 @dataclass
@@ -60,7 +63,9 @@ class Client:
 
     Retried with jittered, doubling pauses: 429 (no sooner than Retry-After says), 5xx, a reply that
     takes more than `request_seconds`, a broken connection, malformed JSON. No other 4xx is. A
-    server that fails three times in a row is left alone while there are others.
+    server that fails three times in a row is left alone while there are others, and even if it is
+    the last one where it kept a call waiting in vain: what hangs would do so call after call. So
+    hanging ends a run after twice `request_seconds`, or four times where calls go one by one.
     """
 
     def __init__(
@@ -148,7 +153,8 @@ class Client:
                 patience -= trouble.cost
                 self._strike(server, trouble)
                 if patience <= 0:
-                    if server.gone is None and await self._is_up(server):
+                    hangs = trouble.cost > 1 and server.strikes >= _STRIKES
+                    if server.gone is None and not hangs and await self._is_up(server):
                         return Failure(f"{server.url}: {trouble}, again and again")
                     server.gone, patience = server.gone or str(trouble), PATIENCE
                 elif server.gone is None:
@@ -172,7 +178,7 @@ class Client:
             payload = self._judge.payload(server.url + call.path, response)
             found = payload if isinstance(payload, Failure) else call.read(payload)
         except Malformed as error:
-            raise Trouble(f"a malformed reply ({error})") from error
+            raise Trouble(f"a malformed reply ({self._judge.hidden(str(error))})") from error
         finally:
             server.under_way -= 1
         server.strikes = 0
@@ -198,17 +204,26 @@ class Client:
     # Outside of calls
 
     async def ask(self, server: Server, path: str, body: Any = None) -> tuple[int, Any]:
-        """Status and JSON of one exchange, None where it is none; 401 raises EngineFault."""
+        """Status and JSON of one exchange, None where it is none; a busy server is asked again.
+
+        Raises EngineFault for 401, and where the list of models is elsewhere.
+        """
+        seconds = min(self._seconds, _LOOK_SECONDS)
         for trial in range(1, _PROBES + 1):
             try:
-                response = await self._exchange(server, path, body)
-                break
-            except Trouble as trouble:
+                response = await self._exchange(server, path, body, seconds=seconds)
+                if response.status_code not in _BUSY or trial == _PROBES:
+                    break
+                trouble = Trouble("busy")
+            except Trouble as error:
                 if trial == _PROBES:
-                    raise EngineDied(f"{server.url}{path}: {trouble}") from None
-                await asyncio.sleep(_pause(trouble, trial))
+                    raise EngineDied(f"{server.url}{path}: {error}") from None
+                trouble = error
+            await asyncio.sleep(_pause(trouble, trial))
         if response.status_code == 401:
             raise self._judge.refused(server.url + path, response)
+        if response.has_redirect_location and path == MODELS:
+            raise self._judge.moved(server.url + path, response)
         with contextlib.suppress(ValueError, RecursionError):
             return response.status_code, response.json()
         return response.status_code, None

@@ -11,14 +11,14 @@ import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from ...errors import EngineFault
 from ...types import Embed, Generate, Likelihood, NextToken, PairScore, Score
 from ..asks import Ask
 from .client import Call
 from .faults import ODD, Malformed
-from .pairs import Heard, Pairs, number
+from .pairs import Heard, Pairs, in_order, number
 
 PATHS: Mapping[type, str] = {
     NextToken: "/v1/completions",
@@ -84,7 +84,7 @@ def _prompts(asks: Sequence[Ask]) -> list[list[int]]:
 
 def _choices(payload: Any, asks: Sequence[Ask]) -> list[Any]:
     """The choices in order, each of the prompt that was sent."""
-    choices = sorted(payload["choices"], key=lambda choice: cast("int", choice["index"]))
+    choices = in_order(payload["choices"])
     for choice, ask in zip(choices, asks, strict=True):
         came_back = choice.get("prompt_token_ids")
         if came_back is not None and came_back != list(ask.ids):
@@ -120,7 +120,7 @@ def _labels(dialect: Dialect, asks: Sequence[Ask]) -> Made:
 def _scored(
     dialect: Dialect, choice: Any, wanted: Sequence[int], payload: Any, asks: Sequence[Ask]
 ) -> Heard:
-    told = {dialect.spelled(k): number(v) for k, v in _top(choice).items()}
+    told = {dialect.spelled(k): number(v) for k, v in first_position(choice).items()}
     found = tuple(token for token in wanted if token in told)
     if dialect.completions.labels == "exact" and len(found) < len(wanted):
         raise EngineFault(
@@ -130,7 +130,7 @@ def _scored(
     return Heard(tuple(told[token] for token in found), found, cached=_cached(payload, asks))
 
 
-def _top(choice: Any) -> dict[str, Any]:
+def first_position(choice: Any) -> dict[str, Any]:
     """Log-probabilities at the first position, in the shape of completions or of chats."""
     told = choice["logprobs"]
     if told.get("content"):  # llama.cpp tells completions in the shape of chats
@@ -224,14 +224,15 @@ def _texts(dialect: Dialect, asks: Sequence[Ask]) -> Made:
 
 def _sequences(dialect: Dialect, asks: Sequence[Ask]) -> Made:
     def read(payload: Any) -> list[Heard]:
-        return [Heard(tuple(map(number, entry["probs"]))) for entry in _data(payload)]
+        entries = in_order(payload["data"])
+        return [Heard(tuple(map(number, entry["probs"]))) for entry in entries]
 
     return {"input": _prompts(asks), "use_activation": False}, read
 
 
 def _vectors(dialect: Dialect, asks: Sequence[Any]) -> Made:
     def read(payload: Any) -> list[Heard]:
-        return [Heard(_floats(entry["embedding"])) for entry in _data(payload)]
+        return [Heard(_floats(entry["embedding"])) for entry in in_order(payload["data"])]
 
     body = {
         "input": [list(ask.ids) for ask in asks],
@@ -239,10 +240,6 @@ def _vectors(dialect: Dialect, asks: Sequence[Any]) -> Made:
         "use_activation": asks[0].request.normalise,
     }
     return body, read
-
-
-def _data(payload: Any) -> list[Any]:
-    return sorted(payload["data"], key=lambda entry: cast("int", entry["index"]))
 
 
 def _floats(told: Any) -> tuple[float, ...]:

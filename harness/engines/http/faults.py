@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import functools
+import html
 import json
+import re
 import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
@@ -32,6 +36,11 @@ ODD = (
 
 class Malformed(Exception):
     """A reply of status 200 that does not hold what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Failure):
+    """A server's refusal of what a call holds, which parts of the call may escape."""
 
 
 class Trouble(Exception):
@@ -67,9 +76,11 @@ class Judge:
             raise Trouble(told, wait=_retry_after(response))
         if status in (400, 413, 422):
             too_long = any(sign in told.lower() for sign in _TOO_LONG)
-            return Failure(f"{where} refuses {told}{_LOWER if too_long else ''}")
+            return Refused(f"{where} refuses {told}{_LOWER if too_long else ''}")
         if status in (401, 403):
             raise self.refused(where, response)
+        if response.has_redirect_location:
+            raise self.moved(where, response)
         raise EngineFault(f"{where} answers {told}")
 
     def refused(self, where: str, response: httpx2.Response) -> EngineFault:
@@ -78,9 +89,17 @@ class Judge:
         cure = f"is ${name} the right key?" if name else "name its variable: -o api_key_env=NAME"
         return EngineFault(f"{where} lets nobody in ({told}); {cure}")
 
+    def moved(self, where: str, response: httpx2.Response) -> EngineFault:
+        """The error for a redirect, which is not followed: it might carry the key elsewhere."""
+        there = self.hidden(urljoin(where, response.headers["Location"]))
+        base = there.removesuffix(urlsplit(where).path)
+        return EngineFault(
+            f"{where} points to {there} ({response.status_code}); use --base-url {base}"
+        )
+
     def broken(self, url: str, error: Exception) -> Exception:
         """What an exchange means that gave no response: Trouble, or EngineFault for ever."""
-        told = self._hidden(str(error)) or type(error).__name__
+        told = self.hidden(str(error)) or type(error).__name__
         for cause in _causes(error):
             if isinstance(cause, ssl.SSLCertVerificationError):
                 reason = cause.verify_message
@@ -103,10 +122,23 @@ class Judge:
         for name in ("error", "message", "detail"):
             found = found.get(name, found) if isinstance(found, dict) else found
         text = found if isinstance(found, str) else json.dumps(found)
-        return self._hidden(" ".join(text.split()))[:300]
+        return self.hidden(text)
 
-    def _hidden(self, text: str) -> str:
-        return text.replace(self.key, "***") if self.key else text
+    def hidden(self, text: str) -> str:
+        """The text in one line of at most 300 characters, without the key."""
+        text = " ".join(text.split())
+        return (_spelled(self.key).sub("***", text) if self.key else text)[:300]
+
+
+@functools.cache
+def _spelled(key: str) -> re.Pattern[str]:
+    """The key as it is or as JSON, a URL or HTML writes it, or a mixture of them."""
+    ways = (
+        rf"(?:\\{{0,3}}{re.escape(c)}|\\{{1,3}}u00{ord(c):02x}|%(?:25)*{ord(c):02x}"
+        rf"|&#0*{ord(c)};|&#x0*{ord(c):x};|{re.escape(html.escape(c))})"
+        for c in key
+    )
+    return re.compile("".join(ways), re.IGNORECASE)
 
 
 def _json(response: httpx2.Response) -> Any:

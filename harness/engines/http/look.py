@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import EngineFault
 from ...types import Likelihood, NextToken
 from ..asks import Ask
-from .client import Call, Client, Server
+from .client import MODELS, Call, Client, Server
 from .dialects import PATHS, Completions, Dialect
 from .faults import Malformed
 from .pairs import PAIRS, RERANKING, Pairs
@@ -67,9 +67,9 @@ def _entries(listed: Any) -> dict[str, Mapping[str, Any]]:
 
 async def look_at(client: Client, server: Server) -> Look:
     """Look at one server. A path is there if it answers an empty body by anything but 404."""
-    status, listed = await client.ask(server, "/v1/models")
+    status, listed = await client.ask(server, MODELS)
     if status == 403:
-        raise EngineFault(f"{server.url}/v1/models lets nobody in (403); see api_key_env")
+        raise EngineFault(f"{server.url}{MODELS} lets nobody in (403); see api_key_env")
     entries = _entries(listed)
     answers = await asyncio.gather(*(client.ask(server, path, {}) for path in _PROBED))
     _, version = await client.ask(server, "/version")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from .faults import ODD, Malformed
 
@@ -29,6 +29,14 @@ class Heard:
 def number(value: Any) -> float:
     """A number of a reply; null, which stands for NaN in JSON, is NaN."""
     return math.nan if value is None else float(value)
+
+
+def in_order(entries: Sequence[Any]) -> list[Any]:
+    """Entries by their index. Raises Malformed unless they are 0 to n-1, each once."""
+    found = sorted(entries, key=lambda entry: cast("int", entry["index"]))
+    if [entry["index"] for entry in found] != list(range(len(found))):
+        raise Malformed(f"its {len(found)} answers are not numbered from 0, each once")
+    return found
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,12 @@ class Pairs:
         entries = {"texts": None, "score": "data", "documents": "results"}[self.shape]
         name = "relevance_score" if self.shape == "documents" else "score"
         try:
-            listed = payload if entries is None else payload[entries]
-            found = {int(entry["index"]): number(entry[name]) for entry in listed}
+            listed = in_order(payload if entries is None else payload[entries])
             usage = {} if entries is None else payload.get("usage") or {}
             tokens = int(usage.get("prompt_tokens") or usage.get("total_tokens") or 0)
             return [
-                Heard((found[i],), read=_share(tokens, i, len(found))) for i in range(len(found))
+                Heard((number(entry[name]),), read=_share(tokens, place, len(listed)))
+                for place, entry in enumerate(listed)
             ]
         except ODD as error:
             raise Malformed(f"{type(error).__name__}: {error}") from error

@@ -20,12 +20,10 @@ from .dialects import Dialect
 from .faults import Judge
 from .look import Look, completions_of, look_at, pairs_of
 from .pairs import RERANKING
+from .probe import LABELS, TEXT, Numbers, fingerprint, numbers_of, require_alike
 
 if TYPE_CHECKING:
     from .. import EngineOptions
-
-_PROBE_TEXT = "The first words of a text"
-_PROBE_LABELS = tuple(range(24))  # more than the one asked for by rank: none comes by chance
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,27 @@ class Site:
         """How all of the servers are asked; found by asking each of them once."""
         found, paths = Dialect(self.model, spelled=self._spelled), self.looks[0].paths
         if self.checkpoint is not None and "/v1/completions" in paths:
-            ids = self.tokens.encode([_PROBE_TEXT])[0]
+            ids = self._probed_ids
             ways = self.client.each(
-                lambda s: completions_of(self.client, s, found, ids=ids, labels=_PROBE_LABELS)
+                lambda s: completions_of(self.client, s, found, ids=ids, labels=LABELS)
             )
             found = replace(found, completions=_same("/v1/completions", ways))
         if not set(RERANKING).isdisjoint(paths):
             pairs = self.client.each(lambda server: pairs_of(self.client, server, self.model))
             found = replace(found, pairs=_same("how they score pairs", pairs))
         return found
+
+    @functools.cached_property
+    def probed(self) -> Mapping[str, Numbers]:
+        """Per server the numbers that it answers to a few questions."""
+        asked, paths, ids = self.dialect, self.looks[0].paths, self._probed_ids
+        told = self.client.each(lambda s: numbers_of(self.client, s, asked, paths, ids))
+        require_alike(told)
+        return told
+
+    @property
+    def _probed_ids(self) -> Sequence[int]:
+        return self.tokens.encode([TEXT])[0] if self.checkpoint else ()
 
     @functools.cached_property
     def tokens(self) -> Tokens:
@@ -92,13 +102,18 @@ class Site:
 
     @property
     def identity(self) -> Mapping[str, str | None]:
-        """What tells these servers' replies from others'; None where it does not apply."""
+        """What tells these servers' replies from others'; None where it does not apply.
+
+        Their addresses stand for what neither a name nor the answers to the probe can tell.
+        """
         place = self.checkpoint.place if self.checkpoint else None
+        probe = fingerprint(self.probed.values())
         pairs, words = self.dialect.pairs, self.dialect.completions
         return {
             "model": self.model,
             "root": self.root,
-            "base_url": None if self.root else ",".join(look.url for look in self.looks),
+            "base_url": None if self.root and probe else ",".join(x.url for x in self.looks),
+            "probe": probe,
             "version": ",".join(sorted({look.version for look in self.looks if look.version})),
             "tokenizer": str(place.fingerprint or place.revision) if place else None,
             "context": str(self.context),
@@ -117,6 +132,7 @@ class Site:
         gone = {server.url: server.gone for server in self.client.servers if server.gone}
         told = self.identity
         ways = {key: str(told[key]) for key in ("labels", "likelihood", "pairs") if told[key]}
+        probes = {url: fingerprint([numbers]) for url, numbers in self.probed.items()}
         found = {
             look.url: {
                 "model": self.model,
@@ -125,6 +141,7 @@ class Site:
                 "context": str(self.context),
                 "tokenizer": self.checkpoint.name if self.checkpoint else self.tokenizer_missing,
                 "serves": ", ".join(look.paths),
+                "probe": str(probes.get(look.url)),
                 **ways,
             }
             for look in self.looks

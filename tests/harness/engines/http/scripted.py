@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from rerank_bench import Message, NextToken, Prompt
+
+LETTERS = tuple("ABCDE")
+KEY = "sk-secret-1234"
 Route = Callable[[dict[str, Any]], Any]
 
 
@@ -67,9 +71,9 @@ class Scripted:
 class Refusal(Exception):
     """A route's error status, with its payload."""
 
-    def __init__(self, status: int, payload: Any) -> None:
+    def __init__(self, status: int, payload: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(status)
-        self.status, self.payload = status, payload
+        self.status, self.payload, self.headers = status, payload, headers
 
 
 def _handler(server: Scripted) -> type[BaseHTTPRequestHandler]:
@@ -106,7 +110,8 @@ def _handler(server: Scripted) -> type[BaseHTTPRequestHandler]:
             try:
                 return self._send(200, json.dumps(route(body)).encode())
             except Refusal as refusal:
-                return self._send(refusal.status, json.dumps(refusal.payload).encode())
+                payload = json.dumps(refusal.payload).encode()
+                return self._send(refusal.status, payload, refusal.headers)
 
         def _fail(self, fault: Fault) -> None:
             if fault.seconds:
@@ -189,3 +194,51 @@ def vllm(root: str, *, exact: bool = True, most: int = 20) -> dict[str, Route]:
         "/health": lambda body: {},
         "/v1/completions": completions,
     }
+
+
+def chat(text: str) -> Prompt:
+    """A prompt of one message and the beginning of its answer."""
+    return Prompt(messages=(Message("user", text),), prefill="[")
+
+
+def label(text: str) -> NextToken:
+    """A question after five letters."""
+    return NextToken(chat(text), LETTERS)
+
+
+def all_of(engine: Any, requests: list[Any]) -> list[Any]:
+    """The replies in order, one to each request."""
+    found = list(engine.answer(requests))
+    assert sorted(index for index, _ in found) == list(range(len(requests)))
+    return [reply for _, reply in sorted(found, key=lambda pair: pair[0])]
+
+
+def pair_routes(shape: str) -> dict[str, Any]:
+    """A server that scores a document by its length, in one shape, best first."""
+
+    def listed(documents: list[str], name: str) -> list[Any]:
+        found = [{"index": i, name: float(len(d))} for i, d in enumerate(documents)]
+        return sorted(found, key=lambda entry: -entry[name])
+
+    def score(body: dict[str, Any]) -> Any:
+        assert body["use_activation"] is False
+        return {"data": listed(body["text_2"], "score"), "usage": {"prompt_tokens": 10}}
+
+    def texts(body: dict[str, Any]) -> Any:
+        if "texts" not in body:
+            raise Refusal(422, "missing field `texts`")
+        assert body["raw_scores"] is True
+        return listed(body["texts"], "score")
+
+    def documents(body: dict[str, Any]) -> Any:
+        if "documents" not in body or "use_activation" in body:
+            raise Refusal(422, {"message": "no such field"})
+        return {"results": listed(body["documents"], "relevance_score")}
+
+    path, route = {
+        "vllm": ("/score", score),
+        "tei": ("/rerank", texts),
+        "jina": ("/v1/rerank", documents),
+        "cohere": ("/v2/rerank", documents),
+    }[shape]
+    return {path: route, "/tokenize": lambda body: [body["inputs"].split()]}
