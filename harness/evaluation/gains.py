@@ -47,43 +47,90 @@ class QueryValues:
         return int(moved.sum())
 
 
-def query_values(run: Run) -> QueryValues:
-    """Measure a run, from its rankings and judgements alone."""
-    import numpy as np
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolSide:
+    """What the values of a run owe to its pools and judgements alone; runs of one pool share it."""
 
+    key: tuple[object, ...]
+    grades: tuple[Mapping[str, int], ...]
+    pools: tuple[Sequence[str], ...]
+    guarded: tuple[int, ...]  # places of queries with a safeguard
+    first_stage: Values
+    ceiling: Values
+    ceiling_safeguarded: Values
+
+
+def pool_side(run: Run, known: PoolSide | None = None) -> PoolSide:
+    """Measure the pools of a run; `known` is handed back if it is of the very same pools."""
     settings = run.manifest["settings"]
     depth, min_grade = settings.get("depth"), settings.get("min_grade") or 1
-    grades = [relevant(run.qrels.get(r.query_id, {}), min_grade=min_grade) for r in run.results]
-    pools = [orders.first_stage(result) for result in run.results]
-    rows = list(zip(run.results, pools, grades, strict=True))
-    natural, safeguarded = _reranked(run.results, pools, grades, settings)
-    ceiling = [orders.best(pool, g, depth=depth) for _, pool, g in rows]
-    ceiling_safeguarded = [
-        orders.best(pool, g, depth=depth, safeguard=r.safeguard) for r, pool, g in rows
+    pools = tuple(orders.first_stage(result) for result in run.results)
+    guards = tuple(result.safeguard for result in run.results)
+    key = (pools, guards, run.qrels, depth, min_grade)
+    if known is not None and known.key == key:
+        return known
+    grades = tuple(
+        relevant(run.qrels.get(r.query_id, {}), min_grade=min_grade) for r in run.results
+    )
+    best = [orders.best(pool, g, depth=depth) for pool, g in zip(pools, grades, strict=True)]
+    guarded = tuple(place for place, guard in enumerate(guards) if guard is not None)
+    best_guarded = [
+        orders.best(pools[i], grades[i], depth=depth, safeguard=guards[i]) for i in guarded
     ]
-    return QueryValues(
-        query_ids=tuple(result.query_id for result in run.results),
-        positives=np.array([len(g) for g in grades], dtype=np.int64),
+    ceiling = measure(best, grades)
+    return PoolSide(
+        key=key,
+        grades=grades,
+        pools=pools,
+        guarded=guarded,
         first_stage=measure(pools, grades),
-        natural=natural,
-        safeguarded=safeguarded,
-        ceiling=measure(ceiling, grades),
-        ceiling_safeguarded=measure(ceiling_safeguarded, grades),
+        ceiling=ceiling,
+        ceiling_safeguarded=_with(ceiling, guarded, best_guarded, grades),
     )
 
 
-def _reranked(
-    results: Sequence[QueryResult],
-    pools: Sequence[Sequence[str]],
+def query_values(run: Run, side: PoolSide | None = None) -> QueryValues:
+    """Measure a run, from its rankings and judgements alone; `side` is its `pool_side`."""
+    import numpy as np
+
+    side = side or pool_side(run)
+    natural, safeguarded = _reranked(run, side)
+    return QueryValues(
+        query_ids=tuple(result.query_id for result in run.results),
+        positives=np.array([len(grades) for grades in side.grades], dtype=np.int64),
+        first_stage=side.first_stage,
+        natural=natural,
+        safeguarded=safeguarded,
+        ceiling=side.ceiling,
+        ceiling_safeguarded=side.ceiling_safeguarded,
+    )
+
+
+def _with(
+    values: Values,
+    places: Sequence[int],
+    rankings: Sequence[Sequence[str]],
     grades: Sequence[Mapping[str, int]],
-    settings: Mapping[str, Any],
-) -> tuple[Values, Values]:
+) -> Values:
+    """Return `values` with those of other rankings in some places: most queries have no other."""
+    found = {name: array.copy() for name, array in values.items()}
+    if places:
+        others = measure(rankings, [grades[place] for place in places])
+        for name, array in found.items():
+            array[list(places)] = others[name]
+    return found
+
+
+def _reranked(run: Run, side: PoolSide) -> tuple[Values, Values]:
     """Return the natural and the safeguarded values of the finished rankings."""
+    settings = run.manifest["settings"]
     if is_floor(settings):
-        return _floor(results, pools, grades, settings.get("depth"))
-    kept = [() if result.failed is not None else result.doc_ids for result in results]
-    natural = [orders.natural(k, r.safeguard) for k, r in zip(kept, results, strict=True)]
-    return measure(natural, grades), measure(kept, grades)
+        return _floor(run.results, side.pools, side.grades, settings.get("depth"))
+    kept = [() if result.failed is not None else result.doc_ids for result in run.results]
+    pairs = zip(kept, run.results, strict=True)
+    natural = measure([orders.natural(k, r.safeguard) for k, r in pairs], side.grades)
+    guarded = [kept[place] for place in side.guarded]
+    return natural, _with(natural, side.guarded, guarded, side.grades)
 
 
 def is_floor(settings: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import BadData
 from ..runs import read_run
 from ..variants import FIRST_STAGE
-from .gains import query_values
+from .gains import pool_side, query_values
 from .inference import infer
 from .prices import priced
 from .queries import query_rows
@@ -20,7 +20,7 @@ from .sensitivity import latency_row, order_row, spread
 
 if TYPE_CHECKING:
     from ..runfiles import Run
-    from .gains import QueryValues
+    from .gains import PoolSide, QueryValues
     from .groups import Group
     from .prices import Price
     from .queries import QueryRow
@@ -86,10 +86,11 @@ class _Found:
     )
     _folders: dict[object, Path] = field(default_factory=dict)
     _many: bool = False
+    _side: PoolSide | None = None
 
     def take(self, folder: Path) -> None:
         """Read one run and sort its rows in."""
-        run, values, ranked, profile = _read(folder)
+        run, values, ranked, profile = self._read(folder)
         main = ranked[0]
         first = self._folders.setdefault((*main.key, main.order, main.repeat, main.alone), folder)
         if first != folder:
@@ -102,6 +103,19 @@ class _Found:
         known = self.recall.get(main.key[:2])
         if known is None or known[0].queries < main.queries:
             self.recall[main.key[:2]] = profile
+
+    def _read(self, folder: Path) -> tuple[Run, QueryValues, list[Row], list[Row]]:
+        run = read_run(folder)
+        if not run.results:
+            raise BadData(f"the run {folder} holds no query; remove that folder and run it again")
+        try:
+            # The runs of one pool lie side by side, so the last one's is mostly this one's.
+            self._side = pool_side(run, self._side)
+            values = query_values(run, self._side)
+            return run, values, *run_rows(run, values)
+        except (KeyError, TypeError, AttributeError) as error:
+            why = f"its settings are not complete ({error})"
+            raise BadData(f"cannot read {folder / 'manifest.json'}: {why}") from error
 
     def _take_queries(self, run: Run, values: QueryValues, folder: Path) -> None:
         if self._many and folder not in self.detail:
@@ -152,15 +166,3 @@ class _Found:
 
 def _same_queries(one: Row, other: Row) -> bool:
     return one.query_ids == other.query_ids
-
-
-def _read(folder: Path) -> tuple[Run, QueryValues, list[Row], list[Row]]:
-    run = read_run(folder)
-    if not run.results:
-        raise BadData(f"the run {folder} holds no query; remove that folder and run it again")
-    try:
-        values = query_values(run)
-        return run, values, *run_rows(run, values)
-    except (KeyError, TypeError, AttributeError) as error:
-        why = f"its settings are not complete ({error})"
-        raise BadData(f"cannot read {folder / 'manifest.json'}: {why}") from error
