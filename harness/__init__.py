@@ -5,6 +5,7 @@
     >>> task = rerank_bench.load_task("stdlib-code")
     >>> pool = rerank_bench.build_pool(task, "bm25")
     >>> rows = rerank_bench.load_rows("runs/")
+    >>> frames = rerank_bench.load_runs("runs/")
 
 Importing this loads neither torch nor transformers; each name loads what it needs when it is used.
 """
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from .driver import Job, Reranked, drive, order, rerank_one
     from .engines import EngineOptions, open_engine
     from .engines.fake import FakeEngine
+    from .frames import Runs, load_runs
     from .library import Ranked, RankedDocument, load_rows, load_run, load_task, rerank
     from .pools import Pool, PoolOptions, PoolRow, build_pool
     from .prompt import Template, escape_identifiers, load_template
@@ -68,6 +70,7 @@ _LATER = {
     "driver": ("Job", "Reranked", "drive", "order", "rerank_one"),
     "engines": ("EngineOptions", "open_engine"),
     "engines.fake": ("FakeEngine",),
+    "frames": ("Runs", "load_runs"),
     "library": ("Ranked", "RankedDocument", "load_rows", "load_run", "load_task", "rerank"),
     "pools": ("Pool", "PoolOptions", "PoolRow", "build_pool"),
     "prompt": ("Template", "escape_identifiers", "load_template"),
@@ -89,8 +92,8 @@ __all__ = [
     "Generate", "Generation", "Job", "LabelScores", "Likelihood", "Logits", "Message",
     "MissingExtra", "NextToken", "PairScore", "Pool", "PoolOptions", "PoolRow", "Prompt", "Ranked",
     "RankedDocument", "Reply", "Request", "RequestFailed", "RerankBenchError", "Reranked",
-    "Reranker", "RerankerFault", "RunConflict", "Score", "Scored", "Scores", "Task", "TaskOptions",
-    "Template", "UnknownName", "Usage", "Vectors", "ask", "build_pool", "drive",
-    "escape_identifiers", "find_tasks", "load_rows", "load_run", "load_task", "load_template",
-    "open_engine", "order", "rerank", "rerank_one",
+    "Reranker", "RerankerFault", "RunConflict", "Runs", "Score", "Scored", "Scores", "Task",
+    "TaskOptions", "Template", "UnknownName", "Usage", "Vectors", "ask", "build_pool", "drive",
+    "escape_identifiers", "find_tasks", "load_rows", "load_run", "load_runs", "load_task",
+    "load_template", "open_engine", "order", "rerank", "rerank_one",
 ]  # fmt: skip

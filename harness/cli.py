@@ -175,15 +175,50 @@ def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
 @click.option("--json", "form", flag_value="json", help="A list of objects, one per number.")
 @click.option("--csv", "form", flag_value="csv", help="The same as CSV.")
 @click.option("--md", "form", flag_value="md", help="Tables in Markdown.")
-def report(runs: Sequence[Path], form: str | None) -> None:
-    """Print what the runs in the folders RUNS gained over their first stages."""
-    _print_report(list(runs), form or "table")
+@click.option("--latex", "form", flag_value="latex", help="Tables of gains for booktabs.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page.")
+@click.option("--detail", multiple=True, metavar="RUN", help="Show its queries; repeats.")
+@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
+@click.option("--price", multiple=True, metavar="NAME=READ/WRITTEN", help="Per million tokens.")
+def report(
+    runs: Sequence[Path],
+    form: str | None,
+    html: Path | None,
+    detail: Sequence[str],
+    cache: Path | None,
+    price: Sequence[str],
+) -> None:
+    """Print what the runs in the folders RUNS gained over their first stages.
+
+    With --html they are written as one page that needs no network; --detail adds to it what a run,
+    a folder or TASK/PROFILE/LABEL, did to each of its queries.
+    """
+    from . import printing
+
+    if html is None:
+        printing.report(list(runs), form or "table", prices=price)
+    elif form is not None:
+        raise click.UsageError("--html stands for itself; print other forms in a run of their own")
+    else:
+        printing.page(list(runs), html, detail=detail, cache=cache, prices=price)
 
 
 def _print_report(folders: Sequence[Path], form: str) -> None:
     from . import printing
 
     printing.report(folders, form)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--form", required=True, type=click.Choice(["trec", "csv", "parquet", "latex"]))
+def export(runs: Sequence[Path], out: Path, form: str) -> None:
+    """Write the runs in the folders RUNS as files for other programs."""
+    from .report.exports import export as write
+
+    for file in write(list(runs), out, form):
+        click.echo(printable(str(file)))
 
 
 @main.command()

@@ -5,29 +5,34 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import unknown
+from .errors import RerankBenchError, unknown
 from .report.text import plain
 
 if TYPE_CHECKING:
     from .pools import Pool
+    from .replay import QueryView
     from .suite import Prepared
     from .tasks import Task
 
 Record = Mapping[str, Any]
 
 
-def report(folders: Sequence[Path], form: str) -> None:
-    """Print the report of all runs below `folders`: `table`, `json`, `csv` or `md`."""
-    from .report import print_tables, report_of, to_csv, to_json, to_markdown
+def report(folders: Sequence[Path], form: str, *, prices: Sequence[str] = ()) -> None:
+    """Print the report of all runs below `folders`: `table`, `json`, `csv`, `md` or `latex`.
 
-    found = report_of(folders)
+    `prices` are as in `--price`.
+    """
+    from .evaluation import parse_prices
+    from .report import print_tables, report_of, to_csv, to_json, to_latex, to_markdown
+
+    found = report_of(folders, prices=parse_prices(prices))
     if form == "table":
         from rich.console import Console
 
@@ -37,8 +42,56 @@ def report(folders: Sequence[Path], form: str) -> None:
         "json": lambda: to_json(found.rows),
         "csv": lambda: to_csv(found.rows),
         "md": lambda: to_markdown(found),
+        "latex": lambda: to_latex(found),
     }[form]()
     click.echo(written, nl=not written.endswith("\n"))
+
+
+def page(
+    folders: Sequence[Path],
+    file: Path,
+    *,
+    detail: Sequence[str],
+    cache: Path | None,
+    prices: Sequence[str],
+) -> None:
+    """Write the report of all runs below `folders` as one HTML file.
+
+    `detail` names the runs whose queries are shown with their texts, and with the replies that lie
+    in `cache`.
+    """
+    from .evaluation import parse_prices
+    from .report import report_of
+    from .report.html import to_html
+
+    named = [_named(name, folders) for name in detail]
+    found = report_of(folders, detail=named, prices=parse_prices(prices))
+    views = [view for folder in named for view in _views(folder, cache)]
+    try:
+        file.write_text(to_html(found, views), encoding="utf-8")
+    except OSError as error:
+        raise RerankBenchError(f"cannot write {file}: {error.strerror}") from error
+    click.echo(f"wrote {file}", err=True)
+
+
+def _named(name: str, folders: Sequence[Path]) -> Path:
+    """The run a name stands for: a folder, or what lies under that name below one of `folders`."""
+    from .show import named_run
+
+    root = next((root for root in folders if (root / name).is_dir()), folders[0])
+    return named_run(name, root)
+
+
+def _views(folder: Path, cache: Path | None) -> Iterator[QueryView]:
+    from .progress import bar
+    from .replay import replay
+    from .runs import read_run
+
+    ids = [result.query_id for result in read_run(folder).results]
+    with bar(f"replaying {folder.name}", total=len(ids)) as advance:
+        for view in replay(folder, ids, cache=cache):
+            advance(1)
+            yield view
 
 
 def comparison(labels: tuple[str, str], runs: Path, *, queries: int, as_json: bool) -> None:

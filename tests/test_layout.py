@@ -53,9 +53,10 @@ MAY_IMPORT = {
     "evaluation": {"errors", "mechanism", "places", "progress", "runs", "runfiles", "usage"}
     | {"variants"},
     "exchanges": {"engines", "errors", "flows", "types"},
+    "frames": {"errors", "evaluation", "runs", "variants"},
     "show": {"errors", "replay", "report", "runs", "show_ranks"},
     "show_ranks": {"replay", "report"},
-    "report": {"errors", "evaluation", "runs"},
+    "report": {"errors", "evaluation", "runs", "variants"},
 }
 """Folder or module of harness/ -> what of harness/ it may import."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .claims import Claim, ClaimRow, load_claims, match
 from .compare import Comparison, Duel, compare
 from .gains import QueryValues, query_values
 from .groups import Group
@@ -14,11 +15,12 @@ from .resampling import interval
 from .row import JSON_FIELDS, Row
 from .rows import run_rows
 from .sensitivity import LatencyRow, OrderRow
+from .strata import StratumRow, strata
 
 __all__ = [
     "JSON_FIELDS", "MACRO", "MEASURES", "MICRO", "RECALL",
-    "Comparison", "Duel", "Evaluation", "Group", "LatencyRow", "OrderRow", "Price", "QueryRow",
-    "QueryValues", "Row",
-    "compare", "evaluate", "infer", "interval", "measure", "parse_prices", "pool_values",
-    "query_rows", "query_values", "relevant", "run_rows",
+    "Claim", "ClaimRow", "Comparison", "Duel", "Evaluation", "Group", "LatencyRow", "OrderRow",
+    "Price", "QueryRow", "QueryValues", "Row", "StratumRow",
+    "compare", "evaluate", "infer", "interval", "load_claims", "match", "measure",
+    "parse_prices", "pool_values", "query_rows", "query_values", "relevant", "run_rows", "strata",
 ]  # fmt: skip

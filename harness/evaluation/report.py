@@ -11,21 +11,25 @@ from typing import TYPE_CHECKING
 from ..errors import BadData
 from ..runs import read_run
 from ..variants import FIRST_STAGE
+from .claims import load_claims, match
 from .gains import pool_side, query_values
 from .inference import infer
 from .prices import priced
 from .queries import query_rows
 from .rows import run_rows
 from .sensitivity import latency_row, order_row, spread
+from .strata import strata
 
 if TYPE_CHECKING:
     from ..runfiles import Run
+    from .claims import ClaimRow
     from .gains import PoolSide, QueryValues
     from .groups import Group
     from .prices import Price
     from .queries import QueryRow
     from .row import Row
     from .sensitivity import LatencyRow, OrderRow
+    from .strata import StratumRow
 
     Key = tuple[str, str, str]
 
@@ -37,15 +41,18 @@ MOST_QUERIES = 5_000
 class Evaluation:
     """All that a report shows. Rows are those of rerankers and of profiles' recall, sorted.
 
-    orders, latencies: from runs with other input orders, and with one query at a time. queries: of
-    all runs while there are few queries, else of the runs asked for in detail.
+    orders, latencies: from runs with other input orders, and with one query at a time. strata,
+    queries: of all runs while there are few queries, else of the runs asked for in detail. claims:
+    published figures that a run can be set beside.
     """
 
     rows: tuple[Row, ...]
     groups: tuple[Group, ...] = ()
     orders: tuple[OrderRow, ...] = ()
     latencies: tuple[LatencyRow, ...] = ()
+    strata: tuple[StratumRow, ...] = ()
     queries: tuple[QueryRow, ...] = ()
+    claims: tuple[ClaimRow, ...] = ()
 
 
 def evaluate(
@@ -69,7 +76,9 @@ def evaluate(
         groups=tuple(groups),
         orders=tuple(found.orders()),
         latencies=tuple(found.latencies()),
+        strata=tuple(found.strata),
         queries=tuple(found.queries),
+        claims=match([*rows, *(row for group in groups for row in group.rows)], load_claims()),
     )
 
 
@@ -79,6 +88,7 @@ class _Found:
 
     detail: frozenset[Path]
     recall: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
+    strata: list[StratumRow] = field(default_factory=list)
     queries: list[QueryRow] = field(default_factory=list)
     _mains: dict[Key, tuple[list[Row], Path]] = field(default_factory=dict)
     _variants: dict[Key, list[tuple[list[Row], Path]]] = field(
@@ -121,10 +131,12 @@ class _Found:
         if self._many and folder not in self.detail:
             return
         self.queries += query_rows(run, values)
+        self.strata += strata(run, values)
         if len(self.queries) > MOST_QUERIES and not self._many:
             self._many = True
             kept = {(row.task, row.profile, row.reranker) for row in self._detailed()}
             self.queries = [q for q in self.queries if (q.task, q.profile, q.reranker) in kept]
+            self.strata = [s for s in self.strata if (s.task, s.profile, s.reranker) in kept]
 
     def _detailed(self) -> Iterable[Row]:
         return (ranked[0] for ranked, folder in self._mains.values() if folder in self.detail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .comparison import comparison_json, comparison_tables
 from .export import to_csv, to_json
+from .latex import to_latex
 from .markdown import to_markdown
 from .sources import report_of
 from .terminal import print_table, print_tables
@@ -16,5 +17,6 @@ __all__ = [
     "report_of",
     "to_csv",
     "to_json",
+    "to_latex",
     "to_markdown",
 ]

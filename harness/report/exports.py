@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData, RerankBenchError, unknown
-from ..evaluation import JSON_FIELDS, QueryRow, Row, query_rows, query_values
+from ..evaluation import JSON_FIELDS, QueryRow, Row
 from ..runs import find_runs, read_run, run_folder
 from ..variants import Variant
 from .latex import to_latex
@@ -20,9 +19,10 @@ from .trec import write_trec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    Write = Callable[[Path, type, Sequence[str], Iterable[Sequence[Any]]], None]
+    Write = Callable[[Path, type, Sequence[str], Sequence[Any]], None]
 
 _QUERY_FIELDS = tuple(f.name for f in fields(QueryRow))
+_BLOCK = 100_000  # rows of Parquet that are turned into columns at a time
 
 
 def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
@@ -66,46 +66,33 @@ def _folders(roots: Sequence[Path]) -> list[Path]:
 
 def _tables(suffix: str, write: Write) -> Callable[[Sequence[Path], Path], list[Path]]:
     def write_all(roots: Sequence[Path], out: Path) -> list[Path]:
-        found = report_of(roots)
+        found = report_of(roots, detail=_folders(roots))
         means = [row for group in found.groups for row in group.rows]
         files = [out / f"{name}.{suffix}" for name in ("rows", "means", "queries")]
-        write(files[0], Row, JSON_FIELDS, [found.rows])
-        write(files[1], Row, JSON_FIELDS, [means])
-        write(files[2], QueryRow, _QUERY_FIELDS, _queries(_folders(roots)))
+        write(files[0], Row, JSON_FIELDS, found.rows)
+        write(files[1], Row, JSON_FIELDS, means)
+        write(files[2], QueryRow, _QUERY_FIELDS, found.queries)
         return files
 
     return write_all
 
 
-def _queries(folders: Iterable[Path]) -> Iterator[list[QueryRow]]:
-    """The queries of one run after the other: there may be millions of them."""
-    for folder in folders:
-        run = read_run(folder)
-        if Variant.of(run.manifest["settings"]).is_main:
-            yield query_rows(run, query_values(run))
-
-
-def _write_csv(
-    file: Path, kind: type, names: Sequence[str], batches: Iterable[Sequence[Any]]
-) -> None:
+def _write_csv(file: Path, kind: type, names: Sequence[str], records: Sequence[Any]) -> None:
     with file.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(names)
-        for batch in batches:
-            writer.writerows([getattr(record, name) for name in names] for record in batch)
+        writer.writerows([getattr(record, name) for name in names] for record in records)
 
 
-def _write_parquet(
-    file: Path, kind: type, names: Sequence[str], batches: Iterable[Sequence[Any]]
-) -> None:
+def _write_parquet(file: Path, kind: type, names: Sequence[str], records: Sequence[Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = _schema(kind, names)
-    with ExitStack() as stack:
-        writer = stack.enter_context(pq.ParquetWriter(file, schema, compression="zstd"))
-        for batch in batches:
-            columns = {name: [getattr(record, name) for record in batch] for name in names}
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for start in range(0, len(records), _BLOCK):
+            block = records[start : start + _BLOCK]
+            columns = {name: [getattr(record, name) for record in block] for name in names}
             writer.write_table(pa.table(columns, schema=schema))
 
 

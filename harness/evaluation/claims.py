@@ -1,0 +1,159 @@
+"""Published figures beside one's own, where a run did what the source did.
+
+A claim is about one pool: so many queries of a data set, after a first stage of known worth. A run
+that differs in any of them is not set beside it, whatever its name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .measures import MEASURES
+
+if TYPE_CHECKING:
+    from .row import Row
+
+SAME_FIRST_STAGE = 5e-4
+"""First stages whose values differ by less are the same pool: sources tell four digits or three."""
+
+_DEPTHS = (None, 100)
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One published figure of `measure` and the pool it holds for.
+
+    reranker: the label it would have here, with the catalogue's own options. tasks: names of the
+    data set, lower case. profile: how the first stage's name begins; first_stage: its value of the
+    same measure, None where a caveat makes it needless. safeguarded: the published pool had a
+    positive for every query. tolerance: how far apart two runs of the same may lie, and `why`.
+    caveat: why the figure is not comparable although data and model are the same; else empty.
+    """
+
+    reranker: str
+    model: str
+    data: str
+    tasks: tuple[str, ...]
+    queries: int
+    profile: str
+    first_stage: float | None
+    measure: str
+    value: float
+    source: str
+    tolerance: float
+    why: str
+    safeguarded: bool = False
+    caveat: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRow:
+    """A claim and the run it is about; `measured` is safeguarded where the claim is.
+
+    within: at most the tolerance apart; never where the claim has a caveat, so look there first.
+    """
+
+    claim: Claim
+    task: str
+    profile: str
+    reranker: str
+    measured: float
+    within: bool
+
+    @property
+    def comparable(self) -> bool:
+        """Say whether `within` is a verdict."""
+        return not self.claim.caveat
+
+
+@cache
+def load_claims() -> tuple[Claim, ...]:
+    """Return all published claims of `claims.toml`, in its order."""
+    text = Path(__file__).with_name("claims.toml").read_text(encoding="utf-8")
+    told = tomllib.loads(text)
+    return tuple(claim for pool in told["pool"] for claim in _claims(told, pool))
+
+
+def _claims(told: Mapping[str, Any], pool: Mapping[str, Any]) -> Iterator[Claim]:
+    shared = {key: value for key, value in pool.items() if key not in {"claims", "tasks", "caveat"}}
+    for reranker, value, source in pool["claims"]:
+        model, answers, *caveats = told["rerankers"][reranker]
+        tolerance, why = told["tolerances"][answers]
+        if pool.get("caveat"):
+            caveats.append(pool["caveat"])
+        yield Claim(
+            **{"profile": "", "first_stage": None, "measure": MEASURES[0], **shared},
+            tasks=tuple(pool["tasks"]),
+            reranker=reranker,
+            model=model,
+            value=value,
+            source=told["sources"][source],
+            tolerance=tolerance,
+            why=why,
+            caveat="; ".join(caveats),
+        )
+
+
+def match(rows: Iterable[Row], claims: Iterable[Claim]) -> tuple[ClaimRow, ...]:
+    """Set `rows`, of tasks and of data sets' means, beside the claims that are about them.
+
+    Rows of variants, of invalid runs, of the fake engine, and of less than the first 100 candidates
+    match nothing.
+    """
+    by_reranker: dict[tuple[str, str], list[Claim]] = {}
+    for claim in claims:
+        by_reranker.setdefault((claim.reranker, claim.measure), []).append(claim)
+    return tuple(
+        _beside(claim, row)
+        for row in rows
+        if _is_whole(row)
+        for claim in by_reranker.get((row.reranker or "", row.measure), ())
+        if _is_about(claim, row)
+    )
+
+
+def _is_whole(row: Row) -> bool:
+    odd = row.is_variant or row.invalid is not None or row.engine == "fake"
+    return not odd and row.depth in _DEPTHS and row.natural is not None
+
+
+def _is_about(claim: Claim, row: Row) -> bool:
+    """Say whether a row is of the model, the queries and the pool of a claim."""
+    if row.task.rpartition("/")[2].lower() not in claim.tasks or row.queries != claim.queries:
+        return False
+    if _last(row.model) != _last(claim.model):
+        return False
+    if not any(_is_named(profile, claim.profile) for profile in (row.profile, row.resolved)):
+        return False
+    first = row.first_stage if claim.first_stage is None else claim.first_stage
+    return abs(row.first_stage - first) <= SAME_FIRST_STAGE
+
+
+def _is_named(profile: str, word: str) -> bool:
+    """Say whether a profile is named for a first stage: `bm25()`, `run(bm25.trec)`, no fusion."""
+    name = profile.lower()
+    return name.startswith(word) or (name.startswith("run(") and word in name)
+
+
+def _last(model: str) -> str:
+    """The last part of a model's id or folder, which a local copy shares with the hub's."""
+    return model.rstrip("/").rpartition("/")[2].lower()
+
+
+def _beside(claim: Claim, row: Row) -> ClaimRow:
+    measured = (row.safeguarded if claim.safeguarded else row.natural) or 0.0
+    near = abs(measured - claim.value) <= claim.tolerance + _ROUNDING
+    return ClaimRow(
+        claim=claim,
+        task=row.task,
+        profile=row.profile,
+        reranker=row.reranker or "",
+        measured=measured,
+        within=near and not claim.caveat,
+    )

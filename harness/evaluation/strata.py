@@ -1,0 +1,128 @@
+"""Where a gain comes from: a run's queries by language, by length, and by what the pool held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .queries import query_rows
+from .resampling import interval
+
+if TYPE_CHECKING:
+    from ..runfiles import QueryResult, Run
+    from .gains import QueryValues
+    from .queries import QueryRow
+
+FEWEST = 20
+"""Strata of fewer queries have no interval: it would be far too narrow."""
+
+LANGUAGE, LENGTH, RANK = "language", "query length", "positive's rank"
+_RANKS = ((1, "1"), (5, "2-5"), (10, "6-10"), (30, "11-30"), (100, "31-100"))
+_DEEPER, _NOWHERE, _UNKNOWN = "below 100", "not in the pool", "not known"
+_THIRDS = ("short", "medium", "long")
+_ORDER = (*_THIRDS, *(name for _, name in _RANKS), _DEEPER, _NOWHERE, _UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class StratumRow:
+    """Some of a run's queries that are alike; the values are means of nDCG@10.
+
+    kind: `language`, `query length` or `positive's rank`; the strata of one kind share out all
+    queries of the run. gain: natural minus first stage, with its 95 % bootstrap interval from
+    FEWEST queries on.
+    """
+
+    task: str
+    profile: str
+    reranker: str
+    kind: str
+    value: str
+    queries: int
+    first_stage: float
+    natural: float
+    gain: float
+    gain_low: float | None = None
+    gain_high: float | None = None
+
+
+def strata(run: Run, values: QueryValues) -> list[StratumRow]:
+    """Return the strata of one run, kind by kind, each kind in its natural order.
+
+    A kind is left out where it says nothing: all queries are in one stratum, or their languages or
+    lengths are not known. Lengths are thirds of the run's own queries.
+    """
+    rows = query_rows(run, values)
+    named = {
+        LANGUAGE: _languages(rows),
+        LENGTH: _lengths([result.query_chars for result in run.results]),
+        RANK: [_rank(row.rank_before) for row in rows],
+    }
+    return [
+        _stratum(kind, value, [i for i, name in enumerate(names) if name == value], rows, run)
+        for kind, names in named.items()
+        if len(set(names)) > 1
+        for value in sorted(set(names), key=_place)
+    ]
+
+
+def _languages(rows: Sequence[QueryRow]) -> list[str]:
+    return [row.language or _UNKNOWN for row in rows]
+
+
+def _lengths(chars: Sequence[int | None]) -> list[str]:
+    """Name the third that each query's length, in characters, falls into; equal ones fall alike."""
+    known = [c for c in chars if c is not None]
+    if len(known) < len(chars):
+        return []
+    low, high = (
+        int(cut) for cut in np.quantile(known, [1 / 3, 2 / 3], method="closest_observation")
+    )
+    sizes = (f"< {low}", f"{low} to {high}", f"> {high}")
+    names = [f"{third} ({size} characters)" for third, size in zip(_THIRDS, sizes, strict=True)]
+    return [names[int(c >= low) + int(c > high)] for c in known]
+
+
+def _rank(rank: int | None) -> str:
+    if rank is None:
+        return _NOWHERE
+    return next((name for last, name in _RANKS if rank <= last), _DEEPER)
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Where a stratum stands among those of its kind: lengths and ranks rise, languages by name."""
+    word = name.partition(" (")[0]
+    return (_ORDER.index(word) if word in _ORDER else -1), name
+
+
+def _stratum(
+    kind: str, value: str, places: Sequence[int], rows: Sequence[QueryRow], run: Run
+) -> StratumRow:
+    """Sum the queries at `places` up; parallel versions of one question are resampled together."""
+    first = np.array([rows[i].first_stage for i in places])
+    natural = np.array([rows[i].natural for i in places])
+    row = rows[0]
+    low = high = None
+    if len(places) >= FEWEST:
+        low, high = interval(row.task, natural - first, _bases([run.results[i] for i in places]))
+    return StratumRow(
+        task=row.task,
+        profile=row.profile,
+        reranker=row.reranker,
+        kind=kind,
+        value=value,
+        queries=len(places),
+        first_stage=float(first.mean()),
+        natural=float(natural.mean()),
+        gain=float((natural - first).mean()),
+        gain_low=low,
+        gain_high=high,
+    )
+
+
+def _bases(results: Sequence[QueryResult]) -> list[str] | None:
+    """The question that each query is a version of; None where no two share one."""
+    bases = [result.query_id if result.base is None else result.base for result in results]
+    return bases if len(set(bases)) < len(bases) else None
