@@ -159,7 +159,7 @@ def interval(
 
     Drawn from 10,000 resamples of the queries, equal at every call. One value, or values that are
     all equal, say nothing about their spread: both ends are then the mean itself. Covers less than
-    95 % where queries are few: about 90 % at 10 of them, 92 % at 20.
+    95 % where queries are few: about 92 % at 20 of them.
     """
     import numpy as np
 

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerank_bench.evaluation import interval
-from rerank_bench.evaluation.resampling import flipped, resampled, shuffled, units
+from rerank_bench.evaluation.resampling import (
+    flipped,
+    percentiles,
+    resampled,
+    shuffled,
+    units,
+)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=5, max_size=40))
@@ -30,14 +39,17 @@ def test_the_interval_is_as_wide_as_the_standard_error_says() -> None:
     assert high - low == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.parametrize(("queries", "least", "most"), [(20, 0.86, 0.97), (200, 0.92, 0.98)])
+@pytest.mark.parametrize(("queries", "least", "most"), [(20, 0.89, 0.94), (200, 0.93, 0.97)])
 def test_95_of_100_intervals_hold_the_true_mean_and_fewer_where_queries_are_few(
     queries: int, least: float, most: float
 ) -> None:
-    """Gains as real ones are: most are 0, the others on a few values, skewed."""
-    shape = np.array([0.0] * 6 + [0.37, 0.63, -0.13, 1.0])
-    draws = np.random.default_rng(3).choice(shape, size=(400, queries))
-    held = [low <= shape.mean() <= high for low, high in (interval("t", row) for row in draws)]
+    """Queries are drawn from the gains of a real run: half are 0, the others on few values."""
+    kept = json.loads((Path(__file__).parent / "gains.json").read_text(encoding="utf-8"))
+    gains = np.array(kept["gains"])
+    held = []
+    for part in np.random.default_rng(3).choice(gains, size=(10, queries, 200)):
+        low, high = percentiles(resampled(units("t", part)))
+        held += ((low <= gains.mean()) & (gains.mean() <= high)).tolist()
     assert least <= np.mean(held) <= most
 
 
