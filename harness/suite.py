@@ -217,6 +217,8 @@ def _run_together(
 ) -> None:
     """Make the runs of one reranker in one variant: all tasks and profiles go side by side."""
     variant, choice = plans[0].variant, plans[0].choice
+    if not variant.is_main and hasattr(served.engine, "forget"):
+        served.engine.forget()
     jobs = Jobs(served.engine, scope.depth, scope.max_doc_chars, variant.order)
     outcomes = drive(
         (job for plan in plans for job in jobs.of(plan.task, plan.pool, choice, plan)),

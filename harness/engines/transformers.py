@@ -111,6 +111,10 @@ class TransformersEngine:
         gc.collect()
         _empty_gpu()
 
+    def forget(self) -> None:
+        """Drop texts that were encoded before: a repeated run costs what the first did."""
+        self.__dict__.pop("_maxsim", None)
+
     # What is read or loaded when it is first needed
 
     @functools.cached_property

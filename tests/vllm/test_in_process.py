@@ -98,6 +98,9 @@ def test_labels_texts_and_likelihoods_equal_transformers_and_the_cache_is_used(
     assert sum(reply.cached_tokens > 0 for reply in found[spans[0]]) >= 5
     warm = answers(ours, labels)
     assert_equal_labels(warm, answers(theirs, labels))
+    assert answers(ours, labels[:1])[0].cached_tokens > 0
+    ours.forget()
+    assert answers(ours, labels[:1])[0].cached_tokens == 0
     assert ours.startup_seconds > 0
     assert ours.in_effect["prefix_caching"]
     told = {key: ours.in_effect[key] for key in ("data_parallel", "quantization", "kv_cache_dtype")}

@@ -132,6 +132,12 @@ class VllmEngine:
             self._fleet.close()
         self._fleet, self._mode = None, None
 
+    def forget(self) -> None:
+        """Drop prefixes and encoded texts: a repeated run costs what the first did."""
+        self.__dict__.pop("_maxsim", None)
+        if self._fleet is not None:
+            self._fleet.forget()
+
     @property
     def work_seconds(self) -> float:
         """Seconds that the busiest process has worked since it was started."""

@@ -27,6 +27,9 @@ from typing import Any
 from ...errors import EngineDied
 from ...progress import bar
 
+FORGET = "forget"
+"""The message that tells a worker to drop what it keeps of earlier items."""
+
 _LAST_LINES, _LINE = 3, 200
 _PATIENCE = 10.0  # seconds that workers have to end by themselves
 _RUN = 32  # items handed out at once
@@ -162,6 +165,11 @@ class Fleet:
                 return
             worker.under_way.update(item[0] for item in batch if item is not None)
             worker.send(batch)
+
+    def forget(self) -> None:
+        """Let idle workers drop what they keep of earlier items."""
+        for worker in self.workers:
+            worker.send(FORGET)
 
     def close(self) -> None:
         """End all workers, side by side."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..asks import Ask, Kind, Told
 from .calls import parameters, read
+from .fleet import FORGET
 from .settings import Settings
 
 
@@ -114,7 +115,10 @@ class Served:
                 return False
             if isinstance(message, Exception):
                 raise message
-            self._waiting.extend(message)
+            if message == FORGET:
+                self.engine.reset_prefix_cache()
+            else:
+                self._waiting.extend(message)
 
     def _admit(self) -> list[tuple[int, str]]:
         """Hand vLLM what waits; say why it refuses an item.

@@ -136,7 +136,7 @@ def test_maxsim_equals_a_naive_computation(
     assert scores(opened, list(reversed(chosen))) == pytest.approx(expected[::-1], abs=1e-4)
 
 
-def test_maxsim_encodes_each_distinct_text_once_and_forgets_the_oldest(
+def test_maxsim_encodes_each_distinct_text_once_and_forgets_the_oldest_or_all_if_told(
     engine: Engines, encoder: Path, pairs: list[PairScore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rerank_bench.engines import encoder as module
@@ -149,8 +149,12 @@ def test_maxsim_encodes_each_distinct_text_once_and_forgets_the_oldest(
     assert sum(encoded) == len({t for p in pairs for t in (p.query, p.document)})
     monkeypatch.setattr(module, "_REMEMBERED_BYTES", 5_000)
     monkeypatch.setattr(module, "_TEXTS_AT_ONCE", 4)
-    opened.__dict__.pop("_maxsim")
+    encoded.clear()
+    assert scores(opened, list(pairs)) == whole
+    assert not encoded
+    opened.forget()
     assert scores(opened, list(pairs)) == pytest.approx(whole, abs=1e-4)
+    assert sum(encoded) >= len({t for p in pairs for t in (p.query, p.document)})
     assert opened._maxsim._bytes <= 5_000
 
 
