@@ -28,7 +28,8 @@ def sentence(rows: Sequence[Row], *, name: Name) -> str:
         return "No reranker here that could be compared: only floors, or invalid runs."
     best = real[0]
     interval = bounds(best.gain_low, best.gain_high)
-    told = f"Best is {name(best)} with {signed(best.gain)} {interval}"
+    who = "Best is" if (best.gain or 0.0) > 0 else "None gained; best is"
+    told = f"{who} {name(best)} with {signed(best.gain)} {interval}"
     tested = [row for row in real if row.family]
     if not tested:
         return f"{told}; too few queries to tell any gain from chance."

@@ -1,0 +1,242 @@
+"""A small report that has something of everything, names that would do harm, and a browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rerank_bench.evaluation import MEASURES, Evaluation, Group, LatencyRow, OrderRow, QueryRow, Row
+from rerank_bench.evaluation.claims import Claim, ClaimRow
+from rerank_bench.evaluation.strata import StratumRow
+from rerank_bench.exchanges import Exchange
+from rerank_bench.replay import QueryView, ViewDocument
+from rerank_bench.report.html import to_html
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+HOSTILE = "</script><img src=x onerror=\"window.harmed='yes'\"><b>bold</b> & %{x} {{ 7*7 }}"
+TASKS = ("Nano/de", "Nano/en")
+PROFILES = ("bm25", "dense")
+RERANKERS = ("good", "harmful", "broken", "random", HOSTILE)
+MEANT = {"good": 0.2, "harmful": -0.1, "broken": 0.3, "random": -0.2, HOSTILE: 0.05}
+
+
+def row(task: str, profile: str, reranker: str, measure: str) -> Row:
+    """One reranker's row; `good` is starred, `broken` invalid, `random` a floor on other metal."""
+    first = 0.4 if profile == "bm25" else 0.5
+    gain, main = MEANT[reranker] + (0.01 if task == "Nano/de" else 0.0), measure == MEASURES[0]
+    starred = main and reranker == "good"
+    return Row(
+        task=task,
+        profile=profile,
+        origin="computed",
+        resolved=profile,
+        reranker=reranker,
+        measure=measure,
+        queries=50,
+        first_stage=first,
+        natural=first + gain,
+        safeguarded=first + gain + 0.05,
+        ceiling=0.9,
+        ceiling_safeguarded=0.95,
+        gain=gain,
+        gain_low=gain - 0.04,
+        gain_high=gain + 0.04,
+        gain_safeguarded=gain + 0.05,
+        headroom_captured=gain / (0.9 - first),
+        wins=20,
+        ties=20,
+        losses=10,
+        decided=2,
+        safeguards=3,
+        failed=2 if reranker == "harmful" else 0,
+        calls_per_query=100.0,
+        rounds=1.0,
+        prompt_tokens=0 if reranker == "random" else 100_000,
+        output_tokens=50,
+        seconds_per_query=0.5 if reranker == "good" else 0.25,
+        hardware="slow metal" if reranker == "harmful" else "fast metal",
+        ideal_flops=None if reranker == "random" else 2e12,
+        p=0.0001 if starred else 0.5,
+        p_from="flips",
+        p_holm=(0.001 if starred else 1.0) if main and reranker != "random" else None,
+        starred=starred,
+        family="4 rerankers x 2 profiles of Nano" if main and reranker != "random" else "",
+        noise=0.002 if reranker == "good" else None,
+        floor=reranker == "random",
+        invalid="a label was not found" if reranker == "broken" else None,
+        counts={"repaired": 4, "generations": 50} if reranker == HOSTILE else {},
+    )
+
+
+def query(task: str, profile: str, reranker: str, n: int) -> QueryRow:
+    """One query whose best positive moves from rank n to rank 1; the last one has failed."""
+    return QueryRow(
+        task=task,
+        profile=profile,
+        reranker=reranker,
+        query_id=f"q{n}",
+        language=task[-2:],
+        first_stage=0.3,
+        natural=0.0 if n == 9 else 0.8,
+        safeguarded=0.8,
+        rank_before=n,
+        rank_after=None if n == 9 else 1,
+        safeguard=n == 2,
+        failed=n == 9,
+        repaired=int(n == 3),
+    )
+
+
+def view(reranker: str) -> QueryView:
+    """A query with a positive that rose, a safeguard, hostile texts and a repaired answer."""
+    documents = (
+        ViewDocument(
+            "good-doc", "the harbour of 1872", 3, 1, 2.5, 1, positive=True, safeguard=False
+        ),
+        ViewDocument(HOSTILE, HOSTILE, 1, 2, 1.25, 0, positive=False, safeguard=False),
+        ViewDocument("plain", "word " * 200, 2, 3, None, None, positive=False, safeguard=False),
+        ViewDocument("guard", "appended", 4, 4, -1.0, 1, positive=True, safeguard=True),
+    )
+    said = (
+        Exchange(1, "Generate", HOSTILE, HOSTILE, repaired=True),
+        Exchange(2, "Generate", "rank these", "[1] > [2]"),
+    )
+    return QueryView(
+        "Nano/de", "bm25", reranker, "q3", HOSTILE, documents, said, {"repaired": 1}, None, 0.5, 1.0
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found() -> Evaluation:
+    """Two tasks of one data set, two profiles, five rerankers, all measures, every small table."""
+    whole = [(p, r, m) for p in PROFILES for r in RERANKERS for m in MEASURES]
+    rows = [row(task, *rest) for task in TASKS for rest in whole]
+    means = tuple(replace(row("Nano/en", *rest), task="Nano", queries=100) for rest in whole)
+    recall = Row(
+        task=TASKS[0], profile="bm25", origin="computed", reranker=None,
+        measure="recall@100 (micro)", queries=50, first_stage=0.9, published=0.91,
+    )  # fmt: skip
+    claim = Claim(
+        "good", "m", "Nano", ("nano/de",), 50, "bm25", None, MEASURES[0], 0.6, HOSTILE, 0.02, ""
+    )
+    return Evaluation(
+        rows=(recall, *rows),
+        groups=(Group("Nano", TASKS, means, (("bm25", "half", 1),)),),
+        orders=(OrderRow(TASKS[0], "bm25", "good", ("first-stage", "reverse"), 0.6, 0.01, 0.9,
+                         tuple(0.2 - 0.02 * i for i in range(10))),),
+        latencies=(LatencyRow(TASKS[0], "bm25", "good", 20, 0.125, 0.5, "fast metal"),),
+        strata=tuple(StratumRow(task, "bm25", "good", "language", task[-2:], 25, 0.4, 0.6, 0.2)
+                     for task in TASKS),
+        queries=tuple(query(task, profile, "good", n)
+                      for task in TASKS for profile in PROFILES for n in range(1, 10)),
+        claims=(ClaimRow(claim, TASKS[0], "bm25", "good", 0.61, within=True),),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def views() -> tuple[QueryView, ...]:
+    """One query of two rerankers."""
+    return view("good"), view("harmful")
+
+
+@pytest.fixture(scope="module")
+def hostile() -> str:
+    """A text that does harm where it is taken for markup, a template or a plot's label."""
+    return HOSTILE
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A system's own chromium; playwright's download is not needed."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Opened:
+    """The page, and all that it said, threw or asked for."""
+
+    page: Page
+    address: str
+    complaints: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        assert self.complaints == [self.address]
+        assert self.page.evaluate("[window.harmed, document.images.length]") == [None, 0]
+
+
+@pytest.fixture(scope="module")
+def address(
+    tmp_path_factory: pytest.TempPathFactory, found: Evaluation, views: Sequence[QueryView]
+) -> str:
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    file.write_text(to_html(found, views), encoding="utf-8")
+    return file.as_uri()
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, address: str) -> Opened:
+    made = Opened(browser.new_page(viewport={"width": 1440, "height": 900}), address)
+    made.page.set_default_timeout(10_000)
+    made.page.on("console", lambda message: made.complaints.append(message.text))
+    made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
+    made.page.on("request", lambda request: made.complaints.append(request.url))
+    made.page.goto(address)
+    made.page.wait_for_selector(':root[data-shown="all"]')
+    return made
+
+
+@pytest.fixture
+def page(opened: Opened) -> Iterator[Page]:
+    """The page as it was opened; complaints of any test but the one that provokes them fail it."""
+    page = opened.page
+    yield page
+    opened.check()
+    page.emulate_media(media="screen", color_scheme="light")
+    page.get_by_label("Colours").select_option("")
+    page.get_by_role("button", name="Reset", exact=True).click()
+    page.evaluate("document.querySelectorAll('details').forEach((open) => (open.open = false))")
+    page.evaluate("document.activeElement.blur()")
+    page.wait_for_timeout(300)
+
+
+@pytest.fixture
+def fresh(browser: Browser, address: str) -> Iterator[Page]:
+    """The page, newly opened."""
+    page = browser.new_page()
+    page.goto(address)
+    page.wait_for_selector(':root[data-shown="all"]')
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def open_report(browser: Browser, tmp_path: Path) -> Iterator[Callable[[Evaluation], Page]]:
+    """Open a report of its own; what it throws fails the test."""
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+
+    def opened(found: Evaluation) -> Page:
+        file = tmp_path / "report.html"
+        file.write_text(to_html(found), encoding="utf-8")
+        page.goto(file.as_uri())
+        page.wait_for_selector(':root[data-shown="all"]', timeout=10_000)
+        return page
+
+    yield opened
+    page.close()
+    assert errors == []
