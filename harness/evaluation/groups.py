@@ -18,7 +18,14 @@ _SUMS = (
     "queries", "safeguards", "decided", "failed", "prompt_tokens", "output_tokens", "seconds",
     "from_cache", "cached_tokens", "wins", "ties", "losses", "rerankable",
 )  # fmt: skip
-_PER_QUERY = ("calls_per_query", "rounds", "seconds_per_query", "ideal_flops", "price")
+_PER_QUERY = (
+    "calls_per_query",
+    "rounds",
+    "seconds_per_query",
+    "gpu_seconds",
+    "ideal_flops",
+    "price",
+)
 
 
 @dataclass(frozen=True)

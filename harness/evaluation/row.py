@@ -80,11 +80,13 @@ class Row:
     rerankable: int | None = None
     judged: float | None = None
     judged_first_stage: float | None = None
-    # What the price was paid in. seconds_per_query: None where any reply came from the cache.
+    # What the price was paid in. seconds_per_query: None where any reply came from the cache;
+    # gpu_seconds: that times the GPUs that were at work, None without one.
     # ideal_flops: operations per query that the method needs of its model, None where not known.
     # price: of the tokens of a query, where a price per million is given.
     cached_tokens: int | None = None
     seconds_per_query: float | None = None
+    gpu_seconds: float | None = None
     startup_seconds: float | None = None
     ideal_flops: float | None = None
     price: float | None = None

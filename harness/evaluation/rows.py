@@ -101,18 +101,29 @@ def _hardware(manifest: Mapping[str, Any], engine: str) -> str:
 
 def _cost(run: Run) -> dict[str, Any]:
     spent, queries = total(result.usage for result in run.results), len(run.results)
+    each, gpus = spent.seconds / queries, _gpus(run.manifest)
     return {
         "calls_per_query": spent.calls / queries,
         "rounds": spent.rounds / queries,
         "prompt_tokens": spent.prompt_tokens,
         "output_tokens": spent.output_tokens,
         "seconds": spent.seconds,
-        "seconds_per_query": None if spent.from_cache else spent.seconds / queries,
+        "seconds_per_query": None if spent.from_cache else each,
+        "gpu_seconds": None if spent.from_cache or not gpus else each * gpus,
         "startup_seconds": run.manifest.get("startup_seconds"),
         "ideal_flops": run.manifest.get("ideal_flops"),
         "from_cache": spent.from_cache,
         "cached_tokens": spent.cached_tokens,
     }
+
+
+def _gpus(manifest: Mapping[str, Any]) -> int:
+    """How many GPUs were at work; 0 where there was none, or a server answered."""
+    engine = manifest.get("engine") or {}
+    asked = manifest["settings"].get("engine") or {}
+    if asked.get("name") == "http" or "gpu" not in (manifest.get("hardware") or {}):
+        return 0
+    return int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
 
 
 def _health(run: Run) -> dict[str, Any]:

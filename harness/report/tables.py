@@ -26,7 +26,8 @@ LEGEND = (
     "safeguards: queries with an appended positive, and how many of them it decides. calls and "
     "rounds are means per query, tokens (read / written) and replies from the cache are totals; "
     "cached tokens are those read that a prefix cache held. seconds: of the engine, per query, "
-    "where no reply came from the cache. invalid: the method did not work as it is meant to."
+    "where no reply came from the cache. GFLOP: what a query needs of the model at least. "
+    "invalid: the method did not work as it is meant to."
 )
 """What the columns mean; shown once, under the last table."""
 
@@ -147,14 +148,20 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
     ("tokens", _tokens, True),
     ("from cache", lambda row: count(row.from_cache), True),
     ("seconds", lambda row: count(row.seconds_per_query), True),
+    ("GPU seconds", lambda row: count(row.gpu_seconds), False),
     ("price per 1000", lambda row: cost(row.price), False),
     ("GFLOP", lambda row: count(_per(row.ideal_flops, 1e9)), False),
+    ("queries / PFLOP", lambda row: count(_inverse(row.ideal_flops, 1e15)), False),
 )
 """Head and cell of each column, and whether it is shown where no row has anything in it."""
 
 
 def _per(value: float | None, unit: float) -> float | None:
     return None if value is None else value / unit
+
+
+def _inverse(value: float | None, unit: float) -> float | None:
+    return unit / value if value else None
 
 
 def _others_table(title: str, main: Sequence[Row], ranked: Sequence[Row]) -> Table:

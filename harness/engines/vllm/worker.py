@@ -15,11 +15,10 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Literal
 
 from ..asks import Ask, Kind, Told
 from .calls import parameters, read
-from .fleet import FORGET
 from .settings import Settings
 
 
@@ -63,6 +62,9 @@ def explain(error: Exception) -> str:
     return f"{said}; {cure}" if cure else said
 
 
+Message = Sequence[tuple[int, Ask]] | Literal["forget"]
+"""Items to answer, or the word to drop what is kept of earlier ones."""
+
 _BUGS = (LookupError, TypeError, AttributeError, AssertionError)
 
 
@@ -104,7 +106,7 @@ class Served:
             if told:
                 pipe.send(("told", told, self._seconds))
 
-    def _take(self, heard: queue.SimpleQueue[Sequence[tuple[int, Ask]] | Exception | None]) -> bool:
+    def _take(self, heard: queue.SimpleQueue[Message | Exception | None]) -> bool:
         """Take what has come in, and wait for it where there is nothing else to do."""
         while True:
             try:
@@ -115,7 +117,7 @@ class Served:
                 return False
             if isinstance(message, Exception):
                 raise message
-            if message == FORGET:
+            if isinstance(message, str):
                 self.engine.reset_prefix_cache()
             else:
                 self._waiting.extend(message)

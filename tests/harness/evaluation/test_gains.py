@@ -21,6 +21,7 @@ from rerank_bench.evaluation import (
     Row,
     evaluate,
     query_values,
+    run_rows,
 )
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 from rerank_bench.usage import Usage
@@ -231,3 +232,32 @@ def test_the_json_fields_are_those_of_a_row_in_its_order() -> None:
     fields = iter(Row.__dataclass_fields__)
     assert all(name in fields for name in JSON_FIELDS)
     assert JSON_FIELDS[23] == "from_cache"
+
+
+def test_gpu_seconds_count_every_gpu_at_work_and_only_those() -> None:
+    told = manifest() | {"hardware": {"gpu": "H200", "gpus": 8}}
+    told["engine"] = {"data_parallel": 2, "tensor_parallel_size": 2}
+    spent = tuple(replace(r, usage=Usage(seconds=3.0)) for r in RESULTS)
+    row = run_rows(Run(told, spent, QRELS), query_values(Run(told, spent, QRELS)))[0][0]
+    assert (row.seconds_per_query, row.gpu_seconds) == (3.0, 12.0)
+    assert row.hardware == "H200 x 8"
+    told["settings"]["engine"] = {"name": "http"}
+    row = run_rows(Run(told, spent, QRELS), query_values(Run(told, spent, QRELS)))[0][0]
+    assert (row.gpu_seconds, row.hardware) == (None, "a server")
+
+
+def test_seconds_of_a_query_are_not_told_where_a_reply_came_from_the_cache() -> None:
+    run = Run(manifest(), RESULTS, QRELS)
+    row = run_rows(run, query_values(run))[0][0]
+    assert (row.from_cache, row.seconds_per_query, row.gpu_seconds) == (1, None, None)
+
+
+def test_wins_headroom_and_what_could_move_worked_out_by_hand() -> None:
+    run = Run(manifest(), RESULTS, QRELS)
+    row = row_of(run_rows(run, query_values(run))[0], "nDCG@10")
+    assert (row.wins, row.ties, row.losses) == (1, 2, 1)
+    assert row.headroom_captured == pytest.approx((AFTER - BEFORE - 1) / (AFTER - BEFORE))
+    # q1 holds documents of three grades and q3 of two; q2 holds none that is natural, q4 nothing.
+    assert row.rerankable == 2
+    # q1 has a judged negative; of its three documents all are judged, of q3's two one is.
+    assert row.judged == pytest.approx((1 + 0 + 0.5 + 0) / 4)

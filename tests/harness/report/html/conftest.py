@@ -20,7 +20,7 @@ from rerank_bench.report.html import to_html
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-HOSTILE = "</script><img src=x onerror=\"window.harmed='yes'\"><b>bold</b> & %{x} {{ 7*7 }}"
+HOSTILE = "<b>b</b></script><img src=x onerror=\"window.harmed='yes'\"> & %{x} {{ 7*7 }}"
 TASKS = ("Nano/de", "Nano/en")
 PROFILES = ("bm25", "dense")
 RERANKERS = ("good", "harmful", "broken", "random", HOSTILE)
@@ -201,7 +201,7 @@ def opened(browser: Browser, address: str) -> Opened:
 
 @pytest.fixture
 def page(opened: Opened) -> Iterator[Page]:
-    """The page as it was opened; complaints of any test but the one that provokes them fail it."""
+    """The page as it was opened. Whatever it says, throws or asks for fails the test."""
     page = opened.page
     yield page
     opened.check()

@@ -1,0 +1,76 @@
+"""The flags that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+TASK = click.option("--task", multiple=True, metavar="NAME", help="A task or a whole set; repeats.")
+PROFILE = click.option("--profile", multiple=True, metavar="NAME", help="A first stage; repeats.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _flags(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+TASK_OPTIONS = _flags(
+    TASK,
+    PROFILE,
+    click.option("--revision", metavar="REV", help="Pin the data set's revision on the hub."),
+    click.option("--qrels", metavar="NAME", help="Another qrels config, or a TREC qrels file."),
+    click.option("--min-grade", type=int, metavar="G", help="Lowest grade of a positive [1]."),
+    click.option(
+        "--exclude-identical/--keep-identical",
+        default=None,
+        help="Leave a query's own document out of its pool.",
+    ),
+    click.option("--query-id", metavar="REGEX", help="Finds (?P<language>…), (?P<base>…) in ids."),
+    click.option("--query-prompt", metavar="TEXT", help="What dense() writes before a query."),
+    click.option("--query-prompt-name", metavar="NAME", help="One of the dense model's prompts."),
+    click.option("--device", metavar="NAME", help="Where dense() encodes: cpu, cuda, mps."),
+)
+
+
+SUITE = _flags(
+    click.argument("suite", type=click.Path(path_type=Path), required=False),
+    TASK_OPTIONS,
+    click.option("--reranker", multiple=True, metavar="NAME[:OPTION=VALUE,…]", help="Repeats."),
+    click.option("--model", metavar="ID", help="The model of rerankers that name none."),
+    click.option("--engine", metavar="NAME", help="What answers: transformers, vllm, http, fake."),
+    click.option(
+        "--base-url", multiple=True, metavar="URL", help="A server for engine http; repeats."
+    ),
+    click.option("--data-parallel", type=int, metavar="N", help="Processes of engine vllm."),
+    click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for all."),
+    click.option("--as", "label", metavar="LABEL", help="Store the one reranker under this label."),
+    click.option("--out", metavar="DIR", help="Folder of the run folders [runs]."),
+    click.option("--cache", metavar="DIR", help="Folder of the replies' cache."),
+    click.option("--no-cache", is_flag=True, default=None, help="Keep no replies."),
+    click.option("--queries", type=int, metavar="N", help="A fixed sample of N queries per task."),
+    click.option("--seed", type=int, metavar="S", help="Seed of that sample [0]."),
+    click.option("--depth", type=int, metavar="K", help="Rerank the first K and the safeguard."),
+    click.option("--max-doc-chars", type=int, metavar="N", help="Cut documents for all rerankers."),
+    click.option("--orders", metavar="A,B", help="Also give first-stage,reverse,random:N orders."),
+    click.option("--repeat", type=int, metavar="N", help="Run N times; repeats read no cache."),
+    click.option(
+        "--shuffle-submission", is_flag=True, default=None, help="Repeats ask in another order."
+    ),
+    click.option(
+        "--one-at-a-time", is_flag=True, default=None, help="Also serve 20 queries one by one."
+    ),
+    click.option("--keep-going", is_flag=True, default=None, help="A failed query ends alone."),
+    click.option("--print-toml", is_flag=True, help="Print these flags as a suite file and stop."),
+    JSON,
+)
