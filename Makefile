@@ -46,7 +46,7 @@ check: install ## style, types (of an installed wheel) and links between the par
 bench: install ## speed, as ratios from one run
 	$(RUN)python benchmarks/driver.py
 	$(RUN)python benchmarks/cross_encoder.py
-	$(RUN)python benchmarks/statistics.py
+	$(RUN)python benchmarks/inference.py
 
 lock: ## pin what a fresh environment resolves to
 	$(PYTHON) -m venv .cache/lock

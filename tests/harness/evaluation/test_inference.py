@@ -120,3 +120,12 @@ def test_noise_of_a_mean_is_that_of_the_means_of_its_repeats() -> None:
     assert group.rows[0].noise == pytest.approx(0.0)
     _, (group,) = infer([one, replace(two, repeated=(), noise=None)])
     assert group.rows[0].noise is None
+
+
+def test_a_mean_over_other_hardware_has_no_seconds() -> None:
+    one = row("Set/a", "r", draw(1), seconds_per_query=1.0, hardware="here", rounds=2.0)
+    two = row("Set/b", "r", draw(2), seconds_per_query=3.0, hardware="here", rounds=2.0)
+    _, (group,) = infer([one, two])
+    assert group.rows[0].seconds_per_query == 2.0
+    _, (group,) = infer([one, replace(two, hardware="there")])
+    assert (group.rows[0].seconds_per_query, group.rows[0].rounds) == (None, 2.0)

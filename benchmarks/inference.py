@@ -1,6 +1,6 @@
 """Are the report's statistics true to their word, and quick enough? Prints JSON.
 
-    python benchmarks/statistics.py [--runs RUNS] [--tasks 550] [--out FILE]
+    python benchmarks/inference.py [--runs RUNS] [--tasks 550] [--out FILE]
 
 Coverage: queries are drawn from a real run's gains, whose mean is therefore known; the share of the
 intervals that hold it, and how often a gain is found where there is none (signs by coin). The gains
