@@ -18,14 +18,8 @@ _SUMS = (
     "queries", "safeguards", "decided", "failed", "prompt_tokens", "output_tokens", "seconds",
     "from_cache", "cached_tokens", "wins", "ties", "losses", "rerankable",
 )  # fmt: skip
-_PER_QUERY = (
-    "calls_per_query",
-    "rounds",
-    "seconds_per_query",
-    "gpu_seconds",
-    "ideal_flops",
-    "price",
-)
+_PER_QUERY = ("calls_per_query", "rounds", "ideal_flops", "price")
+_PER_MACHINE = ("seconds_per_query", "gpu_seconds")
 
 
 @dataclass(frozen=True)
@@ -63,9 +57,11 @@ def mean_row(name: str, rows: Sequence[Row]) -> Row:
     """Return the mean of one column's rows; how sure its gain is has not been asked yet.
 
     Measures are plain means over tasks, calls, rounds and operations means over all queries, counts
-    and tokens sums. The headroom captured is the sum of gains by the sum of headrooms.
+    and tokens sums. Seconds are told if all ran on the same hardware. The headroom captured is the
+    sum of gains by the sum of headrooms.
     """
     queries = sum(row.queries for row in rows)
+    same_machine = len({row.hardware for row in rows}) == 1
     mean = {field: _mean(rows, field, [1.0] * len(rows)) for field in _MEANS}
     weights = [float(row.queries) for row in rows]
     counts: Counter[str] = sum((Counter(row.counts) for row in rows), Counter())
@@ -90,6 +86,7 @@ def mean_row(name: str, rows: Sequence[Row]) -> Row:
         query_naturals=_no_values(),
         **{**mean, **{field: _sum(rows, field) for field in _SUMS}, "queries": queries},
         **{field: _mean(rows, field, weights) for field in _PER_QUERY},
+        **{f: _mean(rows, f, weights) if same_machine else None for f in _PER_MACHINE},
     )
 
 

@@ -175,6 +175,6 @@ def _starred(rows: Sequence[Row], family_of: Callable[[Row], str]) -> tuple[Row,
     for words, places in families.items():
         adjusted = holm([rows[place].p or 0.0 for place in places])
         for place, p in zip(places, adjusted, strict=True):
-            family = f"the {len(places)} {words}" if len(places) > 1 else f"one of the {words}"
+            family = f"the {len(places)} {words}" if len(places) > 1 else f"only one of the {words}"
             found[place] = replace(rows[place], p_holm=p, starred=p <= LEVEL, family=family)
     return tuple(found)

@@ -50,7 +50,7 @@ def test_a_task_alone_is_its_data_sets_family_and_tasks_of_a_set_are_one_per_rer
     found, (group,) = infer(rows)
     families = {(r.task, r.reranker, r.profile): r.family for r in found}
     assert families["Set/a", "x", "p"] == "the 3 tasks of Set for x after p"
-    assert families["alone", "x", "bm25"] == "the 1 rerankers x profiles of alone"
+    assert families["alone", "x", "bm25"] == "only one of the rerankers x profiles of alone"
     assert {r.family for r in group.rows} == {"the 4 rerankers x profiles of Set"}
 
 
