@@ -12,7 +12,7 @@ const ranks = {
     }));
   },
   choices: (rows) => [
-    { key: "reranker", label: "Reranker", options: distinct(rows.map((row) => row.reranker)) },
+    { key: "reranker", label: "Reranker", options: moversFirst(rows) },
     {
       key: "profile",
       label: "Profile",
@@ -46,6 +46,13 @@ const ranks = {
     };
   },
 };
+
+/** Rerankers by name, those last that moved no positive: they make the dullest plot. */
+function moversFirst(rows) {
+  const moved = new Set(rows.filter((row) => row.before !== row.after).map((row) => row.reranker));
+  const names = distinct(rows.map((row) => row.reranker));
+  return [...names.filter((name) => moved.has(name)), ...names.filter((name) => !moved.has(name))];
+}
 
 const rankColumns = [
   figure("before", "rank before", (row) => row.before, plain),
