@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ..evaluation import MACRO, MEASURES, MICRO, Evaluation, Group, LatencyRow, OrderRow, Row
+from ..evaluation import (
+    MACRO,
+    MEASURES,
+    MICRO,
+    ClaimRow,
+    Evaluation,
+    Group,
+    LatencyRow,
+    OrderRow,
+    Row,
+)
 from .notes import notes_of, sentence
 from .text import NOTHING, bounds, cost, count, number, share, signed
 
@@ -53,7 +63,11 @@ def tables(found: Evaluation) -> list[Table]:
     for task, part in groupby(sorted(found.rows, key=_task), key=_task):
         members = list(part)
         made += [_profile_table(task, members), *_reranker_tables(task, members)]
-    made += [_order_table(found.orders), _latency_table(found.latencies)]
+    made += [
+        _order_table(found.orders),
+        _latency_table(found.latencies),
+        _claim_table(found.claims),
+    ]
     return [table for table in made if table.rows]
 
 
@@ -243,3 +257,23 @@ def _latency_table(rows: Sequence[LatencyRow]) -> Table:
     )  # fmt: skip
     columns = ("task", "reranker", "hardware", "queries", "p50 seconds", "p95 seconds")
     return Table("One query at a time", columns, cells, names=3)
+
+
+def _claim_table(rows: Sequence[ClaimRow]) -> Table:
+    """Published figures beside measured ones; those that do not compare have no verdict."""
+    cells = tuple(
+        (
+            f"{r.task} · {r.profile}",
+            r.reranker,
+            r.claim.source,
+            r.claim.measure,
+            number(r.claim.value),
+            number(r.measured),
+            signed(r.measured - r.claim.value),
+            ("agrees" if r.within else "differs") if r.comparable else "does not compare",
+        )
+        for r in rows
+    )
+    heads = ("task", "reranker", "source", "measure", "published", "measured", "apart", "verdict")
+    caveats = dict.fromkeys(f"{r.reranker}: {r.claim.caveat}." for r in rows if r.claim.caveat)
+    return Table("Published figures", heads, cells, names=3, notes=tuple(caveats))

@@ -5,6 +5,7 @@ import html
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from rerank_bench.errors import BadData
+from rerank_bench.evaluation import Evaluation, Row, load_claims, match
 from rerank_bench.report import print_tables, report_of, to_csv, to_json, to_markdown
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 from rerank_bench.usage import Usage
@@ -201,3 +203,21 @@ def test_several_roots_are_one_report_and_none_is_an_error(tmp_path: Path) -> No
     (tmp_path / "none").mkdir()
     with pytest.raises(BadData, match=r"no finished run in .*none"):
         report_of(tmp_path / "none")
+
+
+def test_published_figures_stand_beside_measured_ones_and_are_judged_only_where_they_compare() -> (
+    None
+):
+    row = Row(
+        task="NanoGraded/trec_dl19", profile="bm25_anserini", origin="shipped",
+        reranker="RankZephyr", model="castorini/rank_zephyr_7b_v1_full", engine="vllm",
+        measure="nDCG@10", queries=43, first_stage=0.50578, natural=0.7300, safeguarded=0.9,
+    )  # fmt: skip
+    claims = match([row], load_claims())
+    strange = replace(claims[0], claim=replace(claims[0].claim, caveat="asked in other words"))
+    text = to_markdown(Evaluation((), claims=(*claims, strange)))
+    lines = [line for line in text.splitlines() if line.startswith("| NanoGraded")]
+    verdicts = [line.removesuffix(" |").rpartition(" | ")[2] for line in lines]
+    assert verdicts == ["agrees", "differs", "does not compare"]
+    assert "| 0.7365 | 0.7300 | -0.0065 |" in lines[0]
+    assert "RankZephyr: asked in other words." in text
