@@ -16,7 +16,8 @@ _MEANS = (
 )  # fmt: skip
 _SUMS = (
     "queries", "safeguards", "decided", "failed", "prompt_tokens", "output_tokens", "seconds",
-    "from_cache", "cached_tokens", "wins", "ties", "losses", "rerankable",
+    "from_cache", "cached_tokens", "wins", "ties", "losses", "rerankable", "repaired",
+    "unparsable", "truncated",
 )  # fmt: skip
 _PER_QUERY = ("calls_per_query", "rounds", "ideal_flops", "price")
 _PER_MACHINE = ("seconds_per_query", "gpu_seconds")

@@ -93,8 +93,12 @@ class Row:
     model: str = ""
     engine: str = ""
     hardware: str = ""
+    # Answers that had to be repaired, answers that could not be used, texts that were cut.
+    repaired: int | None = None
+    unparsable: int | None = None
+    truncated: int | None = None
     # How the profile resolved, how much was reranked, what the first stage is known for, and what
-    # was counted on the way (repaired, unparsable, truncated, …), over all queries.
+    # was counted on the way, over all queries.
     invalid: str | None = None
     resolved: str = ""
     pool: str = ""  # sha256

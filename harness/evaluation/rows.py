@@ -132,6 +132,7 @@ def _health(run: Run) -> dict[str, Any]:
     return {
         "failed": sum(result.failed is not None for result in run.results),
         "counts": dict(counts),
+        **{name: counts[name] for name in ("repaired", "unparsable", "truncated")},
         "invalid": invalid(checks(counts, engine=engine)),
     }
 

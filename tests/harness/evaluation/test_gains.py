@@ -103,6 +103,7 @@ def test_a_row_sums_a_run_up(tmp_path: Path) -> None:
     assert row.gain_high is not None
     assert row.gain_low <= row.gain <= row.gain_high
     assert (row.queries, row.safeguards, row.decided, row.failed) == (4, 1, 1, 1)
+    assert (row.repaired, row.unparsable, row.truncated) == (0, 0, 0)
     assert (row.calls_per_query, row.rounds) == (7 / 4, 5 / 4)
     assert (row.prompt_tokens, row.output_tokens) == (157, 15)
     assert (row.seconds, row.from_cache) == (0.5, 1)
