@@ -64,7 +64,9 @@ def false_findings(
     p: list[float] = []
     for part in np.array_split(drawn, 40, axis=1):
         own = units("null", part)
-        tested = p_values(own.means, flipped(own), own.variance, size - 1.0)
+        tested = p_values(
+            own.means, flipped(own), own.variance, freedom=size - 1.0, moved=own.moved
+        )
         p += [one.p for one in tested]
     return {str(level): float((np.array(p) <= level).mean()) for level in LEVELS}
 

@@ -170,17 +170,29 @@ def compare(one: str, other: str, runs: Path, queries: int, as_json: bool) -> No
 @main.command()
 @click.argument("run_", metavar="RUN")
 @click.argument("query_id")
+@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path))
 @click.option("--against", metavar="RUN2", help="Another run of the same task, side by side.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
 @click.option("--whole", is_flag=True, help="Leave nothing out.")
 @JSON
 def show(
-    run_: str, query_id: str, against: str | None, cache: Path | None, whole: bool, as_json: bool
+    run_: str,
+    query_id: str,
+    runs: Path,
+    against: str | None,
+    cache: Path | None,
+    whole: bool,
+    as_json: bool,
 ) -> None:
-    """Show what a run did to one query: moves, scores, requests and replies."""
+    """Show what a run did to one query: moves, scores, requests and replies.
+
+    RUN is a folder, or TASK/PROFILE/LABEL below --runs.
+    """
     from . import show as showing
 
-    showing.show(run_, query_id, against=against, cache=cache, whole=whole, as_json=as_json)
+    showing.show(
+        run_, query_id, root=runs, against=against, cache=cache, whole=whole, as_json=as_json
+    )
 
 
 @main.command(name="list")

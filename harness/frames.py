@@ -51,6 +51,13 @@ class Runs:
         return _frame(self.evaluation.rows, JSON_FIELDS)
 
     @cached_property
+    def strata(self) -> pd.DataFrame:
+        """One row per run and language, length of the query, or rank of its best positive."""
+        from .evaluation import StratumRow
+
+        return _frame(self.evaluation.strata, _fields(StratumRow))
+
+    @cached_property
     def means(self) -> pd.DataFrame:
         """The means over the tasks of each data set that has several, in the columns of `rows`."""
         from .evaluation import JSON_FIELDS

@@ -38,9 +38,10 @@ def report(folders: Sequence[Path], form: str, *, prices: Sequence[str] = ()) ->
 
         print_tables(found, Console())
         return
+    rows = [*found.rows, *(row for group in found.groups for row in group.rows)]
     written = {
-        "json": lambda: to_json(found.rows),
-        "csv": lambda: to_csv(found.rows),
+        "json": lambda: to_json(rows),
+        "csv": lambda: to_csv(rows),
         "md": lambda: to_markdown(found),
         "latex": lambda: to_latex(found),
     }[form]()

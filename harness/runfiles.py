@@ -198,7 +198,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read a run's manifest; raises BadData where it is missing, broken or of another format."""
     file = folder / "manifest.json"
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (OSError, ValueError) as error:
         raise _broken(file, error) from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
@@ -207,7 +207,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise _broken(
             file, f"its format is {manifest.get('format')!r}, this version reads {FORMAT}"
         )
+    _check_settings(file, manifest["settings"])
     return manifest
+
+
+def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
+    """Raise BadData unless the settings name what every reader of a run needs."""
+    for path in ("task", "profile.asked", "profile.resolved", "reranker.label"):
+        value: Any = settings
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if not isinstance(value, str):
+            raise _broken(file, f"its settings are not complete ({path})")
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def _broken(file: Path, why: object) -> BadData:

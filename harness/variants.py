@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
-from .errors import BadOption
+from .errors import BadData, BadOption
 
 FIRST_STAGE, REVERSE, RANDOM = "first-stage", "reverse", "random"
 
@@ -32,8 +32,11 @@ class Variant:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Variant:
-        """Read a variant back from a run's settings."""
-        return cls(**(settings.get("variant") or {}))
+        """Read a variant back from a run's settings; raises BadData for one that is not known."""
+        told = settings.get("variant") or {}
+        if not isinstance(told, Mapping) or told.keys() - cls.__dataclass_fields__.keys():
+            raise BadData(f"a run's variant is not known here: {told}; another version wrote it")
+        return cls(**told)
 
     @property
     def settings(self) -> dict[str, Any]:

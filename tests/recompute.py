@@ -10,6 +10,7 @@ one that differs; exits 1 if any does.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sys
@@ -45,6 +46,7 @@ class Folder:
         for row in pq.read_table(path / "qrels.parquet").to_pylist():
             grade = row["grade"] if row["grade"] >= self.least else 0
             self.grades[row["query_id"]][row["doc_id"]] = grade
+        self.gains: dict[str, np.ndarray] = {}
         self.ranked = defaultdict(list)
         for row in pq.read_table(path / "rankings.parquet").to_pylist():
             self.ranked[row["query_id"]].append(row)
@@ -108,13 +110,23 @@ def units_of(folder: Folder, gains: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.array(sums), np.array([float(bases.count(name)) for name in names])
 
 
-def interval(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
+def resampled(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     generator, means = np.random.default_rng(SEED), []
     for _ in range(DRAWS // BLOCK):
         drawn = generator.integers(len(sums), size=(BLOCK, len(sums)), dtype=np.int32)
         means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return np.concatenate(means)
+
+
+def interval(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(resampled(sums, sizes), [2.5, 97.5])
     return float(low), float(high)
+
+
+def detectable(sums: np.ndarray, sizes: np.ndarray) -> float:
+    mean, units = sums.sum() / sizes.sum(), len(sums)
+    squares = ((sums - sizes * mean) ** 2).sum() * units / max(units - 1, 1)
+    return 2.8 * math.sqrt(squares) / float(sizes.sum())
 
 
 def p_value(sums: np.ndarray, sizes: np.ndarray) -> float:
@@ -130,7 +142,8 @@ def p_value(sums: np.ndarray, sizes: np.ndarray) -> float:
     error = math.sqrt(squares) / sizes.sum()
     if reached or error < 1e-12:
         return counted
-    return min(counted, float(2 * stats.t.sf(abs(mean) / error, units - 1)))
+    least = 2.0 ** (1 - int((abs(sums) > 1e-12).sum()))  # all flips there are show no less
+    return min(counted, max(float(2 * stats.t.sf(abs(mean) / error, units - 1)), least))
 
 
 def expected(folder: Folder) -> dict[str, dict[str, Any]]:
@@ -140,6 +153,7 @@ def expected(folder: Folder) -> dict[str, dict[str, Any]]:
     rows = {}
     for name in MEASURES:
         gains = stages["natural"][name] - stages["first_stage"][name]
+        folder.gains[name] = gains
         sums, sizes = units_of(folder, gains)
         flat = np.ptp(gains) == 0
         low, high = (gains[0], gains[0]) if flat else interval(sums, sizes)
@@ -150,7 +164,16 @@ def expected(folder: Folder) -> dict[str, dict[str, Any]]:
             "gain_low": low,
             "gain_high": high,
             "wins": int((gains > 1e-9).sum()),
+            "ties": int((abs(gains) <= 1e-9).sum()),
             "losses": int((gains < -1e-9).sum()),
+            "gain_safeguarded": means["safeguarded"] - means["first_stage"],
+            "decided": int(
+                (abs(stages["safeguarded"][name] - stages["natural"][name]) > 1e-9).sum()
+            ),
+            "safeguards": sum(
+                any(r["is_safeguard"] for r in rows) for rows in folder.ranked.values()
+            ),
+            "detectable": detectable(sums, sizes) if name == "nDCG@10" else None,
             "headroom_captured": gains.mean() / headroom if headroom >= 0.01 else None,
             "queries": queries,
             "calls_per_query": sum(row["calls"] for row in folder.usage) / queries,
@@ -158,7 +181,8 @@ def expected(folder: Folder) -> dict[str, dict[str, Any]]:
             "prompt_tokens": sum(row["prompt_tokens"] for row in folder.usage),
             "output_tokens": sum(row["output_tokens"] for row in folder.usage),
         }
-        real = folder.settings["reranker"].get("method") not in FLOORS
+        fake = (folder.settings.get("engine") or {}).get("name") == "fake"
+        real = folder.settings["reranker"].get("method") not in FLOORS and not fake
         if name == "nDCG@10" and real and not folder.manifest.get("invalid") and len(sums) >= 20:
             rows[name]["p"] = p_value(sums, sizes)
     return rows
@@ -189,7 +213,8 @@ def differs(told: Any, own: Any) -> bool:
 def check(runs: Path, report: list[dict[str, Any]]) -> tuple[int, list[str]]:
     """Return how many numbers were compared, and a line for each that differs.
 
-    The floor `random` is left out: its numbers are means over shuffles that no folder holds.
+    Of the means of a data set everything but p-values is compared. The floor `random` is left
+    out: its numbers are means over shuffles that no folder holds.
     """
     read = (Folder(file.parent) for file in sorted(runs.rglob("manifest.json")))
     folders = {folder.key: folder for folder in read if folder.is_main}
@@ -198,14 +223,50 @@ def check(runs: Path, report: list[dict[str, Any]]) -> tuple[int, list[str]]:
     compared, lines = 0, []
     for row in report:
         key = row["task"], row["profile"], row["reranker"]
+        if row["tasks"] > 1:
+            own = [
+                folders[k] for k in folders if folders[k].data_set == key[0] and k[1:] == key[1:]
+            ]
+            if own[0].settings["reranker"].get("method") != "random":
+                compared += _compare(row, group(own, found, row["measure"]), lines)
+            continue
         if key[2] is None or folders[key].settings["reranker"].get("method") == "random":
             continue
-        for name, own in found[key][row["measure"]].items():
-            compared += 1
-            if differs(row[name], own):
-                told = f"reported {row[name]}, recomputed {own}"
-                lines.append(f"{' · '.join(key)} · {row['measure']} · {name}: {told}")
+        compared += _compare(row, found[key][row["measure"]], lines)
     return compared, lines
+
+
+def _compare(row: dict[str, Any], own: dict[str, Any], lines: list[str]) -> int:
+    for name, value in own.items():
+        if differs(row[name], value):
+            told = f"reported {row[name]}, recomputed {value}"
+            where = f"{row['task']} · {row['profile']} · {row['reranker']} · {row['measure']}"
+            lines.append(f"{where} · {name}: {told}")
+    return len(own)
+
+
+def group(own: list[Folder], found: dict, measure: str) -> dict[str, Any]:
+    """The plain means over tasks, and the interval: queries resampled within each task."""
+    rows = [found[folder.key][measure] for folder in own]
+    names = ("first_stage", "natural", "safeguarded", "ceiling", "gain")
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in names}
+    drawn = np.zeros(DRAWS)
+    for folder in own:
+        values = folder.gains[measure]
+        sums, sizes = units_of(folder, values)
+        digest = hashlib.sha256(f"{SEED}\0{folder.settings['task']}".encode()).digest()
+        order = np.random.default_rng(int.from_bytes(digest[:8], "big")).permutation(DRAWS)
+        drawn += resampled(sums, sizes)[order]
+    low, high = np.percentile(drawn / len(own), [2.5, 97.5])
+    headroom = means["ceiling"] - means["first_stage"]
+    return means | {
+        "gain_low": float(low),
+        "gain_high": float(high),
+        "headroom_captured": means["gain"] / headroom if headroom >= 0.01 else None,
+        "queries": sum(row["queries"] for row in rows),
+        "wins": sum(row["wins"] for row in rows),
+        "prompt_tokens": sum(row["prompt_tokens"] for row in rows),
+    }
 
 
 def main() -> int:

@@ -77,6 +77,12 @@ def _paired(one: Row, other: Row) -> tuple[Row, list[Duel]]:
     where = f"{one.task} after {one.profile}"
     if one.pool != other.pool:
         raise BadData(f"{where}: the two ran on different pools, so their values do not compare")
+    if one.depth != other.depth:
+        raise BadData(
+            f"{where}: one reranked the first {one.depth or 'all'}, one {other.depth or 'all'}"
+        )
+    if one.judgements != other.judgements:
+        raise BadData(f"{where}: the two were measured by different judgements ({_by(one, other)})")
     places, others = _shared(one.query_ids, other.query_ids)
     if not places:
         raise BadData(f"{where}: the two have no query in common")
@@ -87,6 +93,10 @@ def _paired(one: Row, other: Row) -> tuple[Row, list[Duel]]:
         for query_id, x, y in zip(ids, a, b, strict=True)
     ]
     return _difference(one, other, a - b, places, ids), duels
+
+
+def _by(*rows: Row) -> str:
+    return " and ".join(row.judgements or "the usual ones" for row in rows)
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -112,7 +122,9 @@ def _difference(
         losses=int((gains < -SAME).sum()),
         floor=one.floor and other.floor,
         invalid=one.invalid or other.invalid,
-        noise=None,
+        engine="fake" if "fake" in {one.engine, other.engine} else one.engine,
+        failed=(one.failed or 0) + (other.failed or 0),
+        noise=max((row.noise for row in (one, other) if row.noise is not None), default=None),
         repeated=(),
         headroom_captured=None,
         query_ids=ids,

@@ -65,6 +65,9 @@ def mean_row(name: str, rows: Sequence[Row]) -> Row:
     same_machine = len({row.hardware for row in rows}) == 1
     mean = {field: _mean(rows, field, [1.0] * len(rows)) for field in _MEANS}
     weights = [float(row.queries) for row in rows]
+    seconds: dict[str, Any] = {
+        field: _mean(rows, field, weights) if same_machine else None for field in _PER_MACHINE
+    }
     counts: Counter[str] = sum((Counter(row.counts) for row in rows), Counter())
     repeated = _repeated(rows)
     return replace(
@@ -74,6 +77,8 @@ def mean_row(name: str, rows: Sequence[Row]) -> Row:
         resolved=_joined(row.resolved for row in rows),
         hardware=_joined(row.hardware for row in rows),
         engine="fake" if any(row.engine == "fake" for row in rows) else rows[0].engine,
+        tasks=len(rows),
+        judgements=_joined(row.judgements for row in rows if row.judgements),
         clusters=_clusters(rows),
         published=_mean(rows, "published", [1.0] * len(rows)),
         headroom_captured=captured(mean["gain"], mean["ceiling"] - mean["first_stage"]),
@@ -87,7 +92,7 @@ def mean_row(name: str, rows: Sequence[Row]) -> Row:
         query_naturals=_no_values(),
         **{**mean, **{field: _sum(rows, field) for field in _SUMS}, "queries": queries},
         **{field: _mean(rows, field, weights) for field in _PER_QUERY},
-        **{f: _mean(rows, f, weights) if same_machine else None for f in _PER_MACHINE},
+        **seconds,
     )
 
 

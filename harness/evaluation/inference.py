@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .resampling import Array, Units
     from .row import Column, Row
 
+MOST_FAILED = 0.05
+"""Share of queries that may have failed: beyond it a gain tells of the engine, not the reranker."""
+
 MAIN = MEASURES[0]
 """The measure that is tested; the others have intervals alone."""
 
@@ -70,14 +73,18 @@ class _Sums:
     variance: float = 0.0
     by_freedom: float = 0.0  # squared variances, each by its degrees of freedom
     units: int = 0
+    moved: float = 0.0
     tested: bool = True
 
-    def add(self, means: Array, flips: Array | None, variance: float, units: int) -> None:
+    def add(
+        self, means: Array, flips: Array | None, variance: float, units: int, moved: float
+    ) -> None:
         """Add one task; without flips the mean of all is not tested."""
         self.resampled += means
         self.variance += float(variance)
         self.by_freedom += float(variance) ** 2 / max(units - 1, 1)
         self.units += units
+        self.moved += moved
         if flips is None:
             self.tested = False
         else:
@@ -104,19 +111,27 @@ class _Drawn:
 
     def add_to(self, sums: Mapping[Column, _Sums]) -> None:
         """Add up for the means over tasks what belongs to one."""
-        number, variance = len(self.units.sums), self.units.variance
+        number, variance, moved = len(self.units.sums), self.units.variance, self.units.moved
         means = shuffled(self.units.task, self.means)
         flips = dict(zip(self.tested, shuffled(self.units.task, self.flips).T, strict=True))
         for place, row in enumerate(self.rows):
             if row.column in sums:
-                sums[row.column].add(means[:, place], flips.get(place), variance[place], number)
+                sums[row.column].add(
+                    means[:, place], flips.get(place), variance[place], number, moved[place]
+                )
 
     def stated(self) -> list[Row]:
         """The rows with their intervals and p-values."""
         low, high = percentiles(self.means)
         own, number = self.units, len(self.units.sums)
         variance = own.variance
-        p = p_values(own.means[self.tested], self.flips, variance[self.tested], float(number - 1))
+        p = p_values(
+            own.means[self.tested],
+            self.flips,
+            variance[self.tested],
+            freedom=number - 1.0,
+            moved=own.moved[self.tested],
+        )
         tested = dict(zip(self.tested, p, strict=True)) if number >= FEWEST else {}
         return [
             _stated(row, (low[i], high[i]), variance[i], tested.get(i))
@@ -126,7 +141,8 @@ class _Drawn:
 
 def _is_tested(row: Row) -> bool:
     """Only gains of real rerankers that worked, in one measure, are findings."""
-    return row.measure == MAIN and not row.floor and row.invalid is None
+    real = not row.floor and row.engine != "fake" and row.invalid is None
+    return row.measure == MAIN and real and (row.failed or 0) <= MOST_FAILED * row.queries
 
 
 def _stated(row: Row, bounds: tuple[float, float], variance: float, tested: Tested | None) -> Row:
@@ -150,7 +166,13 @@ def _mean(name: str, rows: Sequence[Row], drawn: _Sums) -> Row:
     variance = drawn.variance / count**2
     freedom = drawn.variance**2 / drawn.by_freedom if drawn.by_freedom else 1.0
     gain = np.array([row.gain])
-    (tested,) = p_values(gain, drawn.flipped[:, None] / count, np.array([variance]), freedom)
+    (tested,) = p_values(
+        gain,
+        drawn.flipped[:, None] / count,
+        np.array([variance]),
+        freedom=freedom,
+        moved=np.array([drawn.moved]),
+    )
     found = tested if drawn.tested and drawn.units >= FEWEST else None
     return _stated(row, (low[0], high[0]), variance, found)
 

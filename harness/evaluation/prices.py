@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from ..errors import BadOption
 from .row import Row
@@ -31,7 +32,7 @@ def parse_prices(texts: Iterable[str]) -> dict[str, Price]:
             read, written = (float(value) for value in values.split("/"))
         except ValueError as error:
             raise BadOption(f"--price takes NAME=READ/WRITTEN per million, not {text!r}") from error
-        if not name or min(read, written) < 0:
+        if not name or not all(0 <= value < inf for value in (read, written)):
             raise BadOption(f"--price takes NAME=READ/WRITTEN per million, not {text!r}")
         found[name] = Price(read, written)
     return found

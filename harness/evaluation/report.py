@@ -53,6 +53,7 @@ class Evaluation:
     strata: tuple[StratumRow, ...] = ()
     queries: tuple[QueryRow, ...] = ()
     claims: tuple[ClaimRow, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -78,6 +79,7 @@ def evaluate(
         latencies=tuple(found.latencies()),
         strata=tuple(found.strata),
         queries=tuple(found.queries),
+        left_out=tuple(found.left_out()),
         claims=match([*rows, *(row for group in groups for row in group.rows)], load_claims()),
     )
 
@@ -147,14 +149,14 @@ class _Found:
 
     def _noised(self, row: Row) -> Row:
         others = [
-            other.natural or 0.0
+            other.natural
             for ranked, _ in self._variants.get(row.key, ())
             for other in ranked
-            if other.repeat > 1 and other.measure == row.measure and _same_queries(other, row)
+            if other.repeat > 1 and other.measure == row.measure and _same_run(other, row)
         ]
         if not others:
             return row
-        values = (row.natural or 0.0, *others)
+        values = tuple(value for value in (row.natural, *others) if value is not None)
         return replace(row, repeated=values, repeats=len(values), noise=spread(values))
 
     def orders(self) -> Iterable[OrderRow]:
@@ -163,10 +165,21 @@ class _Found:
             others = [
                 (r[0], f) for r, f in self._variants.get(key, ()) if r[0].order != FIRST_STAGE
             ]
-            same = [(row, f) for row, f in others if _same_queries(row, ranked[0])]
+            same = [(row, f) for row, f in others if _same_run(row, ranked[0])]
             if same:
                 rows, folders = zip((ranked[0], folder), *same, strict=True)
                 yield order_row(rows, [read_run(place) for place in folders])
+
+    def left_out(self) -> Iterable[str]:
+        """Name the variants that cannot be set beside the run itself."""
+        for key, variants in sorted(self._variants.items()):
+            main = self._mains.get(key)
+            name = " · ".join(key)
+            apart = [r[0] for r, _ in variants if not r[0].alone]
+            if main is None:
+                yield f"{name}: {len(variants)} variants without the run itself"
+            elif other := sum(not _same_run(row, main[0][0]) for row in apart):
+                yield f"{name}: {other} variants that ran with other settings"
 
     def latencies(self) -> Iterable[LatencyRow]:
         """Sum up the runs that served one query at a time."""
@@ -176,5 +189,6 @@ class _Found:
                     yield latency_row(ranked[0], read_run(folder))
 
 
-def _same_queries(one: Row, other: Row) -> bool:
-    return one.query_ids == other.query_ids
+def _same_run(one: Row, other: Row) -> bool:
+    """Say whether two runs differ in nothing but their circumstances."""
+    return one.settings == other.settings and one.query_ids == other.query_ids

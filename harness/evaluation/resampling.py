@@ -24,6 +24,7 @@ SEED = 20260524
 RESAMPLES = 10_000
 FLIPS = 10_000
 _BLOCK = 500  # drawn at a time, so that a task of thousands of queries fits in memory
+_ZERO = 1e-12
 _FEW = 512  # units up to which what is drawn is kept: 40 MB
 
 
@@ -51,6 +52,12 @@ class Units:
         residuals = self.sums - self.sizes[:, None] * self.means
         squared: Array = (residuals**2).sum(axis=0) / self.sizes.sum() ** 2
         return squared * units / max(units - 1, 1)
+
+    @property
+    def moved(self) -> Array:
+        """How many units are not zero, shape (k,): a flip changes no other."""
+        found: Array = (abs(self.sums) > _ZERO).sum(axis=0).astype(float)
+        return found
 
     def take(self, columns: Sequence[int]) -> Units:
         """Return the same units with some of the columns."""

@@ -101,7 +101,10 @@ class Row:
     # was counted on the way, over all queries.
     invalid: str | None = None
     resolved: str = ""
+    judgements: str = ""  # which, where they are not the usual ones
+    tasks: int = 1  # of which this is the mean
     pool: str = ""  # sha256
+    settings: str = ""  # sha256 of all that variants of a run have in common
     depth: int | None = None
     published: float | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -135,7 +138,7 @@ class Row:
 
 _NOT_WRITTEN = {
     "counts", "query_ids", "query_bases", "query_gains", "query_naturals", "order", "repeat",
-    "alone", "repeated", "pool",
+    "alone", "repeated", "pool", "settings",
 }  # fmt: skip
 JSON_FIELDS = tuple(name for name in Row.__dataclass_fields__ if name not in _NOT_WRITTEN)
 """The fields of a row that are written to JSON and CSV, in their order."""

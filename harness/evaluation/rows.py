@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ..mechanism import checks, invalid
@@ -64,6 +66,7 @@ def _profile(run: Run) -> dict[str, Any]:
         "origin": settings["profile"]["origin"],
         "pool": settings["profile"].get("sha256", ""),
         "depth": settings.get("depth"),
+        "judgements": _judgements(settings),
         "queries": len(run.results),
         "safeguards": sum(result.safeguard is not None for result in run.results),
         "query_ids": tuple(result.query_id for result in run.results),
@@ -82,10 +85,22 @@ def _method(run: Run) -> dict[str, Any]:
         "engine": engine.get("name", ""),
         "model": str(engine.get("model", "")),
         "hardware": _hardware(run.manifest, engine.get("name", "")),
+        "settings": _fingerprint({k: v for k, v in settings.items() if k != "variant"}),
         "order": variant.order,
         "repeat": variant.repeat,
         "alone": variant.alone,
     }
+
+
+def _judgements(settings: Mapping[str, Any]) -> str:
+    """Name the judgements by which a run is measured, where they are not the usual ones."""
+    qrels, least = settings.get("qrels") or "qrels", settings.get("min_grade") or 1
+    words = [qrels if qrels != "qrels" else "", f"grades from {least}" if least > 1 else ""]
+    return ", ".join(word for word in words if word)
+
+
+def _fingerprint(settings: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _hardware(manifest: Mapping[str, Any], engine: str) -> str:

@@ -35,7 +35,7 @@ class OrderRow:
     orders: tuple[str, ...]
     mean: float
     sd: float
-    tau: float
+    tau: float | None
     promotion: tuple[float, ...]
 
 
@@ -47,8 +47,8 @@ class LatencyRow:
     profile: str
     reranker: str
     queries: int
-    p50: float
-    p95: float
+    p50: float | None
+    p95: float | None
     hardware: str
 
 
@@ -67,11 +67,11 @@ def order_row(rows: Sequence[Row], runs: Sequence[Run]) -> OrderRow:
     )
 
 
-def agreement(runs: Sequence[Run]) -> float:
+def agreement(runs: Sequence[Run]) -> float | None:
     """Return Kendall's tau between the outputs of two runs, mean over queries and pairs of runs.
 
     Only what was reranked counts, without the safeguard; queries with fewer than two such
-    documents say nothing.
+    documents say nothing, and None is returned where none says anything.
     """
     from scipy.stats import kendalltau
 
@@ -82,7 +82,7 @@ def agreement(runs: Sequence[Run]) -> float:
         for q in one
         if len(one[q]) > 1 and one[q].keys() == other.get(q, {}).keys()
     ]
-    return float(np.mean(taus)) if taus else float("nan")
+    return float(np.mean(taus)) if taus else None
 
 
 def _ranks(run: Run) -> dict[str, dict[str, int]]:
@@ -132,10 +132,15 @@ def _given(result: QueryResult, reranked: set[str], order: str) -> list[str]:
 def latency_row(row: Row, run: Run) -> LatencyRow:
     """Sum up a run that served one query at a time."""
     seconds = [result.usage.seconds for result in run.results if result.failed is None]
-    p50, p95 = np.percentile(seconds, [50, 95]) if seconds else (np.nan, np.nan)
-    name = row.reranker or ""
+    ends = np.percentile(seconds, [50, 95]).tolist() if seconds else (None, None)
     return LatencyRow(
-        row.task, row.profile, name, len(seconds), float(p50), float(p95), row.hardware
+        task=row.task,
+        profile=row.profile,
+        reranker=row.reranker or "",
+        queries=len(seconds),
+        p50=ends[0],
+        p95=ends[1],
+        hardware=row.hardware,
     )
 
 

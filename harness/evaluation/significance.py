@@ -36,13 +36,16 @@ class Tested:
     p_from: str
 
 
-def p_values(means: Array, flipped: Array, variance: Array, freedom: Array | float) -> list[Tested]:
-    """Test k means against zero; shapes (k,), (10000, k), (k,), and degrees of freedom.
+def p_values(
+    means: Array, flipped: Array, variance: Array, *, freedom: float, moved: Array
+) -> list[Tested]:
+    """Test k means against zero; shapes (k,), (10000, k), (k,), and (k,) for `moved`.
 
     p = (1 + flips at least as far from zero) / (1 + flips), so it is never zero (Phipson & Smyth
     2010). 10,000 flips cannot tell smaller p-values than 1/10,001, which a family of 500 needs.
     Where none came as far as the mean, the tail of Student's t with the paired differences' own
-    standard error takes their place, if it is smaller.
+    standard error takes their place, if it is smaller: but never less than all flips there are
+    could show, of which there are 2 to the power of the units that `moved` at all.
     """
     import numpy as np
     from scipy import stats
@@ -51,9 +54,11 @@ def p_values(means: Array, flipped: Array, variance: Array, freedom: Array | flo
     counted = (1.0 + reached) / (1.0 + FLIPS)
     error = np.sqrt(variance)
     t = np.divide(np.abs(means), error, out=np.full_like(means, np.inf), where=error > _SAME)
-    tail = 2.0 * stats.t.sf(t, np.maximum(freedom, 1.0))
+    tail = 2.0 * stats.t.sf(t, max(freedom, 1.0))
+    least = np.exp2(1.0 - np.minimum(moved, 1000.0))
+    tail = np.maximum(tail, least)
     beyond = (reached == 0) & (tail < counted) & (error > _SAME)
-    chosen = np.where(beyond, np.maximum(tail, np.finfo(float).tiny), counted)
+    chosen = np.where(beyond, tail, counted)
     return [
         Tested(float(p), "t" if far else "flips") for p, far in zip(chosen, beyond, strict=True)
     ]

@@ -27,7 +27,7 @@ def comparison_tables(found: Comparison, *, queries: int) -> list[Table]:
         columns=_COLUMNS,
         rows=tuple(_cells(row) for row in rows),
         names=2,
-        notes=tuple(dict.fromkeys([*_means(groups), *statistics(rows)])),
+        notes=tuple(dict.fromkeys([*_means(groups), *statistics(rows), *_odd(rows)])),
         lead=_sentence(found, [*groups, *(row for row in found.rows if row.task not in apart)]),
     )
     return [main, _duels(found, queries)] if queries else [main]
@@ -37,9 +37,32 @@ def _means(groups: Sequence[Row]) -> list[str]:
     return ["Rows of a data set are plain means over its tasks."] if groups else []
 
 
+def _odd(rows: Sequence[Row]) -> list[str]:
+    """What keeps a difference from being a finding."""
+    told = [
+        f"{row.task} after {row.profile}: invalid by {row.invalid}." for row in rows if row.invalid
+    ]
+    told += [
+        f"{row.task} after {row.profile}: {row.failed} failed queries count as 0."
+        for row in rows
+        if row.failed
+    ]
+    if any(row.engine == "fake" for row in rows):
+        told.append("(fake engine): one of the two was answered from word overlap, by no model.")
+    noise = [row.noise for row in rows if row.noise is not None]
+    if noise:
+        told.append(f"Repeats of the same run lie up to {number(max(noise))} apart.")
+    return told
+
+
+def _marked(row: Row) -> str:
+    fake = " (fake engine)" if row.engine == "fake" else ""
+    return f"{row.task}{fake}{' (invalid)' if row.invalid else ''}"
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        row.task,
+        _marked(row),
         row.profile,
         str(row.queries),
         number(row.natural),
@@ -51,9 +74,10 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _sentence(found: Comparison, rows: Sequence[Row]) -> str:
-    better = sum(row.starred and (row.gain or 0.0) > 0 for row in rows)
-    worse = sum(row.starred and (row.gain or 0.0) < 0 for row in rows)
-    where = f"better in {better} and worse in {worse} of {len(rows)}"
+    tested = [row for row in rows if row.family]
+    better = sum(row.starred and (row.gain or 0.0) > 0 for row in tested)
+    worse = sum(row.starred and (row.gain or 0.0) < 0 for row in tested)
+    where = f"better in {better} and worse in {worse} of {len(tested)} tested"
     return f"By data set and profile, beyond chance {found.one} is {where}."
 
 

@@ -23,7 +23,9 @@ Name = Callable[[Row], str]
 
 def sentence(rows: Sequence[Row], *, name: Name) -> str:
     """Say in one sentence what a table of one profile's rerankers shows, given best first."""
-    real = [row for row in rows if not row.floor and row.invalid is None and row.gain is not None]
+    most = max(row.queries for row in rows)
+    whole = (row for row in rows if row.queries == most and row.invalid is None)
+    real = [row for row in whole if not row.floor and row.gain is not None]
     if not real:
         return "No reranker here that could be compared: only floors, or invalid runs."
     best = real[0]
@@ -41,6 +43,12 @@ def sentence(rows: Sequence[Row], *, name: Name) -> str:
 def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
     """What is to be known when reading a table of rerankers."""
     notes = [*statistics(rows)]
+    few = sorted({f"{name(row)} on {row.queries}" for row in _fewer(rows)})
+    if few:
+        notes.append(f"On fewer queries, so not to be compared: {', '.join(few)}.")
+    machines = dict.fromkeys(row.hardware for row in rows if row.seconds)
+    if len(machines) > 1:
+        notes.append(f"Seconds do not compare: ran on {', and on '.join(machines)}.")
     if any(row.engine == "fake" for row in rows):
         notes.append("(fake engine): answered from word overlap, by no model.")
     if any(row.queries == 1 for row in rows):
@@ -57,6 +65,11 @@ def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
     return notes
 
 
+def _fewer(rows: Sequence[Row]) -> Iterable[Row]:
+    most = max(row.queries for row in rows)
+    return (row for row in rows if row.queries < most)
+
+
 def statistics(rows: Sequence[Row]) -> Iterable[str]:
     """Say what the stars of a table mean, and what it could have shown."""
     families = dict.fromkeys(row.family for row in rows if row.family)
@@ -65,7 +78,7 @@ def statistics(rows: Sequence[Row]) -> Iterable[str]:
     seen = [row.detectable for row in rows if row.family and row.detectable]
     if seen:
         least, most = number(min(seen)), number(max(seen))
-        between = least if least == most else f"{least} to {most}, by reranker"
+        between = least if least == most else f"{least} to {most}"
         yield f"A true gain is mostly seen from this size on: {between}."
     clusters = {(row.queries, row.clusters) for row in rows if row.clusters}
     for queries, units in sorted(clusters):

@@ -68,7 +68,12 @@ def tables(found: Evaluation) -> list[Table]:
         _latency_table(found.latencies),
         _claim_table(found.claims),
     ]
+    made += [_left_out(found.left_out)]
     return [table for table in made if table.rows]
+
+
+def _left_out(told: Sequence[str]) -> Table:
+    return Table("Left out", ("what, and why",), tuple((words,) for words in told))
 
 
 def _task(row: Row) -> str:
@@ -118,14 +123,26 @@ def _gain_table(title: str, rows: Sequence[Row], notes: Iterable[str]) -> Table:
 
 
 def _best_first(rows: Iterable[Row]) -> list[Row]:
-    """Profiles by name, and within each the best reranker first."""
-    return sorted(rows, key=lambda row: (row.profile, -(row.natural or 0.0), row.reranker or ""))
+    """Profiles by name, and within each the best reranker first.
+
+    Those that ran on fewer queries than others come last: their values do not compare.
+    """
+    rows = list(rows)
+    most = {profile: max(r.queries for r in rows if r.profile == profile) for profile in
+            {row.profile for row in rows}}  # fmt: skip
+
+    def place(row: Row) -> tuple[str, bool, float, str]:
+        few = row.queries < most[row.profile]
+        return row.profile, few, -(row.natural or 0.0), row.reranker or ""
+
+    return sorted(rows, key=place)
 
 
 def _reranker(row: Row) -> str:
     depth = "" if row.depth is None else f" (first {row.depth})"
+    judged = f" ({row.judgements})" if row.judgements else ""
     fake = " (fake engine)" if row.engine == "fake" else ""
-    return f"{row.reranker}{depth}{fake}{' (invalid)' if row.invalid else ''}"
+    return f"{row.reranker}{depth}{judged}{fake}{' (invalid)' if row.invalid else ''}"
 
 
 def _profile(row: Row) -> str:
@@ -251,8 +268,8 @@ def _order_table(rows: Sequence[OrderRow]) -> Table:
 
 def _latency_table(rows: Sequence[LatencyRow]) -> Table:
     cells = tuple(
-        (f"{r.task} · {r.profile}", r.reranker, r.hardware, str(r.queries), f"{r.p50:.3f}",
-         f"{r.p95:.3f}")
+        (f"{r.task} · {r.profile}", r.reranker, r.hardware, str(r.queries), number(r.p50),
+         number(r.p95))
         for r in rows
     )  # fmt: skip
     columns = ("task", "reranker", "hardware", "queries", "p50 seconds", "p95 seconds")

@@ -47,6 +47,11 @@ def make_task(
         "repeated judgements": repeated,
     }
     languages, bases = languages_and_bases(tables.queries, kept, options.query_id)
+    if options.query_id is not None:
+        known = languages.keys() | bases.keys()
+        counted["queries in whose id --query-id finds nothing"] = [
+            q for q in kept if q not in known
+        ]
     return Task(
         name=name,
         split=split,

@@ -14,8 +14,16 @@ _ISO_639_1 = (
     "ne|nl|nn|no|or|pa|pl|ps|pt|qu|rm|ro|ru|rw|sa|sd|se|si|sk|sl|sn|so|sq|sr|st|su|sv|sw|ta|te|tg|"
     "th|ti|tk|tl|tn|tr|ts|tt|ug|uk|ur|uz|vi|wo|xh|yi|yo|zh|zu"
 )
-_SUFFIX = re.compile(rf"^(?P<base>.+)[-_.](?P<language>{_ISO_639_1}|[a-z]{{3}}_[A-Z][a-z]{{3}})$")
-"""An id that ends in its language: `QUESTION-de`, `QUESTION_deu_Latn`."""
+_ISO_639_3 = (
+    "afr|amh|ara|arb|asm|azj|bel|ben|bul|cat|ces|cmn|cym|dan|deu|ell|eng|est|eus|fas|fin|fra|gle|"
+    "glg|guj|hau|heb|hin|hrv|hun|hye|ibo|ind|isl|ita|jav|jpn|kan|kat|kaz|khm|kor|lao|lav|lit|mal|"
+    "mar|mkd|mya|nld|nob|npi|pan|pes|pol|por|ron|rus|sin|slk|slv|som|spa|sqi|srp|swe|swh|tam|tel|"
+    "tha|tur|ukr|urd|uzb|vie|xho|yor|zho|zsm|zul"
+)
+_SUFFIX = re.compile(
+    rf"^(?P<base>.+)[-_.](?P<language>{_ISO_639_1}|{_ISO_639_3}|[a-z]{{3}}_[A-Z][a-z]{{3}})$"
+)
+"""An id that ends in its language: `QUESTION-de`, `QUESTION-deu`, `QUESTION_deu_Latn`."""
 
 
 def check_pattern(pattern: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from rerank_bench.evaluation import evaluate
 from rerank_bench.pools import PoolOptions
 from rerank_bench.registry import choose
 from rerank_bench.runs import find_runs
-from rerank_bench.suite import ALONE, Suite, run_suite
+from rerank_bench.suite import ALONE, Scope, Suite, run_suite
 from rerank_bench.tasks import TaskOptions
 from rerank_bench.variants import variants
 
@@ -147,3 +148,19 @@ def test_a_report_shows_variants_beside_the_run_and_never_as_rerankers(suite, as
     (latency,) = found.latencies
     assert latency.queries == ALONE
     assert latency.p95 >= latency.p50 >= 0.0
+
+
+def test_variants_that_ran_with_other_settings_are_named_and_not_set_beside_the_run(suite, asked):
+    """A difference of depth would look like noise and like order sensitivity."""
+    wanted = variants(["reverse"], repeat=2)
+    run_suite(dataclasses.replace(suite, variants=wanted, scope=Scope(depth=5)))
+    folders = named(suite)
+    shutil.rmtree(folders["cross-encoder"])
+    alone = evaluate(find_runs(suite.out))
+    assert alone.rows == alone.orders == ()
+    assert "2 variants without the run itself" in alone.left_out[0]
+    run_suite(suite)
+    found = evaluate(find_runs(suite.out))
+    assert found.orders == ()
+    assert all(row.noise is None for row in found.rows)
+    assert "2 variants that ran with other settings" in found.left_out[0]

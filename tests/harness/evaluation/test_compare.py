@@ -79,3 +79,22 @@ def test_other_pools_and_nothing_in_common_are_one_line() -> None:
     strange = tuple(f"x{i}" for i in range(40))
     with pytest.raises(BadData, match="no query in common"):
         compare([row("a", np.zeros(40))], [row("b", np.zeros(40), query_ids=strange)])
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"judgements": "grades from 2"}, "different judgements"),
+        ({"depth": 20}, "first all, one 20"),
+    ],
+)
+def test_other_judgements_and_other_depths_do_not_compare(more: dict, told: str) -> None:
+    with pytest.raises(BadData, match=told):
+        compare([row("a", np.zeros(40))], [row("b", np.zeros(40), **more)])
+
+
+def test_what_makes_a_difference_no_finding_goes_with_it() -> None:
+    bad = row("b", np.zeros(40), invalid="labels missing", failed=2, noise=0.02, engine="fake")
+    (difference,) = compare([row("a", np.full(40, 0.1))], [bad]).rows
+    assert (difference.invalid, difference.failed) == ("labels missing", 2)
+    assert (difference.noise, difference.engine, difference.starred) == (0.02, "fake", False)

@@ -129,3 +129,16 @@ def test_a_mean_over_other_hardware_has_no_seconds() -> None:
     assert group.rows[0].seconds_per_query == 2.0
     _, (group,) = infer([one, replace(two, hardware="there")])
     assert (group.rows[0].seconds_per_query, group.rows[0].rounds) == (None, 2.0)
+
+
+@pytest.mark.parametrize(("failed", "tested"), [(2, True), (3, False), (50, False)])
+def test_a_run_with_many_failed_queries_tells_of_the_engine_and_has_no_star(
+    failed: int, tested: bool
+) -> None:
+    (found,), _ = infer([row("t", "r", draw(1, 50, -0.5), failed=failed)])
+    assert found.starred == tested == (found.p is not None)
+
+
+def test_what_the_fake_engine_answered_is_in_no_family() -> None:
+    rows, _ = infer([row("t", "real", draw(1)), row("t", "fake", draw(2, mean=0.5), engine="fake")])
+    assert {found.reranker for found in rows if found.family} == {"real"}

@@ -27,7 +27,9 @@ def test_a_label_goes_before_a_model_and_a_model_before_all() -> None:
     assert priced([row("x")], {})[0].price is None
 
 
-@pytest.mark.parametrize("text", ["r", "r=1", "r=a/b", "=1/2", "r=1/2/3", "r=-1/2"])
+@pytest.mark.parametrize(
+    "text", ["r", "r=1", "r=a/b", "=1/2", "r=1/2/3", "r=-1/2", "r=nan/1", "r=1/inf"]
+)
 def test_anything_else_is_one_line(text: str) -> None:
     with pytest.raises(BadOption, match=r"--price takes NAME=READ/WRITTEN per million, not"):
         parse_prices([text])

@@ -15,7 +15,9 @@ from rerank_bench.evaluation.significance import detectable, holm, p_values
 
 def examined(values: np.ndarray) -> list:
     own = units("t", values)
-    return p_values(own.means, flipped(own), own.variance, len(values) - 1.0)
+    return p_values(
+        own.means, flipped(own), own.variance, freedom=len(values) - 1.0, moved=own.moved
+    )
 
 
 def test_p_is_the_share_of_flips_at_least_as_far_worked_out_by_hand() -> None:
@@ -47,6 +49,16 @@ def test_beyond_all_flips_the_tail_is_that_of_the_paired_t_test() -> None:
     assert found.p_from == "t"
     assert found.p == pytest.approx(stats.ttest_1samp(gains, 0.0).pvalue)
     assert found.p < 1 / 10_001
+
+
+def test_the_tail_never_says_less_than_all_flips_there_are_could_show() -> None:
+    """Fourteen equal gains and no other: only 2 of 16,384 flips of them reach as far."""
+    gains = np.zeros(40)
+    gains[:14] = np.random.default_rng(0).uniform(0.37, 0.39, 14)
+    few, many = examined(gains[:, None])[0], examined(np.linspace(0.30, 0.31, 20)[:, None])[0]
+    assert few.p == pytest.approx(min(2**-13, 1 / 10_001), rel=0.3)
+    assert few.p >= 1 / 10_001
+    assert many.p == pytest.approx(2**-19)
 
 
 def test_p_under_no_gain_is_small_no_more_often_than_it_says() -> None:
