@@ -64,8 +64,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate run folders; queries of the runs in `detail` are told in any case.
 
-    Recall is told once per task and profile, by the run with the most queries. Raises BadData,
-    naming the folder, for a run that cannot be read, holds no query, or stands there twice.
+    Recall is told once per task, profile and judgements, by the run with the most queries. Raises
+    BadData, naming the folder, for a run that cannot be read, holds no query, or is there twice.
     """
     found = _Found(frozenset(folder.resolve() for folder in detail))
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
@@ -89,7 +89,7 @@ class _Found:
     """What has been read so far; of variants, and of runs that have some, also the folder."""
 
     detail: frozenset[Path]
-    recall: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
+    recall: dict[Key, list[Row]] = field(default_factory=dict)
     strata: list[StratumRow] = field(default_factory=list)
     queries: list[QueryRow] = field(default_factory=list)
     _mains: dict[Key, tuple[list[Row], Path]] = field(default_factory=dict)
@@ -112,9 +112,10 @@ class _Found:
             return
         self._mains[main.key] = ranked, folder
         self._take_queries(run, values, folder)
-        known = self.recall.get(main.key[:2])
+        first_stage = main.task, main.profile, main.judgements
+        known = self.recall.get(first_stage)
         if known is None or known[0].queries < main.queries:
-            self.recall[main.key[:2]] = profile
+            self.recall[first_stage] = profile
 
     def _read(self, folder: Path) -> tuple[Run, QueryValues, list[Row], list[Row]]:
         run = read_run(folder)

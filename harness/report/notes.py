@@ -25,9 +25,9 @@ def sentence(rows: Sequence[Row], *, name: Name) -> str:
     """Say in one sentence what a table of one profile's rerankers shows, given best first."""
     most = max(row.queries for row in rows)
     whole = (row for row in rows if row.queries == most and row.invalid is None)
-    real = [row for row in whole if not row.floor and row.gain is not None]
+    real = [row for row in whole if not row.floor and row.engine != "fake" and row.gain is not None]
     if not real:
-        return "No reranker here that could be compared: only floors, or invalid runs."
+        return "No reranker here that could be compared: only floors, fake engines or invalid runs."
     best = real[0]
     interval = bounds(best.gain_low, best.gain_high)
     who = "Best is" if (best.gain or 0.0) > 0 else "None gained; best is"

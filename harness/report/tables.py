@@ -230,12 +230,15 @@ def _profile_cells(micro: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     same = {
         row.measure: row
         for row in rows
-        if (row.profile, row.queries) == (micro.profile, micro.queries)
+        if (row.profile, row.queries, row.judgements)
+        == (micro.profile, micro.queries, micro.judgements)
     }
     values = (_own_and_published(same[name]) for name in (*MEASURES, MICRO, MACRO))
     name = micro.profile
     if micro.resolved != name:
         name = f"{name} = {micro.resolved}"
+    if micro.judgements:
+        name = f"{name} ({micro.judgements})"
     return name, micro.origin, str(micro.queries), *values, str(micro.safeguards)
 
 

@@ -107,6 +107,12 @@ function costColumns(c) {
     figure("seconds", "seconds", (i) => c.seconds_per_query[i], seconds, {
       hint: "Of the engine, per query, at full load",
     }),
+    figure("gpu", "GPU seconds", (i) => c.gpu_seconds[i], seconds, {
+      hint: "Those seconds times the GPUs at work, per query",
+    }),
+    figure("price", "price per 1000", (i) => per1000(c.price[i]), price, {
+      hint: "Of the tokens of a thousand queries, by the price list given",
+    }),
     figure("flops", "ideal FLOP", (i) => c.ideal_flops[i], count, { more: true, hint: "Per query" }),
     figure(
       "per_pflop",
@@ -122,6 +128,8 @@ function costColumns(c) {
     figure("startup", "start-up s", (i) => c.startup_seconds[i], seconds, { more: true }),
   ];
 }
+
+const per1000 = (each) => (missing(each) ? null : 1000 * each);
 
 function star(c, i) {
   if (!c.starred[i]) return h("span", { class: "star" }, "");
@@ -141,9 +149,24 @@ function marks(c, i) {
   return [
     c.invalid[i] ? badge("bad", "invalid", c.invalid[i]) : null,
     c.floor[i] ? badge("", "floor", "There for comparison; in no family") : null,
-    c.engine[i] === "fake" ? badge("odd", "fake engine", "Answered from word overlap, by no model") : null,
+    fake(c, i),
     c.depth[i] ? badge("", `first ${c.depth[i]}`, "Only so many candidates were reranked") : null,
+    c.judgements[i] ? badge("", c.judgements[i], "Measured by these judgements") : null,
   ];
+}
+
+const fakes = new Set(); // keys of runs that no model answered
+const runKey = (c, i) => [c.task[i], c.profile[i], c.reranker[i]].join("\n");
+
+/** Keep in mind which runs of a frame the fake engine answered: other tables do not know. */
+function noteFakes({ n, col: c }) {
+  for (const i of places(n, (k) => c.engine[k] === "fake")) fakes.add(runKey(c, i));
+}
+
+function fake(c, i) {
+  return fakes.has(runKey(c, i))
+    ? badge("odd", "fake engine", "Answered from word overlap, by no model")
+    : null;
 }
 
 /** What a profile's name stood for, where it is another name. */
@@ -155,7 +178,7 @@ function resolved(c, i) {
 const RUN = ({ col: c }) => [
   word("task", "task", (i) => c.task[i], { always: true }),
   word("profile", "profile", (i) => c.profile[i]),
-  word("reranker", "reranker", (i) => c.reranker[i]),
+  word("reranker", "reranker", (i) => c.reranker[i], { nodes: (i) => [fake(c, i)] }),
 ];
 
 const SMALL = {

@@ -32,8 +32,15 @@ function buildFilters(bar, { measures, tasks, profiles, rerankers, languages }, 
     h("button", { type: "reset" }, "Reset"),
     themeSelect(),
   );
+  new ResizeObserver(() => keepClear(bar)).observe(bar);
   document.addEventListener("click", (event) => closePicks(event.target));
   document.addEventListener("keydown", (event) => event.key === "Escape" && closePicks(null));
+}
+
+/** What is scrolled to stops under the bar, however many lines that has. */
+function keepClear(bar) {
+  const covers = getComputedStyle(bar).position === "sticky";
+  document.documentElement.style.setProperty("--bar", `${covers ? bar.offsetHeight : 0}px`);
 }
 
 /** Back to how the page was opened: all filters off, all tables in their own order. */

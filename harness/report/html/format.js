@@ -49,6 +49,11 @@ function seconds(value) {
   return missing(value) ? NOTHING : value < 10 ? value.toFixed(3) : count(value);
 }
 
+/** A price with three digits. */
+function price(value) {
+  return missing(value) ? NOTHING : String(Number(value.toPrecision(3)));
+}
+
 function probability(value) {
   return missing(value)
     ? NOTHING

@@ -6,12 +6,20 @@ const part = (id) => byId(id).querySelector("figure");
 const views = { tables: new Map(), figures: [], query: null, groups: null, speaking: null };
 
 /** A data set fits where one of its tasks does. */
+function fitsGroup(name) {
+  const tasks = views.groups.tasks[views.groups.names.indexOf(name)] ?? [];
+  return fitsTask(name) || tasks.some(fitsTask);
+}
+
+/** Whether a set of what may be shown is empty, which means all, or holds the value. */
+const picked = (key, value) => !state[key].size || state[key].has(value);
+
 async function fittingGroups({ n, col: c }) {
-  const fits = new Map(
-    views.groups.names.map((name, i) => [name, fitsTask(name) || views.groups.tasks[i].some(fitsTask)]),
+  const fits = new Map(views.groups.names.map((name) => [name, fitsGroup(name)]));
+  return places(
+    n,
+    (i) => fits.get(c.task[i]) && picked("profile", c.profile[i]) && picked("reranker", c.reranker[i]),
   );
-  const sets = ["profile", "reranker"].filter((key) => state[key].size);
-  return places(n, (i) => fits.get(c.task[i]) && sets.every((key) => state[key].has(c[key][i])));
 }
 
 /** Rows of tasks; where a language is asked for, of tasks that have queries in it. */
@@ -99,7 +107,10 @@ function opener(c, i) {
 /** What changed is shown; of changes in quick succession only the last. */
 async function refresh() {
   const turn = (views.turn = {});
+  document.documentElement.dataset.values = state.safeguarded ? "safeguarded" : "natural";
+  await tellScope();
   await showMeans();
+  await showSummary();
   await showTasks();
   await breath();
   if (views.turn !== turn) return;
@@ -114,9 +125,16 @@ async function refresh() {
 const FEW = 9; // sentences that one reads
 
 async function showSummary() {
-  const { summary, groups } = await load("first");
-  const told = summary.map(({ of, sentence }) =>
-    h("li", {}, h("b", { class: "text" }, of), ": ", h("span", { class: "text" }, sentence)),
+  const { summary: all, left_out: absent, measures } = await load("first");
+  const summary = all.filter(({ task, profile }) => fitsGroup(task) && picked("profile", profile));
+  const told = summary.map(({ task, profile, sentence }) =>
+    h(
+      "li",
+      {},
+      h("b", { class: "text" }, `${task} after ${profile}`),
+      ": ",
+      h("span", { class: "text" }, sentence),
+    ),
   );
   const notes = [...sameNotes(summary)].map(([note, of]) =>
     h(
@@ -126,28 +144,39 @@ async function showSummary() {
       of.length < summary.length ? ` (${of.join("; ")})` : null,
     ),
   );
-  const left = groups.names.flatMap((name, i) =>
-    groups.incomplete[i].map(([profile, reranker, n]) =>
-      h(
-        "li",
-        { class: "text" },
-        `${name}: ${reranker} after ${profile} has no mean, with ${n} of ${groups.tasks[i].length} tasks.`,
-      ),
-    ),
-  );
-  byId("summary").hidden = told.length + left.length === 0;
-  const [sentences, others, further] = byId("summary").querySelectorAll("ul");
+  const left = withoutMean().map((told) => h("li", { class: "text" }, told));
+  byId("summary").hidden = all.length + absent.length + left.length === 0;
+  byId("summary").querySelector("h2 span").textContent = `${measures[0]}, natural, of all rerankers`;
+  const [sentences, others, further, out] = byId("summary").querySelectorAll("ul");
+  if (!told.length) told.push(h("li", {}, "Nothing fits the filters."));
   sentences.replaceChildren(...told.slice(0, FEW));
   others.replaceChildren(...told.slice(FEW));
   others.parentElement.hidden = told.length <= FEW;
   further.replaceChildren(...left, ...notes);
+  further.parentElement.hidden = !further.childElementCount;
+  out.replaceChildren(...absent.map((told) => h("li", { class: "text" }, told)));
+  out.parentElement.hidden = !absent.length;
+}
+
+/** Rerankers that did not run on all tasks of a data set. */
+function withoutMean() {
+  const { names, tasks, incomplete } = views.groups;
+  const fits = ([profile, reranker]) => picked("profile", profile) && picked("reranker", reranker);
+  return names.flatMap((name, i) =>
+    incomplete[i]
+      .filter((who) => fitsGroup(name) && fits(who))
+      .map(
+        ([profile, reranker, n]) =>
+          `${name}: ${reranker} after ${profile} has no mean, with ${n} of ${tasks[i].length} tasks.`,
+      ),
+  );
 }
 
 /** Each note once, with what it is about. */
 function sameNotes(summary) {
   const found = new Map();
-  for (const { of, notes } of summary) {
-    for (const note of notes) found.set(note, [...(found.get(note) ?? []), of]);
+  for (const { task, profile, notes } of summary) {
+    for (const note of notes) found.set(note, [...(found.get(note) ?? []), `${task} after ${profile}`]);
   }
   return found;
 }
@@ -167,10 +196,21 @@ async function filterable(first) {
   };
 }
 
-function tellScope({ tasks, profiles, rerankers }) {
-  const some = (values, one) => `${whole.format(values.length)} ${one}${values.length === 1 ? "" : "s"}`;
-  byId("scope").textContent =
-    `${some(tasks, "task")}, ${some(profiles, "profile")}, ${some(rerankers, "reranker")}`;
+/** Say how many tasks, profiles and rerankers are shown, and of how many. */
+async function tellScope() {
+  const runs = await rowsOf(state.measure);
+  const recall = await tableOf("recall");
+  const own = await fittingTasks(runs);
+  const stages = state.reranker.size ? [] : await fittingTasks(recall);
+  const parts = ["task", "profile", "reranker"].map((key) => {
+    const [ofRun, ofStage] = [runs.col[key], recall.col[key] ?? []]; // recall is of no reranker
+    const all = new Set([...ofRun, ...ofStage]).size;
+    const seen = [...own.map((i) => ofRun[i]), ...stages.map((i) => ofStage[i])];
+    const shown = new Set(seen.filter((name) => name !== undefined)).size;
+    const of = shown < all ? `${whole.format(shown)} of ` : "";
+    return `${of}${whole.format(all)} ${key}${all === 1 ? "" : "s"}`;
+  });
+  byId("scope").textContent = parts.join(", ");
 }
 
 /** Links to the sections that are there. */
@@ -205,11 +245,13 @@ async function start() {
   const first = await load("first");
   views.groups = first.groups;
   state.measure = first.measures[0];
+  noteFakes(await rowsOf(state.measure, true));
+  noteFakes(await rowsOf(state.measure));
   await showMeans();
   const told = await filterable(first);
   buildFilters(byId("filters"), told, refresh);
   byId("filters").addEventListener("reset", () => views.figures.forEach((plot) => (plot.chosen = {})));
-  tellScope(told);
+  await tellScope();
   await showTasks();
   document.documentElement.dataset.shown = "tables";
   await showSummary();

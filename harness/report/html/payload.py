@@ -17,10 +17,10 @@ MAIN = MEASURES[0]
 _RUN = (
     "task", "profile", "origin", "resolved", "reranker", "model", "engine", "hardware", "queries",
     "safeguards", "failed", "calls_per_query", "rounds", "prompt_tokens", "output_tokens",
-    "cached_tokens", "from_cache", "seconds_per_query", "startup_seconds", "ideal_flops",
-    "invalid", "depth", "floor", "repeats", "clusters",
+    "cached_tokens", "from_cache", "seconds_per_query", "gpu_seconds", "startup_seconds",
+    "ideal_flops", "price", "invalid", "depth", "judgements", "floor", "repeats", "clusters",
+    "repaired", "unparsable", "truncated",
 )  # fmt: skip
-_COUNTS = ("repaired", "unparsable", "truncated")
 _NUMBERS = (
     "decided", "p", "p_from", "p_holm", "starred", "family", "wins", "ties", "losses", "rerankable",
 )  # fmt: skip
@@ -47,6 +47,7 @@ def blocks(found: Evaluation) -> dict[str, Any]:
         "measures": list(MEASURES),
         "groups": _groups(found.groups),
         "summary": _summary(found),
+        "left_out": list(found.left_out),
         "runs": _runs(runs),
         "values": _values(MAIN, runs),
     }
@@ -70,10 +71,7 @@ def _by_measure(rows: Iterable[Row]) -> list[ByMeasure]:
 
 def _runs(runs: Iterable[ByMeasure]) -> Packed:
     """What is the same for all measures of a run."""
-    rows = [next(iter(run.values())) for run in runs]
-    packed = columns(rows, _RUN)
-    counts = {name: column([row.counts.get(name, 0) for row in rows]) for name in _COUNTS}
-    return {**packed, "col": {**packed["col"], **counts}}
+    return columns([next(iter(run.values())) for run in runs], _RUN)
 
 
 def _values(name: str, runs: Iterable[ByMeasure]) -> Packed:
@@ -111,7 +109,8 @@ def _summary(found: Evaluation) -> list[dict[str, Any]]:
             part = sorted(part, key=lambda row: -(row.natural or 0.0))
             told.append(
                 {
-                    "of": f"{part[0].task} after {part[0].profile}",
+                    "task": part[0].task,
+                    "profile": part[0].profile,
                     "sentence": sentence(part, name=_reranker),
                     "notes": notes_of(part, name=_reranker),
                 }
@@ -127,7 +126,7 @@ def _parts(rows: Iterable[Row], field: str) -> Iterable[list[Row]]:
 
 
 def _reranker(row: Row) -> str:
-    return row.reranker or ""
+    return f"{row.reranker}{' (fake engine)' if row.engine == 'fake' else ''}"
 
 
 def _recall(rows: Iterable[Row]) -> Packed:

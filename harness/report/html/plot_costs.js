@@ -1,18 +1,20 @@
 // Quality against cost, on one kind of hardware.
 
 const COSTS = {
-  seconds: "engine seconds per query",
-  tokens: "tokens read and written per query",
-  flops: "ideal FLOP per query",
+  seconds: { title: "engine seconds per query", text: seconds },
+  tokens: { title: "tokens read and written per query", text: count },
+  flops: { title: "ideal FLOP per query", text: count },
+  gpu: { title: "GPU seconds per query", text: seconds },
+  price: { title: "price of 1000 queries", text: price },
 };
 
 const costColumnsOf = (cost) => [
   word("profile", "profile", (row) => row.profile),
   word("reranker", "reranker", (row) => row.reranker, { always: true }),
-  figure("cost", COSTS[cost], (row) => row[cost], cost === "seconds" ? seconds : count),
+  figure("cost", COSTS[cost].title, (row) => row[cost], COSTS[cost].text),
   figure("value", "value", (row) => row.value, number),
   word("front", "on the front", (row) => (row.front ? "yes" : null)),
-  word("kind", "marked as", (row) => (row.invalid ? "invalid" : row.floor ? "floor" : null)),
+  word("kind", "marked as", marked),
 ];
 
 const pareto = {
@@ -23,7 +25,7 @@ const pareto = {
       scopeChoice(rows),
       { key: "profile", label: "After", options: () => [["", "all profiles"], ...profilesOf(own())] },
       { key: "hardware", label: "On", options: () => machines(own()) },
-      { key: "cost", label: "Cost", options: Object.entries(COSTS), fallback: firstCost(rows) },
+      { key: "cost", label: "Cost", options: knownCosts(rows), fallback: firstCost(rows) },
     ];
   },
   draw(rows, { scope, profile, hardware, cost }) {
@@ -39,14 +41,15 @@ const pareto = {
     );
     const fronts = parts.map((part) => withFront(part, cost));
     const table = fronts.flat();
-    const named = parts.length === 1 || table.filter((row) => row.front).length <= LEGIBLE_NAMES;
-    const traces = fronts.flatMap((part, i) => costTraces(part, { i, at, cost, named }));
+    const named = parts.length === 1 || table.filter((row) => row.front && !row.stage).length <= LEGIBLE_NAMES;
+    const several = parts.length > 1;
+    const traces = fronts.flatMap((part, i) => costTraces(part, { i, at, cost, named, several }));
     return {
       traces,
       layout: costLayout(table, cost, at),
       table,
       columns: costColumnsOf(cost),
-      note: costNote(own, { cost, named, absent: asked.length - own.length }),
+      note: costNote(table, { cost, named, absent: asked.length - own.length }),
     };
   },
 };
@@ -64,12 +67,19 @@ const profilesOf = (rows) => distinct(rows.map((row) => row.profile)).map((name)
 
 const machineOf = (row) => row.hardware || "not known";
 
+/** The costs that are known of any row, or all where none is. */
+function knownCosts(rows) {
+  const known = Object.keys(COSTS).filter((cost) => rows.some((row) => !missing(row[cost])));
+  return (known.length ? known : Object.keys(COSTS)).map((cost) => [cost, COSTS[cost].title]);
+}
+
 const firstCost = (rows) => Object.keys(COSTS).find((cost) => rows.some((row) => row[cost] > 0)) ?? "seconds";
 
 function costNote(rows, { cost, named, absent }) {
   return [
-    "Filled: on the front; open: not; grey: floors; crosses: invalid.",
-    rows.some((row) => row[cost] === 0) ? "What costs nothing stands at the left edge." : "",
+    "Filled: on the front; open: not; triangle at the left edge: the first stage, where the front starts.",
+    "Grey: floors; crosses: invalid; hourglasses: fake engine.",
+    rows.some((row) => row.few) ? "What ran on fewer queries is on no front." : "",
     named ? "" : "After one profile the front bears its names.",
     absent ? `Not here, for this cost is not known of them: ${absent} of ${rows.length + absent}.` : "",
   ]
@@ -77,28 +87,39 @@ function costNote(rows, { cost, named, absent }) {
     .join(" ");
 }
 
-/** Rows by cost, marked where none that costs as little is better; floors and invalid ones never. */
+/**
+ * One profile's rows by cost after its first stage, marked where none that costs as little is better.
+ * Invalid, floor and fake ones never are, nor those on fewer queries, whose values do not compare.
+ */
 function withFront(rows, cost) {
-  let best = -Infinity;
+  const most = Math.max(...rows.map((row) => row.queries));
+  const { profile, first } = rows.find((row) => row.queries === most);
+  const stage = { profile, reranker: "first stage", value: first, [cost]: 0, stage: true, front: true };
+  let best = first;
   const ranked = [...rows].sort((a, b) => a[cost] - b[cost] || b.value - a.value);
-  return ranked.map((row) => {
-    const front = !row.invalid && !row.floor && row.value > best;
+  const told = ranked.map((row) => {
+    const few = row.queries < most;
+    const front = !oddity(row) && !few && row.value > best;
     if (front) best = row.value;
-    return { ...row, front };
+    return { ...row, few, front };
   });
+  return [stage, ...told];
 }
 
-function costTraces(given, { i, at, cost, named }) {
+const marked = (row) => (row.stage ? "first stage" : (oddity(row) ?? (row.few ? "fewer queries" : null)));
+
+function costTraces(given, { i, at, cost, named, several }) {
   const colour = seriesColour(i);
-  const odd = (row) => Boolean(row.invalid || row.floor);
-  const rows = [...given].sort((a, b) => odd(a) - odd(b)); // the legend wears the first one's look
+  const odd = (row) => Boolean(oddity(row));
+  const [stage, ...reranked] = given;
+  const rows = reranked.sort((a, b) => odd(a) - odd(b)); // the legend wears the first one's look
   const front = given.filter((row) => row.front);
   const told = (row) =>
     lines(
       label(row.reranker),
       label(row.profile),
-      `${number(row.value)} at ${cost === "seconds" ? seconds(row[cost]) : count(row[cost])}`,
-      row.invalid ? "invalid" : row.floor ? "floor" : "",
+      `${number(row.value)} at ${COSTS[cost].text(row[cost])}`,
+      row.stage ? "" : marked(row),
     );
   const name = label(rows[0].profile);
   const above = i % 2 ? "bottom center" : "top center";
@@ -122,41 +143,62 @@ function costTraces(given, { i, at, cost, named }) {
       y: rows.map((row) => row.value),
       hovertext: rows.map(told),
       hovertemplate: "%{hovertext}<extra></extra>",
-      text: rows.map((row) => (row.front && named ? label(row.reranker, 28) : "")),
+      text: rows.map((row) => (named ? wordOf(row) : "")),
       textposition: above,
       textfont: { size: 11 },
       cliponaxis: false,
       marker: {
         size: rows.map((row) => (row.front ? 10 : 8)),
         color: rows.map((row) => (odd(row) ? GREY : colour)),
-        symbol: rows.map((row) => (row.invalid ? "x" : seriesSymbol(i) + (row.front ? "" : "-open"))),
+        symbol: rows.map((row) => symbolOf(row, i)),
         line: { width: 1.4 },
       },
+    },
+    {
+      type: "scatter",
+      mode: "markers+text",
+      legendgroup: name,
+      showlegend: false,
+      x: [at(stage)],
+      y: [stage.value],
+      hovertext: [told(stage)],
+      hovertemplate: "%{hovertext}<extra></extra>",
+      text: [several ? `first stage: ${label(stage.profile, 20)}` : "first stage"],
+      textposition: i % 2 ? "bottom right" : "top right",
+      textfont: { size: 11 },
+      cliponaxis: false,
+      marker: { size: 11, color: colour, symbol: "triangle-right" },
     },
   ];
 }
 
+/** What stands beside a point. */
+function wordOf(row) {
+  if (row.front) return label(row.reranker, 28);
+  return row.fake ? "fake engine" : "";
+}
+
+function symbolOf(row, i) {
+  if (row.invalid) return "x";
+  return (row.fake ? "hourglass" : seriesSymbol(i)) + (row.front ? "" : "-open");
+}
+
 function costLayout(rows, cost, at) {
-  const free = rows.filter((row) => row[cost] === 0);
-  const edge = free.length
-    ? [
-        {
-          x: Math.log10(at(free[0])),
-          y: 0,
-          xref: "x",
-          yref: "paper",
-          yanchor: "bottom",
-          text: "free",
-          showarrow: false,
-          font: { size: 11 },
-        },
-      ]
-    : [];
+  const edge = {
+    x: Math.log10(at({ [cost]: 0 })),
+    y: 0,
+    xref: "x",
+    yref: "paper",
+    yanchor: "bottom",
+    text: "free",
+    showarrow: false,
+    font: { size: 11 },
+  };
   return {
     height: 460,
-    xaxis: axis(COSTS[cost], { type: "log", ...ticks(rows.map(at)) }),
+    xaxis: axis(COSTS[cost].title, { type: "log", ...ticks(rows.map(at)) }),
     yaxis: axis(`${state.safeguarded ? "safeguarded" : "natural"} ${state.measure}`, { zeroline: false }),
-    annotations: edge,
+    annotations: [edge],
   };
 }
 

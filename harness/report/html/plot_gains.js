@@ -19,9 +19,12 @@ function records({ col: c }, rows) {
     starred: !guarded && c.starred[i] === 1,
     invalid: c.invalid[i],
     floor: c.floor[i] === 1,
+    fake: c.engine[i] === "fake",
     failed: c.failed[i],
     headroom: c.headroom_captured[i],
     seconds: c.seconds_per_query[i],
+    gpu: c.gpu_seconds[i],
+    price: per1000(c.price[i]),
     flops: c.ideal_flops[i],
     tokens: missing(c.prompt_tokens[i])
       ? null
@@ -44,12 +47,15 @@ function scopeChoice(rows) {
 
 const scopeOf = (row) => (row.mean ? "mean " : "task ") + row.task;
 
-const kindOf = (row) =>
-  row.invalid ? "invalid" : row.floor ? "floor" : row.starred ? "starred" : "not starred";
+/** What keeps a row from being a result like others. */
+const oddity = (row) =>
+  row.invalid ? "invalid" : row.floor ? "floor" : row.fake ? "fake engine" : null;
+const kindOf = (row) => oddity(row) ?? (row.starred ? "starred" : "not starred");
 const LOOKS = {
   starred: { symbol: "star", color: COLOURS[0], size: 11 },
   "not starred": { symbol: "circle-open", color: COLOURS[0], size: 8 },
   floor: { symbol: "diamond-open", color: GREY, size: 8 },
+  "fake engine": { symbol: "hourglass-open", color: GREY, size: 8 },
   invalid: { symbol: "x-thin-open", color: COLOURS[1], size: 9 },
 };
 
@@ -85,14 +91,14 @@ const forest = {
   },
 };
 
-/** Rerankers by their mean gain over these rows, best first; invalid ones and then floors last. */
+/** Rerankers by their mean gain, best first; invalid and unreal ones and then floors last. */
 function byMean(rows) {
   const found = new Map();
-  for (const { reranker, gain, invalid, floor } of rows) {
+  for (const { reranker, gain, invalid, floor, fake } of rows) {
     const known = found.get(reranker) ?? { sum: 0, n: 0, last: 0 };
     known.sum += gain ?? 0;
     known.n += 1;
-    known.last = Math.max(known.last, floor ? 2 : invalid ? 1 : 0);
+    known.last = Math.max(known.last, floor ? 2 : invalid || fake ? 1 : 0);
     found.set(reranker, known);
   }
   const ranked = [...found].sort(([, a], [, b]) => a.last - b.last || b.sum / b.n - a.sum / a.n);
@@ -131,7 +137,7 @@ function forestPanel(rows, place, panel, told) {
         lines(
           label(row.reranker),
           `${signed(row.gain)} ${bounds(row.low, row.high)}`,
-          row.invalid ? `invalid: ${label(row.invalid, 80)}` : "",
+          row.invalid ? `invalid: ${label(row.invalid, 80)}` : oddity(row),
         ),
       ),
       hovertemplate: "%{text}<extra></extra>",

@@ -38,7 +38,7 @@ function qualityTrace(rows, name, i) {
       label(row.reranker),
       label(row.profile),
       `${number(row.first)} ${signed(row.gain)}`,
-      row.invalid ? "invalid" : "",
+      oddity(row),
     );
   return {
     type: "scatter",
@@ -75,7 +75,7 @@ const heat = {
       word("reranker", "reranker", (row) => row.reranker),
       figure("headroom", "headroom captured", (row) => row.headroom, share),
       figure("gain", "gain", (row) => row.gain, signed),
-      word("kind", "marked as", (row) => (row.invalid ? "invalid" : row.floor ? "floor" : null)),
+      word("kind", "marked as", oddity),
     ];
     return {
       traces: [heatTrace(grid, tasks, rerankers)],
@@ -103,7 +103,7 @@ function heatTrace(grid, tasks, rerankers) {
           label(row.task),
           label(row.reranker),
           `${share(row.headroom)} of the headroom, ${signed(row.gain)}`,
-          row.invalid ? "invalid" : "",
+          oddity(row),
         )
       : "";
   const cell = (row) => (row ? (row.invalid ? "✕ " : "") + share(row.headroom).replace(" %", "") : "");

@@ -221,3 +221,12 @@ def test_published_figures_stand_beside_measured_ones_and_are_judged_only_where_
     assert verdicts == ["agrees", "differs", "does not compare"]
     assert "| 0.7365 | 0.7300 | -0.0065 |" in lines[0]
     assert "RankZephyr: asked in other words." in text
+
+
+def test_other_judgements_have_a_first_stage_and_a_mark_of_their_own(tmp_path: Path) -> None:
+    store(tmp_path, label="usual")
+    store(tmp_path, label="strict", min_grade=2)
+    words = " ".join(printed(tmp_path).split())
+    assert "bm25 = bm25() computed 2 0.3155" in words
+    assert "bm25 = bm25() (grades from 2) computed 2 0.0000" in words
+    assert "strict (grades from 2) (fake engine)" in words
