@@ -8,8 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BadData
-from .runs import Run, find_runs, read_run
+from .runs import Run, find_all_runs, read_run
 from .variants import Variant
 
 if TYPE_CHECKING:
@@ -60,10 +59,9 @@ class Runs:
     @cached_property
     def means(self) -> pd.DataFrame:
         """The means over the tasks of each data set that has several, in the columns of `rows`."""
-        from .evaluation import JSON_FIELDS
+        from .evaluation import JSON_FIELDS, mean_rows
 
-        means = (row for group in self.evaluation.groups for row in group.rows)
-        return _frame(means, JSON_FIELDS)
+        return _frame(mean_rows(self.evaluation.groups), JSON_FIELDS)
 
     @cached_property
     def queries(self) -> pd.DataFrame:
@@ -106,10 +104,7 @@ def load_runs(*roots: str | Path) -> Runs:
 
     Raises BadData where there is no run.
     """
-    folders = [folder.resolve() for root in roots for folder in find_runs(Path(root))]
-    if not folders:
-        raise BadData(f"no finished run in {', '.join(map(str, roots)) or 'no folder'}")
-    return Runs(tuple(dict.fromkeys(folders)))
+    return Runs(tuple(find_all_runs([Path(root) for root in roots])))
 
 
 def _fields(kind: type) -> tuple[str, ...]:

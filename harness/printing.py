@@ -29,7 +29,7 @@ def report(folders: Sequence[Path], form: str, *, prices: Sequence[str] = ()) ->
 
     `prices` are as in `--price`.
     """
-    from .evaluation import parse_prices
+    from .evaluation import mean_rows, parse_prices
     from .report import print_tables, report_of, to_csv, to_json, to_latex, to_markdown
 
     found = report_of(folders, prices=parse_prices(prices))
@@ -38,7 +38,7 @@ def report(folders: Sequence[Path], form: str, *, prices: Sequence[str] = ()) ->
 
         print_tables(found, Console())
         return
-    rows = [*found.rows, *(row for group in found.groups for row in group.rows)]
+    rows = [*found.rows, *mean_rows(found.groups)]
     written = {
         "json": lambda: to_json(rows),
         "csv": lambda: to_csv(rows),

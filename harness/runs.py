@@ -17,7 +17,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +26,8 @@ from .errors import BadData, RerankBenchError, RunConflict
 from .runfiles import QueryResult, Run, check_result, read_files, read_manifest, write_files
 
 __all__ = [
-    "QueryResult", "Run", "check_finished", "find_runs", "read_run", "run_folder", "write_run",
+    "QueryResult", "Run", "check_finished", "find_all_runs", "find_runs", "read_run", "run_folder",
+    "write_run",
 ]  # fmt: skip
 
 _LONGEST_PART = 200  # bytes; file systems stop at 255, and a folder aside needs room for its mark
@@ -56,6 +57,15 @@ def find_runs(root: Path) -> list[Path]:
         raise BadData(f"no folder of runs at {root}; `rerank-bench run --out {root}` makes one")
     found = (file.parent for file in root.rglob("manifest.json"))
     return sorted(f for f in found if not any("#" in p for p in f.relative_to(root).parts))
+
+
+def find_all_runs(roots: Sequence[Path]) -> list[Path]:
+    """Return the run folders in and below all `roots`, each once; BadData where there is none."""
+    found = [folder.resolve() for root in roots for folder in find_runs(root)]
+    if not found:
+        places = ", ".join(map(str, roots)) or "no folder"
+        raise BadData(f"no finished run in {places}; `rerank-bench run --out` makes one")
+    return list(dict.fromkeys(found))
 
 
 def check_finished(folder: Path, settings: Mapping[str, Any]) -> bool:

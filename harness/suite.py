@@ -126,7 +126,11 @@ class _Plan:
     @property
     def label(self) -> str:
         """What the run's folder is named by."""
-        return f"{self.choice.label}{self.variant.suffix}"
+        return _label(self.choice, self.variant)
+
+
+def _label(choice: Choice, variant: Variant) -> str:
+    return f"{choice.label}{variant.suffix}"
 
 
 def _plan(
@@ -139,8 +143,7 @@ def _plan(
         pool = _first_queries(item.pool, suite.scope) if variant.alone else item.pool
         scope = _described(suite.scope, item) | variant.settings
         described = settings(item.task, pool, choice, engines[choice.engine], scope=scope)
-        label = f"{choice.label}{variant.suffix}"
-        folder = run_folder(suite.out, item.task.name, pool.profile, label)
+        folder = run_folder(suite.out, item.task.name, pool.profile, _label(choice, variant))
         finished = check_finished(folder, described)
         if folder in taken:
             raise RunConflict(f"two runs would both be stored in {folder}; {_APART}")

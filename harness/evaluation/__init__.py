@@ -5,7 +5,7 @@ from __future__ import annotations
 from .claims import Claim, ClaimRow, load_claims, match
 from .compare import Comparison, Duel, compare
 from .gains import QueryValues, query_values
-from .groups import Group
+from .groups import Group, mean_rows
 from .inference import infer
 from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, relevant
 from .prices import Price, parse_prices
@@ -21,6 +21,6 @@ __all__ = [
     "JSON_FIELDS", "MACRO", "MEASURES", "MICRO", "RECALL",
     "Claim", "ClaimRow", "Comparison", "Duel", "Evaluation", "Group", "LatencyRow", "OrderRow",
     "Price", "QueryRow", "QueryValues", "Row", "StratumRow",
-    "compare", "evaluate", "infer", "interval", "load_claims", "match", "measure",
+    "compare", "evaluate", "infer", "interval", "load_claims", "match", "mean_rows", "measure",
     "parse_prices", "pool_values", "query_rows", "query_values", "relevant", "run_rows", "strata",
 ]  # fmt: skip

@@ -33,6 +33,11 @@ class Group:
     incomplete: tuple[tuple[str, str, int], ...]
 
 
+def mean_rows(groups: Iterable[Group]) -> list[Row]:
+    """Return the rows of all groups."""
+    return [row for group in groups for row in group.rows]
+
+
 def data_set(row: Row) -> str:
     """Return the data set a row's task is of: what stands before the last slash of its name."""
     return row.task.rpartition("/")[0] or row.task

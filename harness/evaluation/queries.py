@@ -10,7 +10,7 @@ from . import orders
 from .measures import MEASURES, relevant
 
 if TYPE_CHECKING:
-    from ..runfiles import Run
+    from ..runfiles import QueryResult, Run
     from .gains import QueryValues
 
 _REPAIRED = ("repaired", "unparsable")
@@ -38,6 +38,12 @@ class QueryRow:
     safeguard: bool
     failed: bool
     repaired: int
+
+
+def bases_of(results: Sequence[QueryResult]) -> tuple[str, ...] | None:
+    """Return the question that each query is a version of; None where no two share one."""
+    bases = tuple(result.query_id if result.base is None else result.base for result in results)
+    return bases if len(set(bases)) < len(bases) else None
 
 
 def query_rows(run: Run, values: QueryValues) -> list[QueryRow]:

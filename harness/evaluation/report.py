@@ -13,6 +13,7 @@ from ..runs import read_run
 from ..variants import FIRST_STAGE
 from .claims import load_claims, match
 from .gains import pool_side, query_values
+from .groups import mean_rows
 from .inference import infer
 from .prices import priced
 from .queries import query_rows
@@ -80,7 +81,7 @@ def evaluate(
         strata=tuple(found.strata),
         queries=tuple(found.queries),
         left_out=tuple(found.left_out()),
-        claims=match([*rows, *(row for group in groups for row in group.rows)], load_claims()),
+        claims=match([*rows, *mean_rows(groups)], load_claims()),
     )
 
 
@@ -133,8 +134,9 @@ class _Found:
     def _take_queries(self, run: Run, values: QueryValues, folder: Path) -> None:
         if self._many and folder not in self.detail:
             return
-        self.queries += query_rows(run, values)
-        self.strata += strata(run, values)
+        rows = query_rows(run, values)
+        self.queries += rows
+        self.strata += strata(run, rows)
         if len(self.queries) > MOST_QUERIES and not self._many:
             self._many = True
             kept = {(row.task, row.profile, row.reranker) for row in self._detailed()}

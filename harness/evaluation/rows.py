@@ -14,6 +14,7 @@ from ..variants import Variant
 from . import orders
 from .gains import SAME
 from .measures import MEASURES, MICRO, RECALL, recall_values, relevant
+from .queries import bases_of
 from .row import Row, captured
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def _row(run: Run, values: QueryValues, measure: str, shared: Mapping[str, Any])
 
 def _profile(run: Run) -> dict[str, Any]:
     settings = run.manifest["settings"]
-    bases = tuple(r.base if r.base is not None else r.query_id for r in run.results)
-    clusters = len(set(bases))
+    bases = bases_of(run.results)
     return {
         "task": settings["task"],
         "profile": settings["profile"]["asked"],
@@ -70,8 +70,8 @@ def _profile(run: Run) -> dict[str, Any]:
         "queries": len(run.results),
         "safeguards": sum(result.safeguard is not None for result in run.results),
         "query_ids": tuple(result.query_id for result in run.results),
-        "query_bases": bases if clusters < len(bases) else None,
-        "clusters": clusters if clusters < len(bases) else None,
+        "query_bases": bases,
+        "clusters": None if bases is None else len(set(bases)),
     }
 
 

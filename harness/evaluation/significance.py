@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 FEWEST = 20
-"""Fewer queries have an interval and a p-value, but no star."""
+"""Fewer queries have an interval but no star, and as a part of a run no interval either."""
 
 _SAME = 1e-12  # sums of the same numbers in another order differ by less
 _SEEN = 2.8

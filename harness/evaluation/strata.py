@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .queries import query_rows
+from .queries import bases_of
 from .resampling import interval
+from .significance import FEWEST
 
 if TYPE_CHECKING:
-    from ..runfiles import QueryResult, Run
-    from .gains import QueryValues
+    from ..runfiles import Run
     from .queries import QueryRow
-
-FEWEST = 20
-"""Strata of fewer queries have no interval: it would be far too narrow."""
 
 LANGUAGE, LENGTH, RANK = "language", "query length", "positive's rank"
 _RANKS = ((1, "1"), (5, "2-5"), (10, "6-10"), (30, "11-30"), (100, "31-100"))
@@ -48,13 +45,13 @@ class StratumRow:
     gain_high: float | None = None
 
 
-def strata(run: Run, values: QueryValues) -> list[StratumRow]:
+def strata(run: Run, rows: Sequence[QueryRow]) -> list[StratumRow]:
     """Return the strata of one run, kind by kind, each kind in its natural order.
 
-    A kind is left out where it says nothing: all queries are in one stratum, or their languages or
-    lengths are not known. Lengths are thirds of the run's own queries.
+    `rows` are the run's `query_rows`. A kind is left out where it says nothing: all queries are in
+    one stratum, or their languages or lengths are not known. Lengths are thirds of the run's own
+    queries.
     """
-    rows = query_rows(run, values)
     named = {
         LANGUAGE: _languages(rows),
         LENGTH: _lengths([result.query_chars for result in run.results]),
@@ -106,7 +103,7 @@ def _stratum(
     row = rows[0]
     low = high = None
     if len(places) >= FEWEST:
-        low, high = interval(row.task, natural - first, _bases([run.results[i] for i in places]))
+        low, high = interval(row.task, natural - first, bases_of([run.results[i] for i in places]))
     return StratumRow(
         task=row.task,
         profile=row.profile,
@@ -120,9 +117,3 @@ def _stratum(
         gain_low=low,
         gain_high=high,
     )
-
-
-def _bases(results: Sequence[QueryResult]) -> list[str] | None:
-    """The question that each query is a version of; None where no two share one."""
-    bases = [result.query_id if result.base is None else result.base for result in results]
-    return bases if len(set(bases)) < len(bases) else None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..evaluation import Comparison, Duel, Row
+from ..evaluation import Comparison, Duel, Row, mean_rows
 from .notes import statistics
 from .tables import Table
 from .text import NOTHING, bounds, number, signed
@@ -19,7 +19,7 @@ _COLUMNS = (
 
 def comparison_tables(found: Comparison, *, queries: int) -> list[Table]:
     """Return the table of differences, and that of the `queries` that differ most."""
-    groups = [row for group in found.groups for row in group.rows]
+    groups = mean_rows(found.groups)
     apart = {task for group in found.groups for task in group.tasks}
     rows = [*groups, *sorted(found.rows, key=lambda row: row.key)]
     main = Table(
@@ -100,7 +100,7 @@ def comparison_json(found: Comparison) -> str:
     told = {
         "one": found.one,
         "other": found.other,
-        "groups": [_row(row) for group in found.groups for row in group.rows],
+        "groups": [_row(row) for row in mean_rows(found.groups)],
         "tasks": [_row(row) for row in found.rows],
         "queries": [_duel(duel) for duel in found.duels],
     }

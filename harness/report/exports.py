@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData, RerankBenchError, unknown
-from ..evaluation import JSON_FIELDS, QueryRow, Row
-from ..runs import find_runs, read_run, run_folder
+from ..evaluation import JSON_FIELDS, QueryRow, Row, mean_rows
+from ..runs import find_all_runs, read_run, run_folder
 from ..variants import Variant
 from .latex import to_latex
 from .sources import report_of
@@ -46,7 +46,7 @@ def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
 def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
     sources: dict[Path, Path] = {}
     written: list[Path] = []
-    for folder in _folders(roots):
+    for folder in find_all_runs(roots):
         run = read_run(folder)
         told = run.manifest["settings"]
         label = told["reranker"]["label"] + Variant.of(told).suffix
@@ -57,17 +57,10 @@ def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
     return written
 
 
-def _folders(roots: Sequence[Path]) -> list[Path]:
-    found = [folder.resolve() for root in roots for folder in find_runs(root)]
-    if not found:
-        raise BadData(f"no finished run in {', '.join(map(str, roots))}")
-    return list(dict.fromkeys(found))
-
-
 def _tables(suffix: str, write: Write) -> Callable[[Sequence[Path], Path], list[Path]]:
     def write_all(roots: Sequence[Path], out: Path) -> list[Path]:
-        found = report_of(roots, detail=_folders(roots))
-        means = [row for group in found.groups for row in group.rows]
+        found = report_of(roots, detail=find_all_runs(roots))
+        means = mean_rows(found.groups)
         files = [out / f"{name}.{suffix}" for name in ("rows", "means", "queries")]
         write(files[0], Row, JSON_FIELDS, found.rows)
         write(files[1], Row, JSON_FIELDS, means)

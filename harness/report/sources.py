@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..errors import BadData
 from ..evaluation import Evaluation, Price, evaluate
-from ..runs import find_runs
+from ..runs import find_all_runs
 
 
 def report_of(
@@ -21,8 +20,4 @@ def report_of(
     Raises BadData where there is no run.
     """
     roots = [root] if isinstance(root, Path) else list(root)
-    folders = [folder for place in roots for folder in find_runs(place)]
-    if not folders:
-        places = ", ".join(map(str, roots))
-        raise BadData(f"no finished run in {places}; `rerank-bench run --out` makes one")
-    return evaluate(folders, detail=detail, prices=prices)
+    return evaluate(find_all_runs(roots), detail=detail, prices=prices)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...evaluation import MEASURES, Evaluation, Group, Row
+from ...evaluation import MEASURES, Evaluation, Group, Row, mean_rows
 from ..notes import notes_of, sentence
 from .columns import Packed, column, columns, measure
 
@@ -87,7 +87,7 @@ def _get(row: Row | None, field: str) -> Any:
 
 
 def _groups(groups: Sequence[Group]) -> dict[str, Any]:
-    runs = _by_measure(row for group in groups for row in group.rows)
+    runs = _by_measure(mean_rows(groups))
     return {
         "names": [group.name for group in groups],
         "tasks": [list(group.tasks) for group in groups],

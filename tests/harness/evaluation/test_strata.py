@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerank_bench.evaluation import interval, query_values
+from rerank_bench.evaluation import interval, query_rows, query_values
 from rerank_bench.evaluation.strata import FEWEST, StratumRow, strata
 from rerank_bench.runs import QueryResult, Run
 
@@ -47,7 +47,7 @@ def query(
 
 def of(results: list[QueryResult]) -> list[StratumRow]:
     run = run_of(results)
-    return strata(run, query_values(run))
+    return strata(run, query_rows(run, query_values(run)))
 
 
 def named(rows: list[StratumRow], kind: str) -> dict[str, int]:
@@ -139,7 +139,7 @@ def test_the_strata_of_a_kind_share_out_all_queries_and_their_gains(drawn: list[
     results = [query(i, pool=40, **more) for i, more in enumerate(drawn)]
     run = run_of(results)
     values = query_values(run)
-    for kind, rows in groupby(strata(run, values), key=lambda row: row.kind):
+    for kind, rows in groupby(strata(run, query_rows(run, values)), key=lambda row: row.kind):
         part = list(rows)
         assert sum(row.queries for row in part) == len(results), kind
         assert len({row.value for row in part}) == len(part) > 1
