@@ -5,7 +5,7 @@
 Coverage: queries are drawn from a real run's gains, whose mean is therefore known; the share of the
 intervals that hold it, and how often a gain is found where there is none (signs by coin). The gains
 are those of RUNS, or of one run on stdlib-code that the tests keep. Speed: intervals, p-values and
-Holm for simulated per-query values of 20 rerankers and 3 profiles.
+Holm for simulated per-query values of 20 rerankers and 3 profiles in all of a report's measures.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import json
 import platform
 import resource
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rerank_bench.evaluation import Row, evaluate, infer
+from rerank_bench.evaluation.measures import MEASURES
 from rerank_bench.evaluation.resampling import flipped, percentiles, resampled, units
 from rerank_bench.evaluation.significance import p_values
 from rerank_bench.runs import find_runs
@@ -47,9 +49,9 @@ def real_gains(runs: Path | None) -> dict[str, np.ndarray]:
 
 def coverage(gains: np.ndarray, size: int, generator: np.random.Generator) -> float:
     """Share of intervals over `size` drawn queries that hold the mean of all `gains`."""
-    drawn = generator.choice(gains, size=(size, DRAWS))
+    drawn = generator.choice(gains, size=(DRAWS, size))
     held = 0
-    for part in np.array_split(drawn, 40, axis=1):
+    for part in np.array_split(drawn, 40):
         low, high = percentiles(resampled(units("coverage", part)))
         held += int(((low <= gains.mean()) & (gains.mean() <= high)).sum())
     return held / DRAWS
@@ -59,10 +61,10 @@ def false_findings(
     gains: np.ndarray, size: int, generator: np.random.Generator
 ) -> dict[str, float]:
     """Share of p-values at most as large as each level, where signs are coins."""
-    drawn = generator.choice(gains, size=(size, DRAWS))
+    drawn = generator.choice(gains, size=(DRAWS, size))
     drawn *= generator.choice([-1.0, 1.0], size=drawn.shape)
     p: list[float] = []
-    for part in np.array_split(drawn, 40, axis=1):
+    for part in np.array_split(drawn, 40):
         own = units("null", part)
         tested = p_values(
             own.means, flipped(own), own.variance, freedom=size - 1.0, moved=own.moved
@@ -80,15 +82,17 @@ def simulated(tasks: int) -> list[Row]:
         for profile in ("bm25", "dense", "hybrid"):
             for reranker in range(20):
                 effect = 0.01 * reranker - 0.05
-                values = np.clip(generator.normal(effect, 0.3, size), -1, 1)
-                rows.append(_row(f"Set{task // 18}/t{task}", profile, reranker, values, ids))
+                for measure in MEASURES:
+                    values = np.clip(generator.normal(effect, 0.3, size), -1, 1)
+                    row = _row(f"Set{task // 18}/t{task}", profile, f"r{reranker}", values, ids)
+                    rows.append(replace(row, measure=measure))
     return rows
 
 
-def _row(task: str, profile: str, reranker: int, gains: np.ndarray, ids: tuple[str, ...]) -> Row:
+def _row(task: str, profile: str, reranker: str, gains: np.ndarray, ids: tuple[str, ...]) -> Row:
     gain = float(gains.mean())
     return Row(
-        task=task, profile=profile, origin="", reranker=f"r{reranker}", measure="nDCG@10",
+        task=task, profile=profile, origin="", reranker=reranker, measure="",
         queries=len(ids), first_stage=0.4, natural=0.4 + gain, ceiling=0.9, gain=gain,
         query_ids=ids, query_gains=gains,
     )  # fmt: skip

@@ -7,8 +7,10 @@ are resampled within each.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -30,6 +32,8 @@ MOST_FAILED = 0.05
 MAIN = MEASURES[0]
 """The measure that is tested; the others have intervals alone."""
 
+_MOST_CORES = 4  # each holds what was drawn for a task: some 100 MB where rows are many
+
 
 def infer(rows: Iterable[Row]) -> tuple[list[Row], list[Group]]:
     """Return the rerankers' `rows` with how sure their gains are, and each data set's mean rows.
@@ -46,9 +50,9 @@ def infer(rows: Iterable[Row]) -> tuple[list[Row], list[Group]]:
             key: _Sums() for key, own in columns.items() if len(own) == len(tasks) > 1
         }
         done: list[Row] = []
-        for drawn in map(_Drawn.of, _same_queries(members)):
+        for drawn, stated in _examined(list(_same_queries(members))):
             drawn.add_to(sums)
-            done += drawn.stated()
+            done += stated
         if sums:
             means = [_mean(name, columns[key], added) for key, added in sums.items()]
             groups.append(Group(name, tasks, _of_set(name, means), incomplete(columns, tasks)))
@@ -62,6 +66,25 @@ def _same_queries(rows: Sequence[Row]) -> Iterable[list[Row]]:
     for row in rows:
         dealt[row.task, row.query_ids].append(row)
     return dealt.values()
+
+
+def _examined(parts: Sequence[Sequence[Row]]) -> Iterator[tuple[_Drawn, list[Row]]]:
+    """Draw for each part and state what came of it, on all cores, in the order given.
+
+    A core multiplies its matrices alone: on a machine that others use too, threads that share one
+    product mostly wait for each other. A few parts are held at a time, not all of them.
+    """
+    from threadpoolctl import threadpool_limits
+
+    cores = min(os.cpu_count() or 1, _MOST_CORES)
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
+        for start in range(0, len(parts), cores):
+            yield from pool.map(_examine, parts[start : start + cores])
+
+
+def _examine(rows: Sequence[Row]) -> tuple[_Drawn, list[Row]]:
+    drawn = _Drawn.of(rows)
+    return drawn, drawn.stated()
 
 
 @dataclass
@@ -104,26 +127,26 @@ class _Drawn:
     @classmethod
     def of(cls, rows: Sequence[Row]) -> _Drawn:
         """Draw once for rows that share their queries."""
-        gains = np.stack([row.query_gains for row in rows], axis=1)
+        gains = np.stack([row.query_gains for row in rows])
         given = units(rows[0].task, gains, rows[0].query_bases)
         tested = [place for place, row in enumerate(rows) if _is_tested(row)]
         return cls(rows, given, resampled(given), tested, flipped(given.take(tested)))
 
     def add_to(self, sums: Mapping[Column, _Sums]) -> None:
         """Add up for the means over tasks what belongs to one."""
-        number, variance, moved = len(self.units.sums), self.units.variance, self.units.moved
+        number, variance, moved = len(self.units.sizes), self.units.variance, self.units.moved
         means = shuffled(self.units.task, self.means)
-        flips = dict(zip(self.tested, shuffled(self.units.task, self.flips).T, strict=True))
+        flips = dict(zip(self.tested, shuffled(self.units.task, self.flips), strict=True))
         for place, row in enumerate(self.rows):
             if row.column in sums:
                 sums[row.column].add(
-                    means[:, place], flips.get(place), variance[place], number, moved[place]
+                    means[place], flips.get(place), variance[place], number, moved[place]
                 )
 
     def stated(self) -> list[Row]:
         """The rows with their intervals and p-values."""
         low, high = percentiles(self.means)
-        own, number = self.units, len(self.units.sums)
+        own, number = self.units, len(self.units.sizes)
         variance = own.variance
         p = p_values(
             own.means[self.tested],
@@ -161,14 +184,14 @@ def _stated(row: Row, bounds: tuple[float, float], variance: float, tested: Test
 def _mean(name: str, rows: Sequence[Row], drawn: _Sums) -> Row:
     """Return the mean row of a column; Welch and Satterthwaite's degrees of freedom for its t."""
     count = len(rows)
-    low, high = percentiles(drawn.resampled[:, None] / count)
+    low, high = percentiles(drawn.resampled[None, :] / count)
     row = mean_row(name, rows)
     variance = drawn.variance / count**2
     freedom = drawn.variance**2 / drawn.by_freedom if drawn.by_freedom else 1.0
     gain = np.array([row.gain])
     (tested,) = p_values(
         gain,
-        drawn.flipped[:, None] / count,
+        drawn.flipped[None, :] / count,
         np.array([variance]),
         freedom=freedom,
         moved=np.array([drawn.moved]),

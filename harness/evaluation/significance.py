@@ -39,7 +39,7 @@ class Tested:
 def p_values(
     means: Array, flipped: Array, variance: Array, *, freedom: float, moved: Array
 ) -> list[Tested]:
-    """Test k means against zero; shapes (k,), (10000, k), (k,), and (k,) for `moved`.
+    """Test k means against zero; shapes (k,), (k, 10000), (k,), and (k,) for `moved`.
 
     p = (1 + flips at least as far from zero) / (1 + flips), so it is never zero (Phipson & Smyth
     2010). 10,000 flips cannot tell smaller p-values than 1/10,001, which a family of 500 needs.
@@ -50,7 +50,7 @@ def p_values(
     import numpy as np
     from scipy import stats
 
-    reached = (np.abs(flipped) >= np.abs(means) - _SAME).sum(axis=0)
+    reached = (np.abs(flipped) >= np.abs(means)[:, None] - _SAME).sum(axis=1)
     counted = (1.0 + reached) / (1.0 + FLIPS)
     error = np.sqrt(variance)
     t = np.divide(np.abs(means), error, out=np.full_like(means, np.inf), where=error > _SAME)

@@ -47,7 +47,7 @@ def test_95_of_100_intervals_hold_the_true_mean_and_fewer_where_queries_are_few(
     kept = json.loads((Path(__file__).parent / "gains.json").read_text(encoding="utf-8"))
     gains = np.array(kept["gains"])
     held = []
-    for part in np.random.default_rng(3).choice(gains, size=(10, queries, 200)):
+    for part in np.random.default_rng(3).choice(gains, size=(10, 200, queries)):
         low, high = percentiles(resampled(units("t", part)))
         held += ((low <= gains.mean()) & (gains.mean() <= high)).tolist()
     assert least <= np.mean(held) <= most
@@ -64,29 +64,29 @@ def test_versions_of_one_question_are_drawn_together() -> None:
 
 
 def test_a_clusters_mean_is_weighted_by_its_queries() -> None:
-    values = np.array([[1.0], [0.0], [0.0], [0.0]])
+    values = np.array([[1.0, 0.0, 0.0, 0.0]])
     given = units("t", values, ["a", "b", "b", "b"])
     assert given.means.tolist() == [0.25]
     # Two clusters are drawn twice: (a, a), (a, b) or (b, b), whose means over queries are these.
-    assert set(np.round(resampled(given)[:, 0], 12)) == {1.0, 0.25, 0.0}
+    assert set(np.round(resampled(given)[0], 12)) == {1.0, 0.25, 0.0}
 
 
 def test_a_flip_changes_the_sign_of_whole_units() -> None:
-    values = np.array([[1.0], [2.0], [4.0], [4.0]])
-    signs = flipped(units("t", values, ["a", "b", "c", "c"]))[:, 0] * 4
+    values = np.array([[1.0, 2.0, 4.0, 4.0]])
+    signs = flipped(units("t", values, ["a", "b", "c", "c"]))[0] * 4
     assert set(signs.tolist()) == {x + y + z for x in (-1, 1) for y in (-2, 2) for z in (-8, 8)}
 
 
 def test_the_standard_error_is_that_of_a_mean() -> None:
-    values = np.random.default_rng(5).normal(size=(50, 2))
-    expected = values.var(axis=0, ddof=1) / 50
+    values = np.random.default_rng(5).normal(size=(2, 50))
+    expected = values.var(axis=1, ddof=1) / 50
     assert units("t", values).variance == pytest.approx(expected)
-    assert units("t", values[:1]).variance.tolist() == [0.0, 0.0]
+    assert units("t", values[:, :1]).variance.tolist() == [0.0, 0.0]
 
 
 def test_the_tasks_of_a_mean_are_drawn_apart() -> None:
     """Equal values in two tasks are two samples: their mean is surer by the root of two."""
-    given = units("t", np.random.default_rng(6).normal(size=(100, 1)))
+    given = units("t", np.random.default_rng(6).normal(size=(1, 100)))
     alone = resampled(given).std()
     together = (shuffled("a", resampled(given)) + shuffled("b", resampled(given))) / 2
     assert together.std() == pytest.approx(alone / np.sqrt(2), rel=0.05)
@@ -94,9 +94,9 @@ def test_the_tasks_of_a_mean_are_drawn_apart() -> None:
 
 @pytest.mark.parametrize("count", [3, 600])
 def test_resamples_have_the_mean_of_the_values_few_or_many(count: int) -> None:
-    values = np.arange(float(count))[:, None]
+    values = np.arange(float(count))[None, :]
     given = units("t", values)
-    assert resampled(given).shape == flipped(given).shape == (10_000, 1)
+    assert resampled(given).shape == flipped(given).shape == (1, 10_000)
     error = values.std() / np.sqrt(count) / 100
     assert resampled(given).mean() == pytest.approx(values.mean(), abs=5 * error)
     assert abs(flipped(given).mean()) < 5 * np.sqrt((values**2).mean() / count) / 100

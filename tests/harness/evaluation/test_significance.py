@@ -16,13 +16,13 @@ from rerank_bench.evaluation.significance import detectable, holm, p_values
 def examined(values: np.ndarray) -> list:
     own = units("t", values)
     return p_values(
-        own.means, flipped(own), own.variance, freedom=len(values) - 1.0, moved=own.moved
+        own.means, flipped(own), own.variance, freedom=values.shape[1] - 1.0, moved=own.moved
     )
 
 
 def test_p_is_the_share_of_flips_at_least_as_far_worked_out_by_hand() -> None:
     """Of the 32 signs of five equal gains only all plus and all minus reach as far: 1 / 16."""
-    (found,) = examined(np.full((5, 1), 0.1))
+    (found,) = examined(np.full((1, 5), 0.1))
     assert found.p_from == "flips"
     assert found.p == pytest.approx(1 / 16, abs=0.01)
 
@@ -33,19 +33,19 @@ def test_p_agrees_with_all_flips_there_are(values: list[float]) -> None:
     array = np.array(values)
     signs = np.array(list(product((-1, 1), repeat=len(array))))
     exact = (abs(signs @ array) >= abs(array.sum()) - 1e-12).mean()
-    (found,) = examined(array[:, None])
+    (found,) = examined(array[None, :])
     assert found.p == pytest.approx(exact, abs=0.02)
 
 
 def test_no_gain_at_all_has_p_1_and_p_is_never_0() -> None:
-    nothing, surest = examined(np.column_stack([np.zeros(50), np.full(50, 0.3)]))
+    nothing, surest = examined(np.stack([np.zeros(50), np.full(50, 0.3)]))
     assert nothing.p == 1.0
     assert surest.p == pytest.approx(1 / 10_001)
 
 
 def test_beyond_all_flips_the_tail_is_that_of_the_paired_t_test() -> None:
     gains = np.random.default_rng(0).normal(0.3, 0.2, size=60)
-    (found,) = examined(gains[:, None])
+    (found,) = examined(gains[None, :])
     assert found.p_from == "t"
     assert found.p == pytest.approx(stats.ttest_1samp(gains, 0.0).pvalue)
     assert found.p < 1 / 10_001
@@ -55,7 +55,7 @@ def test_the_tail_never_says_less_than_all_flips_there_are_could_show() -> None:
     """Fourteen equal gains and no other: only 2 of 16,384 flips of them reach as far."""
     gains = np.zeros(40)
     gains[:14] = np.random.default_rng(0).uniform(0.37, 0.39, 14)
-    few, many = examined(gains[:, None])[0], examined(np.linspace(0.30, 0.31, 20)[:, None])[0]
+    few, many = examined(gains[None, :])[0], examined(np.linspace(0.30, 0.31, 20)[None, :])[0]
     assert few.p == pytest.approx(min(2**-13, 1 / 10_001), rel=0.3)
     assert few.p >= 1 / 10_001
     assert many.p == pytest.approx(2**-19)
