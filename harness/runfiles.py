@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,22 @@ FORMAT = 1
 
 _USAGE = tuple(f.name for f in fields(Usage))
 _COUNT = "counts."
-_ABOUT = ("language", "base", "query_chars", "pool_chars")
-_RANKINGS = ("query_id", "doc_id", "score", "first_stage_rank", "is_safeguard")
+_ABOUT = {"language": "string", "base": "string", "query_chars": "int64", "pool_chars": "int64"}
+_RANKINGS = {
+    "query_id": "string", "rank": "int64", "doc_id": "string", "score": "float64",
+    "first_stage_rank": "int64", "is_safeguard": "bool",
+}  # fmt: skip
+_JUDGED = {"query_id": "string", "doc_id": "string", "grade": "int64"}
+_SPENT = {
+    "query_id": "string", **dict.fromkeys(_USAGE, "int64"), "seconds": "float64",
+    "failed": "string",
+}  # fmt: skip
+_OPTIONAL = {"score", "failed", *_ABOUT}
+
+_TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved",
+          "settings.reranker.label")  # fmt: skip
+_COUNTS = ("settings.depth", "settings.min_grade", "settings.queries")
+_FIGURES = ("ideal_flops", "startup_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +77,11 @@ def check_result(result: QueryResult, where: str) -> None:
     documents = set(result.doc_ids)
     if len(documents) != len(result.doc_ids):
         raise BadData(f"{where}: query {result.query_id} ranks a document twice")
-    if not len(result.doc_ids) == len(result.scores) == len(result.first_stage_ranks):
-        raise BadData(f"{where}: query {result.query_id} has not one score and rank per document")
+    ranks = set(result.first_stage_ranks)
+    if not len(result.doc_ids) == len(result.scores) == len(ranks):
+        raise BadData(
+            f"{where}: query {result.query_id} has not one score and first-stage rank per document"
+        )
     if result.safeguard is not None and result.safeguard not in documents:
         raise BadData(f"{where}: query {result.query_id} does not rank its safeguard")
 
@@ -138,14 +156,36 @@ def _qrels(run: Run) -> pa.Table:
 def read_files(folder: Path) -> Run:
     """Read the four files back; raises BadData, naming the file, where one is missing or broken."""
     manifest = read_manifest(folder)
-    rankings = _by_query(_read(folder / "rankings.parquet", _RANKINGS))
-    judged = _by_query(_read(folder / "qrels.parquet", ("query_id", "doc_id", "grade")))
-    spent = _read(folder / "usage.parquet", ("query_id", *_USAGE, "failed"))
-    results = tuple(_result(row, rankings.get(row["query_id"], [])) for row in _rows(spent))
-    for result in results:
-        check_result(result, str(folder / "rankings.parquet"))
-    qrels = {r.query_id: dict(judged.get(r.query_id, [])) for r in results}
-    return Run(manifest, results, qrels)
+    ranked, judged, spent = (folder / f"{n}.parquet" for n in ("rankings", "qrels", "usage"))
+    rankings = {q: _ranking(ranked, q, rows) for q, rows in _by_query(ranked, _RANKINGS).items()}
+    grades = {q: _once(judged, q, rows) for q, rows in _by_query(judged, _JUDGED).items()}
+    rows = _rows(_read(spent, _SPENT))
+    results = {row["query_id"]: _result(row, rankings.pop(row["query_id"], [])) for row in rows}
+    if len(results) < len(rows):
+        raise _broken(spent, "it holds a query twice")
+    if rankings:
+        raise _broken(ranked, f"query {next(iter(rankings))} is not in usage.parquet")
+    for result in results.values():
+        if result.pool_chars is not None and not result.doc_ids:
+            raise _broken(ranked, f"query {result.query_id} had candidates but has no ranking")
+        check_result(result, str(ranked))
+    qrels = {query_id: grades.get(query_id, {}) for query_id in results}
+    return Run(manifest, tuple(results.values()), qrels)
+
+
+def _ranking(file: Path, query_id: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Rows as they rank, which need not be how they stand in the file; without their ranks."""
+    rows.sort(key=itemgetter(0))
+    if [row[0] for row in rows] != list(range(1, len(rows) + 1)):
+        raise _broken(file, f"the ranks of query {query_id} are not 1 to {len(rows)}")
+    return [row[1:] for row in rows]
+
+
+def _once(file: Path, query_id: str, rows: Sequence[tuple[Any, ...]]) -> dict[str, int]:
+    grades = dict(rows)
+    if len(grades) < len(rows):
+        raise _broken(file, f"query {query_id} has two grades for a document")
+    return grades
 
 
 def _result(spent: Mapping[str, Any], ranking: Sequence[tuple[Any, ...]]) -> QueryResult:
@@ -163,35 +203,39 @@ def _result(spent: Mapping[str, Any], ranking: Sequence[tuple[Any, ...]]) -> Que
     )
 
 
-def _rows(columns: Mapping[str, Sequence[Any]]) -> Iterable[dict[str, Any]]:
-    return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _by_query(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[tuple[Any, ...]]]:
-    """Group rows by their first column, which is dropped; a query's rows stand together."""
-    rows = zip(*columns.values(), strict=True)
-    return {query_id: [row[1:] for row in group] for query_id, group in groupby(rows, _first)}
+def _by_query(file: Path, columns: Mapping[str, str]) -> dict[str, list[tuple[Any, ...]]]:
+    """Group a file's rows by their first column, which is dropped."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    rows = zip(*_read(file, columns).values(), strict=True)
+    for query_id, group in groupby(rows, itemgetter(0)):
+        found.setdefault(query_id, []).extend(row[1:] for row in group)
+    return found
 
 
-def _first(row: tuple[Any, ...]) -> Any:
-    return row[0]
-
-
-def _read(file: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the columns named, in that order, and whatever is counted beside them."""
+def _read(file: Path, columns: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Return the columns named, by their types, and whatever is known or counted beside them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.ParquetFile(file).read()
+        names = set(table.column_names)
+        counts = {name: "int64" for name in table.column_names if name.startswith(_COUNT)}
+        about = {name: kind for name, kind in _ABOUT.items() if name in names}
+        kinds = {**columns, **about, **counts}
+        read = {n: table[n].cast(kind).to_pylist() for n, kind in kinds.items() if n in names}
     except (OSError, pa.ArrowException) as error:
         raise _broken(file, error) from error
-    missing = [name for name in columns if name not in table.column_names]
-    if missing:
-        raise _broken(file, f"it has no column {missing[0]}")
-    further = (n for n in table.column_names if n.startswith(_COUNT) or n in _ABOUT)
-    names = [*columns, *further]
-    return {name: table[name].to_pylist() for name in names}
+    for name in columns:
+        if name not in read or (name not in _OPTIONAL and None in read[name]):
+            raise _broken(
+                file, f"it has no column {name}" if name not in read else f"a row has no {name}"
+            )
+    return read
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -207,18 +251,26 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise _broken(
             file, f"its format is {manifest.get('format')!r}, this version reads {FORMAT}"
         )
-    _check_settings(file, manifest["settings"])
+    _check_values(file, manifest)
     return manifest
 
 
-def _check_settings(file: Path, settings: Mapping[str, Any]) -> None:
-    """Raise BadData unless the settings name what every reader of a run needs."""
-    for path in ("task", "profile.asked", "profile.resolved", "reranker.label"):
-        value: Any = settings
-        for key in path.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if not isinstance(value, str):
-            raise _broken(file, f"its settings are not complete ({path})")
+def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise BadData unless a manifest holds what every reader needs, as what it is read as."""
+    for path in _TEXTS:
+        if not isinstance(_at(manifest, path), str):
+            raise _broken(file, f"{path} is missing")
+    for path in (*_COUNTS, *_FIGURES):
+        value, least = _at(manifest, path), 1 if path in _COUNTS else 0
+        kind = int if path in _COUNTS else (int, float)
+        if value is not None and (not isinstance(value, kind) or value < least):
+            raise _broken(file, f"{path} is {value!r}, which is not possible")
+
+
+def _at(value: Any, path: str) -> Any:
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _no_number(name: str) -> float:

@@ -34,9 +34,12 @@ class Variant:
     def of(cls, settings: Mapping[str, Any]) -> Variant:
         """Read a variant back from a run's settings; raises BadData for one that is not known."""
         told = settings.get("variant") or {}
-        if not isinstance(told, Mapping) or told.keys() - cls.__dataclass_fields__.keys():
-            raise BadData(f"a run's variant is not known here: {told}; another version wrote it")
-        return cls(**told)
+        usual = asdict(cls())
+        if isinstance(told, Mapping) and all(
+            type(value) is type(usual.get(name)) for name, value in told.items()
+        ):
+            return cls(**told)
+        raise BadData(f"a run's variant is not known here: {told}; another version wrote it")
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -140,10 +140,11 @@ def p_value(sums: np.ndarray, sizes: np.ndarray) -> float:
     units = len(sums)
     squares = ((sums - sizes * mean) ** 2).sum() * units / (units - 1)
     error = math.sqrt(squares) / sizes.sum()
-    if reached or error < 1e-12:
+    if reached:
         return counted
     least = 2.0 ** (1 - int((abs(sums) > 1e-12).sum()))  # all flips there are show no less
-    return min(counted, max(float(2 * stats.t.sf(abs(mean) / error, units - 1)), least))
+    tail = float(2 * stats.t.sf(abs(mean) / error, units - 1)) if error > 1e-12 else 0.0
+    return min(counted, max(tail, least))
 
 
 def expected(folder: Folder) -> dict[str, dict[str, Any]]:

@@ -25,12 +25,16 @@ _PER_MACHINE = ("seconds_per_query", "gpu_seconds")
 
 @dataclass(frozen=True)
 class Group:
-    """The mean rows of one data set, and who is missing from them: (profile, reranker, tasks)."""
+    """The mean rows of one data set, and who is missing from them.
+
+    left_out: (profile, reranker, why) of those that did not run on all tasks, or whose model or
+    depth is not the same in all of them.
+    """
 
     name: str
     tasks: tuple[str, ...]
     rows: tuple[Row, ...]
-    incomplete: tuple[tuple[str, str, int], ...]
+    left_out: tuple[tuple[str, str, str], ...]
 
 
 def mean_rows(groups: Iterable[Group]) -> list[Row]:
@@ -51,12 +55,20 @@ def columns_of(rows: Iterable[Row]) -> dict[Column, list[Row]]:
     return columns
 
 
-def incomplete(
+def left_out(
     columns: Mapping[Column, Sequence[Row]], tasks: Sequence[str]
-) -> tuple[tuple[str, str, int], ...]:
-    """Tell who did not run on every task: all means of a group are over the same tasks."""
-    missing = {key[:2]: len(part) for key, part in columns.items() if len(part) < len(tasks)}
-    return tuple((*who, count) for who, count in missing.items())
+) -> dict[tuple[str, str], str]:
+    """Tell why a profile's reranker has no mean.
+
+    All means of a group are over the same tasks, and each is of one method: one model, one depth.
+    """
+    why: dict[tuple[str, str], str] = {}
+    for (profile, reranker, _), part in columns.items():
+        if len(part) < len(tasks):
+            why[profile, reranker] = f"{len(part)} of {len(tasks)} tasks"
+        elif len({(row.model, row.depth) for row in part}) > 1:
+            why[profile, reranker] = "not one model and depth on all tasks"
+    return why
 
 
 def mean_row(name: str, rows: Sequence[Row]) -> Row:
@@ -83,7 +95,8 @@ def mean_row(name: str, rows: Sequence[Row]) -> Row:
         hardware=_joined(row.hardware for row in rows),
         engine="fake" if any(row.engine == "fake" for row in rows) else rows[0].engine,
         tasks=len(rows),
-        judgements=_joined(row.judgements for row in rows if row.judgements),
+        judgements=_judgements(rows),
+        ground=hash(tuple((row.task, row.ground) for row in rows)),
         clusters=_clusters(rows),
         published=_mean(rows, "published", [1.0] * len(rows)),
         headroom_captured=captured(mean["gain"], mean["ceiling"] - mean["first_stage"]),
@@ -129,6 +142,11 @@ def _clusters(rows: Sequence[Row]) -> int | None:
 def _invalid(rows: Sequence[Row]) -> str | None:
     bad = [row for row in rows if row.invalid]
     return f"{len(bad)} of {len(rows)} tasks, {bad[0].task} by {bad[0].invalid}" if bad else None
+
+
+def _judgements(rows: Sequence[Row]) -> str:
+    named = _joined(row.judgements for row in rows if row.judgements)
+    return named if all(row.judgements for row in rows) or not named else f"in part {named}"
 
 
 def _repeated(rows: Sequence[Row]) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .groups import Group, columns_of, data_set, incomplete, mean_row
+from .groups import Group, columns_of, data_set, left_out, mean_row
 from .measures import MEASURES
 from .resampling import FLIPS, RESAMPLES, flipped, percentiles, resampled, shuffled, units
 from .significance import FEWEST, LEVEL, Tested, detectable, holm, p_values
@@ -46,17 +46,18 @@ def infer(rows: Iterable[Row]) -> tuple[list[Row], list[Group]]:
         members = list(part)
         columns = columns_of(members)
         tasks = tuple(sorted({row.task for row in members}))
-        sums: dict[Column, _Sums] = {
-            key: _Sums() for key, own in columns.items() if len(own) == len(tasks) > 1
-        }
+        without = left_out(columns, tasks)
+        several = len(tasks) > 1
+        sums = {key: _Sums() for key in columns if several and key[:2] not in without}
         done: list[Row] = []
         for drawn, stated in _examined(list(_same_queries(members))):
             drawn.add_to(sums)
             done += stated
         if sums:
             means = [_mean(name, columns[key], added) for key, added in sums.items()]
-            groups.append(Group(name, tasks, _of_set(name, means), incomplete(columns, tasks)))
-        found += _of_tasks(name, done) if len(tasks) > 1 else _of_set(name, done)
+            reasons = tuple((*who, why) for who, why in without.items())
+            groups.append(Group(name, tasks, _of_set(name, means), reasons))
+        found += _of_tasks(name, done) if several else _of_set(name, done)
     return found, groups
 
 
@@ -177,6 +178,9 @@ def _stated(row: Row, bounds: tuple[float, float], variance: float, tested: Test
         gain_high=high,
         p=tested.p if tested else None,
         p_from=tested.p_from if tested else None,
+        p_holm=None,
+        starred=False,
+        family="",
         detectable=detectable(variance) if row.measure == MAIN else None,
     )
 

@@ -13,6 +13,7 @@ from ..runs import read_run
 from ..variants import FIRST_STAGE
 from .claims import load_claims, match
 from .gains import pool_side, query_values
+from .ground import set_apart
 from .groups import mean_rows
 from .inference import infer
 from .prices import priced
@@ -71,11 +72,11 @@ def evaluate(
     found = _Found(frozenset(folder.resolve() for folder in detail))
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         found.take(folder)
-    rows, groups = infer(priced(found.with_noise(), prices or {}))
+    rows, groups = infer(set_apart(priced(found.with_noise(), prices or {})))
     recall = [row for pair in found.recall.values() for row in pair]
     return Evaluation(
         rows=tuple(sorted([*rows, *recall], key=lambda row: row.key)),
-        groups=tuple(groups),
+        groups=tuple(replace(group, rows=tuple(set_apart(group.rows))) for group in groups),
         orders=tuple(found.orders()),
         latencies=tuple(found.latencies()),
         strata=tuple(found.strata),
@@ -182,7 +183,7 @@ class _Found:
             if main is None:
                 yield f"{name}: {len(variants)} variants without the run itself"
             elif other := sum(not _same_run(row, main[0][0]) for row in apart):
-                yield f"{name}: {other} variants that ran with other settings"
+                yield f"{name}: {other} variants with other settings, or where queries failed"
 
     def latencies(self) -> Iterable[LatencyRow]:
         """Sum up the runs that served one query at a time."""
@@ -193,5 +194,9 @@ class _Found:
 
 
 def _same_run(one: Row, other: Row) -> bool:
-    """Say whether two runs differ in nothing but their circumstances."""
-    return one.settings == other.settings and one.query_ids == other.query_ids
+    """Say whether two runs differ in nothing but their circumstances, and no query of them failed.
+
+    A failed query counts as 0: what it moves is neither noise nor an effect of the order.
+    """
+    whole = not one.failed and not other.failed
+    return whole and (one.settings, one.query_ids) == (other.settings, other.query_ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,7 @@ class Row:
     invalid: str | None = None
     resolved: str = ""
     judgements: str = ""  # which, where they are not the usual ones
+    apart: bool = False  # other queries, pools or judgements than most of its table: not comparable
     tasks: int = 1  # of which this is the mean
     pool: str = ""  # sha256
     settings: str = ""  # sha256 of all that variants of a run have in common
@@ -114,6 +115,7 @@ class Row:
     repeat: int = 1
     alone: bool = False
     repeated: tuple[float, ...] = ()  # natural means of the run and its repeats, if any
+    ground: Hashable = field(default=(), repr=False)  # what must be equal for values to compare
     # Per query, in the order of the task: shape (queries,).
     query_ids: tuple[str, ...] = field(default=(), repr=False)
     query_bases: tuple[str, ...] | None = field(default=None, repr=False)
@@ -138,7 +140,7 @@ class Row:
 
 _NOT_WRITTEN = {
     "counts", "query_ids", "query_bases", "query_gains", "query_naturals", "order", "repeat",
-    "alone", "repeated", "pool", "settings",
+    "alone", "repeated", "pool", "settings", "ground",
 }  # fmt: skip
 JSON_FIELDS = tuple(name for name in Row.__dataclass_fields__ if name not in _NOT_WRITTEN)
 """The fields of a row that are written to JSON and CSV, in their order."""

@@ -59,17 +59,20 @@ def _row(run: Run, values: QueryValues, measure: str, shared: Mapping[str, Any])
 def _profile(run: Run) -> dict[str, Any]:
     settings = run.manifest["settings"]
     bases = bases_of(run.results)
+    pool, judgements = settings["profile"].get("sha256", ""), _judgements(settings)
+    query_ids = tuple(result.query_id for result in run.results)
     return {
         "task": settings["task"],
         "profile": settings["profile"]["asked"],
         "resolved": settings["profile"]["resolved"],
         "origin": settings["profile"]["origin"],
-        "pool": settings["profile"].get("sha256", ""),
+        "pool": pool,
         "depth": settings.get("depth"),
-        "judgements": _judgements(settings),
+        "judgements": judgements,
+        "ground": (pool, query_ids, judgements),
         "queries": len(run.results),
         "safeguards": sum(result.safeguard is not None for result in run.results),
-        "query_ids": tuple(result.query_id for result in run.results),
+        "query_ids": query_ids,
         "query_bases": bases,
         "clusters": None if bases is None else len(set(bases)),
     }

@@ -45,7 +45,8 @@ def p_values(
     2010). 10,000 flips cannot tell smaller p-values than 1/10,001, which a family of 500 needs.
     Where none came as far as the mean, the tail of Student's t with the paired differences' own
     standard error takes their place, if it is smaller: but never less than all flips there are
-    could show, of which there are 2 to the power of the units that `moved` at all.
+    could show, of which there are 2 to the power of the units that `moved` at all. Equal gains in
+    all queries have no such error, and just that p-value.
     """
     import numpy as np
     from scipy import stats
@@ -57,11 +58,9 @@ def p_values(
     tail = 2.0 * stats.t.sf(t, max(freedom, 1.0))
     least = np.exp2(1.0 - np.minimum(moved, 1000.0))
     tail = np.maximum(tail, least)
-    beyond = (reached == 0) & (tail < counted) & (error > _SAME)
-    chosen = np.where(beyond, tail, counted)
-    return [
-        Tested(float(p), "t" if far else "flips") for p, far in zip(chosen, beyond, strict=True)
-    ]
+    beyond = (reached == 0) & (tail < counted)
+    chosen, by_t = np.where(beyond, tail, counted), beyond & (error > _SAME)
+    return [Tested(float(p), "t" if t else "flips") for p, t in zip(chosen, by_t, strict=True)]
 
 
 def holm(p: Sequence[float]) -> list[float]:

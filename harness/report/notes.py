@@ -23,8 +23,7 @@ Name = Callable[[Row], str]
 
 def sentence(rows: Sequence[Row], *, name: Name) -> str:
     """Say in one sentence what a table of one profile's rerankers shows, given best first."""
-    most = max(row.queries for row in rows)
-    whole = (row for row in rows if row.queries == most and row.invalid is None)
+    whole = (row for row in rows if not row.apart and row.invalid is None)
     real = [row for row in whole if not row.floor and row.engine != "fake" and row.gain is not None]
     if not real:
         return "No reranker here that could be compared: only floors, fake engines or invalid runs."
@@ -43,9 +42,11 @@ def sentence(rows: Sequence[Row], *, name: Name) -> str:
 def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
     """What is to be known when reading a table of rerankers."""
     notes = [*statistics(rows)]
-    few = sorted({f"{name(row)} on {row.queries}" for row in _fewer(rows)})
-    if few:
-        notes.append(f"On fewer queries, so not to be compared: {', '.join(few)}.")
+    apart = sorted({f"{name(row)} (on {row.queries})" for row in rows if row.apart})
+    if apart:
+        notes.append(
+            f"Other queries, pool or judgements, so not to be compared: {', '.join(apart)}."
+        )
     machines = dict.fromkeys(row.hardware for row in rows if row.seconds)
     if len(machines) > 1:
         notes.append(f"Seconds do not compare: ran on {', and on '.join(machines)}.")
@@ -63,11 +64,6 @@ def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
     if failed:
         notes.append(f"{failed} failed queries count as 0 after reranking.")
     return notes
-
-
-def _fewer(rows: Sequence[Row]) -> Iterable[Row]:
-    most = max(row.queries for row in rows)
-    return (row for row in rows if row.queries < most)
 
 
 def statistics(rows: Sequence[Row]) -> Iterable[str]:

@@ -84,12 +84,12 @@ def _group_tables(group: Group) -> list[Table]:
     notes = [
         f"Plain means over {len(group.tasks)} tasks, taken as fixed: {', '.join(group.tasks)}."
     ]
-    left_out: dict[tuple[str, int], list[str]] = {}
-    for profile, reranker, done in group.incomplete:
-        left_out.setdefault((profile, done), []).append(reranker)
+    left_out: dict[tuple[str, str], list[str]] = {}
+    for profile, reranker, why in group.left_out:
+        left_out.setdefault((profile, why), []).append(reranker)
     notes += [
-        f"Left out, with {done} of these tasks after {profile}: {', '.join(rerankers)}."
-        for (profile, done), rerankers in left_out.items()
+        f"Left out after {profile}, with {why}: {', '.join(rerankers)}."
+        for (profile, why), rerankers in left_out.items()
     ]
     title = f"{group.name}, mean of {len(group.tasks)} tasks"
     return _reranker_tables(title, group.rows, notes=notes)
@@ -123,17 +123,10 @@ def _gain_table(title: str, rows: Sequence[Row], notes: Iterable[str]) -> Table:
 
 
 def _best_first(rows: Iterable[Row]) -> list[Row]:
-    """Profiles by name, and within each the best reranker first.
-
-    Those that ran on fewer queries than others come last: their values do not compare.
-    """
-    rows = list(rows)
-    most = {profile: max(r.queries for r in rows if r.profile == profile) for profile in
-            {row.profile for row in rows}}  # fmt: skip
+    """Profiles by name, and within each the best reranker first; what does not compare is last."""
 
     def place(row: Row) -> tuple[str, bool, float, str]:
-        few = row.queries < most[row.profile]
-        return row.profile, few, -(row.natural or 0.0), row.reranker or ""
+        return row.profile, row.apart, -(row.natural or 0.0), row.reranker or ""
 
     return sorted(rows, key=place)
 
@@ -230,8 +223,7 @@ def _profile_cells(micro: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     same = {
         row.measure: row
         for row in rows
-        if (row.profile, row.queries, row.judgements)
-        == (micro.profile, micro.queries, micro.judgements)
+        if (row.profile, row.ground) == (micro.profile, micro.ground)
     }
     values = (_own_and_published(same[name]) for name in (*MEASURES, MICRO, MACRO))
     name = micro.profile

@@ -50,6 +50,51 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert runs.find_runs(tmp_path) == runs.find_runs(folder) == [folder]
 
 
+@pytest.mark.parametrize("name", ["rankings", "qrels"])
+def test_in_which_order_rows_stand_in_a_file_does_not_matter(tmp_path: Path, name: str) -> None:
+    """A table that a data frame wrote back is sorted by something else, or not at all."""
+    runs.write_run(tmp_path / "run", a_run())
+    file = tmp_path / "run" / f"{name}.parquet"
+    pq.write_table(pq.read_table(file).sort_by("doc_id"), file)
+    assert runs.read_run(tmp_path / "run") == a_run()
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "values", "why"),
+    [
+        ("rankings", "rank", [1, 2, 2, 1], "the ranks of query q1 are not 1 to 3"),
+        ("rankings", "first_stage_rank", [2, None, 1, 1], "a row has no first_stage_rank"),
+        ("rankings", "first_stage_rank", [2, 2, 1, 1], "not one score and first-stage rank"),
+        ("rankings", "query_id", ["q1", "q1", "q1", "q9"], r"query q9 is not in usage\.parquet"),
+        ("usage", "query_id", ["q1", "q2", "q2"], "it holds a query twice"),
+        ("usage", "pool_chars", [9, 9, 9], "query q3 had candidates but has no ranking"),
+        ("qrels", "doc_id", ["x", "x", "a", "gone"], "query q1 has two grades for a document"),
+        ("qrels", "grade", ["a lot", "0", "1", "1"], "a lot"),
+    ],
+)
+def test_a_file_whose_rows_cannot_be_is_named(
+    tmp_path: Path, name: str, column: str, values: list[Any], why: str
+) -> None:
+    runs.write_run(tmp_path / "run", a_run())
+    file = tmp_path / "run" / f"{name}.parquet"
+    table = pq.read_table(file)
+    place = table.column_names.index(column)
+    pq.write_table(table.set_column(place, column, [values]), file)
+    with pytest.raises(BadData, match=rf"\.parquet.*{why}"):
+        runs.read_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("depth", "flops"), [(0, None), ("5", None), (None, "many"), (None, -1.0)])
+def test_a_manifest_with_impossible_figures_is_refused(
+    tmp_path: Path, depth: Any, flops: Any
+) -> None:
+    run = a_run({**SETTINGS, "depth": depth})
+    told = {**run.manifest, "ideal_flops": flops}
+    runs.write_run(tmp_path / "run", Run(told, run.results, run.qrels))
+    with pytest.raises(BadData, match=r"manifest\.json.*is not possible"):
+        runs.read_run(tmp_path / "run")
+
+
 def test_the_files_have_the_promised_columns(tmp_path: Path) -> None:
     runs.write_run(tmp_path / "run", a_run())
     rows = pq.read_table(tmp_path / "run" / "rankings.parquet").to_pylist()
@@ -223,7 +268,7 @@ def test_a_missing_column_and_another_format_are_named(tmp_path: Path) -> None:
     ("result", "why"),
     [
         (QueryResult("q9", ("a", "a"), (1.0, 0.0), (1, 2)), "q9 ranks a document twice"),
-        (QueryResult("q9", ("a",), (), (1,)), "not one score and rank"),
+        (QueryResult("q9", ("a",), (), (1,)), "not one score and first-stage rank"),
         (QueryResult("q9", ("a",), (1.0,), (1,), safeguard="s"), "does not rank its safeguard"),
     ],
 )

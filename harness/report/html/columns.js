@@ -151,6 +151,7 @@ function marks(c, i) {
     c.floor[i] ? badge("", "floor", "There for comparison; in no family") : null,
     fake(c, i),
     c.depth[i] ? badge("", `first ${c.depth[i]}`, "Only so many candidates were reranked") : null,
+    c.apart[i] ? badge("odd", "not comparable", "Other queries, pool or judgements than the rest") : null,
     c.judgements[i] ? badge("", c.judgements[i], "Measured by these judgements") : null,
   ];
 }

@@ -158,17 +158,14 @@ async function showSummary() {
   out.parentElement.hidden = !absent.length;
 }
 
-/** Rerankers that did not run on all tasks of a data set. */
+/** Rerankers that have no mean over the tasks of a data set, and why. */
 function withoutMean() {
-  const { names, tasks, incomplete } = views.groups;
+  const { names, left_out: leftOut } = views.groups;
   const fits = ([profile, reranker]) => picked("profile", profile) && picked("reranker", reranker);
   return names.flatMap((name, i) =>
-    incomplete[i]
+    leftOut[i]
       .filter((who) => fitsGroup(name) && fits(who))
-      .map(
-        ([profile, reranker, n]) =>
-          `${name}: ${reranker} after ${profile} has no mean, with ${n} of ${tasks[i].length} tasks.`,
-      ),
+      .map(([profile, reranker, why]) => `${name}: ${reranker} after ${profile} has no mean, with ${why}.`),
   );
 }
 

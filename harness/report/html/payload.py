@@ -18,7 +18,8 @@ _RUN = (
     "task", "profile", "origin", "resolved", "reranker", "model", "engine", "hardware", "queries",
     "safeguards", "failed", "calls_per_query", "rounds", "prompt_tokens", "output_tokens",
     "cached_tokens", "from_cache", "seconds_per_query", "gpu_seconds", "startup_seconds",
-    "ideal_flops", "price", "invalid", "depth", "judgements", "floor", "repeats", "clusters",
+    "ideal_flops", "price", "invalid", "depth", "judgements", "apart", "floor", "repeats",
+    "clusters",
     "repaired", "unparsable", "truncated",
 )  # fmt: skip
 _NUMBERS = (
@@ -91,7 +92,7 @@ def _groups(groups: Sequence[Group]) -> dict[str, Any]:
     return {
         "names": [group.name for group in groups],
         "tasks": [list(group.tasks) for group in groups],
-        "incomplete": [[list(who) for who in group.incomplete] for group in groups],
+        "left_out": [[list(who) for who in group.left_out] for group in groups],
         "runs": _runs(runs),
         "values": {m: _values(m, runs) for m in MEASURES},
     }
@@ -106,7 +107,7 @@ def _summary(found: Evaluation) -> list[dict[str, Any]]:
     for rows in [*wholes, *_parts(alone, "task")]:
         main = [row for row in rows if row.measure == MAIN and row.reranker is not None]
         for part in _parts(main, "profile"):
-            part = sorted(part, key=lambda row: -(row.natural or 0.0))
+            part = sorted(part, key=lambda row: (row.apart, -(row.natural or 0.0)))
             told.append(
                 {
                     "task": part[0].task,

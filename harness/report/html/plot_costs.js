@@ -79,7 +79,7 @@ function costNote(rows, { cost, named, absent }) {
   return [
     "Filled: on the front; open: not; triangle at the left edge: the first stage, where the front starts.",
     "Grey: floors; crosses: invalid; hourglasses: fake engine.",
-    rows.some((row) => row.few) ? "What ran on fewer queries is on no front." : "",
+    rows.some((row) => row.apart) ? "What ran on other queries or pools than the rest is on no front." : "",
     named ? "" : "After one profile the front bears its names.",
     absent ? `Not here, for this cost is not known of them: ${absent} of ${rows.length + absent}.` : "",
   ]
@@ -89,24 +89,22 @@ function costNote(rows, { cost, named, absent }) {
 
 /**
  * One profile's rows by cost after its first stage, marked where none that costs as little is better.
- * Invalid, floor and fake ones never are, nor those on fewer queries, whose values do not compare.
+ * Invalid, floor and fake ones never are, nor those on other queries or pools than the rest.
  */
 function withFront(rows, cost) {
-  const most = Math.max(...rows.map((row) => row.queries));
-  const { profile, first } = rows.find((row) => row.queries === most);
+  const { profile, first } = rows.find((row) => !row.apart) ?? rows[0];
   const stage = { profile, reranker: "first stage", value: first, [cost]: 0, stage: true, front: true };
   let best = first;
   const ranked = [...rows].sort((a, b) => a[cost] - b[cost] || b.value - a.value);
   const told = ranked.map((row) => {
-    const few = row.queries < most;
-    const front = !oddity(row) && !few && row.value > best;
+    const front = !oddity(row) && !row.apart && row.value > best;
     if (front) best = row.value;
-    return { ...row, few, front };
+    return { ...row, front };
   });
   return [stage, ...told];
 }
 
-const marked = (row) => (row.stage ? "first stage" : (oddity(row) ?? (row.few ? "fewer queries" : null)));
+const marked = (row) => (row.stage ? "first stage" : (oddity(row) ?? (row.apart ? "other queries or pool" : null)));
 
 function costTraces(given, { i, at, cost, named, several }) {
   const colour = seriesColour(i);

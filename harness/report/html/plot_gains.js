@@ -10,7 +10,7 @@ function records({ col: c }, rows) {
     profile: c.profile[i],
     reranker: c.reranker[i],
     hardware: c.hardware[i],
-    queries: c.queries[i],
+    apart: c.apart[i] === 1,
     first: c.first_stage[i],
     value: guarded ? c.safeguarded[i] : c.natural[i],
     gain: guarded ? c.gain_safeguarded[i] : c.gain[i],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rerank_bench.errors import BadData
-from rerank_bench.evaluation import Row, compare
+from rerank_bench.evaluation import Row, compare, infer
 
 FIRST = np.linspace(0.2, 0.8, 40)
 
@@ -62,6 +62,17 @@ def test_only_queries_that_both_ran_are_compared() -> None:
     (difference,) = compare([row("a", np.full(40, 0.1))], [few]).rows
     assert difference.queries == 30
     assert difference.gain == pytest.approx(0.1)
+
+
+def test_what_is_not_tested_keeps_no_star_of_a_gain_over_the_first_stage() -> None:
+    """Rows come with stars of their own gains; nineteen queries say too little of a difference."""
+    noise = np.random.default_rng(0).normal(0, 0.01, 40)
+    ones, _ = infer([row("a", 0.4 + noise)])
+    assert ones[0].starred
+    few = row("b", 0.4 - noise[:19])
+    (difference,) = compare(ones, [few]).rows
+    assert (difference.p, difference.p_holm, difference.family) == (None, None, "")
+    assert not difference.starred
 
 
 def test_a_data_set_has_a_mean_of_differences() -> None:

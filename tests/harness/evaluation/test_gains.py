@@ -208,7 +208,7 @@ def test_the_same_run_twice_is_refused_and_an_empty_or_incomplete_one_named(tmp_
         evaluate([store(tmp_path / "3", replace(run, results=()))])
     bare = {"format": 1, "settings": {"task": "t"}}
     write_run(tmp_path / "bare", replace(run, manifest=bare))
-    with pytest.raises(BadData, match=r"manifest\.json: its settings are not complete"):
+    with pytest.raises(BadData, match=r"manifest\.json: settings\.profile\.asked is missing"):
         evaluate([tmp_path / "bare"])
 
 
@@ -219,7 +219,7 @@ def test_a_group_is_the_plain_mean_of_its_tasks_and_only_of_whole_ones(tmp_path:
     alone = Run(manifest(task="other"), RESULTS, QRELS)
     (group,) = evaluate([store(tmp_path, run) for run in (one, two, half, alone)]).groups
     assert (group.name, group.tasks) == ("Toy", ("Toy/one", "Toy/two"))
-    assert group.incomplete == (("dense", "half", 1),)
+    assert group.left_out == (("dense", "half", "1 of 2 tasks"),)
     assert {row.reranker for row in group.rows} == {"mine"}
     row = row_of(group.rows, "nDCG@10")
     assert row.natural == pytest.approx((AFTER / 4 + AFTER) / 2)
@@ -227,6 +227,33 @@ def test_a_group_is_the_plain_mean_of_its_tasks_and_only_of_whole_ones(tmp_path:
     assert row.gain_low is not None
     assert row.gain_low <= row.gain
     assert (row.queries, row.prompt_tokens, row.calls_per_query) == (5, 257, 11 / 5)
+
+
+def test_a_mean_is_of_one_model_and_depth_or_of_nothing(tmp_path: Path) -> None:
+    runs = [
+        Run(manifest(task=f"Toy/{task}", label=label, depth=depth), RESULTS, QRELS)
+        for task, label, depth in (
+            ("one", "a", 1),
+            ("two", "a", 2),
+            ("one", "b", 1),
+            ("two", "b", 1),
+        )
+    ]
+    (group,) = evaluate([store(tmp_path, run) for run in runs]).groups
+    assert group.left_out == (("dense", "a", "not one model and depth on all tasks"),)
+    assert {row.reranker for row in group.rows} == {"b"}
+
+
+def test_runs_of_other_queries_are_set_apart_in_tasks_and_means(tmp_path: Path) -> None:
+    """Both of two queries each, but not of the same ones."""
+    runs = [
+        Run(manifest(task=f"Toy/{task}", label=label), RESULTS[start : start + 2], QRELS)
+        for task in ("one", "two")
+        for label, start in (("a", 0), ("b", 0), ("c", 2 if task == "one" else 0))
+    ]
+    found = evaluate([store(tmp_path, run) for run in runs])
+    assert {row.key for row in found.rows if row.apart} == {("Toy/one", "dense", "c")}
+    assert {row.reranker for row in found.groups[0].rows if row.apart} == {"c"}
 
 
 def test_the_json_fields_are_those_of_a_row_in_its_order() -> None:

@@ -40,7 +40,8 @@ def test_p_agrees_with_all_flips_there_are(values: list[float]) -> None:
 def test_no_gain_at_all_has_p_1_and_p_is_never_0() -> None:
     nothing, surest = examined(np.stack([np.zeros(50), np.full(50, 0.3)]))
     assert nothing.p == 1.0
-    assert surest.p == pytest.approx(1 / 10_001)
+    assert surest.p == pytest.approx(2**-49)  # two of all the flips there are
+    assert surest.p_from == "flips"
 
 
 def test_beyond_all_flips_the_tail_is_that_of_the_paired_t_test() -> None:

@@ -173,7 +173,7 @@ def test_a_data_sets_mean_comes_first_and_names_who_is_left_out(tmp_path: Path) 
     store(tmp_path, task="Set/a", label="late")
     text = printed(tmp_path)
     assert text.startswith("Set, mean of 2 tasks · after bm25 = bm25() (computed) · nDCG@10")
-    assert "Left out, with 1 of these tasks after bm25: late." in text
+    assert "Left out after bm25, with 1 of 2 tasks: late." in text
 
 
 def test_text_from_data_drives_neither_terminal_nor_markdown(tmp_path: Path) -> None:

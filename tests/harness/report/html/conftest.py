@@ -130,7 +130,7 @@ def found() -> Evaluation:
     )
     return Evaluation(
         rows=(recall, *rows),
-        groups=(Group("Nano", TASKS, means, (("bm25", "half", 1),)),),
+        groups=(Group("Nano", TASKS, means, (("bm25", "half", "1 of 2 tasks"),)),),
         orders=(OrderRow(TASKS[0], "bm25", "good", ("first-stage", "reverse"), 0.6, 0.01, 0.9,
                          tuple(0.2 - 0.02 * i for i in range(10))),),
         latencies=(LatencyRow(TASKS[0], "bm25", "good", 20, 0.125, 0.5, "fast metal"),),

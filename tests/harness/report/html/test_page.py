@@ -64,7 +64,7 @@ def test_the_first_block_is_enough_for_the_first_table(found: Evaluation) -> Non
     assert first["groups"]["names"] == ["Nano"]
     natural = first["groups"]["values"]["nDCG@10"]["col"]["natural"]
     assert natural["list"][0] == 6000
-    assert first["groups"]["incomplete"] == [[["bm25", "half", 1]]]
+    assert first["groups"]["left_out"] == [[["bm25", "half", "1 of 2 tasks"]]]
 
 
 def test_other_measures_stand_in_blocks_of_their_own(found: Evaluation) -> None:

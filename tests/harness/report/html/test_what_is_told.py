@@ -70,14 +70,16 @@ def test_the_fake_engine_is_marked_wherever_its_numbers_stand_and_on_no_front(
     assert "Best is good" not in page.locator("#summary").inner_text()
 
 
-def test_what_ran_on_fewer_queries_is_on_no_front(
+def test_what_does_not_compare_is_on_no_front_and_says_so(
     open_report: OpenReport, found: Evaluation
 ) -> None:
     few = changed(
-        found, lambda r: replace(r, queries=5, first_stage=0.1) if r.reranker == "good" else r
+        found, lambda r: replace(r, apart=True, first_stage=0.1) if r.reranker == "good" else r
     )
-    told = data(open_report(few), "cost")
-    assert told["good"]["kind"] == "fewer queries"
+    page = open_report(few)
+    assert any("not comparable" in row["reranker"] for row in table(page, "tasks"))
+    told = data(page, "cost")
+    assert told["good"]["kind"] == "other queries or pool"
     assert told["good"]["front"] == "–"
     assert told["first stage"]["value"] == "0.4000"
 

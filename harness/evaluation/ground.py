@@ -1,0 +1,33 @@
+"""Which rows of a table compare: those of the same queries, pools and judgements."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .row import Row
+
+
+def set_apart(rows: Iterable[Row]) -> list[Row]:
+    """Mark the rows of a (task, profile, measure) that do not rest on what the others do.
+
+    Those with the most queries are the others; among several such, what most rows share, and then
+    what is measured by the usual judgements.
+    """
+    tables: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        tables.setdefault((row.task, row.profile, row.measure), []).append(row)
+    return [marked for table in tables.values() for marked in _marked(table)]
+
+
+def _marked(table: list[Row]) -> list[Row]:
+    counts = Counter(row.ground for row in table)
+
+    def standing(row: Row) -> tuple[int, int, bool]:
+        return row.queries, counts[row.ground], not row.judgements
+
+    usual = max(table, key=standing).ground
+    return [row if row.ground == usual else replace(row, apart=True) for row in table]
