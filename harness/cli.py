@@ -128,6 +128,8 @@ def report(
     """
     from . import printing
 
+    if html is None and (detail or cache):
+        raise click.UsageError("--detail and --cache are for the page; add --html FILE")
     if html is None:
         printing.report(list(runs), form or "table", prices=price)
     elif form is not None:

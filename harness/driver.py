@@ -104,7 +104,7 @@ def _in_rounds(source: _Source, desk: Desk, what: str) -> Iterator[tuple[Job, Ou
 
 
 def _one_round(desk: Desk, what: str) -> None:
-    """Ask one slice; its seconds are shared out evenly, those of loading a model left out."""
+    """Ask one slice; its seconds are shared out by tokens, those of loading a model left out."""
     requests = desk.slice()
     replies: dict[int, Reply | Failure] = {}
     clock = _Clock(desk.engine)
@@ -117,9 +117,21 @@ def _one_round(desk: Desk, what: str) -> None:
     finally:
         desk.flush()
     _require_none([r for i, r in enumerate(requests) if i not in replies], desk.engine)
-    each = clock.lap() / len(requests)
-    for index, reply in replies.items():
-        desk.tell(requests[index], reply, each)
+    parts = _parts(clock.lap(), list(replies.values()))
+    for (index, reply), part in zip(replies.items(), parts, strict=True):
+        desk.tell(requests[index], reply, part)
+
+
+def _parts(seconds: float, replies: Sequence[Reply | Failure]) -> list[float]:
+    """Share seconds out by tokens read and written; evenly where no reply tells any.
+
+    A slice holds queries of many tasks: short texts are not to pay for long ones.
+    """
+    tokens = [0 if isinstance(r, Failure) else r.prompt_tokens + r.output_tokens for r in replies]
+    if not any(tokens):
+        return [seconds / len(replies)] * len(replies)
+    whole = sum(tokens)
+    return [seconds * own / whole for own in tokens]
 
 
 def _streamed(

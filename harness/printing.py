@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import RerankBenchError, unknown
+from .errors import BadData, RerankBenchError, unknown
 from .report.text import plain
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ def comparison(labels: tuple[str, str], runs: Path, *, queries: int, as_json: bo
     rows = report_of(runs).rows
     known = dict.fromkeys(row.reranker for row in rows if row.reranker is not None)
     for label in labels:
+        if label not in known and Path(label).is_dir():
+            raise BadData(f"{label} is a folder; compare takes labels: {', '.join(known)}")
         if label not in known:
             raise unknown(f"reranker in {runs}", label, known)
     one, other = ([row for row in rows if row.reranker == label] for label in labels)

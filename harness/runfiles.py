@@ -37,6 +37,7 @@ _TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved"
           "settings.reranker.label")  # fmt: skip
 _COUNTS = ("settings.depth", "settings.min_grade", "settings.queries")
 _FIGURES = ("ideal_flops", "startup_seconds")
+_TABLES = ("settings.engine", "settings.reranker.options", "engine", "hardware", "published")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ class Run:
     manifest: Mapping[str, Any]
     results: tuple[QueryResult, ...]
     qrels: Mapping[str, Mapping[str, int]]
+
+    @property
+    def min_grade(self) -> int:
+        """The least grade that counts as positive, at least 1."""
+        return max(self.manifest["settings"].get("min_grade") or 1, 1)
 
 
 def check_result(result: QueryResult, where: str) -> None:
@@ -265,6 +271,16 @@ def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
         kind = int if path in _COUNTS else (int, float)
         if value is not None and (not isinstance(value, kind) or value < least):
             raise _broken(file, f"{path} is {value!r}, which is not possible")
+    for path in _TABLES:
+        if not isinstance(_at(manifest, path) or {}, Mapping):
+            raise _broken(file, f"{path} is no table")
+    for profile, known in (manifest.get("published") or {}).items():
+        if not isinstance(known, Mapping) or not all(map(_is_number, known.values())):
+            raise _broken(file, f"what is published of {profile} is no table of numbers")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _at(value: Any, path: str) -> Any:

@@ -6,7 +6,7 @@ the first query is reranked, so a mistake in the last of a hundred runs is told 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .candidates import Jobs
-from .driver import OPEN_REQUESTS, drive
+from .driver import Job, Outcome, drive
 from .engines import EngineOptions, open_engine, require_support
 from .engines.cache import ReplyCache
 from .errors import BadOption, EngineDied, RerankBenchError, RunConflict
@@ -218,28 +218,46 @@ def _run_together(
     scope: Scope,
     done: Callable[[Finished], None],
 ) -> None:
-    """Make the runs of one reranker in one variant: all tasks and profiles go side by side."""
+    """Make the runs of one reranker in one variant: all tasks and profiles go side by side.
+
+    One query at a time finds nothing in memory that another one left there, and the first one an
+    engine that has already served it once, uncounted.
+    """
     variant, choice = plans[0].variant, plans[0].choice
-    if not variant.is_main and hasattr(served.engine, "forget"):
-        served.engine.forget()
     jobs = Jobs(served.engine, scope.depth, scope.max_doc_chars, variant.order)
-    outcomes = drive(
-        (job for plan in plans for job in jobs.of(plan.task, plan.pool, choice, plan)),
-        served.engine,
-        cache=cache,
-        keep_going=scope.keep_going,
-        open_requests=1 if variant.alone else OPEN_REQUESTS,
-        shuffle=variant.repeat if variant.shuffled else None,
-        what=plans[0].label,
-        queries=sum(len(plan.pool.rows) for plan in plans),
-    )
-    for job, outcome in outcomes:
-        plan, row, counts = job.key
-        given = [document.doc_id for document in job.candidates.documents]
-        plan.results[row.query_id] = finish(row, given, outcome, counts, task=plan.task)
-        if len(plan.results) == len(plan.pool.rows):
-            _write(plan, served)
-            done(_finished(plan))
+    asked = (job for plan in plans for job in jobs.of(plan.task, plan.pool, choice, plan))
+    for part in _singly(asked, served.engine) if variant.alone else [asked]:
+        if not variant.is_main and hasattr(served.engine, "forget"):
+            served.engine.forget()
+        outcomes = drive(
+            part,
+            served.engine,
+            cache=cache,
+            keep_going=scope.keep_going,
+            shuffle=variant.repeat if variant.shuffled else None,
+            what=plans[0].label,
+            queries=1 if variant.alone else sum(len(plan.pool.rows) for plan in plans),
+        )
+        for job, outcome in outcomes:
+            _take(job, outcome, served, done)
+
+
+def _singly(jobs: Iterable[Job], engine: Engine) -> Iterator[list[Job]]:
+    """Give out one job after another, once the engine has warmed up on the first."""
+    for number, job in enumerate(jobs):
+        if number == 0:
+            list(drive([job], engine, keep_going=True, what="warming up"))
+        yield [job]
+
+
+def _take(job: Job, outcome: Outcome, served: Served, done: Callable[[Finished], None]) -> None:
+    """Keep what came of one query, and write its run if it was the last one."""
+    plan, row, counts = job.key
+    given = [document.doc_id for document in job.candidates.documents]
+    plan.results[row.query_id] = finish(row, given, outcome, counts, task=plan.task)
+    if len(plan.results) == len(plan.pool.rows):
+        _write(plan, served)
+        done(_finished(plan))
 
 
 def _finished(plan: _Plan) -> Finished:

@@ -37,6 +37,7 @@ class Comparison:
 
     In `rows` and `groups` the natural value is that of `one`, the first stage's that of `other`,
     and the gain their difference. `duels` are all queries, the largest difference first.
+    `left_out` tells where the two ran but do not compare, and why.
     """
 
     one: str
@@ -44,19 +45,24 @@ class Comparison:
     rows: tuple[Row, ...]
     groups: tuple[Group, ...]
     duels: tuple[Duel, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def compare(ones: Iterable[Row], others: Iterable[Row]) -> Comparison:
     """Compare two rerankers wherever both ran after the same profile of the same task.
 
     `ones` and `others` are the rows of one reranker each. Queries that only one of them ran are
-    left out. Raises BadData where there is nothing to compare, or their pools differ.
+    left out, and so is where their pools, depths or judgements differ. Raises BadData where
+    nothing is left.
     """
     first, second = _main(ones), _main(others)
     shared = sorted(first.keys() & second.keys())
     if not shared:
         raise BadData("the two rerankers ran on no task and profile in common; run both on one")
-    pairs = [_paired(first[key], second[key]) for key in shared]
+    apart = {key: why for key in shared if (why := _apart(first[key], second[key]))}
+    if len(apart) == len(shared):
+        raise BadData(next(iter(apart.values())))
+    pairs = [_paired(first[key], second[key]) for key in shared if key not in apart]
     rows, groups = infer(row for row, _ in pairs)
     duels = sorted((duel for _, own in pairs for duel in own), key=lambda d: -abs(d.difference))
     return Comparison(
@@ -65,6 +71,7 @@ def compare(ones: Iterable[Row], others: Iterable[Row]) -> Comparison:
         rows=tuple(rows),
         groups=tuple(groups),
         duels=tuple(duels),
+        left_out=tuple(apart.values()),
     )
 
 
@@ -73,19 +80,23 @@ def _main(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
     return {(row.task, row.profile): row for row in kept}
 
 
-def _paired(one: Row, other: Row) -> tuple[Row, list[Duel]]:
-    where = f"{one.task} after {one.profile}"
+def _apart(one: Row, other: Row) -> str:
+    """Say why two rows do not compare; nothing where they do."""
+    why = ""
     if one.pool != other.pool:
-        raise BadData(f"{where}: the two ran on different pools, so their values do not compare")
-    if one.depth != other.depth:
-        raise BadData(
-            f"{where}: one reranked the first {one.depth or 'all'}, one {other.depth or 'all'}"
-        )
-    if one.judgements != other.judgements:
-        raise BadData(f"{where}: the two were measured by different judgements ({_by(one, other)})")
+        why = "the two ran on different pools, so their values do not compare"
+    elif one.depth != other.depth:
+        why = f"one reranked the first {one.depth or 'all'}, one {other.depth or 'all'}"
+    elif one.judgements != other.judgements:
+        by = " and ".join(row.judgements or "the usual ones" for row in (one, other))
+        why = f"the two were measured by different judgements ({by})"
+    elif not set(one.query_ids) & set(other.query_ids):
+        why = "the two have no query in common"
+    return f"{one.task} after {one.profile}: {why}" if why else ""
+
+
+def _paired(one: Row, other: Row) -> tuple[Row, list[Duel]]:
     places, others = _shared(one.query_ids, other.query_ids)
-    if not places:
-        raise BadData(f"{where}: the two have no query in common")
     a, b = one.query_naturals[places], other.query_naturals[others]
     ids = tuple(one.query_ids[place] for place in places)
     duels = [
@@ -93,10 +104,6 @@ def _paired(one: Row, other: Row) -> tuple[Row, list[Duel]]:
         for query_id, x, y in zip(ids, a, b, strict=True)
     ]
     return _difference(one, other, a - b, places, ids), duels
-
-
-def _by(*rows: Row) -> str:
-    return " and ".join(row.judgements or "the usual ones" for row in rows)
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -120,10 +127,10 @@ def _difference(
         wins=int((gains > SAME).sum()),
         ties=int((abs(gains) <= SAME).sum()),
         losses=int((gains < -SAME).sum()),
-        floor=one.floor and other.floor,
+        floor=one.floor or other.floor,
         invalid=one.invalid or other.invalid,
         engine="fake" if "fake" in {one.engine, other.engine} else one.engine,
-        failed=(one.failed or 0) + (other.failed or 0),
+        failed=len((one.query_failed | other.query_failed) & set(ids)),
         noise=max((row.noise for row in (one, other) if row.noise is not None), default=None),
         repeated=(),
         headroom_captured=None,

@@ -60,18 +60,21 @@ class PoolSide:
     ceiling_safeguarded: Values
 
 
+def relevant_of(run: Run) -> list[dict[str, int]]:
+    """Return each query's positives and their grades, in the run's order."""
+    judged = (run.qrels.get(result.query_id, {}) for result in run.results)
+    return [relevant(grades, min_grade=run.min_grade) for grades in judged]
+
+
 def pool_side(run: Run, known: PoolSide | None = None) -> PoolSide:
     """Measure the pools of a run; `known` is handed back if it is of the very same pools."""
-    settings = run.manifest["settings"]
-    depth, min_grade = settings.get("depth"), settings.get("min_grade") or 1
+    depth = run.manifest["settings"].get("depth")
     pools = tuple(orders.first_stage(result) for result in run.results)
     guards = tuple(result.safeguard for result in run.results)
-    key = (pools, guards, run.qrels, depth, min_grade)
+    key = (pools, guards, run.qrels, depth, run.min_grade)
     if known is not None and known.key == key:
         return known
-    grades = tuple(
-        relevant(run.qrels.get(r.query_id, {}), min_grade=min_grade) for r in run.results
-    )
+    grades = tuple(relevant_of(run))
     best = [orders.best(pool, g, depth=depth) for pool, g in zip(pools, grades, strict=True)]
     guarded = tuple(place for place, guard in enumerate(guards) if guard is not None)
     best_guarded = [

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .row import Column, Row, captured
 from .sensitivity import spread
-
-_MEANS = (
-    "first_stage", "natural", "safeguarded", "ceiling", "ceiling_safeguarded", "gain",
-    "gain_safeguarded", "judged", "judged_first_stage",
-)  # fmt: skip
-_SUMS = (
-    "queries", "safeguards", "decided", "failed", "prompt_tokens", "output_tokens", "seconds",
-    "from_cache", "cached_tokens", "wins", "ties", "losses", "rerankable", "repaired",
-    "unparsable", "truncated",
-)  # fmt: skip
-_PER_QUERY = ("calls_per_query", "rounds", "ideal_flops", "price")
-_PER_MACHINE = ("seconds_per_query", "gpu_seconds")
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ def left_out(
     for (profile, reranker, _), part in columns.items():
         if len(part) < len(tasks):
             why[profile, reranker] = f"{len(part)} of {len(tasks)} tasks"
-        elif len({(row.model, row.depth) for row in part}) > 1:
+        elif len({(row.model, row.depth, row.max_doc_chars) for row in part}) > 1:
             why[profile, reranker] = "not one model and depth on all tasks"
     return why
 
@@ -78,82 +66,108 @@ def mean_row(name: str, rows: Sequence[Row]) -> Row:
     and tokens sums. Seconds are told if all ran on the same hardware. The headroom captured is the
     sum of gains by the sum of headrooms.
     """
-    queries = sum(row.queries for row in rows)
-    same_machine = len({row.hardware for row in rows}) == 1
-    mean = {field: _mean(rows, field, [1.0] * len(rows)) for field in _MEANS}
-    weights = [float(row.queries) for row in rows]
-    seconds: dict[str, Any] = {
-        field: _mean(rows, field, weights) if same_machine else None for field in _PER_MACHINE
-    }
-    counts: Counter[str] = sum((Counter(row.counts) for row in rows), Counter())
-    repeated = _repeated(rows)
-    return replace(
-        rows[0],
-        task=name,
-        origin=_joined(row.origin for row in rows),
-        resolved=_joined(row.resolved for row in rows),
-        hardware=_joined(row.hardware for row in rows),
-        engine="fake" if any(row.engine == "fake" for row in rows) else rows[0].engine,
-        tasks=len(rows),
-        judgements=_judgements(rows),
-        ground=hash(tuple((row.task, row.ground) for row in rows)),
-        clusters=_clusters(rows),
-        published=_mean(rows, "published", [1.0] * len(rows)),
-        headroom_captured=captured(mean["gain"], mean["ceiling"] - mean["first_stage"]),
-        invalid=_invalid(rows),
-        counts=dict(counts),
-        noise=spread(repeated),
-        repeated=repeated,
-        query_ids=(),
-        query_bases=None,
-        query_gains=_no_values(),
-        query_naturals=_no_values(),
-        **{**mean, **{field: _sum(rows, field) for field in _SUMS}, "queries": queries},
-        **{field: _mean(rows, field, weights) for field in _PER_QUERY},
-        **seconds,
+    told = {field: rule(rows, field) for field, rule in RULES.items()}
+    headroom = told["ceiling"] - told["first_stage"]
+    return Row(
+        task=name, tasks=len(rows), headroom_captured=captured(told["gain"], headroom), **told
     )
 
 
-def _no_values() -> Any:
-    import numpy as np
-
-    return np.empty(0)
+Rule = Callable[[Sequence[Row], str], Any]
 
 
-def _mean(rows: Sequence[Row], field: str, weights: Sequence[float]) -> Any:
-    """The weighted mean of a field; None where any row has none."""
-    values = [getattr(row, field) for row in rows]
+def _values(rows: Sequence[Row], field: str) -> list[Any]:
+    return [getattr(row, field) for row in rows]
+
+
+def _same(rows: Sequence[Row], field: str) -> Any:
+    """What all rows of a column have in common."""
+    return getattr(rows[0], field)
+
+
+def _mean(rows: Sequence[Row], field: str, weights: Sequence[float] | None = None) -> Any:
+    """The plain mean; None where any row has none."""
+    values, weights = _values(rows, field), weights or [1.0] * len(rows)
     if any(value is None for value in values):
         return None
     return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
 
 
+def _per_query(rows: Sequence[Row], field: str) -> Any:
+    """The mean over all queries; None where any row has none."""
+    return _mean(rows, field, [float(row.queries) for row in rows])
+
+
+def _on_one_machine(rows: Sequence[Row], field: str) -> Any:
+    return _per_query(rows, field) if len({row.hardware for row in rows}) == 1 else None
+
+
 def _sum(rows: Sequence[Row], field: str) -> Any:
-    values = [getattr(row, field) for row in rows]
+    values = _values(rows, field)
     return None if any(value is None for value in values) else sum(values)
 
 
-def _clusters(rows: Sequence[Row]) -> int | None:
+def _added(rows: Sequence[Row], field: str) -> dict[str, int]:
+    return dict(sum((Counter(counts) for counts in _values(rows, field)), Counter()))
+
+
+def _joined(rows: Sequence[Row], field: str) -> str:
+    return "+".join(dict.fromkeys(filter(None, _values(rows, field))))
+
+
+def _judgements(rows: Sequence[Row], field: str) -> str:
+    named = _joined(rows, field)
+    return named if all(row.judgements for row in rows) or not named else f"in part {named}"
+
+
+def _engine(rows: Sequence[Row], field: str) -> str:
+    engines = _values(rows, field)
+    return "fake" if "fake" in engines else str(engines[0])
+
+
+def _clusters(rows: Sequence[Row], field: str) -> int | None:
     if all(row.clusters is None for row in rows):
         return None
     return sum(row.queries if row.clusters is None else row.clusters for row in rows)
 
 
-def _invalid(rows: Sequence[Row]) -> str | None:
+def _invalid(rows: Sequence[Row], field: str) -> str | None:
     bad = [row for row in rows if row.invalid]
     return f"{len(bad)} of {len(rows)} tasks, {bad[0].task} by {bad[0].invalid}" if bad else None
 
 
-def _judgements(rows: Sequence[Row]) -> str:
-    named = _joined(row.judgements for row in rows if row.judgements)
-    return named if all(row.judgements for row in rows) or not named else f"in part {named}"
-
-
-def _repeated(rows: Sequence[Row]) -> tuple[float, ...]:
+def _repeated(rows: Sequence[Row], field: str) -> tuple[float, ...]:
     """The group's means, repeat by repeat: as many as every task has."""
-    repeats = list(zip(*(row.repeated for row in rows), strict=False))
+    repeats = list(zip(*_values(rows, field), strict=False))
     return tuple(sum(values) / len(values) for values in repeats)
 
 
-def _joined(names: Iterable[str]) -> str:
-    return "+".join(dict.fromkeys(names))
+def _noise(rows: Sequence[Row], field: str) -> float | None:
+    return spread(_repeated(rows, "repeated"))
+
+
+def _ground(rows: Sequence[Row], field: str) -> int:
+    return hash(tuple((row.task, row.ground) for row in rows))
+
+
+_BY_RULE: Mapping[Rule, str] = {
+    _same: "profile reranker measure model depth max_doc_chars floor order repeat alone",
+    _mean: "first_stage natural safeguarded ceiling ceiling_safeguarded gain gain_safeguarded "
+    "judged judged_first_stage published",
+    _sum: "queries safeguards decided failed prompt_tokens output_tokens cached_tokens seconds "
+    "startup_seconds from_cache wins ties losses rerankable repaired unparsable truncated",
+    _per_query: "calls_per_query rounds ideal_flops price",
+    _on_one_machine: "seconds_per_query gpu_seconds",
+    _joined: "origin resolved hardware",
+    _judgements: "judgements",
+    _engine: "engine",
+    _clusters: "clusters",
+    _invalid: "invalid",
+    _added: "counts",
+    _repeated: "repeated",
+    _noise: "noise",
+    _ground: "ground",
+    lambda rows, field: min(_values(rows, field)): "repeats",
+}
+RULES = {field: rule for rule, fields in _BY_RULE.items() for field in fields.split()}
+"""How each field of a mean row comes from the rows of tasks."""

@@ -206,12 +206,13 @@ def _mean(name: str, rows: Sequence[Row], drawn: _Sums) -> Row:
 
 def _of_set(name: str, rows: Sequence[Row]) -> tuple[Row, ...]:
     """A data set's rows, or those of its only task: all rerankers x profiles are one family."""
-    return _starred(rows, lambda row: f"rerankers x profiles of {name}")
+    return _starred(rows, lambda row: f"gains of rerankers after profiles in {name}")
 
 
 def _of_tasks(name: str, rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows of tasks: those of one reranker after one profile are a family."""
-    return _starred(rows, lambda row: f"tasks of {name} for {row.reranker} after {row.profile}")
+    words = f"in the tasks of {name}"
+    return _starred(rows, lambda row: f"gains of {row.reranker} after {row.profile} {words}")
 
 
 def _starred(rows: Sequence[Row], family_of: Callable[[Row], str]) -> tuple[Row, ...]:
@@ -224,6 +225,7 @@ def _starred(rows: Sequence[Row], family_of: Callable[[Row], str]) -> tuple[Row,
     for words, places in families.items():
         adjusted = holm([rows[place].p or 0.0 for place in places])
         for place, p in zip(places, adjusted, strict=True):
-            family = f"the {len(places)} {words}" if len(places) > 1 else f"only one of the {words}"
+            size = len(places) if len(places) > 1 else "only one of the"
+            family = f"the {size} {words}"
             found[place] = replace(rows[place], p_holm=p, starred=p <= LEVEL, family=family)
     return tuple(found)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import orders
-from .measures import MEASURES, relevant
+from .gains import relevant_of
+from .measures import MEASURES
 
 if TYPE_CHECKING:
     from ..runfiles import QueryResult, Run
@@ -49,12 +50,10 @@ def bases_of(results: Sequence[QueryResult]) -> tuple[str, ...] | None:
 def query_rows(run: Run, values: QueryValues) -> list[QueryRow]:
     """Return a row for each query of a run, in its order."""
     settings = run.manifest["settings"]
-    least = settings.get("min_grade") or 1
     main = MEASURES[0]
     stages = (values.first_stage[main], values.natural[main], values.safeguarded[main])
     found = []
-    for place, result in enumerate(run.results):
-        grades = relevant(run.qrels.get(result.query_id, {}), min_grade=least)
+    for place, (result, grades) in enumerate(zip(run.results, relevant_of(run), strict=True)):
         natural = orders.natural(result.doc_ids, result.safeguard)
         failed = result.failed is not None
         found.append(

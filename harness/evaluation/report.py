@@ -123,14 +123,10 @@ class _Found:
         run = read_run(folder)
         if not run.results:
             raise BadData(f"the run {folder} holds no query; remove that folder and run it again")
-        try:
-            # The runs of one pool lie side by side, so the last one's is mostly this one's.
-            self._side = pool_side(run, self._side)
-            values = query_values(run, self._side)
-            return run, values, *run_rows(run, values)
-        except (KeyError, TypeError, AttributeError) as error:
-            why = f"its settings are not complete ({error})"
-            raise BadData(f"cannot read {folder / 'manifest.json'}: {why}") from error
+        # The runs of one pool lie side by side, so the last one's is mostly this one's.
+        self._side = pool_side(run, self._side)
+        values = query_values(run, self._side)
+        return run, values, *run_rows(run, values)
 
     def _take_queries(self, run: Run, values: QueryValues, folder: Path) -> None:
         if self._many and folder not in self.detail:

@@ -76,7 +76,7 @@ def units(task: str, values: ArrayLike, bases: Sequence[str] | None = None) -> U
         return Units(task, array, np.ones(array.shape[1]))
     names, index = np.unique(np.asarray(bases), return_inverse=True)
     sums = np.zeros((len(array), len(names)))
-    np.add.at(sums, (slice(None), index), array)
+    np.add.at(sums.T, index, array.T)
     return Units(task, sums, np.bincount(index).astype(np.float64))
 
 

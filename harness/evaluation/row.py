@@ -107,6 +107,7 @@ class Row:
     pool: str = ""  # sha256
     settings: str = ""  # sha256 of all that variants of a run have in common
     depth: int | None = None
+    max_doc_chars: int | None = None
     published: float | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     # What kind of run it is: a floor or other reranker that is there for comparison; a variant.
@@ -119,6 +120,7 @@ class Row:
     # Per query, in the order of the task: shape (queries,).
     query_ids: tuple[str, ...] = field(default=(), repr=False)
     query_bases: tuple[str, ...] | None = field(default=None, repr=False)
+    query_failed: frozenset[str] = field(default=frozenset(), repr=False)
     query_gains: NDArray[np.float64] = field(default_factory=_none, repr=False, compare=False)
     query_naturals: NDArray[np.float64] = field(default_factory=_none, repr=False, compare=False)
 
@@ -139,8 +141,8 @@ class Row:
 
 
 _NOT_WRITTEN = {
-    "counts", "query_ids", "query_bases", "query_gains", "query_naturals", "order", "repeat",
-    "alone", "repeated", "pool", "settings", "ground",
+    "counts", "query_ids", "query_bases", "query_failed", "query_gains", "query_naturals", "order",
+    "repeat", "alone", "repeated", "pool", "settings", "ground",
 }  # fmt: skip
 JSON_FIELDS = tuple(name for name in Row.__dataclass_fields__ if name not in _NOT_WRITTEN)
 """The fields of a row that are written to JSON and CSV, in their order."""

@@ -12,13 +12,13 @@ from ..mechanism import checks, invalid
 from ..usage import total
 from ..variants import Variant
 from . import orders
-from .gains import SAME
-from .measures import MEASURES, MICRO, RECALL, recall_values, relevant
+from .gains import SAME, relevant_of
+from .measures import MEASURES, MICRO, RECALL, recall_values
 from .queries import bases_of
 from .row import Row, captured
 
 if TYPE_CHECKING:
-    from ..runfiles import QueryResult, Run
+    from ..runfiles import Run
     from .gains import QueryValues
 
 FLOORS = ("identity", "random", "reverse")
@@ -68,6 +68,7 @@ def _profile(run: Run) -> dict[str, Any]:
         "origin": settings["profile"]["origin"],
         "pool": pool,
         "depth": settings.get("depth"),
+        "max_doc_chars": settings.get("max_doc_chars"),
         "judgements": judgements,
         "ground": (pool, query_ids, judgements),
         "queries": len(run.results),
@@ -88,6 +89,7 @@ def _method(run: Run) -> dict[str, Any]:
         "engine": engine.get("name", ""),
         "model": str(engine.get("model", "")),
         "hardware": _hardware(run.manifest, engine.get("name", "")),
+        "query_failed": frozenset(r.query_id for r in run.results if r.failed is not None),
         "settings": _fingerprint({k: v for k, v in settings.items() if k != "variant"}),
         "order": variant.order,
         "repeat": variant.repeat,
@@ -107,9 +109,10 @@ def _fingerprint(settings: Mapping[str, Any]) -> str:
 
 
 def _hardware(manifest: Mapping[str, Any], engine: str) -> str:
-    """Name what the engine ran on, as far as is known: a server does not tell."""
+    """Name what the engine ran on, as far as is known: of a server only where it is."""
     if engine == "http":
-        return "a server"
+        places = sorted(manifest.get("engine") or {})
+        return f"server {', '.join(places)}" if places else "a server"
     machine = manifest.get("hardware") or {}
     gpus = machine.get("gpus", 1)
     if "gpu" in machine:
@@ -157,13 +160,11 @@ def _health(run: Run) -> dict[str, Any]:
 
 def _judged(run: Run) -> dict[str, Any]:
     """Judged@10 and queries that could gain; the first only where something was judged and bad."""
-    settings = run.manifest["settings"]
-    least, depth = max(settings.get("min_grade") or 1, 1), settings.get("depth")
-    grades = [relevant(run.qrels.get(r.query_id, {}), min_grade=least) for r in run.results]
+    depth = run.manifest["settings"].get("depth")
     pools = [orders.first_stage(result) for result in run.results]
-    open_ = (_is_open(p[:depth], g) for p, g in zip(pools, grades, strict=True))
+    open_ = (_is_open(p[:depth], g) for p, g in zip(pools, relevant_of(run), strict=True))
     found: dict[str, Any] = {"rerankable": sum(open_)}
-    if any(grade < least for judged in run.qrels.values() for grade in judged.values()):
+    if any(grade < run.min_grade for judged in run.qrels.values() for grade in judged.values()):
         final = [orders.natural(r.doc_ids, r.safeguard) for r in run.results]
         found["judged"] = _judged_at_10(run, final)
         found["judged_first_stage"] = _judged_at_10(run, pools)
@@ -175,14 +176,14 @@ def _is_open(moving: list[str], grades: Mapping[str, int]) -> bool:
     return len({grades.get(doc_id, 0) for doc_id in moving}) > 1
 
 
-def _judged_at_10(run: Run, rankings: list[list[str]]) -> float:
-    def share(result: QueryResult, ranking: list[str]) -> float:
-        judged = run.qrels.get(result.query_id, {})
-        top = ranking[:10]
-        return sum(doc_id in judged for doc_id in top) / max(len(top), 1)
-
-    shares = [share(r, ranking) for r, ranking in zip(run.results, rankings, strict=True)]
-    return sum(shares) / len(shares)
+def _judged_at_10(run: Run, rankings: list[list[str]]) -> float | None:
+    """The mean share of the first ten that was judged, over queries that have candidates."""
+    shares = [
+        sum(doc_id in run.qrels.get(result.query_id, {}) for doc_id in top[:10]) / len(top[:10])
+        for result, top in zip(run.results, rankings, strict=True)
+        if top
+    ]
+    return sum(shares) / len(shares) if shares else None
 
 
 def _recall_rows(run: Run, values: QueryValues) -> list[Row]:

@@ -27,14 +27,16 @@ def comparison_tables(found: Comparison, *, queries: int) -> list[Table]:
         columns=_COLUMNS,
         rows=tuple(_cells(row) for row in rows),
         names=2,
-        notes=tuple(dict.fromkeys([*_means(groups), *statistics(rows), *_odd(rows)])),
+        notes=_notes(found, groups, rows),
         lead=_sentence(found, [*groups, *(row for row in found.rows if row.task not in apart)]),
     )
     return [main, _duels(found, queries)] if queries else [main]
 
 
-def _means(groups: Sequence[Row]) -> list[str]:
-    return ["Rows of a data set are plain means over its tasks."] if groups else []
+def _notes(found: Comparison, groups: Sequence[Row], rows: Sequence[Row]) -> tuple[str, ...]:
+    means = ["Rows of a data set are plain means over its tasks."] if groups else []
+    left_out = [f"Left out: {why}." for why in found.left_out]
+    return tuple(dict.fromkeys([*means, *statistics(rows), *_odd(rows), *left_out]))
 
 
 def _odd(rows: Sequence[Row]) -> list[str]:
@@ -75,6 +77,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _sentence(found: Comparison, rows: Sequence[Row]) -> str:
     tested = [row for row in rows if row.family]
+    if not tested:
+        return "Nothing here was tested: too few queries, floors, fake engines or invalid runs."
     better = sum(row.starred and (row.gain or 0.0) > 0 for row in tested)
     worse = sum(row.starred and (row.gain or 0.0) < 0 for row in tested)
     where = f"better in {better} and worse in {worse} of {len(tested)} tested"
@@ -96,12 +100,13 @@ _SEE = "`rerank-bench show RUN QUERY --against RUN` shows what happened in one o
 
 
 def comparison_json(found: Comparison) -> str:
-    """Return one JSON object with `one`, `other`, `groups`, `tasks` and all `queries`."""
+    """Return one JSON object: `one`, `other`, `groups`, `tasks`, `left_out`, all `queries`."""
     told = {
         "one": found.one,
         "other": found.other,
         "groups": [_row(row) for row in mean_rows(found.groups)],
         "tasks": [_row(row) for row in found.rows],
+        "left_out": list(found.left_out),
         "queries": [_duel(duel) for duel in found.duels],
     }
     return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from ..evaluation import MEASURES, Evaluation, Row
+from .notes import named
 from .text import NOTHING, bounds, number, plain, signed
 
 MAIN = MEASURES[0]
@@ -66,28 +67,15 @@ def _line(cells: Iterable[str]) -> str:
 
 def _cells(rows: Sequence[Row], profiles: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Each reranker's name and its gain after each profile, the best on average first."""
-    most = max(row.queries for row in rows)
     by_name: dict[str, dict[str, Row]] = {}
     for row in rows:
-        by_name.setdefault(_name(row, most), {})[row.profile] = row
+        by_name.setdefault(named(row), {})[row.profile] = row
     for name, own in sorted(by_name.items(), key=lambda item: (-_mean(item[1]), item[0])):
         yield name, [_gain(own[p]) if p in own else "--" for p in profiles]
 
 
 def _mean(own: dict[str, Row]) -> float:
     return sum(row.gain or 0.0 for row in own.values()) / len(own)
-
-
-def _name(row: Row, most: int) -> str:
-    """A reranker's label, and what makes its line another than the others."""
-    told = {
-        f"first {row.depth}": row.depth is not None,
-        f"{row.queries} queries": row.queries < most,
-        "fake engine": row.engine == "fake",
-        "invalid": row.invalid is not None,
-    }
-    words = ", ".join(word for word, is_so in told.items() if is_so)
-    return f"{row.reranker} ({words})" if words else f"{row.reranker}"
 
 
 def _gain(row: Row) -> str:
@@ -97,7 +85,7 @@ def _gain(row: Row) -> str:
 
 def _caption(title: str, rows: Sequence[Row]) -> Iterator[str]:
     most = max(row.queries for row in rows)
-    before = {row.profile: row.first_stage for row in rows if row.queries == most}
+    before = {row.profile: row.first_stage for row in rows if not row.apart}
     told = "; ".join(f"{tex(name)} ${number(value)}$" for name, value in sorted(before.items()))
     yield f"{tex(title)}, {most} queries: gain in {MAIN} over each first stage (reranked minus"
     yield "first stage, without appended positives), with its 95\\,\\% bootstrap interval over"
@@ -109,3 +97,7 @@ def _caption(title: str, rows: Sequence[Row]) -> Iterator[str]:
         yield f"{'; over '.join(map(tex, families))}."
     else:
         yield "No gain was tested: there are too few queries, or nothing but floors."
+    for row in rows:
+        if row.failed:
+            who = f"{tex(named(row))} after {tex(row.profile)}"
+            yield f"{who}: {row.failed} failed queries count as 0."

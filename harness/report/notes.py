@@ -21,6 +21,20 @@ _PARTS = {"missing_labels": "labels", **dict.fromkeys(_ANSWERS, "generations")}
 Name = Callable[[Row], str]
 
 
+def named(row: Row) -> str:
+    """Return a reranker's label, and what makes its row another than those around it."""
+    told = {
+        f"first {row.depth}": row.depth is not None,
+        f"{row.max_doc_chars} characters of each": row.max_doc_chars is not None,
+        row.judgements: bool(row.judgements),
+        f"not comparable, {row.queries} queries": row.apart,
+        "fake engine": row.engine == "fake",
+        "invalid": row.invalid is not None,
+    }
+    words = ", ".join(word for word, is_so in told.items() if is_so)
+    return f"{row.reranker} ({words})" if words else f"{row.reranker}"
+
+
 def sentence(rows: Sequence[Row], *, name: Name) -> str:
     """Say in one sentence what a table of one profile's rerankers shows, given best first."""
     whole = (row for row in rows if not row.apart and row.invalid is None)
@@ -42,10 +56,9 @@ def sentence(rows: Sequence[Row], *, name: Name) -> str:
 def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
     """What is to be known when reading a table of rerankers."""
     notes = [*statistics(rows)]
-    apart = sorted({f"{name(row)} (on {row.queries})" for row in rows if row.apart})
-    if apart:
+    if any(row.apart for row in rows):
         notes.append(
-            f"Other queries, pool or judgements, so not to be compared: {', '.join(apart)}."
+            "Not comparable: other queries, pool or judgements than the rest."
         )
     machines = dict.fromkeys(row.hardware for row in rows if row.seconds)
     if len(machines) > 1:
@@ -87,7 +100,7 @@ def _counted(rows: Iterable[Row], name: Name) -> dict[str, str]:
     """What was repaired, cut or missing, by reranker."""
     sums: dict[str, Counter[str]] = {}
     for row in rows:
-        if row.counts:
+        if row.counts and not row.floor:  # what reads no text is not harmed by a cut
             sums.setdefault(name(row), Counter()).update(row.counts)
     told = {reranker: _told(counts) for reranker, counts in sums.items()}
     return {reranker: words for reranker, words in told.items() if words}

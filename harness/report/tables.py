@@ -22,7 +22,7 @@ from ..evaluation import (
     OrderRow,
     Row,
 )
-from .notes import notes_of, sentence
+from .notes import named, notes_of, sentence
 from .text import NOTHING, bounds, cost, count, number, share, signed
 
 MAIN, OTHERS = MEASURES[0], MEASURES[1:]
@@ -117,8 +117,8 @@ def _gain_table(title: str, rows: Sequence[Row], notes: Iterable[str]) -> Table:
         title=f"{title} · after {_profile(rows[0])} · {MAIN}",
         columns=tuple(name for name, _ in shown),
         rows=tuple(zip(*(texts for _, texts in shown), strict=True)),
-        notes=(*notes, *notes_of(rows, name=_reranker)),
-        lead=sentence(rows, name=_reranker),
+        notes=(*notes, *notes_of(rows, name=named)),
+        lead=sentence(rows, name=named),
     )
 
 
@@ -129,13 +129,6 @@ def _best_first(rows: Iterable[Row]) -> list[Row]:
         return row.profile, row.apart, -(row.natural or 0.0), row.reranker or ""
 
     return sorted(rows, key=place)
-
-
-def _reranker(row: Row) -> str:
-    depth = "" if row.depth is None else f" (first {row.depth})"
-    judged = f" ({row.judgements})" if row.judgements else ""
-    fake = " (fake engine)" if row.engine == "fake" else ""
-    return f"{row.reranker}{depth}{judged}{fake}{' (invalid)' if row.invalid else ''}"
 
 
 def _profile(row: Row) -> str:
@@ -153,7 +146,7 @@ def _wins(row: Row) -> str:
 
 
 _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
-    ("reranker", _reranker, True),
+    ("reranker", named, True),
     ("queries", lambda row: str(row.queries), True),
     ("first stage", lambda row: number(row.first_stage), True),
     ("natural", lambda row: number(row.natural), True),
@@ -195,7 +188,7 @@ def _others_table(title: str, main: Sequence[Row], ranked: Sequence[Row]) -> Tab
     cells = tuple(
         (
             _profile(row),
-            _reranker(row),
+            named(row),
             *(_value_and_gain(found.get((row.profile, row.reranker, m))) for m in OTHERS),
         )
         for row in main

@@ -37,9 +37,11 @@ def _no_minus_zero(value: float, decimals: int) -> float:
 
 
 def count(value: float | None) -> str:
-    """Write a count or a mean of counts shortly: 7, 9.5, 1234, 12.3k, 4.56M."""
+    """Write a count or a mean of counts shortly: 0.027, 7, 9.5, 1234, 12.3k, 4.56M."""
     if value is None:
         return NOTHING
+    if 0 < value < 1:
+        return f"{value:.2g}"
     if value < 1000:
         return f"{value:.1f}".removesuffix(".0")
     for unit, letter in ((1e9, "G"), (1e6, "M")):

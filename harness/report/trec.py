@@ -52,7 +52,7 @@ def _run_lines(run: Run, order: Callable[[QueryResult], Iterable[str]], tag: str
 
 
 def _qrels_lines(run: Run) -> Iterator[str]:
-    least = max(run.manifest["settings"].get("min_grade") or 1, 1)
+    least = run.min_grade
     for result in run.results:
         for doc_id, grade in run.qrels.get(result.query_id, {}).items():
             counted = grade if grade >= least else 0

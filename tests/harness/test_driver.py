@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import time
 
 import pytest
 from hypothesis import given
@@ -98,6 +99,24 @@ def test_a_round_of_all_open_queries_reaches_the_engine_as_one_slice():
     jobs = [Job(i, Steps(), candidates(3, query=f"q{i}")) for i in range(10)]
     assert len(list(drive(jobs, Watched(by_length)))) == 10
     assert slices == [10, 10, 10]
+
+
+def test_the_seconds_of_a_slice_are_shared_out_by_tokens_and_evenly_where_none_are_told():
+    """Two queries of one slice, one with texts three times as long as the other's."""
+
+    def spent(tokens):
+        def answer(request):
+            time.sleep(0.001)
+            return Logits((1.0,), prompt_tokens=tokens[request.query])
+
+        jobs = [Job(q, Pairs(), candidates(5, query=q)) for q in ("short", "long")]
+        return {job.key: o.usage.seconds for job, o in drive(jobs, FakeEngine(answer))}
+
+    by_tokens = spent({"short": 10, "long": 30})
+    assert by_tokens["long"] == pytest.approx(3 * by_tokens["short"])
+    assert sum(by_tokens.values()) >= 0.01
+    evenly = spent({"short": 0, "long": 0})
+    assert evenly["long"] == pytest.approx(evenly["short"])
 
 
 def test_no_more_requests_are_open_than_allowed_but_always_one_flow():

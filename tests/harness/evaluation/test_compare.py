@@ -104,8 +104,24 @@ def test_other_judgements_and_other_depths_do_not_compare(more: dict, told: str)
         compare([row("a", np.zeros(40))], [row("b", np.zeros(40), **more)])
 
 
+def test_where_only_some_compare_the_rest_is_named_and_left_out() -> None:
+    ones = [row("a", np.full(40, 0.1), task=task) for task in "tu"]
+    others = [row("b", np.zeros(40)), row("b", np.zeros(40), task="u", depth=20)]
+    found = compare(ones, others)
+    assert [r.task for r in found.rows] == ["t"]
+    assert found.left_out == ("u after bm25: one reranked the first all, one 20",)
+
+
+def test_a_difference_from_a_floor_is_in_no_family() -> None:
+    gains = 0.4 + np.random.default_rng(0).normal(0, 0.01, 40)
+    (difference,) = compare([row("a", gains)], [row("random", np.zeros(40), floor=True)]).rows
+    assert (difference.p, difference.family) == (None, "")
+
+
 def test_what_makes_a_difference_no_finding_goes_with_it() -> None:
-    bad = row("b", np.zeros(40), invalid="labels missing", failed=2, noise=0.02, engine="fake")
-    (difference,) = compare([row("a", np.full(40, 0.1))], [bad]).rows
+    bad = row("b", np.zeros(40), invalid="labels missing", noise=0.02, engine="fake",
+              query_failed=frozenset({"q1", "q2", "q99"}))  # fmt: skip
+    good = row("a", np.full(40, 0.1), query_failed=frozenset({"q2"}))
+    (difference,) = compare([good], [bad]).rows
     assert (difference.invalid, difference.failed) == ("labels missing", 2)
     assert (difference.noise, difference.engine, difference.starred) == (0.02, "fake", False)

@@ -270,8 +270,9 @@ def test_gpu_seconds_count_every_gpu_at_work_and_only_those() -> None:
     assert (row.seconds_per_query, row.gpu_seconds) == (3.0, 12.0)
     assert row.hardware == "H200 x 8"
     told["settings"]["engine"] = {"name": "http"}
+    told["engine"] = {"http://b:1": {}, "http://a:1": {}}
     row = run_rows(Run(told, spent, QRELS), query_values(Run(told, spent, QRELS)))[0][0]
-    assert (row.gpu_seconds, row.hardware) == (None, "a server")
+    assert (row.gpu_seconds, row.hardware) == (None, "server http://a:1, http://b:1")
 
 
 def test_seconds_of_a_query_are_not_told_where_a_reply_came_from_the_cache() -> None:
@@ -287,5 +288,6 @@ def test_wins_headroom_and_what_could_move_worked_out_by_hand() -> None:
     assert row.headroom_captured == pytest.approx((AFTER - BEFORE - 1) / (AFTER - BEFORE))
     # q1 holds documents of three grades and q3 of two; q2 holds none that is natural, q4 nothing.
     assert row.rerankable == 2
-    # q1 has a judged negative; of its three documents all are judged, of q3's two one is.
-    assert row.judged == pytest.approx((1 + 0 + 0.5 + 0) / 4)
+    # q1 has a judged negative; of its three documents all are judged, of q3's two one is, and q4
+    # has none that could be.
+    assert row.judged == pytest.approx((1 + 0 + 0.5) / 3)

@@ -39,7 +39,7 @@ def test_an_effect_of_3_standard_deviations_is_starred_in_a_family_of_540() -> N
     starred = [found.reranker for found in rows if found.starred]
     assert starred == ["r007"]
     found = next(found for found in rows if found.reranker == "r007")
-    assert found.family == "the 540 rerankers x profiles of Set"
+    assert found.family == "the 540 gains of rerankers after profiles in Set"
     assert (found.p_from, found.p_holm) == ("t", pytest.approx(540 * (found.p or 0)))
 
 
@@ -49,9 +49,10 @@ def test_a_task_alone_is_its_data_sets_family_and_tasks_of_a_set_are_one_per_rer
     rows.append(row("alone", "x", draw(9)))
     found, (group,) = infer(rows)
     families = {(r.task, r.reranker, r.profile): r.family for r in found}
-    assert families["Set/a", "x", "p"] == "the 3 tasks of Set for x after p"
-    assert families["alone", "x", "bm25"] == "only one of the rerankers x profiles of alone"
-    assert {r.family for r in group.rows} == {"the 4 rerankers x profiles of Set"}
+    assert families["Set/a", "x", "p"] == "the 3 gains of x after p in the tasks of Set"
+    only = "the only one of the gains of rerankers after profiles in alone"
+    assert families["alone", "x", "bm25"] == only
+    assert {r.family for r in group.rows} == {"the 4 gains of rerankers after profiles in Set"}
 
 
 @pytest.mark.parametrize("more", [{"floor": True}, {"invalid": "labels"}, {"measure": "MRR@10"}])

@@ -130,7 +130,7 @@ def test_an_invalid_run_is_marked_everywhere_with_the_reason(tmp_path: Path) -> 
     assert objects["bad"]["invalid"] == "answers repaired or unusable: 6 of 20"
     for text in (to_markdown(found), printed(tmp_path)):
         words = " ".join(html.unescape(text).replace("\\", "").split())
-        assert "bad (fake engine) (invalid)" in words
+        assert "bad (fake engine, invalid)" in words
         assert "good (fake engine) (invalid)" not in words
         assert "bad after bm25: invalid by answers repaired or unusable: 6 of 20." in words
         assert "4 of 20 answers repaired" in words
@@ -192,7 +192,7 @@ def test_text_from_data_drives_neither_terminal_nor_markdown(tmp_path: Path) -> 
 
 def test_depth_and_fake_engine_are_told_beside_the_name(tmp_path: Path) -> None:
     store(tmp_path, depth=20)
-    assert "flip (first 20) (fake engine)" in printed(tmp_path)
+    assert "flip (first 20, fake engine)" in printed(tmp_path)
 
 
 def test_several_roots_are_one_report_and_none_is_an_error(tmp_path: Path) -> None:
@@ -229,4 +229,4 @@ def test_other_judgements_have_a_first_stage_and_a_mark_of_their_own(tmp_path: P
     words = " ".join(printed(tmp_path).split())
     assert "bm25 = bm25() computed 2 0.3155" in words
     assert "bm25 = bm25() (grades from 2) computed 2 0.0000" in words
-    assert "strict (grades from 2) (fake engine)" in words
+    assert "strict (grades from 2, not comparable, " in words
