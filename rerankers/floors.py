@@ -34,8 +34,8 @@ class Reverse:
 class Random:
     """Shuffles by a key of seed, query id and document id, whatever order the documents come in.
 
-    seed: which shuffle. With the default, a report shows the mean of the seeds 0 to 19, which it
-    draws itself; the run holds the first of them.
+    seed: which shuffle. With the default, a report shows the mean of twenty shuffles that it draws
+    itself; with another, this one.
     """
 
     seed: int = 0

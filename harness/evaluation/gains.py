@@ -148,18 +148,15 @@ def _floor(
     grades: Sequence[Mapping[str, int]],
     depth: int | None,
 ) -> tuple[Values, Values]:
-    """Return the means over twenty shuffles, of which the run itself holds the first."""
-    rankings = [
-        orders.shuffled(pool, r.query_id, seed=seed, depth=depth, safeguard=r.safeguard)
-        for seed in orders.FLOOR_SEEDS
-        for r, pool in zip(results, pools, strict=True)
-    ]
-    every = [result for _ in orders.FLOOR_SEEDS for result in results]
-    natural = [orders.natural(k, r.safeguard) for k, r in zip(rankings, every, strict=True)]
-    repeated = [*grades] * len(orders.FLOOR_SEEDS)
-    return _seed_means(measure(natural, repeated)), _seed_means(measure(rankings, repeated))
+    """Return the means over twenty shuffles; the one that the run itself holds is not used."""
+    rankings, natural, repeated = [], [], []
+    for result, pool, own in zip(results, pools, grades, strict=True):
+        drawn = orders.shuffles(pool, result.query_id, depth=depth, safeguard=result.safeguard)
+        rankings += drawn
+        natural += [orders.natural(ranking, result.safeguard) for ranking in drawn]
+        repeated += [own] * len(drawn)
+    return _query_means(measure(natural, repeated)), _query_means(measure(rankings, repeated))
 
 
-def _seed_means(values: Values) -> Values:
-    seeds = len(orders.FLOOR_SEEDS)
-    return {name: array.reshape(seeds, -1).mean(axis=0) for name, array in values.items()}
+def _query_means(values: Values) -> Values:
+    return {n: array.reshape(-1, orders.SHUFFLES).mean(axis=1) for n, array in values.items()}

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..runfiles import QueryResult
 
-FLOOR_SEEDS = range(20)
-"""Seeds of the shuffles whose mean is the floor `random`."""
+SHUFFLES = 20
 
 
 def first_stage(result: QueryResult) -> list[str]:
@@ -40,25 +39,22 @@ def best(
     return sorted(moving, key=lambda doc_id: -grades.get(doc_id, 0)) + rest
 
 
-def shuffled(
-    pool: Sequence[str],
-    query_id: str,
-    *,
-    seed: int,
-    depth: int | None = None,
-    safeguard: str | None = None,
-) -> list[str]:
-    """Return the order that the reranker `random` gives the same pool under `seed`.
+def shuffles(
+    pool: Sequence[str], query_id: str, *, depth: int | None = None, safeguard: str | None = None
+) -> list[list[str]]:
+    """Return the twenty random orders of a pool whose mean value is the floor `random`.
 
-    A document's key is a hash of seed, query id and document id, so that the order does not depend
-    on the order it came in.
+    They are drawn by numpy's default generator, seeded by the query id, and do not depend on the
+    order the pool came in.
     """
-
-    def key(doc_id: str) -> bytes:
-        return sha256(f"{seed}\0{query_id}\0{doc_id}".encode(errors="surrogatepass")).digest()
+    import numpy as np
 
     moving, rest = _split(pool, depth, safeguard)
-    return sorted(moving, key=key) + rest
+    moving.sort()
+    seed = int.from_bytes(sha256(query_id.encode(errors="surrogatepass")).digest()[:8], "big")
+    places = np.tile(np.arange(len(moving)), (SHUFFLES, 1))
+    drawn = np.random.default_rng(seed).permuted(places, axis=1).tolist()
+    return [[moving[place] for place in order] + rest for order in drawn]
 
 
 def _split(

@@ -20,6 +20,7 @@ from rerank_bench.evaluation import (
     MICRO,
     Row,
     evaluate,
+    orders,
     query_values,
     run_rows,
 )
@@ -179,16 +180,11 @@ def test_random_is_the_mean_of_twenty_shuffles_and_not_the_one_stored() -> None:
         query_values(
             Run(manifest(method="mine"), (result("q", "".join(order), pool),), {"q": {"a": 1}})
         ).natural["MRR@10"][0]
-        for order in (_shuffle(pool, seed) for seed in range(20))
+        for order in orders.shuffles(pool, "q")
     ]
+    assert len(shuffles) == 20
     assert value == pytest.approx(np.mean(shuffles))
     assert 0 < value < 1
-
-
-def _shuffle(pool: str, seed: int) -> list[str]:
-    from hashlib import sha256
-
-    return sorted(pool, key=lambda d: sha256(f"{seed}\0q\0{d}".encode()).hexdigest())
 
 
 def test_random_with_a_seed_of_its_own_is_taken_as_stored() -> None:
