@@ -20,6 +20,10 @@ _RANKING = (
     "task", "profile", "reranker", "query_id", "doc_id", "rank", "score", "first_stage_rank",
     "is_safeguard", "grade",
 )  # fmt: skip
+_CLAIM = (
+    "task", "profile", "reranker", "measure", "published", "measured", "comparable", "within",
+    "source",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,18 @@ class Runs:
         from .evaluation import LatencyRow
 
         return _frame(self.evaluation.latencies, _fields(LatencyRow))
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """One row per published figure that a run can be set beside; `within` where comparable."""
+        import pandas as pd
+
+        rows = [
+            (r.task, r.profile, r.reranker, r.claim.measure, r.claim.value, r.measured,
+             r.comparable, r.within, r.claim.source)
+            for r in self.evaluation.claims
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=list(_CLAIM))
 
     @cached_property
     def rankings(self) -> pd.DataFrame:

@@ -1,14 +1,15 @@
 """Published figures beside one's own, where a run did what the source did.
 
 A claim is about one pool: so many queries of a data set, after a first stage of known worth. A run
-that differs in any of them is not set beside it, whatever its name.
+that differs in any of them, or is measured by other judgements, is not set beside it, whatever its
+name.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ SAME_FIRST_STAGE = 5e-4
 
 _DEPTHS = (None, 100)
 _ROUNDING = 1e-9
+_NAMES = ("tasks", "sets", "judgements")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,12 @@ class Claim:
     """One published figure of `measure` and the pool it holds for.
 
     reranker: the label it would have here, with the catalogue's own options. tasks: names of the
-    data set, lower case. profile: how the first stage's name begins; first_stage: its value of the
-    same measure, None where a caveat makes it needless. safeguarded: the published pool had a
-    positive for every query. tolerance: how far apart two runs of the same may lie, and `why`.
-    caveat: why the figure is not comparable although data and model are the same; else empty.
+    task, lower case; sets: names of the data set that holds it, any if empty; mean_of: how many
+    tasks it is the mean of. profile: how the first stage's name begins; first_stage: its value of
+    the same measure, None where a caveat makes it needless. judgements: those of the source, where
+    they are not the task's usual ones. safeguarded: the published pool had a positive for every
+    query. tolerance: how far apart two runs of the same may lie, and `why`. caveat: why the figure
+    is not comparable although data and model are the same; else empty.
     """
 
     reranker: str
@@ -48,6 +52,9 @@ class Claim:
     source: str
     tolerance: float
     why: str
+    sets: tuple[str, ...] = ()
+    mean_of: int = 1
+    judgements: tuple[str, ...] = ()
     safeguarded: bool = False
     caveat: str = ""
 
@@ -56,7 +63,8 @@ class Claim:
 class ClaimRow:
     """A claim and the run it is about; `measured` is safeguarded where the claim is.
 
-    within: at most the tolerance apart; never where the claim has a caveat, so look there first.
+    claim: its caveat also tells what is wrong with this run. within: at most the tolerance apart;
+    never where there is a caveat, so look there first.
     """
 
     claim: Claim
@@ -81,7 +89,8 @@ def load_claims() -> tuple[Claim, ...]:
 
 
 def _claims(told: Mapping[str, Any], pool: Mapping[str, Any]) -> Iterator[Claim]:
-    shared = {key: value for key, value in pool.items() if key not in {"claims", "tasks", "caveat"}}
+    shared = {key: value for key, value in pool.items() if key not in {"claims", *_NAMES, "caveat"}}
+    shared |= {key: tuple(pool.get(key, ())) for key in _NAMES}
     for reranker, value, source in pool["claims"]:
         model, answers, *caveats = told["rerankers"][reranker]
         tolerance, why = told["tolerances"][answers]
@@ -89,7 +98,6 @@ def _claims(told: Mapping[str, Any], pool: Mapping[str, Any]) -> Iterator[Claim]
             caveats.append(pool["caveat"])
         yield Claim(
             **{"profile": "", "first_stage": None, "measure": MEASURES[0], **shared},
-            tasks=tuple(pool["tasks"]),
             reranker=reranker,
             model=model,
             value=value,
@@ -103,8 +111,10 @@ def _claims(told: Mapping[str, Any], pool: Mapping[str, Any]) -> Iterator[Claim]
 def match(rows: Iterable[Row], claims: Iterable[Claim]) -> tuple[ClaimRow, ...]:
     """Set `rows`, of tasks and of data sets' means, beside the claims that are about them.
 
-    Rows of variants, of invalid runs, of the fake engine, and of less than the first 100 candidates
-    match nothing.
+    Rows of variants, of invalid runs, of the fake engine, of less than the first 100 candidates or
+    of cut texts, and by other judgements match nothing. `Row.apart` is no matter: it is about a
+    row's neighbours, and the pool that counts here is the source's. A run with failed queries gets
+    no verdict.
     """
     by_reranker: dict[tuple[str, str], list[Claim]] = {}
     for claim in claims:
@@ -120,12 +130,18 @@ def match(rows: Iterable[Row], claims: Iterable[Claim]) -> tuple[ClaimRow, ...]:
 
 def _is_whole(row: Row) -> bool:
     odd = row.is_variant or row.invalid is not None or row.engine == "fake"
-    return not odd and row.depth in _DEPTHS and row.natural is not None
+    whole = row.depth in _DEPTHS and row.max_doc_chars is None
+    return not odd and whole and row.natural is not None
 
 
 def _is_about(claim: Claim, row: Row) -> bool:
     """Say whether a row is of the model, the queries and the pool of a claim."""
-    if row.task.rpartition("/")[2].lower() not in claim.tasks or row.queries != claim.queries:
+    data, _, task = row.task.lower().rpartition("/")
+    if task not in claim.tasks or (claim.sets and _last(data) not in claim.sets):
+        return False
+    if (row.queries, row.tasks) != (claim.queries, claim.mean_of):
+        return False
+    if row.judgements and row.judgements not in claim.judgements:
         return False
     if _last(row.model) != _last(claim.model):
         return False
@@ -149,6 +165,9 @@ def _last(model: str) -> str:
 def _beside(claim: Claim, row: Row) -> ClaimRow:
     measured = (row.safeguarded if claim.safeguarded else row.natural) or 0.0
     near = abs(measured - claim.value) <= claim.tolerance + _ROUNDING
+    if row.failed:
+        failed = f"{row.failed} of {row.queries} queries failed in {row.task} · {row.profile}"
+        claim = replace(claim, caveat="; ".join(filter(None, (claim.caveat, failed))))
     return ClaimRow(
         claim=claim,
         task=row.task,

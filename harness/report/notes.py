@@ -60,9 +60,7 @@ def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
         notes.append(
             "Not comparable: other queries, pool or judgements than the rest."
         )
-    machines = dict.fromkeys(row.hardware for row in rows if row.seconds)
-    if len(machines) > 1:
-        notes.append(f"Seconds do not compare: ran on {', and on '.join(machines)}.")
+    notes += _seconds(rows)
     if any(row.engine == "fake" for row in rows):
         notes.append("(fake engine): answered from word overlap, by no model.")
     if any(row.queries == 1 for row in rows):
@@ -94,6 +92,18 @@ def statistics(rows: Sequence[Row]) -> Iterable[str]:
         yield f"{queries} queries are versions of {units} questions, which were resampled whole."
     if any(row.p_from == "t" for row in rows):
         yield "p-values that 10,000 flips cannot tell are the tail of Student's t."
+
+
+def _seconds(rows: Sequence[Row]) -> Iterable[str]:
+    """Say whose seconds a table tells, and what is not in them."""
+    machines = dict.fromkeys(row.hardware for row in rows if row.seconds)
+    if len(machines) > 1:
+        yield f"Seconds do not compare: ran on {', and on '.join(machines)}."
+    elif any(row.seconds_per_query for row in rows):
+        yield f"Seconds on {next(iter(machines))}."
+    loaded = [f"{named(row)} {count(row.startup_seconds)}" for row in rows if row.startup_seconds]
+    if loaded:
+        yield f"Seconds of loading, which are apart: {', '.join(loaded)}."
 
 
 def _counted(rows: Iterable[Row], name: Name) -> dict[str, str]:

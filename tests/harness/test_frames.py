@@ -155,5 +155,5 @@ def test_the_notebook_page_names_every_frame() -> None:
     from rerank_bench.frames import Runs
 
     frames = [name for name in vars(Runs) if not name.startswith("_") and name != "folders"]
-    assert len(frames) == 8
+    assert len(frames) == 9
     assert [name for name in frames if f"`runs.{name}`" not in PAGE.read_text()] == []

@@ -211,7 +211,7 @@ def test_published_figures_stand_beside_measured_ones_and_are_judged_only_where_
     row = Row(
         task="NanoGraded/trec_dl19", profile="bm25_anserini", origin="shipped",
         reranker="RankZephyr", model="castorini/rank_zephyr_7b_v1_full", engine="vllm",
-        measure="nDCG@10", queries=43, first_stage=0.50578, natural=0.7300, safeguarded=0.9,
+        measure="nDCG@10", queries=43, first_stage=0.50578, natural=0.7280, safeguarded=0.9,
     )  # fmt: skip
     claims = match([row], load_claims())
     strange = replace(claims[0], claim=replace(claims[0].claim, caveat="asked in other words"))
@@ -219,7 +219,7 @@ def test_published_figures_stand_beside_measured_ones_and_are_judged_only_where_
     lines = [line for line in text.splitlines() if line.startswith("| NanoGraded")]
     verdicts = [line.removesuffix(" |").rpartition(" | ")[2] for line in lines]
     assert verdicts == ["agrees", "differs", "does not compare"]
-    assert "| 0.7365 | 0.7300 | -0.0065 |" in lines[0]
+    assert "| 0.7365 | 0.7280 | -0.0085 |" in lines[0]
     assert "RankZephyr: asked in other words." in text
 
 
