@@ -50,7 +50,7 @@ def _odd(rows: Sequence[Row]) -> list[str]:
         if row.failed
     ]
     if any(row.engine == "fake" for row in rows):
-        told.append("(fake engine): one of the two was answered from word overlap, by no model.")
+        told.append("Fake engine: one of the two was answered from word overlap, by no model.")
     noise = [row.noise for row in rows if row.noise is not None]
     if noise:
         told.append(f"Repeats of the same run lie up to {number(max(noise))} apart.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..evaluation import Row
 from .text import bounds, count, number, signed
@@ -17,8 +17,6 @@ _ANSWERS = {
 _NAMED = {**_ANSWERS, "missing_labels": "labels missing"}
 _WHOLES = {"label_calls", "label_tokens", "labels", "generations"}
 _PARTS = {"missing_labels": "labels", **dict.fromkeys(_ANSWERS, "generations")}
-
-Name = Callable[[Row], str]
 
 
 def named(row: Row) -> str:
@@ -35,7 +33,7 @@ def named(row: Row) -> str:
     return f"{row.reranker} ({words})" if words else f"{row.reranker}"
 
 
-def sentence(rows: Sequence[Row], *, name: Name) -> str:
+def sentence(rows: Sequence[Row]) -> str:
     """Say in one sentence what a table of one profile's rerankers shows, given best first."""
     whole = (row for row in rows if not row.apart and row.invalid is None)
     real = [row for row in whole if not row.floor and row.engine != "fake" and row.gain is not None]
@@ -44,7 +42,7 @@ def sentence(rows: Sequence[Row], *, name: Name) -> str:
     best = real[0]
     interval = bounds(best.gain_low, best.gain_high)
     who = "Best is" if (best.gain or 0.0) > 0 else "None gained; best is"
-    told = f"{who} {name(best)} with {signed(best.gain)} {interval}"
+    told = f"{who} {named(best)} with {signed(best.gain)} {interval}"
     tested = [row for row in real if row.family]
     if not tested:
         return f"{told}; too few queries to tell any gain from chance."
@@ -53,16 +51,14 @@ def sentence(rows: Sequence[Row], *, name: Name) -> str:
     return f"{told}; of {len(tested)} tested, {up} gained and {down} lost beyond chance."
 
 
-def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
+def notes_of(rows: Sequence[Row]) -> list[str]:
     """What is to be known when reading a table of rerankers."""
     notes = [*statistics(rows)]
     if any(row.apart for row in rows):
-        notes.append(
-            "Not comparable: other queries, pool or judgements than the rest."
-        )
+        notes.append("Not comparable: other queries, pool or judgements than the rest.")
     notes += _seconds(rows)
     if any(row.engine == "fake" for row in rows):
-        notes.append("(fake engine): answered from word overlap, by no model.")
+        notes.append("Fake engine: answered from word overlap, by no model.")
     if any(row.queries == 1 for row in rows):
         notes.append("An interval over one query says nothing.")
     notes += [
@@ -70,7 +66,7 @@ def notes_of(rows: Sequence[Row], *, name: Name) -> list[str]:
         for row in rows
         if row.invalid
     ]
-    notes += [f"{reranker}: {told}." for reranker, told in _counted(rows, name).items()]
+    notes += [f"{reranker}: {told}." for reranker, told in _counted(rows).items()]
     failed = sum(row.failed or 0 for row in rows)
     if failed:
         notes.append(f"{failed} failed queries count as 0 after reranking.")
@@ -96,22 +92,21 @@ def statistics(rows: Sequence[Row]) -> Iterable[str]:
 
 def _seconds(rows: Sequence[Row]) -> Iterable[str]:
     """Say whose seconds a table tells, and what is not in them."""
-    machines = dict.fromkeys(row.hardware for row in rows if row.seconds)
+    machines = dict.fromkeys(row.hardware for row in rows if row.seconds_per_query)
     if len(machines) > 1:
         yield f"Seconds do not compare: ran on {', and on '.join(machines)}."
-    elif any(row.seconds_per_query for row in rows):
-        yield f"Seconds on {next(iter(machines))}."
+    yield from (f"Seconds on {machine}." for machine in machines if len(machines) == 1 and machine)
     loaded = [f"{named(row)} {count(row.startup_seconds)}" for row in rows if row.startup_seconds]
     if loaded:
         yield f"Seconds of loading, which are apart: {', '.join(loaded)}."
 
 
-def _counted(rows: Iterable[Row], name: Name) -> dict[str, str]:
+def _counted(rows: Iterable[Row]) -> dict[str, str]:
     """What was repaired, cut or missing, by reranker."""
     sums: dict[str, Counter[str]] = {}
     for row in rows:
         if row.counts and not row.floor:  # what reads no text is not harmed by a cut
-            sums.setdefault(name(row), Counter()).update(row.counts)
+            sums.setdefault(named(row), Counter()).update(row.counts)
     told = {reranker: _told(counts) for reranker, counts in sums.items()}
     return {reranker: words for reranker, words in told.items() if words}
 

@@ -117,8 +117,8 @@ def _gain_table(title: str, rows: Sequence[Row], notes: Iterable[str]) -> Table:
         title=f"{title} · after {_profile(rows[0])} · {MAIN}",
         columns=tuple(name for name, _ in shown),
         rows=tuple(zip(*(texts for _, texts in shown), strict=True)),
-        notes=(*notes, *notes_of(rows, name=named)),
-        lead=sentence(rows, name=named),
+        notes=(*notes, *notes_of(rows)),
+        lead=sentence(rows),
     )
 
 

@@ -112,8 +112,8 @@ def _summary(found: Evaluation) -> list[dict[str, Any]]:
                 {
                     "task": part[0].task,
                     "profile": part[0].profile,
-                    "sentence": sentence(part, name=_reranker),
-                    "notes": notes_of(part, name=_reranker),
+                    "sentence": sentence(part),
+                    "notes": notes_of(part),
                 }
             )
     return told
@@ -124,10 +124,6 @@ def _parts(rows: Iterable[Row], field: str) -> Iterable[list[Row]]:
     for row in rows:
         parts.setdefault(getattr(row, field), []).append(row)
     return parts.values()
-
-
-def _reranker(row: Row) -> str:
-    return f"{row.reranker}{' (fake engine)' if row.engine == 'fake' else ''}"
 
 
 def _recall(rows: Iterable[Row]) -> Packed:
