@@ -23,7 +23,6 @@ def named(row: Row) -> str:
     """Return a reranker's label, and what makes its row another than those around it."""
     told = {
         f"first {row.depth}": row.depth is not None,
-        f"{row.max_doc_chars} characters of each": row.max_doc_chars is not None,
         row.judgements: bool(row.judgements),
         f"not comparable, {row.queries} queries": row.apart,
         "fake engine": row.engine == "fake",
@@ -56,7 +55,7 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
     notes = [*statistics(rows)]
     if any(row.apart for row in rows):
         notes.append("Not comparable: other queries, pool or judgements than the rest.")
-    notes += _seconds(rows)
+    notes += [*_seconds(rows), *_cut(rows)]
     if any(row.engine == "fake" for row in rows):
         notes.append("Fake engine: answered from word overlap, by no model.")
     if any(row.queries == 1 for row in rows):
@@ -99,6 +98,14 @@ def _seconds(rows: Sequence[Row]) -> Iterable[str]:
     loaded = [f"{named(row)} {count(row.startup_seconds)}" for row in rows if row.startup_seconds]
     if loaded:
         yield f"Seconds of loading, which are apart: {', '.join(loaded)}."
+
+
+def _cut(rows: Sequence[Row]) -> Iterable[str]:
+    """Say where rerankers saw less of the documents than their own budgets allow."""
+    for chars in sorted({row.max_doc_chars for row in rows if row.max_doc_chars}):
+        own = [named(row) for row in rows if row.max_doc_chars == chars]
+        who = "all" if len(own) == len(rows) else ", ".join(own)
+        yield f"Documents were cut to {chars} characters for {who}."
 
 
 def _counted(rows: Iterable[Row]) -> dict[str, str]:

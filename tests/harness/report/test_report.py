@@ -195,6 +195,13 @@ def test_depth_and_fake_engine_are_told_beside_the_name(tmp_path: Path) -> None:
     assert "flip (first 20, fake engine)" in printed(tmp_path)
 
 
+def test_a_cut_of_all_documents_is_told_once_and_of_some_with_their_names(tmp_path: Path) -> None:
+    store(tmp_path / "a", max_doc_chars=600)
+    assert "Documents were cut to 600 characters for all." in printed(tmp_path / "a")
+    store(tmp_path / "a", label="whole")
+    assert "cut to 600 characters for flip (fake engine)." in printed(tmp_path / "a")
+
+
 def test_several_roots_are_one_report_and_none_is_an_error(tmp_path: Path) -> None:
     folder = store(tmp_path / "a")
     store(tmp_path / "b", label="other")
