@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData, RerankBenchError, unknown
-from ..evaluation import JSON_FIELDS, QueryRow, Row, mean_rows
+from ..evaluation import JSON_FIELDS, QueryRow, Row, StratumRow, mean_rows
 from ..runs import find_all_runs, read_run, run_folder
 from ..variants import Variant
 from .latex import to_latex
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     Write = Callable[[Path, type, Sequence[str], Sequence[Any]], None]
 
-_QUERY_FIELDS = tuple(f.name for f in fields(QueryRow))
 _BLOCK = 100_000  # rows of Parquet that are turned into columns at a time
 
 
@@ -29,10 +28,11 @@ def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
     """Write all runs in and below `roots` into the folder `out`, and return the files written.
 
     form: `trec`, four files per run (see `trec.py`), variants included; `csv` and `parquet`, the
-    rows of the report, the means of its data sets, and one row per query of every run but variants;
-    `latex`, the tables of gains. What is there under the same name is written over. Raises
-    UnknownName for another form, BadData where there is no run, two are the same or an id cannot be
-    written, RerankBenchError where `out` cannot be written.
+    rows of the report, the means of its data sets, one row per query of every run but variants, and
+    gains by language, length and rank of the best positive; `latex`, the tables of gains. What is
+    there under the same name is written over. Raises UnknownName for another form, BadData where
+    there is no run, two are the same or an id cannot be written, RerankBenchError where `out`
+    cannot be written.
     """
     if form not in FORMS:
         raise unknown("form", form, FORMS)
@@ -60,14 +60,21 @@ def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
 def _tables(suffix: str, write: Write) -> Callable[[Sequence[Path], Path], list[Path]]:
     def write_all(roots: Sequence[Path], out: Path) -> list[Path]:
         found = report_of(roots, detail=find_all_runs(roots))
-        means = mean_rows(found.groups)
-        files = [out / f"{name}.{suffix}" for name in ("rows", "means", "queries")]
-        write(files[0], Row, JSON_FIELDS, found.rows)
-        write(files[1], Row, JSON_FIELDS, means)
-        write(files[2], QueryRow, _QUERY_FIELDS, found.queries)
-        return files
+        tables: dict[str, tuple[type, Sequence[str], Sequence[Any]]] = {
+            "rows": (Row, JSON_FIELDS, found.rows),
+            "means": (Row, JSON_FIELDS, mean_rows(found.groups)),
+            "queries": (QueryRow, _names(QueryRow), found.queries),
+            "strata": (StratumRow, _names(StratumRow), found.strata),
+        }
+        for name, (kind, names, records) in tables.items():
+            write(out / f"{name}.{suffix}", kind, names, records)
+        return [out / f"{name}.{suffix}" for name in tables]
 
     return write_all
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _write_csv(file: Path, kind: type, names: Sequence[str], records: Sequence[Any]) -> None:

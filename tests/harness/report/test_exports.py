@@ -173,14 +173,17 @@ def tables(tmp_path: Path) -> Path:
     return root
 
 
-def test_csv_has_rows_means_and_every_query_of_the_main_runs(tmp_path: Path) -> None:
+def test_csv_has_rows_means_strata_and_every_query_of_the_main_runs(tmp_path: Path) -> None:
     root = tables(tmp_path)
-    rows, means, queries = export([root], tmp_path / "out", "csv")
-    assert [path.name for path in (rows, means, queries)] == [
-        "rows.csv",
-        "means.csv",
-        "queries.csv",
+    rows, means, queries, strata = export([root], tmp_path / "out", "csv")
+    assert [path.stem for path in (rows, means, queries, strata)] == [
+        "rows",
+        "means",
+        "queries",
+        "strata",
     ]
+    parts = [r for r in csv.DictReader(strata.open(encoding="utf-8")) if r["kind"] != "language"]
+    assert sum(int(r["queries"]) for r in parts if r["kind"] == "positive's rank") == 4 * 12
     assert rows.read_text(encoding="utf-8") == to_csv(report_of(root).rows)
     told = list(csv.DictReader(queries.open(encoding="utf-8")))
     assert len(told) == 4 * 12
@@ -192,7 +195,7 @@ def test_csv_has_rows_means_and_every_query_of_the_main_runs(tmp_path: Path) -> 
 
 def test_parquet_holds_the_same_numbers_with_types(tmp_path: Path) -> None:
     root = tables(tmp_path)
-    rows, means, queries = export([root], tmp_path / "out", "parquet")
+    rows, means, queries, _ = export([root], tmp_path / "out", "parquet")
     found = pq.read_table(rows)
     assert found.column_names == list(JSON_FIELDS)
     assert [found["natural"].to_pylist(), found["reranker"].to_pylist()] == [
