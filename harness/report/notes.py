@@ -24,12 +24,16 @@ def named(row: Row) -> str:
     told = {
         f"first {row.depth}": row.depth is not None,
         row.judgements: bool(row.judgements),
-        f"not comparable, {row.queries} queries": row.apart,
+        f"not comparable, {_queries(row.queries)}": row.apart,
         "fake engine": row.engine == "fake",
         "invalid": row.invalid is not None,
     }
     words = ", ".join(word for word, is_so in told.items() if is_so)
     return f"{row.reranker} ({words})" if words else f"{row.reranker}"
+
+
+def _queries(number: int) -> str:
+    return f"{number} {'query' if number == 1 else 'queries'}"
 
 
 def sentence(rows: Sequence[Row]) -> str:
@@ -68,7 +72,7 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
     notes += [f"{reranker}: {told}." for reranker, told in _counted(rows).items()]
     failed = sum(row.failed or 0 for row in rows)
     if failed:
-        notes.append(f"{failed} failed queries count as 0 after reranking.")
+        notes.append(f"Failed, so 0 after reranking: {_queries(failed)}.")
     return notes
 
 

@@ -10,11 +10,13 @@ function resultColumns({ col: c }, { safeguarded }, first) {
     word("profile", "profile", (i) => c.profile[i], { nodes: (i) => resolved(c, i) }),
     word("reranker", "reranker", (i) => c.reranker[i], { nodes: (i) => marks(c, i) }),
     figure("queries", "queries", (i) => c.queries[i], plain),
-    figure("first_stage", "first stage", (i) => c.first_stage[i], number),
+    figure("first_stage", "first\nstage", (i) => c.first_stage[i], number, { always: true }),
     ...(safeguarded ? safeguardedColumns(c) : naturalColumns(c)),
-    ...poolColumns(c, safeguarded),
-    ...healthColumns(c),
     ...costColumns(c),
+    ...(safeguarded ? [] : winColumns(c)),
+    ...healthColumns(c),
+    ...poolColumns(c, safeguarded),
+    ...furtherCosts(c),
     word("origin", "origin", (i) => c.origin[i] || null, { more: true }),
     word("hardware", "hardware", (i) => c.hardware[i] || null, { more: true }),
     word("model", "model", (i) => c.model[i] || null, { more: true }),
@@ -23,22 +25,24 @@ function resultColumns({ col: c }, { safeguarded }, first) {
 
 function naturalColumns(c) {
   return [
-    figure("value", "natural", (i) => c.natural[i], number),
+    figure("value", "natural", (i) => c.natural[i], number, { always: true }),
     figure("gain", "gain", (i) => c.gain[i], signed, {
+      always: true,
       nodes: (i) => [star(c, i)],
       hint: "Natural minus first stage; ★ after Holm",
     }),
     figure("interval", "95 % interval", (i) => c.gain_low[i], null, {
       write: (i) => bounds(c.gain_low[i], c.gain_high[i]),
     }),
+  ];
+}
+
+/** What else the natural gains say; after the costs, which are to be seen first. */
+function winColumns(c) {
+  return [
     figure("noise", "noise", (i) => c.noise[i], number, {
       hint: "How far repeats of the same run lie apart",
     }),
-    figure("p_holm", "p (Holm)", (i) => c.p_holm[i], probability, {
-      more: true,
-      nodes: (i) => [c.p_from[i] === "t" ? badge("", "t", "From the tail of Student's t") : null],
-    }),
-    figure("detectable", "detectable", (i) => c.detectable[i], number, { more: true }),
     figure("wins", "win/tie/loss", (i) => (missing(c.wins[i]) ? null : c.wins[i] - c.losses[i]), null, {
       write: (i) => (missing(c.wins[i]) ? NOTHING : `${c.wins[i]} / ${c.ties[i]} / ${c.losses[i]}`),
       hint: "Sorted by wins minus losses",
@@ -46,13 +50,21 @@ function naturalColumns(c) {
     figure("headroom", "headroom", (i) => c.headroom_captured[i], share, {
       hint: "Part of ceiling minus first stage that was gained",
     }),
+    figure("p_holm", "p (Holm)", (i) => c.p_holm[i], probability, {
+      more: true,
+      nodes: (i) => [c.p_from[i] === "t" ? badge("", "t", "From the tail of Student's t") : null],
+    }),
+    figure("detectable", "detectable", (i) => c.detectable[i], number, { more: true }),
   ];
 }
 
 function safeguardedColumns(c) {
   return [
-    figure("value", "safeguarded", (i) => c.safeguarded[i], number),
-    figure("gain", "gain", (i) => c.gain_safeguarded[i], signed, { hint: "Safeguarded minus first stage" }),
+    figure("value", "safeguarded", (i) => c.safeguarded[i], number, { always: true }),
+    figure("gain", "gain", (i) => c.gain_safeguarded[i], signed, {
+      always: true,
+      hint: "Safeguarded minus first stage",
+    }),
   ];
 }
 
@@ -73,7 +85,6 @@ function healthColumns(c) {
   const weight = (i) => odd.reduce((sum, name) => 1000 * sum + (c[name][i] ?? 0), 0) || null;
   return [
     figure("health", "health", weight, null, {
-      always: true,
       write: (i) => (weight(i) ? "" : NOTHING),
       nodes: (i) => health(c, i),
       hint: "Queries that failed, answers that were mended or could not be used",
@@ -93,30 +104,37 @@ function health(c, i) {
   ];
 }
 
+const eachOf = (c, values) => (i) => (missing(values[i]) ? null : values[i] / c.queries[i]);
+
 function costColumns(c) {
-  const each = (values) => (i) => (missing(values[i]) ? null : values[i] / c.queries[i]);
   return [
-    figure("calls", "calls", (i) => c.calls_per_query[i], count),
-    figure("rounds", "rounds", (i) => c.rounds[i], count),
-    figure("read", "tokens in", each(c.prompt_tokens), count, { hint: "Per query" }),
-    figure("written", "tokens out", each(c.output_tokens), count, { hint: "Per query" }),
-    figure("cached", "tokens cached", each(c.cached_tokens), count, {
+    figure("calls", "calls\nper query", (i) => c.calls_per_query[i], count),
+    figure("read", "tokens in\nper query", eachOf(c, c.prompt_tokens), count),
+    figure("written", "tokens out\nper query", eachOf(c, c.output_tokens), count),
+    figure("seconds", "seconds\nper query", (i) => c.seconds_per_query[i], seconds, {
+      hint: "Of the engine, at full load",
+    }),
+    figure("gpu", "GPU seconds\nper query", (i) => c.gpu_seconds[i], seconds, {
+      hint: "Those seconds times the GPUs at work",
+    }),
+    figure("price", "price of\n1000 queries", (i) => per1000(c.price[i]), price, {
+      hint: "Of their tokens, by the price list given",
+    }),
+  ];
+}
+
+/** Costs that one asks for. */
+function furtherCosts(c) {
+  return [
+    figure("rounds", "rounds\nper query", (i) => c.rounds[i], count, { more: true }),
+    figure("cached", "tokens cached\nper query", eachOf(c, c.cached_tokens), count, {
       more: true,
-      hint: "Of those read, held by a prefix cache; per query",
+      hint: "Of those read, held by a prefix cache",
     }),
-    figure("seconds", "seconds", (i) => c.seconds_per_query[i], seconds, {
-      hint: "Of the engine, per query, at full load",
-    }),
-    figure("gpu", "GPU seconds", (i) => c.gpu_seconds[i], seconds, {
-      hint: "Those seconds times the GPUs at work, per query",
-    }),
-    figure("price", "price per 1000", (i) => per1000(c.price[i]), price, {
-      hint: "Of the tokens of a thousand queries, by the price list given",
-    }),
-    figure("flops", "ideal FLOP", (i) => c.ideal_flops[i], count, { more: true, hint: "Per query" }),
+    figure("flops", "ideal FLOP\nper query", (i) => c.ideal_flops[i], count, { more: true }),
     figure(
       "per_pflop",
-      "queries / PFLOP",
+      "queries\nper PFLOP",
       (i) => (c.ideal_flops[i] ? 1e15 / c.ideal_flops[i] : null),
       count,
       { more: true },

@@ -1,18 +1,15 @@
 // A plot with its choices and a table of the same data, and the look that all plots share.
 
-// Okabe and Ito's colours without black, which a dark page hides, and yellow, which a light one does;
-// in turn with as many other symbols, so that no two series of 42 share both.
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+// Colours and symbols take turns, six of one and seven of the other: no two series of 42 share both.
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
-const GREY = "#808080";
 
-const seriesColour = (i) => COLOURS[i % COLOURS.length];
+const seriesColour = (i) => palette().series[i % palette().series.length];
 const seriesSymbol = (i) => SYMBOLS[i % SYMBOLS.length];
 
 /** A name as a plot shows it: plotly reads a few tags in labels, so there must be none. */
 function label(text, most = Infinity) {
-  const line = String(text).replace(/\s+/g, " ");
+  const line = oneLine(text);
   const short = line.length > most ? `${line.slice(0, most - 1)}…` : line;
   return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
@@ -24,16 +21,21 @@ let library = null;
 /** The plotting library, read from this page when first needed. */
 function plotly() {
   library ??= textOf("library").then((code) => {
-    document.head.append(h("script", {}, code));
+    const script = h("script");
+    script.textContent = code; // as it is: the page's policy knows its hash
+    document.head.append(script);
     return globalThis.Plotly;
   });
   return library;
 }
 
+// All buttons are named here, so that no version of the library brings others, which might upload.
 const CONFIG = {
   displaylogo: false,
   responsive: true,
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  modeBarButtons: [["toImage", "resetScale2d"]],
+  showSendToCloud: false,
+  plotlyServerURL: "",
   doubleClickDelay: 400,
 };
 
@@ -64,8 +66,9 @@ function axis(title, own = {}) {
 /**
  * A plot of rows. `choices(rows, chosen)` are the selects over it: [{key, label, options, fallback?}],
  * where `options` may be a function that looks at what the selects before it have `chosen`;
- * `draw(rows, chosen)` returns {traces, layout, table, columns, note?}, or null where there is
- * nothing to show; `table` holds the rows that were drawn, for the table of the same data.
+ * `draw(rows, chosen, width)` returns {traces, layout, table, columns, note?, least?}, or null where
+ * there is nothing to show; `table` holds the rows that were drawn, for the table of the same data;
+ * `least` is the width in pixels that it needs, for which it scrolls by itself on a narrow screen.
  */
 class Figure {
   constructor(section, { rows, choices, draw }) {
@@ -88,25 +91,37 @@ class Figure {
       { class: "data", toggle: () => this.tell() },
       h("summary", {}, "Table of this plot"),
     );
-    section.querySelector("figure").append(this.controls, this.plot, this.note);
+    this.across = h("div", { class: "across" }, this.plot);
+    section.querySelector("figure").append(this.controls, this.across, this.note);
     section.append(this.data);
     this.table = new Table(this.data, `Data of: ${name}`, { more: false });
+    figures.push(this);
   }
 
   /** Draw what fits the filters and the choices. */
   async update() {
-    const rows = await this.rows();
+    this.given = await this.rows();
+    await plotly();
     this.section.hidden = false;
-    this.choose(rows);
-    const drawn = rows.length ? this.draw(rows, this.chosen) : null;
+    this.choose(this.given);
+    this.paint();
+  }
+
+  /** Draw what was given last, as it is looked at now: its colours and its width. */
+  paint() {
+    if (!this.given) return;
+    const wide = paper.printing ? PAPER.width : this.across.clientWidth;
+    const drawn = this.given.length ? this.draw(this.given, this.chosen, wide) : null;
     this.shown = drawn ?? { table: [], columns: [] };
     this.plot.hidden = drawn === null;
     this.note.textContent = drawn === null ? "Nothing here that fits the filters." : (drawn.note ?? "");
     this.tell();
     if (!drawn) return;
-    this.plot.dataset.height = drawn.layout.height;
-    this.plot.style.height = `${drawn.layout.height}px`;
-    await (await plotly()).react(this.plot, drawn.traces, layout(drawn.layout), CONFIG);
+    const height = Math.min(drawn.layout.height, paper.printing ? PAPER.height : Infinity);
+    const size = { height, ...(paper.printing ? { width: PAPER.width } : {}) };
+    this.plot.style.height = `${height}px`;
+    this.plot.style.minWidth = drawn.least && !paper.printing ? `${drawn.least}px` : "";
+    globalThis.Plotly.react(this.plot, drawn.traces, layout({ ...drawn.layout, ...size }), CONFIG);
   }
 
   /** Offer what can be chosen now; a choice that is gone falls back. */
@@ -133,13 +148,17 @@ class Figure {
   }
 }
 
-/** On paper plots are at most as large as the paper; afterwards as they were. */
-function fitPaper(paper) {
-  for (const plot of document.querySelectorAll(".plot.js-plotly-plot")) {
-    const height = Math.min(plot.dataset.height, paper ? 560 : Infinity);
-    plot.style.height = `${height}px`;
-    globalThis.Plotly.relayout(plot, { height, width: paper ? 1000 : null, autosize: !paper });
-  }
+const figures = [];
+const PAPER = { width: 1000, height: 560 }; // of a plot on A4 across
+
+const paintAll = () => figures.forEach((one) => one.paint());
+
+/** On paper plots are light, and at most as large as the paper; afterwards as they were. */
+function printed(printing) {
+  paper.printing = printing;
+  paintAll();
 }
-addEventListener("beforeprint", () => fitPaper(true));
-addEventListener("afterprint", () => fitPaper(false));
+addEventListener("beforeprint", () => printed(true));
+addEventListener("afterprint", () => printed(false));
+darkSystem.addEventListener("change", paintAll);
+narrowScreen.addEventListener("change", paintAll);

@@ -5,6 +5,7 @@ const state = {
   profile: new Set(), // nothing picked: everything
   reranker: new Set(),
   language: new Set(),
+  speaking: null, // the tasks that have queries in those languages; where none is asked for, null
   measure: "",
   safeguarded: false,
 };
@@ -31,6 +32,7 @@ function buildFilters(bar, { measures, tasks, profiles, rerankers, languages }, 
     guardSwitch(),
     h("button", { type: "reset" }, "Reset"),
     themeSelect(),
+    h("p", { id: "reach", class: "quiet", role: "status", hidden: true }),
   );
   new ResizeObserver(() => keepClear(bar)).observe(bar);
   document.addEventListener("click", (event) => closePicks(event.target));
@@ -62,7 +64,7 @@ function taskFilter(tasks) {
   const names = h(
     "datalist",
     { id: "task-names" },
-    ...tasks.slice(0, 1000).map((task) => h("option", { value: task })),
+    ...tasks.slice(0, 1000).map((task) => h("option", { value: oneLine(task) })),
   );
   const input = h("input", {
     type: "search",
@@ -77,11 +79,15 @@ function taskFilter(tasks) {
 
 /** A list of boxes to tick, folded into one line; none ticked means all. */
 function pick(label, key, values) {
-  const told = h("b", {}, "all");
+  const told = h("b", { class: "text" }, "all");
   const tell = () => {
     const chosen = [...state[key]];
     told.textContent =
-      chosen.length === 0 ? "all" : chosen.length === 1 ? chosen[0] : `${chosen.length} of ${values.length}`;
+      chosen.length === 0
+        ? "all"
+        : chosen.length === 1
+          ? oneLine(chosen[0])
+          : `${chosen.length} of ${values.length}`;
   };
   const toggle = (value, on) => {
     const chosen = new Set(state[key]);
@@ -95,7 +101,7 @@ function pick(label, key, values) {
       "label",
       {},
       h("input", { type: "checkbox", value, change: (event) => toggle(value, event.target.checked) }),
-      h("span", {}, value),
+      h("span", {}, isolated(value)),
     ),
   );
   return h(
@@ -142,7 +148,10 @@ function guardSwitch() {
 }
 
 function themeSelect() {
-  const choose = (theme) => (document.documentElement.dataset.theme = theme);
+  const choose = (theme) => {
+    document.documentElement.dataset.theme = theme;
+    paintAll();
+  };
   const made = select(
     "Colours",
     [
@@ -163,9 +172,30 @@ function fitting({ n, col }) {
   return places(n, (i) => fitsTask(col.task[i]) && sets.every((key) => state[key].has(col[key][i])));
 }
 
-/** Whether a task's name holds one of the words (parted by commas) that were asked for. */
-function fitsTask(task) {
+/** Whether a name holds one of the words (parted by commas) that were asked for. */
+function fitsWords(given) {
   if (!state.task) return true;
-  const name = task.toLowerCase();
+  const name = oneLine(given).toLowerCase();
   return state.task.split(",").some((part) => part.trim() && name.includes(part.trim()));
+}
+
+const speaks = (task) => !state.speaking || state.speaking.has(task);
+const fitsTask = (task) => fitsWords(task) && speaks(task);
+
+/** A data set fits by its own name or by one of its `tasks`, and where one of them has the language. */
+const fitsGroup = (name, tasks) => tasks.some(fitsWords(name) ? speaks : fitsTask);
+
+/** Say what the filters do not reach: means and tasks are never cut. */
+function tellReach() {
+  const told = [];
+  if (state.language.size)
+    told.push(
+      "Language: means, tasks, first stages and plots hold whole tasks that have such queries, with " +
+        "all their queries; only the queries, their ranks and the strata are of the language alone.",
+    );
+  if (state.task || state.language.size)
+    told.push("Means are over all tasks of a data set, also those that the filters leave out.");
+  const line = document.getElementById("reach");
+  line.textContent = told.join(" ");
+  line.hidden = !told.length;
 }

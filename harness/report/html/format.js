@@ -1,4 +1,5 @@
-// How numbers are written, and how elements are made. Texts become text nodes, never markup.
+// How numbers and names are written, and how elements are made. Texts become text nodes, never
+// markup, and what in them would not show, or turn its neighbours around, is shown as its code.
 
 const NOTHING = "–";
 const MINUS = "−";
@@ -64,15 +65,38 @@ function probability(value) {
 
 const whole = new Intl.NumberFormat("en");
 
+// What honest text needs stays as it is: line ends, joiners, marks of direction, which hold no further.
+const UNSEEN = /(?![\n\r\t\u00ad\u061c\u200b-\u200f])[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
+const UNSEEN_IN_NAMES = /(?! )[\p{C}\p{Z}]/gu;
+
+function code(character) {
+  const point = character.codePointAt(0);
+  const digits = point.toString(16).padStart(2, "0");
+  return point < 256 ? `\\x${digits}` : `\\u{${digits}}`;
+}
+
+/** A text of any length, with control characters and direction overrides visible. */
+const visible = (text) => String(text).replace(UNSEEN, code);
+
+/** A name or an id on one line, as the terminal writes it. */
+const oneLine = (text) => String(text).replace(UNSEEN_IN_NAMES, code);
+
+/** A name that turns nothing around it, whichever way it is read. */
+const isolated = (text) => h("bdi", {}, oneLine(text));
+
+const withMinus = (text) => text.replace(/(?<![^\s[(])-(?=\d)/g, MINUS);
+
 /** An element with attributes (functions are listeners) and children (strings are text). */
 function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value === true) element.setAttribute(name, "");
-    else if (value !== false && !missing(value)) element.setAttribute(name, value);
+    else if (value !== false && !missing(value))
+      element.setAttribute(name, name === "value" ? value : visible(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const there = children.filter((child) => child !== null && child !== undefined);
+  element.append(...there.map((child) => (child instanceof Node ? child : visible(child))));
   return element;
 }
 
@@ -85,7 +109,7 @@ function badge(kind, text, hint) {
 function select(label, options, chosen, change) {
   const made = options.map((option) => {
     const [value, text] = Array.isArray(option) ? option : [option, option];
-    return h("option", { value, selected: value === chosen }, text);
+    return h("option", { value, selected: value === chosen }, oneLine(text));
   });
   const list = h("select", { "aria-label": label, change: (event) => change(event.target.value) }, ...made);
   return h("label", {}, h("span", {}, label), list);

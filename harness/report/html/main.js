@@ -3,34 +3,22 @@
 const byId = (id) => document.getElementById(id);
 const part = (id) => byId(id).querySelector("figure");
 
-const views = { tables: new Map(), figures: [], query: null, groups: null, speaking: null };
+const views = { tables: new Map(), figures: [], query: null, groups: null, best: new Map() };
 
-/** A data set fits where one of its tasks does. */
-function fitsGroup(name) {
-  const tasks = views.groups.tasks[views.groups.names.indexOf(name)] ?? [];
-  return fitsTask(name) || tasks.some(fitsTask);
-}
+const tasksOf = (name) => views.groups.tasks[views.groups.names.indexOf(name)] ?? [name];
 
 /** Whether a set of what may be shown is empty, which means all, or holds the value. */
 const picked = (key, value) => !state[key].size || state[key].has(value);
 
-async function fittingGroups({ n, col: c }) {
-  const fits = new Map(views.groups.names.map((name) => [name, fitsGroup(name)]));
+function fittingGroups({ n, col: c }) {
+  const fits = new Map(views.groups.names.map((name) => [name, fitsGroup(name, tasksOf(name))]));
   return places(
     n,
     (i) => fits.get(c.task[i]) && picked("profile", c.profile[i]) && picked("reranker", c.reranker[i]),
   );
 }
 
-/** Rows of tasks; where a language is asked for, of tasks that have queries in it. */
-async function fittingTasks(rows) {
-  const found = fitting(rows);
-  if (!state.language.size) return found;
-  const tasks = await tasksWith(state.language);
-  return found.filter((i) => tasks.has(rows.col.task[i]));
-}
-
-/** Queries of a language are known one by one, or from the strata. */
+/** Tasks that have queries in one of the languages: known from queries, one by one, or from strata. */
 async function tasksWith(languages) {
   const { col: strata } = await tableOf("strata");
   const { col: queries, n } = await tableOf("queries");
@@ -39,6 +27,22 @@ async function tasksWith(languages) {
     ...named,
     ...places(n, (i) => languages.has(queries.language[i])).map((i) => queries.task[i]),
   ]);
+}
+
+/** The place of a reranker among all: real ones first, best first, by their mean gain over all tasks. */
+const bestPlace = (reranker) => views.best.get(reranker) ?? views.best.size;
+
+const realFirst = (c, rows) => rows.sort((i, k) => bestPlace(c.reranker[i]) - bestPlace(c.reranker[k]));
+
+function rankAll({ n, col: c }) {
+  const rows = places(n).map((i) => ({
+    reranker: c.reranker[i],
+    gain: c.gain[i],
+    invalid: c.invalid[i],
+    floor: c.floor[i] === 1,
+    fake: c.engine[i] === "fake",
+  }));
+  views.best = new Map(byMean(rows).map((name, place) => [name, place]));
 }
 
 function bestFirst({ col: c }, rows) {
@@ -66,14 +70,14 @@ async function showMeans() {
   const rows = await rowsOf(state.measure, true);
   if (!rows.n) return;
   tellMeasure("means");
-  show("means", bestFirst(rows, await fittingGroups(rows)), resultColumns(rows, state, "data set"));
+  show("means", bestFirst(rows, fittingGroups(rows)), resultColumns(rows, state, "data set"));
 }
 
 async function showTasks() {
   const rows = await rowsOf(state.measure);
   if (!rows.n) return;
   tellMeasure("tasks");
-  show("tasks", bestFirst(rows, await fittingTasks(rows)), resultColumns(rows, state, "task"));
+  show("tasks", bestFirst(rows, fitting(rows)), resultColumns(rows, state, "task"));
 }
 
 async function showSmall() {
@@ -85,7 +89,7 @@ async function showSmall() {
   if (queries.n)
     show(
       "queries",
-      fitting(queries),
+      realFirst(queries.col, fitting(queries)),
       queryColumns(queries, (i) => opener(queries.col, i)),
       { more: false },
     );
@@ -94,20 +98,26 @@ async function showSmall() {
 /** A language that was asked for leaves the strata of that language. */
 function smallRows(name, rows) {
   const found = fitting(rows);
-  if (name !== "strata" || !state.language.size) return found;
+  if (name !== "strata") return found;
+  realFirst(rows.col, found);
+  if (!state.language.size) return found;
   return found.filter((i) => rows.col.kind[i] === "language" && state.language.has(rows.col.value[i]));
 }
 
 function opener(c, i) {
   const where = [c.task[i], c.profile[i], c.query_id[i], c.reranker[i]];
   if (!views.query?.has(...where)) return null;
-  return h("button", { type: "button", class: "open", click: () => views.query.open(...where) }, "open");
+  const open = () => views.query.open(...where);
+  const name = `open ${oneLine(c.query_id[i])} of ${oneLine(c.reranker[i])}`;
+  return h("button", { type: "button", class: "open", "aria-label": name, click: open }, "open");
 }
 
 /** What changed is shown; of changes in quick succession only the last. */
 async function refresh() {
   const turn = (views.turn = {});
   document.documentElement.dataset.values = state.safeguarded ? "safeguarded" : "natural";
+  state.speaking = state.language.size ? await tasksWith(state.language) : null;
+  tellReach();
   await tellScope();
   await showMeans();
   await showSummary();
@@ -120,62 +130,6 @@ async function refresh() {
     if (views.turn !== turn) return;
     await plot.update();
   }
-}
-
-const FEW = 9; // sentences that one reads
-
-async function showSummary() {
-  const { summary: all, left_out: absent, measures } = await load("first");
-  const summary = all.filter(({ task, profile }) => fitsGroup(task) && picked("profile", profile));
-  const told = summary.map(({ task, profile, sentence }) =>
-    h(
-      "li",
-      {},
-      h("b", { class: "text" }, `${task} after ${profile}`),
-      ": ",
-      h("span", { class: "text" }, sentence),
-    ),
-  );
-  const notes = [...sameNotes(summary)].map(([note, of]) =>
-    h(
-      "li",
-      {},
-      h("span", { class: "text" }, note),
-      of.length < summary.length ? ` (${of.join("; ")})` : null,
-    ),
-  );
-  const left = withoutMean().map((told) => h("li", { class: "text" }, told));
-  byId("summary").hidden = all.length + absent.length + left.length === 0;
-  byId("summary").querySelector("h2 span").textContent = `${measures[0]}, natural, of all rerankers`;
-  const [sentences, others, further, out] = byId("summary").querySelectorAll("ul");
-  if (!told.length) told.push(h("li", {}, "Nothing fits the filters."));
-  sentences.replaceChildren(...told.slice(0, FEW));
-  others.replaceChildren(...told.slice(FEW));
-  others.parentElement.hidden = told.length <= FEW;
-  further.replaceChildren(...left, ...notes);
-  further.parentElement.hidden = !further.childElementCount;
-  out.replaceChildren(...absent.map((told) => h("li", { class: "text" }, told)));
-  out.parentElement.hidden = !absent.length;
-}
-
-/** Rerankers that have no mean over the tasks of a data set, and why. */
-function withoutMean() {
-  const { names, left_out: leftOut } = views.groups;
-  const fits = ([profile, reranker]) => picked("profile", profile) && picked("reranker", reranker);
-  return names.flatMap((name, i) =>
-    leftOut[i]
-      .filter((who) => fitsGroup(name) && fits(who))
-      .map(([profile, reranker, why]) => `${name}: ${reranker} after ${profile} has no mean, with ${why}.`),
-  );
-}
-
-/** Each note once, with what it is about. */
-function sameNotes(summary) {
-  const found = new Map();
-  for (const { task, profile, notes } of summary) {
-    for (const note of notes) found.set(note, [...(found.get(note) ?? []), `${task} after ${profile}`]);
-  }
-  return found;
 }
 
 async function filterable(first) {
@@ -197,8 +151,8 @@ async function filterable(first) {
 async function tellScope() {
   const runs = await rowsOf(state.measure);
   const recall = await tableOf("recall");
-  const own = await fittingTasks(runs);
-  const stages = state.reranker.size ? [] : await fittingTasks(recall);
+  const own = fitting(runs);
+  const stages = state.reranker.size ? [] : fitting(recall);
   const parts = ["task", "profile", "reranker"].map((key) => {
     const [ofRun, ofStage] = [runs.col[key], recall.col[key] ?? []]; // recall is of no reranker
     const all = new Set([...ofRun, ...ofStage]).size;
@@ -218,6 +172,12 @@ function tellContents() {
       h("a", { href: `#${section.id}` }, section.querySelector("h2").firstChild.textContent),
     ),
   );
+  for (const section of sections) section.querySelector("h2").append(" ", wayBack());
+}
+
+/** From each section the keyboard is back at the list of all in one step. */
+function wayBack() {
+  return h("a", { class: "back", href: "#contents", "aria-label": "Back to the list of sections" }, "↑");
 }
 
 async function buildFigures() {
@@ -253,6 +213,7 @@ async function start() {
   document.documentElement.dataset.shown = "tables";
   await showSummary();
   await breath();
+  rankAll(await rowsOf(state.measure));
   const detail = await load("views");
   if (detail.views.length) views.query = new QueryPanel(byId("query"), detail);
   await buildFigures();

@@ -20,8 +20,9 @@ from .payload import blocks
 from .views import View, views_block
 
 _SCRIPTS = (
-    "data.js", "format.js", "table.js", "columns.js", "filters.js", "figure.js", "plot_gains.js",
-    "plot_costs.js", "plot_tasks.js", "plot_ranks.js", "query.js", "main.js",
+    "data.js", "format.js", "theme.js", "table.js", "columns.js", "filters.js", "figure.js",
+    "labels.js", "plot_gains.js", "plot_costs.js", "plot_tasks.js", "plot_ranks.js", "exchanges.js",
+    "query.js", "summary.js", "main.js",
 )  # fmt: skip
 _STYLES = ("page.css", "controls.css", "tables.css", "query.css", "print.css")
 

@@ -1,6 +1,6 @@
 // Gains with their intervals, and the rows that this and other plots are of.
 
-const PANELS = 3; // side by side
+const panels = () => (isNarrow() ? 1 : 3); // side by side
 
 /** Rows of a frame as objects, with what a plot needs of them. */
 function records({ col: c }, rows) {
@@ -17,6 +17,8 @@ function records({ col: c }, rows) {
     low: guarded ? null : c.gain_low[i],
     high: guarded ? null : c.gain_high[i],
     starred: !guarded && c.starred[i] === 1,
+    tested: !guarded && !missing(c.p_holm[i]),
+    natural: c.gain[i],
     invalid: c.invalid[i],
     floor: c.floor[i] === 1,
     fake: c.engine[i] === "fake",
@@ -36,8 +38,8 @@ function records({ col: c }, rows) {
 async function scopes() {
   const groups = await rowsOf(state.measure, true);
   const tasks = await rowsOf(state.measure);
-  const means = records(groups, await fittingGroups(groups)).map((row) => ({ ...row, mean: true }));
-  return [...means, ...records(tasks, await fittingTasks(tasks))].filter((row) => !missing(row.value));
+  const means = records(groups, fittingGroups(groups)).map((row) => ({ ...row, mean: true }));
+  return [...means, ...records(tasks, fitting(tasks))].filter((row) => !missing(row.value));
 }
 
 function scopeChoice(rows) {
@@ -48,16 +50,22 @@ function scopeChoice(rows) {
 const scopeOf = (row) => (row.mean ? "mean " : "task ") + row.task;
 
 /** What keeps a row from being a result like others. */
-const oddity = (row) =>
-  row.invalid ? "invalid" : row.floor ? "floor" : row.fake ? "fake engine" : null;
-const kindOf = (row) => oddity(row) ?? (row.starred ? "starred" : "not starred");
+const oddity = (row) => (row.invalid ? "invalid" : row.floor ? "floor" : row.fake ? "fake engine" : null);
+const kindOf = (row) => oddity(row) ?? (row.starred ? "starred" : row.tested ? "not starred" : "not tested");
 const LOOKS = {
-  starred: { symbol: "star", color: COLOURS[0], size: 11 },
-  "not starred": { symbol: "circle-open", color: COLOURS[0], size: 8 },
-  floor: { symbol: "diamond-open", color: GREY, size: 8 },
-  "fake engine": { symbol: "hourglass-open", color: GREY, size: 8 },
-  invalid: { symbol: "x-thin-open", color: COLOURS[1], size: 9 },
+  starred: { symbol: "star", series: 0, size: 11 },
+  "not starred": { symbol: "circle-open", series: 0, size: 8 },
+  "not tested": { symbol: "circle-open-dot", series: 0, size: 8 },
+  floor: { symbol: "diamond-open", size: 8 },
+  "fake engine": { symbol: "hourglass-open", size: 8 },
+  invalid: { symbol: "x-thin-open", series: 1, size: 9 },
 };
+
+/** How a kind of row is drawn; what is no result like others is grey. */
+function lookOf(kind) {
+  const { symbol, size, series } = LOOKS[kind];
+  return { symbol, size, color: missing(series) ? palette().grey : seriesColour(series) };
+}
 
 const gainColumns = [
   word("profile", "profile", (row) => row.profile),
@@ -86,17 +94,18 @@ const forest = {
         told,
       ),
     );
-    const high = Math.ceil(profiles.length / PANELS);
+    const high = Math.ceil(profiles.length / panels());
     return { traces, layout: forestLayout(profiles, rerankers, high), table: own, columns: gainColumns };
   },
 };
 
 /** Rerankers by their mean gain, best first; invalid and unreal ones and then floors last. */
-function byMean(rows) {
+function byMean(rows, valueOf = (row) => row.gain) {
   const found = new Map();
-  for (const { reranker, gain, invalid, floor, fake } of rows) {
+  for (const row of rows) {
+    const { reranker, invalid, floor, fake } = row;
     const known = found.get(reranker) ?? { sum: 0, n: 0, last: 0 };
-    known.sum += gain ?? 0;
+    known.sum += valueOf(row) ?? 0;
     known.n += 1;
     known.last = Math.max(known.last, floor ? 2 : invalid || fake ? 1 : 0);
     found.set(reranker, known);
@@ -105,12 +114,28 @@ function byMean(rows) {
   return ranked.map(([name]) => name);
 }
 
+const FLOORS = {
+  key: "floors",
+  label: "Floors",
+  options: [
+    ["", "left out"],
+    ["shown", "shown"],
+  ],
+};
+
+/** Rows without floors, unless these are asked for or are all there is. */
+function withoutFloors(rows, floors) {
+  const real = rows.filter((row) => !row.floor);
+  return floors || !real.length ? rows : real;
+}
+
 /** A panel's points, one trace for each kind; the legend names a kind once. */
 function forestPanel(rows, place, panel, told) {
   const axisNumber = panel ? panel + 1 : "";
   const kinds = Object.keys(LOOKS).filter((kind) => rows.some((row) => kindOf(row) === kind));
   return kinds.map((kind) => {
     const own = rows.filter((row) => kindOf(row) === kind);
+    const look = lookOf(kind);
     const fresh = !told.has(kind);
     told.add(kind);
     const known = (row, bound) => (missing(bound) ? 0 : Math.abs(bound - row.gain));
@@ -124,14 +149,14 @@ function forestPanel(rows, place, panel, told) {
       showlegend: fresh,
       x: own.map((row) => row.gain),
       y: own.map((row) => place.get(row.reranker)),
-      marker: { ...LOOKS[kind], line: { width: 1.6, color: LOOKS[kind].color } },
+      marker: { ...look, line: { width: 1.6, color: look.color } },
       error_x: {
         symmetric: false,
         array: own.map((row) => known(row, row.high)),
         arrayminus: own.map((row) => known(row, row.low)),
         thickness: 1.4,
         width: 3,
-        color: LOOKS[kind].color,
+        color: look.color,
       },
       text: own.map((row) =>
         lines(
@@ -146,11 +171,11 @@ function forestPanel(rows, place, panel, told) {
 }
 
 function forestLayout(profiles, rerankers, high) {
-  const ticks = rerankers.map((name) => label(name, 34));
+  const ticks = rerankers.map((name) => label(name, isNarrow() ? 20 : 34));
   const made = {
     grid: {
       rows: high,
-      columns: Math.min(PANELS, profiles.length),
+      columns: Math.min(panels(), profiles.length),
       pattern: "independent",
       xgap: 0.06,
       ygap: 0.25,
@@ -164,7 +189,7 @@ function forestLayout(profiles, rerankers, high) {
     made[`xaxis${n}`] = axis(i >= profiles.length - wide ? "gain" : "", {
       zeroline: true,
       matches: i ? "x" : undefined,
-      tickformat: "+.2~f",
+      tickformat: "+~g",
     });
     made[`yaxis${n}`] = axis("", {
       range: [-0.7, rerankers.length - 0.3],

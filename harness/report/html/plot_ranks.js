@@ -4,7 +4,7 @@ const ranks = {
   async rows() {
     const queries = await tableOf("queries");
     const { col: c } = queries;
-    return fitting(queries).map((i) => ({
+    return realFirst(c, fitting(queries)).map((i) => ({
       profile: c.profile[i],
       reranker: c.reranker[i],
       before: c.rank_before[i],
@@ -41,16 +41,16 @@ const ranks = {
       table,
       columns: rankColumns,
       note: out
-        ? `${whole.format(out)} queries are not here: they failed, or their pool holds no positive.`
+        ? `Not here: ${whole.format(out)} ${out === 1 ? "query" : "queries"} that failed, or with no positive in the pool.`
         : "",
     };
   },
 };
 
-/** Rerankers by name, those last that moved no positive: they make the dullest plot. */
+/** Rerankers as they come, those last that moved no positive: they make the dullest plot. */
 function moversFirst(rows) {
   const moved = new Set(rows.filter((row) => row.before !== row.after).map((row) => row.reranker));
-  const names = distinct(rows.map((row) => row.reranker));
+  const names = [...new Set(rows.map((row) => row.reranker))];
   return [...names.filter((name) => moved.has(name)), ...names.filter((name) => !moved.has(name))];
 }
 
@@ -74,14 +74,11 @@ function pairs(rows) {
   return [...found.values()].sort((a, b) => a.before - b.before || a.after - b.after);
 }
 
-const WAYS = {
-  rose: [COLOURS[0], "triangle-down"],
-  stayed: [GREY, "circle-open"],
-  fell: [COLOURS[1], "triangle-up"],
-};
+const WAYS = { rose: "triangle-down", stayed: "circle-open", fell: "triangle-up" };
+const wayColour = (way) => (way === "stayed" ? palette().grey : seriesColour(way === "rose" ? 0 : 1));
 
 function rankTrace(rows, way) {
-  const [color, symbol] = WAYS[way];
+  const [color, symbol] = [wayColour(way), WAYS[way]];
   const n = rows.reduce((sum, row) => sum + row.queries, 0);
   return {
     type: "scatter",
@@ -111,7 +108,7 @@ function diagonal(rows) {
     mode: "lines",
     x: [1, last],
     y: [1, last],
-    line: { color: GREY, dash: "dot", width: 1 },
+    line: { color: palette().grey, dash: "dot", width: 1 },
     hoverinfo: "skip",
     showlegend: false,
   };

@@ -16,6 +16,7 @@ class QueryPanel {
       right: "",
     };
     section.hidden = false;
+    for (const kind of ["change", "toggle"]) section.addEventListener(kind, () => this.asked(), true);
     this.update();
   }
 
@@ -26,9 +27,15 @@ class QueryPanel {
     );
   }
 
+  /** From now on paper shows the query too: somebody looked at it. */
+  asked() {
+    this.section.classList.add("asked");
+  }
+
   /** Show a query of a run, at the left. */
   open(task, profile, query, reranker) {
     this.chosen = { task, profile, query, left: reranker, right: this.chosen.right };
+    this.asked();
     this.update();
     this.section.scrollIntoView();
     this.form.querySelector("select").focus({ preventScroll: true });
@@ -54,7 +61,8 @@ class QueryPanel {
       ["profile", "profile"],
       ["query", "query_id"],
     ]);
-    return { tasks, profiles, queries, rerankers: found.map((v) => v.reranker), found };
+    const rerankers = found.map((v) => v.reranker).sort((a, b) => bestPlace(a) - bestPlace(b));
+    return { tasks, profiles, queries, rerankers, found };
   }
 
   update() {
@@ -91,13 +99,14 @@ class QueryPanel {
 
   side(view) {
     const gain = view.natural - view.first_stage;
+    const documents = frame(view.documents);
     const counts = Object.entries(view.counts)
       .map(([name, n]) => `${n} ${name.replaceAll("_", " ")}`)
       .join(", ");
     return h(
       "section",
       { class: "side", "aria-label": view.reranker },
-      h("h3", {}, view.reranker, view.failed ? badge("bad", "failed") : null),
+      h("h3", {}, isolated(view.reranker), " ", view.failed ? badge("bad", "failed") : null),
       h(
         "p",
         {},
@@ -106,8 +115,11 @@ class QueryPanel {
       ),
       view.failed ? h("p", { class: "fault text" }, view.failed) : null,
       ...view.notes.map((note) => h("p", { class: "quiet text" }, note)),
-      this.documents(frame(view.documents)),
-      exchanges(frame(view.exchanges)),
+      this.documents(documents),
+      exchanges(frame(view.exchanges), {
+        ids: documents.col.doc_id,
+        texts: documents.col.text.map((place) => this.texts[place]),
+      }),
     );
   }
 
@@ -144,7 +156,7 @@ class QueryPanel {
       h(
         "td",
         { class: "name" },
-        h("div", { class: "ids" }, ...documentMarks(c, i), h("code", { class: "text" }, c.doc_id[i])),
+        h("div", { class: "ids" }, ...documentMarks(c, i), h("code", {}, isolated(c.doc_id[i]))),
         folded(this.texts[c.text[i]]),
       ),
     );
@@ -175,40 +187,5 @@ function folded(text) {
     { class: "long" },
     h("summary", { class: "text" }, `${text.slice(0, LONG)}…`),
     h("p", { class: "text" }, text),
-  );
-}
-
-function exchanges({ n, col: c }) {
-  if (!n) return h("p", { class: "quiet" }, "No requests and replies.");
-  const repaired = places(n, (i) => c.repaired[i]).length;
-  const told = `${n} ${n === 1 ? "request and its reply" : "requests and replies"}${repaired ? `, ${repaired} repaired or unusable` : ""}`;
-  const box = h("div", { class: "exchanges" });
-  const fill = () => box.childElementCount || box.append(...places(n).map((i) => exchange(c, i)));
-  return h("details", { class: "said", toggle: fill }, h("summary", {}, told), box);
-}
-
-function exchange(c, i) {
-  const box = h("div", {});
-  const fill = () =>
-    box.childElementCount ||
-    box.append(
-      h("h4", {}, "Request"),
-      h("pre", { class: "text" }, c.prompt[i]),
-      h("h4", {}, c.known[i] ? "Reply" : "No reply"),
-      h("pre", { class: `text ${c.repaired[i] ? "repaired" : ""}` }, c.reply[i]),
-    );
-  const line = c.reply[i].replace(/\s+/g, " ").slice(0, 90);
-  return h(
-    "details",
-    { class: c.repaired[i] ? "exchange repaired" : "exchange", toggle: fill },
-    h(
-      "summary",
-      {},
-      `Round ${c.round[i]} · ${c.request[i]} `,
-      c.repaired[i] ? badge("odd", "⚠ repaired") : null,
-      c.known[i] ? null : badge("bad", "no reply"),
-      h("span", { class: "quiet text" }, ` ${line}`),
-    ),
-    box,
   );
 }

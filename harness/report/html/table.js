@@ -1,9 +1,10 @@
-// A table that sorts, pages, and prints whole.
+// A table that sorts and pages; on a narrow screen the names of a row stand in one cell.
 //
 // A column is {id, head, value(row), text?(value), write?(row), nodes?(row), hint?, name?, more?}:
 // `value` is what it sorts by, `text` how that is written (`write`, where it takes more than the
 // value), `nodes` what else stands in the cell. Columns with `name` hold words; those with `more` are
-// shown when all columns are asked for, and none where it would be empty, unless it is there `always`.
+// shown when more columns are asked for. None is shown where it would be empty, or in tables with
+// more columns hold nothing but 0, unless it is there `always`.
 
 const PAGE = 50;
 
@@ -16,6 +17,7 @@ class Table {
     this.all = false;
     this.sort = sort; // {id, down}
     this.drawn = null;
+    this.lean = more;
     this.build(host, label, more);
     tables.push(this);
   }
@@ -40,8 +42,10 @@ class Table {
     this.sizes = select("", sizes, String(PAGE), (value) => this.resize(Number(value)));
     this.sizes.lastChild.setAttribute("aria-label", "Rows on a page");
     const every = h("input", { type: "checkbox", change: (event) => this.widen(event.target.checked) });
-    this.every = h("label", { class: "every", hidden: !more }, every, h("span", {}, "All columns"));
-    this.foot = h("div", { class: "pager" }, this.shown, this.back, this.on, this.sizes, this.every);
+    this.every = h("label", { class: "every", hidden: !more }, every, h("span", {}, "More columns"));
+    this.rest = h("span", { class: "on-paper", hidden: true }, "; “rerank-bench export” has all");
+    const told = h("span", {}, this.shown, this.rest);
+    this.foot = h("div", { class: "pager" }, told, this.back, this.on, this.sizes, this.every);
     host.append(this.box, this.foot);
   }
 
@@ -59,19 +63,20 @@ class Table {
   }
 
   visible() {
-    const any = (column) => this.rows.some((row) => !missing(column.value(row)));
+    const nothing = (value) => missing(value) || (this.lean && !this.all && value === 0);
+    const any = (column) => this.rows.some((row) => !nothing(column.value(row)));
     return this.columns.filter((column) => (this.all || !column.more) && (column.always || any(column)));
   }
 
   draw() {
-    this.drawn = this.visible();
+    this.drawn = isNarrow() ? joined(this.visible()) : this.visible();
     this.head.replaceChildren(h("tr", {}, ...this.drawn.map((column) => this.heading(column))));
     this.drawRows();
   }
 
-  drawRows(everything = false) {
-    const from = everything ? 0 : this.page * this.size;
-    const part = everything ? this.rows : this.rows.slice(from, from + this.size);
+  drawRows() {
+    const from = this.page * this.size;
+    const part = this.rows.slice(from, from + this.size);
     this.body.replaceChildren(...part.map((row) => this.row(row)));
     const last = from + part.length;
     const total = whole.format(this.rows.length);
@@ -81,6 +86,7 @@ class Table {
     this.back.disabled = this.page === 0;
     this.on.disabled = last >= this.rows.length;
     this.back.hidden = this.on.hidden = this.rows.length <= this.size;
+    this.rest.hidden = part.length === this.rows.length;
     this.sizes.hidden = this.rows.length <= 25;
   }
 
@@ -110,11 +116,12 @@ class Table {
     return h("tr", {}, ...cells);
   }
 
-  /** Sort by a column: numbers highest first, words from A; again for the other way round. */
+  /** Sort by a column: numbers highest first, words from A; then the other way round; then not. */
   order(column) {
-    const again = this.sort?.id === column.id;
-    this.sort = { id: column.id, down: again ? !this.sort.down : !column.name };
-    this.rows = sorted(this.given, column, this.sort.down);
+    const first = !column.name;
+    if (this.sort?.id !== column.id) this.sort = { id: column.id, down: first };
+    else this.sort = this.sort.down === first ? { id: column.id, down: !first } : null;
+    this.rows = this.sort ? sorted(this.given, column, this.sort.down) : this.given;
     this.page = 0;
     this.draw();
     this.head.querySelector(`[data-column="${column.id}"] button`).focus();
@@ -143,10 +150,37 @@ const tables = [];
 function cell(column, row, place) {
   const value = column.value(row);
   const text = column.write ? column.write(row) : (column.text ?? plain)(value);
-  const nodes = (column.nodes?.(row) ?? []).filter(Boolean).flatMap((node) => [" ", node]);
+  const nodes = besides(column, row);
+  const under = (column.under ?? []).map((other) => underneath(other, row));
   const attributes = { class: column.name ? "name" : missing(value) ? "none" : "" };
-  if (column.name && place === 0) return h("th", { scope: "row", ...attributes }, text, ...nodes);
-  return h("td", attributes, text, ...nodes);
+  const told = column.name ? isolated(text) : text;
+  if (column.name && place === 0) return h("th", { scope: "row", ...attributes }, told, ...nodes, ...under);
+  return h("td", attributes, told, ...nodes);
+}
+
+/** What else stands in a cell. */
+function besides(column, row) {
+  return (column.nodes?.(row) ?? []).filter(Boolean).flatMap((node) => [" ", node]);
+}
+
+const LEADS = ["reranker", "task"]; // the first of them that a table has names its rows
+
+/** Columns with all that a row is named by in its first cell, so that numbers come early. */
+function joined(columns) {
+  const lead = LEADS.map((id) => columns.find((column) => column.id === id)).find(Boolean);
+  if (!lead) return columns;
+  const under = columns.filter(({ id }) => id !== lead.id && (id === "task" || id === "profile"));
+  const others = columns.filter((column) => column !== lead && !under.includes(column));
+  const first = others.findIndex((column) => !column.name);
+  const early = ({ id }) => id === "gain" || id === "interval";
+  const numbers = others.slice(first);
+  const late = numbers.filter((column) => !early(column));
+  return [{ ...lead, under }, ...others.slice(0, first), ...numbers.filter(early), ...late];
+}
+
+function underneath(column, row) {
+  const name = isolated((column.text ?? plain)(column.value(row)));
+  return h("span", { class: "under quiet" }, name, ...besides(column, row));
 }
 
 /** Rows by a column's values, what is missing last; equal ones keep their order. */
@@ -160,8 +194,5 @@ function sorted(rows, column, down) {
   return keyed.map(([, row]) => row);
 }
 
-// On paper a table has no pages to turn: all rows that fit the filters are there.
-addEventListener("beforeprint", () =>
-  tables.filter((table) => table.box.offsetParent).forEach((table) => table.drawRows(true)),
-);
-addEventListener("afterprint", () => tables.forEach((table) => table.drawn && table.drawRows()));
+const drawTables = () => tables.forEach((table) => table.drawn && table.draw());
+narrowScreen.addEventListener("change", drawTables);

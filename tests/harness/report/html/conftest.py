@@ -227,15 +227,15 @@ def fresh(browser: Browser, address: str) -> Iterator[Page]:
 
 
 @pytest.fixture
-def open_report(browser: Browser, tmp_path: Path) -> Iterator[Callable[[Evaluation], Page]]:
+def open_report(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     """Open a report of its own; what it throws fails the test."""
     page = browser.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
 
-    def opened(found: Evaluation) -> Page:
+    def opened(found: Evaluation, views: Sequence[QueryView] = ()) -> Page:
         file = tmp_path / "report.html"
-        file.write_text(to_html(found), encoding="utf-8")
+        file.write_text(to_html(found, views), encoding="utf-8")
         page.goto(file.as_uri())
         page.wait_for_selector(':root[data-shown="all"]', timeout=30_000)
         return page

@@ -49,7 +49,7 @@ def test_what_is_odd_about_a_row_is_told_in_words(page: Page) -> None:
 
 
 def test_a_click_on_a_head_sorts_and_says_so(page: Page) -> None:
-    gain = head(page, "tasks", "gain")
+    gain, own = head(page, "tasks", "gain"), column(page, "tasks", "gain")
     assert gain.get_attribute("aria-sort") == "none"
     gain.get_by_role("button").click()
     assert gain.get_attribute("aria-sort") == "descending"
@@ -57,6 +57,9 @@ def test_a_click_on_a_head_sorts_and_says_so(page: Page) -> None:
     gain.get_by_role("button").click()
     assert gain.get_attribute("aria-sort") == "ascending"
     assert column(page, "tasks", "gain")[0] == "−0.2000"
+    gain.get_by_role("button").click()
+    assert gain.get_attribute("aria-sort") == "none"
+    assert column(page, "tasks", "gain") == own
 
 
 def test_a_table_sorts_by_keyboard_and_keeps_the_focus(page: Page) -> None:
@@ -93,6 +96,26 @@ def test_a_language_leaves_its_strata_its_queries_and_their_tasks(page: Page) ->
     assert column(page, "strata", "stratum") == ["de"]
     assert set(column(page, "queries", "language")) == {"de"}
     assert set(column(page, "tasks", "task")) == {"Nano/de"}
+
+
+def test_what_the_filters_do_not_reach_is_told(page: Page) -> None:
+    told = page.locator("#reach")
+    assert told.is_hidden()
+    page.get_by_label("Task contains").fill("/de")
+    settled(page)
+    assert told.inner_text().startswith("Means are over all tasks of a data set")
+    page.get_by_label("Task contains").fill("")
+    page.locator('[data-filter="language"] summary').click()
+    page.locator('[data-filter="language"]').get_by_label("en").check()
+    settled(page)
+    assert "hold whole tasks that have such queries" in told.inner_text()
+    assert column(page, "recall", "task") == []
+    assert column(page, "latencies", "task") == []
+    assert len(column(page, "means", "task")) == 10
+    page.get_by_role("button", name="Reset", exact=True).click()
+    settled(page)
+    assert told.is_hidden()
+    assert column(page, "recall", "task") == ["Nano/de"]
 
 
 def test_the_switch_shows_safeguarded_numbers_without_the_natural_ones_statistics(
@@ -191,19 +214,6 @@ def test_colours_follow_the_system_and_the_switch(page: Page) -> None:
     page.get_by_label("Colours").select_option("light")
     assert light != dark
     assert page.evaluate(paper) == light
-
-
-def test_on_paper_tables_are_whole_and_light(page: Page) -> None:
-    page.get_by_label("Colours").select_option("dark")
-    page.locator("#queries").get_by_label("Rows on a page").select_option("25")
-    assert len(column(page, "queries", "task")) == 25
-    page.emulate_media(media="print")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert len(column(page, "queries", "task")) == 36
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.locator("#filters").is_hidden()
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert len(column(page, "queries", "task")) == 25
 
 
 def test_the_keyboard_reaches_everything_and_sees_where_it_is(fresh: Page) -> None:
