@@ -74,7 +74,7 @@ function pairs(rows) {
   return [...found.values()].sort((a, b) => a.before - b.before || a.after - b.after);
 }
 
-const WAYS = { rose: "triangle-down", stayed: "circle-open", fell: "triangle-up" };
+const WAYS = { rose: "triangle-up", stayed: "circle-open", fell: "triangle-down" };
 const wayColour = (way) => (way === "stayed" ? palette().grey : seriesColour(way === "rose" ? 0 : 1));
 
 function rankTrace(rows, way) {
