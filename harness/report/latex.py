@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from ..evaluation import MEASURES, Evaluation, Row
-from .notes import named
+from .notes import apart, named
 from .text import NOTHING, bounds, number, plain, signed
 
 MAIN = MEASURES[0]
@@ -97,6 +97,7 @@ def _caption(title: str, rows: Sequence[Row]) -> Iterator[str]:
         yield f"{'; over '.join(map(tex, families))}."
     else:
         yield "No gain was tested: there are too few queries, or nothing but floors."
+    yield from map(tex, apart(rows))
     for row in rows:
         if row.failed:
             who = f"{tex(named(row))} after {tex(row.profile)}"

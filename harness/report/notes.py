@@ -24,7 +24,7 @@ def named(row: Row) -> str:
     told = {
         f"first {row.depth}": row.depth is not None,
         row.judgements: bool(row.judgements),
-        f"not comparable, {_queries(row.queries)}": row.apart,
+        "not comparable": row.apart,
         "fake engine": row.engine == "fake",
         "invalid": row.invalid is not None,
     }
@@ -57,8 +57,7 @@ def sentence(rows: Sequence[Row]) -> str:
 def notes_of(rows: Sequence[Row]) -> list[str]:
     """What is to be known when reading a table of rerankers."""
     notes = [*statistics(rows)]
-    if any(row.apart for row in rows):
-        notes.append("Not comparable: other queries, pool or judgements than the rest.")
+    notes += apart(rows)
     notes += [*_seconds(rows), *_cut(rows)]
     if any(row.engine == "fake" for row in rows):
         notes.append("Fake engine: answered from word overlap, by no model.")
@@ -93,13 +92,21 @@ def statistics(rows: Sequence[Row]) -> Iterable[str]:
         yield "p-values that 10,000 flips cannot tell are the tail of Student's t."
 
 
+def apart(rows: Sequence[Row]) -> Iterable[str]:
+    """Say what does not compare with the rest of a table, if anything does not."""
+    names = dict.fromkeys(f"{r.reranker} ({_queries(r.queries)})" for r in rows if r.apart)
+    if names:
+        why = "for other queries, pools or judgements than the rest"
+        yield f"Not comparable, {why}: {', '.join(names)}."
+
+
 def _seconds(rows: Sequence[Row]) -> Iterable[str]:
     """Say whose seconds a table tells, and what is not in them."""
     machines = dict.fromkeys(row.hardware for row in rows if row.seconds_per_query)
     if len(machines) > 1:
         yield f"Seconds do not compare: ran on {', and on '.join(machines)}."
     yield from (f"Seconds on {machine}." for machine in machines if len(machines) == 1 and machine)
-    loaded = [f"{named(row)} {count(row.startup_seconds)}" for row in rows if row.startup_seconds]
+    loaded = [f"{row.reranker} {count(row.startup_seconds)}" for row in rows if row.startup_seconds]
     if loaded:
         yield f"Seconds of loading, which are apart: {', '.join(loaded)}."
 
@@ -117,7 +124,7 @@ def _counted(rows: Iterable[Row]) -> dict[str, str]:
     sums: dict[str, Counter[str]] = {}
     for row in rows:
         if row.counts and not row.floor:  # what reads no text is not harmed by a cut
-            sums.setdefault(named(row), Counter()).update(row.counts)
+            sums.setdefault(row.reranker or "", Counter()).update(row.counts)
     told = {reranker: _told(counts) for reranker, counts in sums.items()}
     return {reranker: words for reranker, words in told.items() if words}
 

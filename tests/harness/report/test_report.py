@@ -236,4 +236,4 @@ def test_other_judgements_have_a_first_stage_and_a_mark_of_their_own(tmp_path: P
     words = " ".join(printed(tmp_path).split())
     assert "bm25 = bm25() computed 2 0.3155" in words
     assert "bm25 = bm25() (grades from 2) computed 2 0.0000" in words
-    assert "strict (grades from 2, not comparable, " in words
+    assert "strict (grades from 2, not comparable" in words
