@@ -27,7 +27,8 @@ def ideal_flops(engine: Engine, spent: Usage) -> float | None:
     length = round(spent.prompt_tokens / spent.calls)
     read = spent.calls * sequence_flops(shape, length, logits=1 if shape.causal else 0)
     further = max(spent.output_tokens - spent.calls, 0)  # reading a prompt gives the first
-    return read + decode_flops(shape, further, context=length)
+    written = spent.output_tokens / spent.calls
+    return read + decode_flops(shape, further, context=length + written / 2)
 
 
 def _shape(engine: Engine) -> Shape | None:
