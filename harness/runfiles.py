@@ -34,8 +34,9 @@ _SPENT = {
 _OPTIONAL = {"score", "failed", *_ABOUT}
 
 _TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved",
-          "settings.reranker.label")  # fmt: skip
-_COUNTS = ("settings.depth", "settings.min_grade", "settings.queries")
+          "settings.profile.origin", "settings.reranker.label")  # fmt: skip
+_WORDS = ("settings.profile.sha256", "settings.qrels", "invalid")
+_COUNTS = ("settings.depth", "settings.min_grade", "settings.queries", "settings.max_doc_chars")
 _FIGURES = ("ideal_flops", "startup_seconds")
 _TABLES = ("settings.engine", "settings.reranker.options", "engine", "hardware", "published")
 
@@ -266,6 +267,9 @@ def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
     for path in _TEXTS:
         if not isinstance(_at(manifest, path), str):
             raise _broken(file, f"{path} is missing")
+    for path in _WORDS:
+        if not isinstance(_at(manifest, path) or "", str):
+            raise _broken(file, f"{path} is no text")
     for path in (*_COUNTS, *_FIGURES):
         value, least = _at(manifest, path), 1 if path in _COUNTS else 0
         kind = int if path in _COUNTS else (int, float)

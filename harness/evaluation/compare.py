@@ -69,7 +69,7 @@ def compare(ones: Iterable[Row], others: Iterable[Row]) -> Comparison:
         one=next(iter(first.values())).reranker or "",
         other=next(iter(second.values())).reranker or "",
         rows=tuple(rows),
-        groups=tuple(groups),
+        groups=tuple(group for group in groups if group.rows),
         duels=tuple(duels),
         left_out=tuple(apart.values()),
     )
@@ -86,13 +86,19 @@ def _apart(one: Row, other: Row) -> str:
     if one.pool != other.pool:
         why = "the two ran on different pools, so their values do not compare"
     elif one.depth != other.depth:
-        why = f"one reranked the first {one.depth or 'all'}, one {other.depth or 'all'}"
+        why = f"one reranked {_reach(one)}, one {_reach(other)}"
+    elif one.max_doc_chars != other.max_doc_chars:
+        why = "the two saw documents cut to different lengths"
     elif one.judgements != other.judgements:
         by = " and ".join(row.judgements or "the usual ones" for row in (one, other))
         why = f"the two were measured by different judgements ({by})"
     elif not set(one.query_ids) & set(other.query_ids):
         why = "the two have no query in common"
     return f"{one.task} after {one.profile}: {why}" if why else ""
+
+
+def _reach(row: Row) -> str:
+    return "all candidates" if row.depth is None else f"the first {row.depth}"
 
 
 def _paired(one: Row, other: Row) -> tuple[Row, list[Duel]]:

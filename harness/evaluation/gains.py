@@ -139,7 +139,7 @@ def _reranked(run: Run, side: PoolSide) -> tuple[Values, Values]:
 def is_floor(settings: Mapping[str, Any]) -> bool:
     """Say whether a run stands for chance: the reranker `random`, unless it names a seed."""
     reranker = settings["reranker"]
-    return reranker.get("method") == "random" and not reranker.get("options", {}).get("seed")
+    return reranker.get("method") == "random" and not (reranker.get("options") or {}).get("seed")
 
 
 def _floor(

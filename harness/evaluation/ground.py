@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def set_apart(rows: Iterable[Row]) -> list[Row]:
     """Mark the rows of a (task, profile, measure) that do not rest on what the others do.
 
-    Those with the most queries are the others; among several such, what most rows share, and then
-    what is measured by the usual judgements.
+    The others are those that share queries, pool and judgements and hold the most results, which
+    are queries times rows; among several such those with the most queries, and then those by the
+    usual judgements.
     """
     tables: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -27,7 +28,7 @@ def _marked(table: list[Row]) -> list[Row]:
     counts = Counter(row.ground for row in table)
 
     def standing(row: Row) -> tuple[int, int, bool]:
-        return row.queries, counts[row.ground], not row.judgements
+        return row.queries * counts[row.ground], row.queries, not row.judgements
 
     usual = max(table, key=standing).ground
     return [row if row.ground == usual else replace(row, apart=True) for row in table]

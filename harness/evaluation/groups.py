@@ -24,6 +24,12 @@ class Group:
     rows: tuple[Row, ...]
     left_out: tuple[tuple[str, str, str], ...]
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Say of each who is left out that it has no mean, and why."""
+        left = self.left_out
+        return tuple(f"{self.name} · {p} · {r}: no mean, with {why}" for p, r, why in left)
+
 
 def mean_rows(groups: Iterable[Group]) -> list[Row]:
     """Return the rows of all groups."""
@@ -55,7 +61,7 @@ def left_out(
         if len(part) < len(tasks):
             why[profile, reranker] = f"{len(part)} of {len(tasks)} tasks"
         elif len({(row.model, row.depth, row.max_doc_chars) for row in part}) > 1:
-            why[profile, reranker] = "not one model and depth on all tasks"
+            why[profile, reranker] = "not one model, depth and length of texts"
     return why
 
 

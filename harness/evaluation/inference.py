@@ -38,6 +38,8 @@ _MOST_CORES = 4  # each holds what was drawn for a task: some 100 MB where rows 
 def infer(rows: Iterable[Row]) -> tuple[list[Row], list[Group]]:
     """Return the rerankers' `rows` with how sure their gains are, and each data set's mean rows.
 
+    A data set of several tasks has a group, also where no reranker has a mean over all of them.
+
     Deterministic: the same rows always give the same numbers.
     """
     found: list[Row] = []
@@ -53,7 +55,7 @@ def infer(rows: Iterable[Row]) -> tuple[list[Row], list[Group]]:
         for drawn, stated in _examined(list(_same_queries(members))):
             drawn.add_to(sums)
             done += stated
-        if sums:
+        if several:
             means = [_mean(name, columns[key], added) for key, added in sums.items()]
             reasons = tuple((*who, why) for who, why in without.items())
             groups.append(Group(name, tasks, _of_set(name, means), reasons))

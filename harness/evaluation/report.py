@@ -74,14 +74,15 @@ def evaluate(
         found.take(folder)
     rows, groups = infer(set_apart(priced(found.with_noise(), prices or {})))
     recall = [row for pair in found.recall.values() for row in pair]
+    without = (group for group in groups if not group.rows)
     return Evaluation(
         rows=tuple(sorted([*rows, *recall], key=lambda row: row.key)),
-        groups=tuple(replace(group, rows=tuple(set_apart(group.rows))) for group in groups),
+        groups=tuple(replace(g, rows=tuple(set_apart(g.rows))) for g in groups if g.rows),
         orders=tuple(found.orders()),
         latencies=tuple(found.latencies()),
         strata=tuple(found.strata),
         queries=tuple(found.queries),
-        left_out=tuple(found.left_out()),
+        left_out=(*found.left_out(), *(words for group in without for words in group.reasons)),
         claims=match([*rows, *mean_rows(groups)], load_claims()),
     )
 

@@ -78,7 +78,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _sentence(found: Comparison, rows: Sequence[Row]) -> str:
     tested = [row for row in rows if row.family]
     if not tested:
-        return "Nothing here was tested: too few queries, floors, fake engines or invalid runs."
+        why = "too few queries, too many failed, floors, fake engines or invalid runs"
+        return f"Nothing here was tested: {why}."
     better = sum(row.starred and (row.gain or 0.0) > 0 for row in tested)
     worse = sum(row.starred and (row.gain or 0.0) < 0 for row in tested)
     where = f"better in {better} and worse in {worse} of {len(tested)} tested"

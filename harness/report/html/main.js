@@ -48,7 +48,7 @@ function rankAll({ n, col: c }) {
 function bestFirst({ col: c }, rows) {
   const value = (i) => (state.safeguarded ? c.safeguarded[i] : c.natural[i]) ?? -1;
   const same = (i, k) => byName(c.task[i], c.task[k]) || byName(c.profile[i], c.profile[k]);
-  return rows.sort((i, k) => same(i, k) || value(k) - value(i));
+  return rows.sort((i, k) => same(i, k) || c.apart[i] - c.apart[k] || value(k) - value(i));
 }
 
 function show(id, rows, columns, options) {

@@ -135,7 +135,7 @@ function withFront(rows, cost) {
   let best = first;
   const ranked = [...rows].sort((a, b) => a[cost] - b[cost] || b.value - a.value);
   const told = ranked.map((row) => {
-    const front = !oddity(row) && !row.apart && row.value > best;
+    const front = !oddity(row) && row.value > best;
     if (front) best = row.value;
     return { ...row, front };
   });
@@ -143,7 +143,7 @@ function withFront(rows, cost) {
 }
 
 const marked = (row) =>
-  row.stage ? "first stage" : (oddity(row) ?? (row.apart ? "other queries or pool" : null));
+  row.stage ? "first stage" : oddity(row);
 
 function costTraces(given, { i, at, cost }) {
   const [stage, ...reranked] = given;

@@ -50,13 +50,18 @@ function scopeChoice(rows) {
 const scopeOf = (row) => (row.mean ? "mean " : "task ") + row.task;
 
 /** What keeps a row from being a result like others. */
-const oddity = (row) => (row.invalid ? "invalid" : row.floor ? "floor" : row.fake ? "fake engine" : null);
+function oddity({ invalid, floor, fake, apart }) {
+  if (invalid) return "invalid";
+  if (floor) return "floor";
+  return fake ? "fake engine" : apart ? "not comparable" : null;
+}
 const kindOf = (row) => oddity(row) ?? (row.starred ? "starred" : row.tested ? "not starred" : "not tested");
 const LOOKS = {
   starred: { symbol: "star", series: 0, size: 11 },
   "not starred": { symbol: "circle-open", series: 0, size: 8 },
   "not tested": { symbol: "circle-open-dot", series: 0, size: 8 },
   floor: { symbol: "diamond-open", size: 8 },
+  "not comparable": { symbol: "square-open", size: 8 },
   "fake engine": { symbol: "hourglass-open", size: 8 },
   invalid: { symbol: "x-thin-open", series: 1, size: 9 },
 };
@@ -103,11 +108,11 @@ const forest = {
 function byMean(rows, valueOf = (row) => row.gain) {
   const found = new Map();
   for (const row of rows) {
-    const { reranker, invalid, floor, fake } = row;
+    const { reranker, invalid, floor, fake, apart } = row;
     const known = found.get(reranker) ?? { sum: 0, n: 0, last: 0 };
     known.sum += valueOf(row) ?? 0;
     known.n += 1;
-    known.last = Math.max(known.last, floor ? 2 : invalid || fake ? 1 : 0);
+    known.last = Math.max(known.last, floor ? 2 : invalid || fake || apart ? 1 : 0);
     found.set(reranker, known);
   }
   const ranked = [...found].sort(([, a], [, b]) => a.last - b.last || b.sum / b.n - a.sum / a.n);

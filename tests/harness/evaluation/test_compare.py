@@ -96,7 +96,8 @@ def test_other_pools_and_nothing_in_common_are_one_line() -> None:
     ("more", "told"),
     [
         ({"judgements": "grades from 2"}, "different judgements"),
-        ({"depth": 20}, "first all, one 20"),
+        ({"max_doc_chars": 50}, "cut to different lengths"),
+        ({"depth": 20}, "all candidates, one the first 20"),
     ],
 )
 def test_other_judgements_and_other_depths_do_not_compare(more: dict, told: str) -> None:
@@ -109,7 +110,7 @@ def test_where_only_some_compare_the_rest_is_named_and_left_out() -> None:
     others = [row("b", np.zeros(40)), row("b", np.zeros(40), task="u", depth=20)]
     found = compare(ones, others)
     assert [r.task for r in found.rows] == ["t"]
-    assert found.left_out == ("u after bm25: one reranked the first all, one 20",)
+    assert found.left_out == ("u after bm25: one reranked all candidates, one the first 20",)
 
 
 def test_a_difference_from_a_floor_is_in_no_family() -> None:

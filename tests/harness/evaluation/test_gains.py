@@ -236,8 +236,18 @@ def test_a_mean_is_of_one_model_and_depth_or_of_nothing(tmp_path: Path) -> None:
         )
     ]
     (group,) = evaluate([store(tmp_path, run) for run in runs]).groups
-    assert group.left_out == (("dense", "a", "not one model and depth on all tasks"),)
+    assert group.left_out == (("dense", "a", "not one model, depth and length of texts"),)
     assert {row.reranker for row in group.rows} == {"b"}
+
+
+def test_a_data_set_without_any_mean_says_why(tmp_path: Path) -> None:
+    runs = [
+        Run(manifest(task=f"Toy/{t}", depth=d), RESULTS, QRELS) for t, d in (("a", 1), ("b", 2))
+    ]
+    found = evaluate([store(tmp_path, run) for run in runs])
+    assert found.groups == ()
+    why = "not one model, depth and length of texts"
+    assert found.left_out == (f"Toy · dense · mine: no mean, with {why}",)
 
 
 def test_runs_of_other_queries_are_set_apart_in_tasks_and_means(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ def test_equally_many_other_queries_do_not_compare_with_those_of_most_rows() -> 
     assert apart(row("a", ground="other"), row("b"), row("c")) == ["a"]
 
 
-def test_most_queries_count_for_more_than_most_rows() -> None:
+def test_a_sample_of_the_queries_is_apart_and_so_is_one_run_on_a_few_more() -> None:
     few = [row(name, 10, ground="few") for name in "bcd"]
     assert apart(row("a"), *few) == ["b", "c", "d"]
+    assert apart(row("a", 33, ground="more"), row("b"), row("c")) == ["a"]
 
 
 def test_of_two_the_one_by_the_usual_judgements_is_not_apart() -> None:
