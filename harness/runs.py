@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import quote
 
 from .errors import BadData, RerankBenchError, RunConflict
-from .runfiles import QueryResult, Run, check_result, read_files, read_manifest, write_files
+from .manifestfile import read_manifest
+from .runfiles import QueryResult, Run, check_result, read_files, write_files
 
 __all__ = [
     "QueryResult", "Run", "check_finished", "find_all_runs", "find_runs", "read_run", "run_folder",

@@ -19,10 +19,10 @@ from .engines import EngineOptions, open_engine, require_support
 from .engines.cache import ReplyCache
 from .errors import BadOption, EngineDied, RerankBenchError, RunConflict
 from .manifest import Served, manifest, settings
+from .manifestfile import read_manifest
 from .pools import Pool
 from .prepared import Prepared, Scope, Suite, build_pools, chosen_queries
 from .rankings import finish
-from .runfiles import read_manifest
 from .runs import QueryResult, Run, check_finished, run_folder, write_run
 from .variants import Variant
 

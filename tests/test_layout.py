@@ -50,8 +50,9 @@ MAY_IMPORT = {
     "ideal": {"engines", "errors", "limits", "types", "usage"},
     "limits": {"errors"},
     "plan_engine": {"engines", "errors", "limits", "types"},
-    "runs": {"errors", "runfiles"},
-    "runfiles": {"errors", "usage"},
+    "runs": {"errors", "manifestfile", "runfiles"},
+    "runfiles": {"errors", "manifestfile", "usage"},
+    "manifestfile": {"errors"},
     "evaluation": {"errors", "mechanism", "places", "progress", "runs", "runfiles", "usage"}
     | {"variants"},
     "exchanges": {"engines", "errors", "flows", "types"},

@@ -24,12 +24,15 @@ SAME = 1e-9
 class QueryValues:
     """Per-query values of one run: for each measure an array in the order of `query_ids`.
 
-    first_stage: the pool as it came, without the safeguard. natural: the finished ranking without
-    the safeguard. safeguarded: with it. ceiling, ceiling_safeguarded: the best order of what was
-    reranked, without and with it. Failed queries have 0 in natural and safeguarded.
+    pools, grades: in that order too, without safeguards, and positives alone. first_stage: the pool
+    as it came, without the safeguard. natural: the finished ranking without the safeguard.
+    safeguarded: with it. ceiling, ceiling_safeguarded: the best order of what was reranked, without
+    and with it. Failed queries have 0 in natural and safeguarded.
     """
 
     query_ids: tuple[str, ...]
+    pools: tuple[Sequence[str], ...]
+    grades: tuple[Mapping[str, int], ...]
     positives: NDArray[np.int64]
     first_stage: Values
     natural: Values
@@ -60,12 +63,6 @@ class PoolSide:
     ceiling_safeguarded: Values
 
 
-def relevant_of(run: Run) -> list[dict[str, int]]:
-    """Return each query's positives and their grades, in the run's order."""
-    judged = (run.qrels.get(result.query_id, {}) for result in run.results)
-    return [relevant(grades, min_grade=run.min_grade) for grades in judged]
-
-
 def pool_side(run: Run, known: PoolSide | None = None) -> PoolSide:
     """Measure the pools of a run; `known` is handed back if it is of the very same pools."""
     depth = run.manifest["settings"].get("depth")
@@ -74,7 +71,8 @@ def pool_side(run: Run, known: PoolSide | None = None) -> PoolSide:
     key = (pools, guards, run.qrels, depth, run.min_grade)
     if known is not None and known.key == key:
         return known
-    grades = tuple(relevant_of(run))
+    judged = (run.qrels.get(result.query_id, {}) for result in run.results)
+    grades = tuple(relevant(own, min_grade=run.min_grade) for own in judged)
     best = [orders.best(pool, g, depth=depth) for pool, g in zip(pools, grades, strict=True)]
     guarded = tuple(place for place, guard in enumerate(guards) if guard is not None)
     best_guarded = [
@@ -100,6 +98,8 @@ def query_values(run: Run, side: PoolSide | None = None) -> QueryValues:
     natural, safeguarded = _reranked(run, side)
     return QueryValues(
         query_ids=tuple(result.query_id for result in run.results),
+        pools=side.pools,
+        grades=side.grades,
         positives=np.array([len(grades) for grades in side.grades], dtype=np.int64),
         first_stage=side.first_stage,
         natural=natural,

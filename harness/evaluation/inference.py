@@ -137,6 +137,8 @@ class _Drawn:
 
     def add_to(self, sums: Mapping[Column, _Sums]) -> None:
         """Add up for the means over tasks what belongs to one."""
+        if not sums:
+            return
         number, variance, moved = len(self.units.sizes), self.units.variance, self.units.moved
         means = shuffled(self.units.task, self.means)
         flips = dict(zip(self.tested, shuffled(self.units.task, self.flips), strict=True))

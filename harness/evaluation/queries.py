@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import orders
-from .gains import relevant_of
 from .measures import MEASURES
 
 if TYPE_CHECKING:
@@ -53,7 +52,8 @@ def query_rows(run: Run, values: QueryValues) -> list[QueryRow]:
     main = MEASURES[0]
     stages = (values.first_stage[main], values.natural[main], values.safeguarded[main])
     found = []
-    for place, (result, grades) in enumerate(zip(run.results, relevant_of(run), strict=True)):
+    for place, result in enumerate(run.results):
+        grades = values.grades[place]
         natural = orders.natural(result.doc_ids, result.safeguard)
         failed = result.failed is not None
         found.append(
@@ -66,7 +66,7 @@ def query_rows(run: Run, values: QueryValues) -> list[QueryRow]:
                 first_stage=float(stages[0][place]),
                 natural=float(stages[1][place]),
                 safeguarded=float(stages[2][place]),
-                rank_before=_best_rank(orders.first_stage(result), grades),
+                rank_before=_best_rank(values.pools[place], grades),
                 rank_after=None if failed else _best_rank(natural, grades),
                 safeguard=result.safeguard is not None,
                 failed=failed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from ..mechanism import checks, invalid
 from ..usage import total
 from ..variants import Variant
 from . import orders
-from .gains import SAME, relevant_of
+from .gains import SAME
 from .measures import MEASURES, MICRO, RECALL, recall_values
 from .queries import bases_of
 from .row import Row, captured
@@ -29,7 +29,7 @@ _STAGES = ("first_stage", "natural", "safeguarded", "ceiling", "ceiling_safeguar
 
 def run_rows(run: Run, values: QueryValues) -> tuple[list[Row], list[Row]]:
     """Return the rows of a run, one per measure, and those of its profile's recall."""
-    shared = {**_profile(run), **_method(run), **_cost(run), **_health(run), **_judged(run)}
+    shared = {**_profile(run), **_method(run), **_cost(run), **_health(run), **_judged(run, values)}
     ranked = [_row(run, values, name, shared) for name in MEASURES]
     return ranked, _recall_rows(run, values)
 
@@ -59,7 +59,7 @@ def _row(run: Run, values: QueryValues, measure: str, shared: Mapping[str, Any])
 def _profile(run: Run) -> dict[str, Any]:
     settings = run.manifest["settings"]
     bases = bases_of(run.results)
-    pool, judgements = settings["profile"].get("sha256", ""), _judgements(settings)
+    pool, judgements = settings["profile"].get("sha256", ""), _judgements(run)
     query_ids = tuple(result.query_id for result in run.results)
     return {
         "task": settings["task"],
@@ -97,9 +97,9 @@ def _method(run: Run) -> dict[str, Any]:
     }
 
 
-def _judgements(settings: Mapping[str, Any]) -> str:
+def _judgements(run: Run) -> str:
     """Name the judgements by which a run is measured, where they are not the usual ones."""
-    qrels, least = settings.get("qrels") or "qrels", settings.get("min_grade") or 1
+    qrels, least = run.manifest["settings"].get("qrels") or "qrels", run.min_grade
     words = [qrels if qrels != "qrels" else "", f"grades from {least}" if least > 1 else ""]
     return ", ".join(word for word in words if word)
 
@@ -158,25 +158,25 @@ def _health(run: Run) -> dict[str, Any]:
     }
 
 
-def _judged(run: Run) -> dict[str, Any]:
+def _judged(run: Run, values: QueryValues) -> dict[str, Any]:
     """Judged@10 and queries that could gain; the first only where something was judged and bad."""
     depth = run.manifest["settings"].get("depth")
-    pools = [orders.first_stage(result) for result in run.results]
-    open_ = (_is_open(p[:depth], g) for p, g in zip(pools, relevant_of(run), strict=True))
+    pairs = zip(values.pools, values.grades, strict=True)
+    open_ = (_is_open(pool[:depth], grades) for pool, grades in pairs)
     found: dict[str, Any] = {"rerankable": sum(open_)}
     if any(grade < run.min_grade for judged in run.qrels.values() for grade in judged.values()):
         final = [orders.natural(r.doc_ids, r.safeguard) for r in run.results]
         found["judged"] = _judged_at_10(run, final)
-        found["judged_first_stage"] = _judged_at_10(run, pools)
+        found["judged_first_stage"] = _judged_at_10(run, values.pools)
     return found
 
 
-def _is_open(moving: list[str], grades: Mapping[str, int]) -> bool:
+def _is_open(moving: Sequence[str], grades: Mapping[str, int]) -> bool:
     """Say whether the order of what is reranked can change nDCG at all."""
     return len({grades.get(doc_id, 0) for doc_id in moving}) > 1
 
 
-def _judged_at_10(run: Run, rankings: list[list[str]]) -> float | None:
+def _judged_at_10(run: Run, rankings: Sequence[Sequence[str]]) -> float | None:
     """The mean share of the first ten that was judged, over queries that have candidates."""
     shares = [
         sum(doc_id in run.qrels.get(result.query_id, {}) for doc_id in top[:10]) / len(top[:10])

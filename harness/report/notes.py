@@ -105,7 +105,8 @@ def _seconds(rows: Sequence[Row]) -> Iterable[str]:
     machines = dict.fromkeys(row.hardware for row in rows if row.seconds_per_query)
     if len(machines) > 1:
         yield f"Seconds do not compare: ran on {', and on '.join(machines)}."
-    yield from (f"Seconds on {machine}." for machine in machines if len(machines) == 1 and machine)
+    elif any(machines):
+        yield f"Seconds on {next(iter(machines))}."
     loaded = [f"{row.reranker} {count(row.startup_seconds)}" for row in rows if row.startup_seconds]
     if loaded:
         yield f"Seconds of loading, which are apart: {', '.join(loaded)}."
