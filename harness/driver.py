@@ -142,6 +142,7 @@ def _streamed(
     clock = _Clock(desk.engine)
 
     def requests() -> Iterator[AnyRequest | None]:
+        """What the engine may take next; None while there is nothing before it has answered."""
         numbers = itertools.count()
         while True:
             started = time.perf_counter()

@@ -142,8 +142,7 @@ function withFront(rows, cost) {
   return [stage, ...told];
 }
 
-const marked = (row) =>
-  row.stage ? "first stage" : oddity(row);
+const marked = (row) => (row.stage ? "first stage" : oddity(row));
 
 function costTraces(given, { i, at, cost }) {
   const [stage, ...reranked] = given;
