@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .errors import RerankBenchError, RerankerFault
-from .mechanism import observed
+from .mechanism import equal_scores, observed
 from .types import AnyRequest, Candidates, Failure, Flow, Reply, Reranker, Scored, Scores
 from .usage import Usage
 
@@ -128,7 +128,8 @@ class OpenFlow:
         if bad is not None:
             raise RerankerFault(f"{self.job.where}: returned a score that is no number ({bad})")
         counts = self._guard(lambda: {str(name): int(n) for name, n in scored.counts.items()})
-        told = {name: n for name, n in {**counts, **self._seen}.items() if n}
+        equal = equal_scores(self.job.candidates, scores, int(self.spent["calls"]))
+        told = {name: n for name, n in {**counts, **self._seen, **equal}.items() if n}
         self.outcome = Reranked(scores, told, self.usage)
 
     def _guard(self, step: Any) -> Any:

@@ -2,15 +2,18 @@
 
 A prompt is a TOML file with `source`, `licence` and `changes` (all required), optional `prefill`,
 `thinking` and `labels`, and either `[[message]]` tables with `role` and `text` or one `text`.
-Texts are Jinja templates. Values are inserted verbatim and never parsed as templates.
+Texts are Jinja templates. Values are inserted verbatim and never parsed as templates. A plain
+`text` may hold `{{ joint }}` where a checkpoint was trained on parts that were tokenised apart.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import re
+import secrets
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,8 +56,12 @@ class Template:
     def fill(self, **values: object) -> Prompt:
         """Return the prompt with `values` inserted. BadData names a variable that is missing."""
         messages = tuple(Message(m.role, self._render(m.text, values)) for m in self.messages)
-        text = None if self.text is None else self._render(self.text, values)
-        return Prompt(messages, text, self.prefill, self.thinking)
+        if self.text is None:
+            return Prompt(messages, None, self.prefill, self.thinking)
+        joint = f"\0{secrets.token_hex(8)}\0"  # no text that was written before can hold it
+        parts = self._render(self.text, {**values, "joint": joint}).split(joint)
+        joints = tuple(itertools.accumulate(map(len, parts[:-1])))
+        return Prompt((), "".join(parts), self.prefill, self.thinking, joints)
 
     def _render(self, text: str, values: Mapping[str, object]) -> str:
         from jinja2 import UndefinedError

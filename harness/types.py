@@ -61,15 +61,20 @@ class Message(NamedTuple):
 class Prompt:
     """What a language model reads: chat messages, or plain text.
 
-    Messages go through the model's chat template with a generation prompt, and `prefill` is then
-    appended verbatim. Plain text is tokenised with special tokens parsed; a BOS token is added only
-    if the tokenizer adds one. `thinking` asks a template that knows the switch for its think block.
+    messages: rendered by the model's chat template, with a generation prompt.
+    text: tokenised with special tokens parsed; a BOS token is added only if the tokenizer adds one.
+    prefill: the beginning of the answer, appended verbatim.
+    thinking: let a reasoning model think first; otherwise its think block is closed before the
+        answer.
+    joints: character offsets in `text` at which it is split; the parts are tokenised apart, so that
+        no token spans a joint.
     """
 
     messages: tuple[Message, ...] = ()
     text: str | None = None
     prefill: str = ""
     thinking: bool = False
+    joints: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class LabelScores:
     Taken over the whole vocabulary at temperature 1 with nothing masked: differences are those of
     logits. `logit` is None where an engine only knows probabilities. A label that an engine could
     not find is not there. An engine that was given a head for the labels alone takes the
-    probabilities over them; the differences are the same.
+    probabilities over them, and says so in `over_labels`; the differences are the same.
     """
 
     logprob: Mapping[Label, float]
@@ -97,6 +102,7 @@ class LabelScores:
     prompt_tokens: int = 0
     output_tokens: int = 1
     cached_tokens: int = 0
+    over_labels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import EngineFault
-from ..types import Fitted, Label, Message, Prompt
+from ..types import Fitted, Label, Prompt
+from .chat import ChatTemplate
 
 _CONTEXT_CHARACTERS = 64
 _LABELS_REMEMBERED = 100_000
@@ -46,10 +48,18 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt as the model reads it: one string and its token ids."""
+    """A prompt as the model reads it.
+
+    text: the string that was tokenised last: all of the prompt, or what follows its last joint.
+    ids: token ids of the whole prompt.
+    open_block: the marker of a think block that the prompt leaves open, else None.
+    lead: what the chat template puts between the prompt and an answer, such as a space.
+    """
 
     text: str
     ids: list[int]
+    open_block: str | None = None
+    lead: str = ""
 
 
 class Tokens:
@@ -58,6 +68,7 @@ class Tokens:
     def __init__(self, tokenizer: Any, *, name: str) -> None:
         self.tokenizer = tokenizer
         self.name = name
+        self._chat = ChatTemplate(tokenizer, name=name)
         self._backend = tokenizer.backend_tokenizer
         # Whatever tokenizer.json says, nothing is cut or padded behind our back.
         self._backend.no_truncation()
@@ -129,37 +140,8 @@ class Tokens:
     # Prompts
 
     def render(self, prompt: Prompt) -> str:
-        """The prompt as one string, the prefill appended verbatim.
-
-        A model without a chat template reads the messages' texts, roles left out, each followed by
-        a blank line. A template that refuses a system message gets it ahead of the first user's.
-        """
-        if prompt.text is not None:
-            return prompt.text + prompt.prefill
-        if not self.tokenizer.chat_template:
-            return "".join(f"{m.text}\n\n" for m in prompt.messages) + prompt.prefill
-        return self._chat(prompt) + prompt.prefill
-
-    def _chat(self, prompt: Prompt) -> str:
-        from jinja2 import TemplateError
-
-        try:
-            return self._apply(prompt.messages, thinking=prompt.thinking)
-        except TemplateError as error:
-            if prompt.messages[0].role != "system" or len(prompt.messages) == 1:
-                raise EngineFault(f"the chat template of {self.name} refuses: {error}") from error
-        system, user, *rest = prompt.messages
-        joined = Message(user.role, f"{system.text}\n\n{user.text}")
-        return self._apply([joined, *rest], thinking=prompt.thinking)
-
-    def _apply(self, messages: Sequence[Message], *, thinking: bool) -> str:
-        template = self.tokenizer.get_chat_template()
-        switches = {s: thinking for s in ("enable_thinking", "thinking") if s in template}
-        turns = [{"role": m.role, "content": m.text} for m in messages]
-        rendered = self.tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=True, **switches
-        )
-        return str(rendered)
+        """Return the prompt as one string; see `ChatTemplate.render`."""
+        return self._chat.render(prompt)
 
     def prompts(self, prompts: Sequence[Prompt], *, closed: bool = False) -> list[Rendered]:
         """Render and encode. What no chat template wrote gets the tokenizer's own BOS token, once.
@@ -167,15 +149,20 @@ class Tokens:
         `closed` adds what the tokenizer puts behind a text as well, such as `[SEP]`: right for a
         finished sequence, wrong where the model is to go on.
         """
-        texts = [self.render(prompt) for prompt in prompts]
-        templated = bool(self.tokenizer.chat_template)  # a template writes its own special tokens
+        parts = [_split(self.render(prompt), prompt.joints) for prompt in prompts]
+        encoded = iter(self.encode([part for several in parts for part in several]))
+        ids = [[i for _ in several for i in next(encoded)] for several in parts]
         return [
-            Rendered(
-                text,
-                ids if templated and prompt.text is None else self._framed(ids, closed=closed),
-            )
-            for text, ids, prompt in zip(texts, self.encode(texts), prompts, strict=True)
+            self._rendered(prompt, several[-1], own, closed=closed)
+            for prompt, several, own in zip(prompts, parts, ids, strict=True)
         ]
+
+    def _rendered(self, prompt: Prompt, text: str, ids: list[int], *, closed: bool) -> Rendered:
+        marker = self._chat.open_block(prompt, text)
+        if not self._chat.renders(prompt):
+            return Rendered(text, self._framed(ids, closed=closed), marker)
+        # a template writes its own special tokens, and an answer that has begun has its lead
+        return Rendered(text, ids, marker, "" if prompt.prefill else self._chat.answer_lead)
 
     def _framed(self, ids: list[int], *, closed: bool) -> list[int]:
         before, after = self.single.before, self.single.after if closed else ()
@@ -184,21 +171,22 @@ class Tokens:
 
     # Labels
 
-    def label_id(self, label: Label, *, after: str) -> int:
-        """The token id of `label` behind the rendered prompt `after`, where it must be one token.
+    def label_id(self, label: Label, *, after: str, lead: str = "") -> int:
+        """Return the token id of `label` behind the rendered prompt `after`.
 
-        Raises EngineFault that names the tokens otherwise, or an id outside the vocabulary.
+        lead: white space with which the model begins its answers. Raises EngineFault for a label
+        that is not one token there, or an id outside the vocabulary.
         """
         if isinstance(label, int):
             if 0 <= label < len(self.tokenizer):
                 return label
             raise EngineFault(f"label {label} is no token id of {self.name}")
         context = after[-_CONTEXT_CHARACTERS:]
-        key = (context, label)
+        key = (context, lead + label)
         if len(self._label_ids) > _LABELS_REMEMBERED:
             self._label_ids.clear()
         if key not in self._label_ids:
-            self._label_ids[key] = self._one_token(context, label)
+            self._label_ids[key] = self._one_token(*key)
         return self._label_ids[key]
 
     def _one_token(self, context: str, label: str) -> int:
@@ -243,6 +231,12 @@ class Tokens:
         outer = [tuple(types[part]) for part in parts]
         kinds = (outer[0], types[starts[0]], outer[1], types[starts[1]], outer[2])
         return Frame(before, between, after, kinds)
+
+
+def _split(text: str, joints: Sequence[int]) -> list[str]:
+    """Split a text at the offsets `joints`, in ascending order."""
+    edges = [0, *joints, len(text)]
+    return [text[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def _broken(match: re.Match[str]) -> str:

@@ -86,7 +86,11 @@ class Works:
         for index, (request, prompt) in enumerate(zip(requests, rendered, strict=True)):
             failure = self._refusal(len(prompt.ids), room=self._written)
             asked = request.labels if failure is None else ()
-            labels = {x: self.tokens.label_id(x, after=prompt.text) for x in asked}
+            if prompt.open_block is not None and failure is None:
+                raise self._thinks(prompt.open_block)
+            labels = {
+                x: self.tokens.label_id(x, after=prompt.text, lead=prompt.lead) for x in asked
+            }
             found.add(Work(index, prompt.ids, len(prompt.ids), request=labels), failure)
         return found
 
@@ -180,6 +184,12 @@ class Works:
         if length == 0:
             return Failure(EMPTY)
         return too_long(length + room, self.context, lower=LOWER_PROMPT)
+
+    def _thinks(self, marker: str) -> EngineFault:
+        return EngineFault(
+            f"a prompt of {self.tokens.name} ends inside a think block ({marker}), where no label "
+            "can be read: use a prompt without `thinking`, or one whose text closes the block"
+        )
 
     def _end(self, ids: Sequence[int], *, wanted: bool) -> list[int]:
         end = self.tokens.tokenizer.eos_token_id

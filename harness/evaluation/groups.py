@@ -162,7 +162,7 @@ _BY_RULE: Mapping[Rule, str] = {
     "judged judged_first_stage published",
     _sum: "queries safeguards decided failed prompt_tokens output_tokens cached_tokens seconds "
     "startup_seconds from_cache wins ties losses rerankable repaired unparsable truncated",
-    _per_query: "calls_per_query rounds ideal_flops price",
+    _per_query: "calls_per_query rounds ideal_flops price tied_at_10 label_probability",
     _on_one_machine: "seconds_per_query gpu_seconds",
     _joined: "origin resolved hardware",
     _judgements: "judgements",

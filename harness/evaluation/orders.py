@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -37,6 +38,16 @@ def best(
     """
     moving, rest = _split(pool, depth, safeguard)
     return sorted(moving, key=lambda doc_id: -grades.get(doc_id, 0)) + rest
+
+
+def top_tied(result: QueryResult, cutoff: int = 10) -> bool:
+    """Say whether equal scores decide a query's top `cutoff`: its order, or its last place.
+
+    The safeguard is left out, and so are documents that were not reranked.
+    """
+    pairs = zip(result.doc_ids, result.scores, strict=True)
+    scores = [s for doc_id, s in pairs if doc_id != result.safeguard and s is not None]
+    return any(a == b for a, b in itertools.pairwise(scores[: cutoff + 1]))
 
 
 def shuffles(

@@ -116,6 +116,10 @@ class Row:
     repeat: int = 1
     alone: bool = False
     repeated: tuple[float, ...] = ()  # natural means of the run and its repeats, if any
+    # tied_at_10: share of queries whose top ten is decided by equal scores, which keep first-stage
+    # order. label_probability: mean probability of all labels together; None where none was read.
+    tied_at_10: float | None = None
+    label_probability: float | None = None
     ground: Hashable = field(default=(), repr=False)  # what must be equal for values to compare
     # Per query, in the order of the task: shape (queries,).
     query_ids: tuple[str, ...] = field(default=(), repr=False)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from ..mechanism import checks, invalid
+from ..mechanism import checks, invalid, label_probability
 from ..usage import total
 from ..variants import Variant
 from . import orders
@@ -155,6 +155,8 @@ def _health(run: Run) -> dict[str, Any]:
         "counts": dict(counts),
         **{name: counts[name] for name in ("repaired", "unparsable", "truncated")},
         "invalid": invalid(checks(counts, engine=engine)),
+        "label_probability": label_probability(counts),
+        "tied_at_10": sum(map(orders.top_tied, run.results)) / len(run.results),
     }
 
 

@@ -37,6 +37,8 @@ LEGEND = (
     "rounds are means per query, tokens (read / written) and replies from the cache are totals; "
     "cached tokens are those read that a prefix cache held. seconds: of the engine, per query, "
     "where no reply came from the cache. GFLOP: what a query needs of the model at least. "
+    "tied@10: the share of queries whose top ten is decided by equal scores, which keep the order "
+    "of the first stage. p(labels): the mean probability of all labels together. "
     "invalid: the method did not work as it is meant to."
 )
 """What the columns mean; shown once, under the last table."""
@@ -160,6 +162,8 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
     ("safeguards / decided", lambda row: f"{row.safeguards} / {count(row.decided)}", True),
     ("judged@10", lambda row: share(row.judged), False),
     ("failed", lambda row: count(row.failed), True),
+    ("tied@10", lambda row: share(row.tied_at_10 or None), False),
+    ("p(labels)", lambda row: share(row.label_probability), False),
     ("calls", lambda row: count(row.calls_per_query), True),
     ("rounds", lambda row: count(row.rounds), True),
     ("tokens", _tokens, True),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
 
-from rerank_bench import Generate, Generation, Message, NextToken, Prompt
-from rerank_bench.mechanism import checks, invalid, observed
+from rerank_bench import Candidates, Document, Generate, Generation, Message, NextToken, Prompt
+from rerank_bench.mechanism import checks, equal_scores, invalid, label_probability, observed
 from rerank_bench.types import LabelScores, Logits, PairScore
 
 PROMPT = Prompt(messages=(Message("user", "?"),))
@@ -29,6 +30,7 @@ def test_a_run_of_one_token_calls_that_found_all_labels_is_valid() -> None:
     assert [str(check) for check in found] == [
         "tokens written by one-token calls: 2 of 2",
         "labels found: 4 of 4",
+        "probability of the labels, in thousandths: 736 of 1,000",
     ]
     assert invalid(found) is None
 
@@ -84,3 +86,41 @@ def test_an_answer_that_was_cut_off_is_counted() -> None:
 def test_other_requests_are_no_matter_of_mechanism() -> None:
     assert not observed(PairScore("q", "d"), Logits((1.0,)))
     assert checks({}, engine="transformers") == []
+
+
+@pytest.mark.parametrize(("logprob", "valid"), [(-5.2, True), (-5.4, False)])
+def test_labels_with_less_than_one_per_cent_of_the_probability_make_a_run_invalid(
+    logprob: float, valid: bool
+) -> None:
+    reply = LabelScores(dict.fromkeys("AB", logprob))
+    counts = Counter(observed(NextToken(PROMPT, ("A", "B")), reply))
+    assert (invalid(checks(counts, engine="vllm")) is None) == valid
+    assert label_probability(counts) == pytest.approx(2 * math.exp(logprob), abs=1e-6)
+
+
+def test_of_a_head_for_the_labels_alone_no_label_probability_is_known() -> None:
+    reply = LabelScores(dict.fromkeys("AB", math.log(0.5)), over_labels=True)
+    counts = Counter(observed(NextToken(PROMPT, ("A", "B")), reply))
+    assert label_probability(counts) is None
+    assert invalid(checks(counts, engine="vllm")) is None
+
+
+def asked(*texts: str) -> Candidates:
+    documents = tuple(Document(str(place), text) for place, text in enumerate(texts))
+    return Candidates("task", "q", "query", documents)
+
+
+@pytest.mark.parametrize(("equal", "valid"), [(0, True), (2, True), (3, False), (20, False)])
+def test_equal_scores_of_different_documents_in_a_tenth_of_the_queries_make_a_run_invalid(
+    equal: int, valid: bool
+) -> None:
+    scores = [(0.5, 0.5)] * equal + [(0.5, 0.4)] * (20 - equal)
+    counts = sum((Counter(equal_scores(asked("a", "b"), s, 2)) for s in scores), Counter())
+    told = invalid(checks(counts, engine="transformers"))
+    assert told == (None if valid else f"queries with all scores equal: {equal} of 20")
+
+
+def test_equal_scores_of_equal_documents_or_of_a_method_without_calls_are_no_fault() -> None:
+    assert equal_scores(asked("a", "a"), (0.5, 0.5), 2) == {}
+    assert equal_scores(asked("a"), (0.5,), 1) == {}
+    assert equal_scores(asked("a", "b"), (0.5, 0.5), 0) == {}

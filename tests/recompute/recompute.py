@@ -44,7 +44,7 @@ WORDS = frozenset({
     "task", "profile", "origin", "reranker", "measure", "model", "engine", "hardware", "resolved",
     "judgements",
 })  # fmt: skip
-NOT_COVERED = frozenset({"apart", "price"})
+NOT_COVERED = frozenset({"apart", "price", "tied_at_10", "label_probability"})
 
 
 class Read:

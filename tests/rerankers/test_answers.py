@@ -188,4 +188,4 @@ def test_an_answer_that_was_begun_is_read_with_its_beginning():
     engine = FakeEngine(lambda request: Generation("3] > [1] > [2]", finished=True))
     result = rerank_one(built("listwise"), candidates(["a", "b", "c"]), engine)
     assert order(result.scores) == [2, 0, 1]
-    assert result.counts == {"generations": 1}
+    assert result.counts == {"generations": 1, "scored_queries": 1}

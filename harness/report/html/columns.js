@@ -93,6 +93,14 @@ function healthColumns(c) {
     figure("repaired", "repaired", (i) => c.repaired[i], count, { more: true }),
     figure("unparsable", "unusable", (i) => c.unparsable[i], count, { more: true }),
     figure("truncated", "cut", (i) => c.truncated[i] || null, count, { more: true }),
+    figure("tied", "tied@10", (i) => c.tied_at_10[i] || null, share, {
+      more: true,
+      hint: "Share of queries whose top ten is decided by equal scores",
+    }),
+    figure("labels", "p(labels)", (i) => c.label_probability[i], share, {
+      more: true,
+      hint: "Mean probability of all labels together",
+    }),
   ];
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,3 +58,26 @@ def test_shuffles_put_each_document_anywhere_equally_often() -> None:
         for document in "abcd":
             share = sum(order[place] == document for order in drawn) / len(drawn)
             assert abs(share - 0.25) < 0.025  # five standard errors
+
+
+@pytest.mark.parametrize(
+    ("scores", "tied"),
+    [
+        ([3.0, 2.0, 1.0], False),
+        ([3.0, 3.0, 1.0], True),
+        ([*range(20, 10, -1), 11.0], True),  # the tenth place is decided by a tie
+        ([*range(20, 9, -1), 10.0], False),  # places 11 and 12 are not of the top ten
+        ([2.0, None, None], False),
+    ],
+)
+def test_a_top_ten_is_tied_where_equal_scores_decide_its_order_or_its_last_place(
+    scores: list[float | None], tied: bool
+) -> None:
+    ids = tuple(map(str, range(len(scores))))
+    result = QueryResult("q", ids, tuple(scores), tuple(range(1, len(scores) + 1)))
+    assert orders.top_tied(result) == tied
+
+
+def test_a_tie_with_the_safeguard_is_no_tie() -> None:
+    result = QueryResult("q", ("a", "s", "b"), (1.0, 1.0, 0.5), (1, 3, 2), safeguard="s")
+    assert not orders.top_tied(result)
