@@ -21,7 +21,7 @@ from ..types import (
     Score,
 )
 from .batches import Answer, Work, too_long
-from .tokens import Tokens
+from .tokens import Rendered, Tokens
 
 if TYPE_CHECKING:
     from .pairs import PairTemplate
@@ -79,15 +79,15 @@ class Works:
     def next_tokens(self, requests: Sequence[NextToken]) -> Prepared:
         """The work's request is a mapping of labels to token ids, in the request's order.
 
-        Raises EngineFault for a label that is not one token behind its prompt.
+        Raises EngineFault for a label that is not one token behind its prompt, and for a prompt
+        that ends inside a think block.
         """
         found = Prepared()
         rendered = self.tokens.prompts([r.prompt for r in requests])
         for index, (request, prompt) in enumerate(zip(requests, rendered, strict=True)):
             failure = self._refusal(len(prompt.ids), room=self._written)
             asked = request.labels if failure is None else ()
-            if prompt.open_block is not None and failure is None:
-                raise self._thinks(prompt.open_block)
+            self._require_answer(prompt)
             labels = {
                 x: self.tokens.label_id(x, after=prompt.text, lead=prompt.lead) for x in asked
             }
@@ -114,6 +114,7 @@ class Works:
         texts = list(dict.fromkeys(r.continuation for r in requests))
         endings = dict(zip(texts, self.tokens.encode(texts), strict=True))
         for index, (request, prompt) in enumerate(zip(requests, rendered, strict=True)):
+            self._require_answer(prompt)
             ending = endings[request.continuation]
             whole = [*prompt.ids, *ending]
             failure = self._refusal(len(prompt.ids), room=len(ending) + self._written)
@@ -185,11 +186,14 @@ class Works:
             return Failure(EMPTY)
         return too_long(length + room, self.context, lower=LOWER_PROMPT)
 
-    def _thinks(self, marker: str) -> EngineFault:
-        return EngineFault(
-            f"a prompt of {self.tokens.name} ends inside a think block ({marker}), where no label "
-            "can be read: use a prompt without `thinking`, or one whose text closes the block"
-        )
+    def _require_answer(self, prompt: Rendered) -> None:
+        """Raise EngineFault for a prompt that ends inside a think block."""
+        if prompt.open_block is not None:
+            raise EngineFault(
+                f"a prompt of {self.tokens.name} ends inside a think block ({prompt.open_block}), "
+                "where nothing it says is an answer: use a prompt without `thinking`, or one whose "
+                "text closes the block"
+            )
 
     def _end(self, ids: Sequence[int], *, wanted: bool) -> list[int]:
         end = self.tokens.tokenizer.eos_token_id

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from rerank_bench import EngineFault, Message, NextToken, Prompt, load_template
+from rerank_bench import EngineFault, Likelihood, Message, NextToken, Prompt, load_template
 from rerank_bench.engines.chat import ChatTemplate
 from rerank_bench.engines.tokens import Tokens
 from rerank_bench.engines.works import Works
@@ -98,6 +98,13 @@ def test_a_plain_text_prompt_that_ends_in_a_think_block_refuses_labels(base: Any
     prompt = Prompt(text="<|im_start|>assistant\n<think>\n")
     with pytest.raises(EngineFault, match="think block"):
         Works(tokens, 4096).next_tokens([NextToken(prompt, ("A", "B"))])
+
+
+def test_a_likelihood_inside_a_think_block_is_refused(base: Any) -> None:
+    tokens = tokens_with(base, CHATML)
+    prompt = Prompt(text="<|im_start|>assistant\n<think>\n")
+    with pytest.raises(EngineFault, match="think block"):
+        Works(tokens, 4096).likelihoods([Likelihood(prompt, " a query")])
 
 
 def test_a_think_tag_in_a_document_is_no_think_block(base: Any) -> None:
