@@ -63,7 +63,9 @@ def open_reader(options: EngineOptions, shape: str | None) -> Reader:
     Raises EngineFault where the model is not at hand or its sizes cannot be read.
     """
     from .engines.loading import open_checkpoint
-    from .engines.pairs import PairTemplate, module_types, pair_head
+    from .engines.pairs import pair_head
+    from .engines.pairtemplate import PairTemplate
+    from .engines.saved import module_types
     from .engines.tokens import Tokens
     from .engines.works import Works
 
@@ -79,7 +81,8 @@ def open_reader(options: EngineOptions, shape: str | None) -> Reader:
     name = checkpoint.name.rstrip("/").rpartition("/")[2]
     sizes = find_shape(shape) if shape else Shape.of(checkpoint.config.to_dict(), name=name)
     way = options.head or ("classifier" if shape else pair_head(checkpoint))
-    templated = way == "composed" and len(module_types(checkpoint)) < 2
+    one_head = way == "composed" and len(module_types(checkpoint)) < 2
+    templated = one_head or options.pair_template is not None
     template = PairTemplate.of(checkpoint) if templated else None
     context = (options.max_model_len or sys.maxsize) if shape else checkpoint.context
     works = Works(Tokens(checkpoint.tokenizer, name=name), context, template)

@@ -278,7 +278,8 @@ def _construct(name: str, factory: type, options: Mapping[str, Any]) -> Reranker
 
 
 _SHAPING = (
-    "revision", "adapter", "dtype", "head", "max_model_len", "quantization", "kv_cache_dtype",
+    "revision", "adapter", "dtype", "head", "pair_template", "max_model_len", "quantization",
+    "kv_cache_dtype",
     "vllm",
 )  # fmt: skip
 

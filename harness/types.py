@@ -12,6 +12,7 @@ order, and at the end returns one score per candidate. It does no input or outpu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -79,12 +80,16 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Logits:
-    """The raw outputs of a scoring head, before any activation; usually one number."""
+    """The raw outputs of a scoring head, before any activation; usually one number.
+
+    names: what the checkpoint calls its outputs (`id2label`), where there are two or more.
+    """
 
     logits: tuple[float, ...]
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +98,9 @@ class LabelScores:
 
     Taken over the whole vocabulary at temperature 1 with nothing masked: differences are those of
     logits. `logit` is None where an engine only knows probabilities. A label that an engine could
-    not find is not there. An engine that was given a head for the labels alone takes the
-    probabilities over them, and says so in `over_labels`; the differences are the same.
+    not find is not there; `bound` is the most that its log-probability can be. An engine that was
+    given a head for the labels alone takes the probabilities over them, and says so in
+    `over_labels`; the differences are the same.
     """
 
     logprob: Mapping[Label, float]
@@ -103,6 +109,19 @@ class LabelScores:
     output_tokens: int = 1
     cached_tokens: int = 0
     over_labels: bool = False
+    bound: float | None = None
+
+    def of(self, label: Label) -> float:
+        """Return the log-probability of `label`, or the upper bound of a label that is missing.
+
+        Where nothing is known of a missing label, it is less than any that was found: -10,000.
+        """
+        found = self.logprob.get(label, -math.inf)
+        missing = _LEAST_LOGPROB if self.bound is None else self.bound
+        return max(found, _LEAST_LOGPROB) if label in self.logprob else missing
+
+
+_LEAST_LOGPROB = -1e4
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank_bench import BadOption, Candidates, Flow, PairScore, ask
+from rerank_bench import BadOption, Candidates, Flow, Logits, PairScore, ask
 
 from .budgets import check_budgets
+from .odds import log_odds
+
+_RELEVANT = frozenset({"relevant", "yes", "true", "positive", "related", "match"})
+_IRRELEVANT = frozenset(
+    {"irrelevant", "not relevant", "non relevant", "no", "false", "negative", "unrelated"}
+    | {"not related", "no match"}
+)
 
 
 @dataclass(frozen=True)
 class CrossEncoder:
     """Scores each pair by a model's classification head, before any activation.
 
-    label: which of the head's outputs is the score; -1 is the last, as for a head of one, and for
-    monoBERT's (not relevant, relevant). max_doc_tokens, max_query_tokens: budgets in tokens; the
-    defaults fit a context of 512 with its special tokens.
+    A head with one output gives the score itself. One with two gives the log-odds of the relevant
+    output, which is the second (monoBERT: Nogueira et al. 2019, arXiv:1910.14424) unless the
+    checkpoint's names of its outputs say that it is the first.
+
+    label: the relevant output, by its number from 0 or by its name; a head with three or more
+        outputs needs it. Its score is the log-odds against all others.
+    max_doc_tokens, max_query_tokens: budgets in tokens; the defaults fit a context of 512 with its
+        special tokens.
     """
 
-    label: int = -1
+    label: int | str | None = None
     max_doc_tokens: int | None = 384
     max_query_tokens: int | None = 120
     asks = frozenset({PairScore})
@@ -32,8 +45,40 @@ class CrossEncoder:
         replies = yield from ask(
             [PairScore(candidates.query, d.text) for d in candidates.documents]
         )
-        for reply in replies:
-            if not -len(reply.logits) <= self.label < len(reply.logits):
-                outputs = len(reply.logits)
-                raise BadOption(f"cross-encoder: label {self.label}, but the head has {outputs}")
-        return [reply.logits[self.label] for reply in replies]
+        return [self._score(reply) for reply in replies]
+
+    def _score(self, reply: Logits) -> float:
+        if len(reply.logits) == 1 and self.label in (None, 0):
+            return reply.logits[0]
+        return log_odds(reply.logits, self._place(reply))
+
+    def _place(self, reply: Logits) -> int:
+        """Return the place of the relevant output; BadOption where it is not known."""
+        outputs, names = len(reply.logits), reply.names
+        if self.label is None:
+            place = relevant_place(names) if outputs == 2 else None
+        elif isinstance(self.label, str):
+            place = names.index(self.label) if self.label in names else None
+        else:
+            place = self.label if 0 <= self.label < outputs else None
+        if place is None or outputs == 1:
+            told = ", ".join(f"{number}: {name}" for number, name in enumerate(names))
+            given = "label is not set" if self.label is None else f"it has no {self.label!r}"
+            raise BadOption(
+                f"cross-encoder: the head has {outputs} outputs ({told or 'without names'}): "
+                f"{given}; set label= to the number or name of the relevant one"
+            )
+        return place
+
+
+def relevant_place(names: Sequence[str]) -> int | None:
+    """Return which of two outputs means relevant: the second, unless their names say otherwise.
+
+    None where the names mean something else, such as `entailment` and `contradiction`.
+    """
+    plain = [name.casefold().replace("_", " ").replace("-", " ").strip() for name in names]
+    if not plain or plain in (["label 0", "label 1"], ["0", "1"]):
+        return 1
+    if plain[1] in _RELEVANT or plain[0] in _IRRELEVANT:
+        return 1
+    return 0 if plain[0] in _RELEVANT or plain[1] in _IRRELEVANT else None

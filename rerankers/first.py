@@ -6,7 +6,6 @@ by how probable each is to come next.
 
 from __future__ import annotations
 
-import math
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,13 +51,13 @@ class First:
         return tuple(LETTERS[: self.window])
 
     def rerank(self, candidates: Candidates) -> Flow:
-        """Slide; a letter that the engine did not find comes last in its window."""
+        """Slide; a letter that the server did not report comes last in its window."""
         conversation = Conversation(candidates, self.prompt)
 
         def order_window(inside: Sequence[int]) -> Ordering:
             letters = tuple(LETTERS[: len(inside)])
             (reply,) = yield from ask([NextToken(conversation.prompt(inside, letters), letters)])
-            return order([reply.logprob.get(letter, -math.inf) for letter in letters])
+            return order([reply.of(letter) for letter in letters])
 
         ranking = yield from self._sliding().order(len(candidates.documents), order_window)
         return Scored(descending(ranking), {"escaped_ids": conversation.escaped})

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rerank_bench import (
     BadOption,
     Candidates,
     Flow,
-    LabelScores,
     NextToken,
     Template,
     ask,
@@ -19,6 +18,7 @@ from rerank_bench import (
 from rerank_bench.types import Label
 
 from .budgets import check_budgets
+from .odds import log_odds, log_sum_exp
 
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 """What a prompt with an instruction is told where a task has none: Qwen3-Reranker's default."""
@@ -69,8 +69,8 @@ class Pointwise:
             for d in candidates.documents
         ]
         replies = yield from ask([NextToken(prompt, labels) for prompt in prompts])
-        score = expected_grade if self.graded else log_odds
-        return [score(reply, labels) for reply in replies]
+        known = [[reply.of(label) for label in labels] for reply in replies]
+        return [expected_grade(k) if self.graded else log_odds(k, 0) for k in known]
 
     def _labels(self, template: Template) -> tuple[Label, ...]:
         return tuple(self.labels.split(",")) if self.labels else template.labels
@@ -89,27 +89,7 @@ class Pointwise:
             )
 
 
-FLOOR = -1e4
-"""Natural log of what a label is worth that an engine did not find: less than any it can find."""
-
-
-def log_odds(reply: LabelScores, labels: Sequence[Label]) -> float:
-    """Natural log-odds of the first label against the others together."""
-    first, *others = _found(reply.logprob, labels)
-    return first - _log_sum(others)
-
-
-def expected_grade(reply: LabelScores, labels: Sequence[Label]) -> float:
-    """Mean grade, from 0 to k, under the labels' probabilities alone."""
-    found = _found(reply.logprob, labels)
-    whole = _log_sum(found)
-    return sum(grade * math.exp(value - whole) for grade, value in enumerate(found))
-
-
-def _found(logprob: Mapping[Label, float], labels: Sequence[Label]) -> list[float]:
-    return [max(logprob.get(label, FLOOR), FLOOR) for label in labels]
-
-
-def _log_sum(values: Sequence[float]) -> float:
-    top = max(values)
-    return top + math.log(sum(math.exp(value - top) for value in values))
+def expected_grade(logprobs: Sequence[float]) -> float:
+    """Return the mean grade, from 0 to k, under the probabilities of the grades 0,1,…,k alone."""
+    whole = log_sum_exp(logprobs)
+    return sum(grade * math.exp(value - whole) for grade, value in enumerate(logprobs))

@@ -18,7 +18,7 @@ from typing import Any
 from ..errors import RerankBenchError
 from ..types import AnyRequest, Reply
 
-REPLY_FORMAT = 1
+REPLY_FORMAT = 2
 COMMIT_REPLIES = 256
 COMMIT_SECONDS = 4.0  # under the five that are promised, which leaves a second for the commit
 _LOOKUP = 500  # below SQLite's oldest limit of 999 variables in one statement

@@ -11,7 +11,7 @@ from ..errors import EngineFault
 from ..types import Embed, Failure, Logits, PairScore, Vectors
 from .batches import Answer, Batcher, Work, pad, sound
 from .loading import Checkpoint, device_of
-from .pairs import module_types
+from .saved import module_types
 from .works import Works
 
 if TYPE_CHECKING:

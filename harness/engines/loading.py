@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BadOption, EngineFault
@@ -71,6 +72,17 @@ class Checkpoint:
         causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
         masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
         return self.architecture.endswith("ForCausalLM") or (causal and not masked)
+
+    @property
+    def pair_template(self) -> str | None:
+        """The source of the option `pair_template`: its text, or that of the `.jinja` file."""
+        given = self.options.pair_template
+        if given is None or not given.endswith(".jinja"):
+            return given
+        try:
+            return Path(given).expanduser().read_text(encoding="utf-8")
+        except OSError as error:
+            raise BadOption(f"pair_template {given} cannot be read: {error.strerror}") from error
 
     @property
     def context(self) -> int:
@@ -144,8 +156,13 @@ def describe(checkpoint: Checkpoint) -> dict[str, str | None]:
         "dtype": dtype_of(options),
         "adapter": options.adapter,
         "adapter_files": adapter_files(options.adapter),
-        "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
+        "pair_template": checkpoint.pair_template,
+        "chat_template": _fingerprint(template) if template else None,
     }
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_model(checkpoint: Checkpoint, task: Task) -> Any:

@@ -22,7 +22,9 @@ class EngineOptions:
     dtype: `float32`, `bfloat16` or `float16`; by default float32 on a CPU and bfloat16 on a GPU;
     over HTTP only written down. head: what answers: `classifier` or `maxsim` for pairs, by default
     read off the model; `labels` has vLLM turn the language head into one for a reranker's fixed
-    labels, which are in `labels`. max_model_len: a context shorter than the model's, in tokens.
+    labels, which are in `labels`. pair_template: how a query and a document become one text for a
+    classification head: a Jinja template over `query` and `document`, or the path of one (.jinja).
+    max_model_len: a context shorter than the model's, in tokens.
     max_num_batched_tokens: tokens in one forward pass. trust_remote_code: run code that comes with
     the model; off unless asked for.
 
@@ -46,6 +48,7 @@ class EngineOptions:
     dtype: str | None = None
     head: str | None = None
     labels: tuple[Label, ...] = ()
+    pair_template: str | None = None
     max_model_len: int | None = None
     max_num_batched_tokens: int | None = None
     trust_remote_code: bool = False
@@ -83,8 +86,8 @@ _AT_LEAST_ONE = (
 
 _ALL = ("engine", "model")
 _MODEL = (
-    *_ALL, "revision", "adapter", "dtype", "head", "max_model_len", "max_num_batched_tokens",
-    "trust_remote_code",
+    *_ALL, "revision", "adapter", "dtype", "head", "pair_template", "max_model_len",
+    "max_num_batched_tokens", "trust_remote_code",
 )  # fmt: skip
 READS: Mapping[str, tuple[str, ...]] = {
     "fake": _ALL,
@@ -96,9 +99,9 @@ READS: Mapping[str, tuple[str, ...]] = {
         "seed", "data_parallel", "vllm",
     ),
     "http": (
-        *_ALL, "revision", "adapter", "dtype", "head", "max_model_len", "trust_remote_code",
-        "base_url", "api_key_env", "tokenizer", "concurrency", "request_seconds", "run_seconds",
-        "wait_seconds",
+        *_ALL, "revision", "adapter", "dtype", "head", "pair_template", "max_model_len",
+        "trust_remote_code", "base_url", "api_key_env", "tokenizer", "concurrency",
+        "request_seconds", "run_seconds", "wait_seconds",
     ),
 }  # fmt: skip
 """Engine name -> the options it reads; setting another one is an error, not a silence."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineFault
@@ -11,6 +10,8 @@ from ..quiet import quiet
 from ..types import Logits, PairScore, Score
 from .batches import Answer, Batcher, Work, pad, sound, too_long
 from .loading import Checkpoint, device_of, dtype_of, load_model
+from .pairtemplate import names_roles
+from .saved import is_composed, module_types
 from .works import LOWER_PAIR, Prepared, Works
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Classifier:
         self._works, self._batcher = works, batcher
         self._left = checkpoint.decoder
         self._device = device_of(checkpoint.options)
+        self._names = output_names(checkpoint) if self.model.config.num_labels > 1 else ()
 
     def pairs(self, requests: Sequence[PairScore]) -> Iterator[tuple[int, Answer]]:
         """Answer pairs; each distinct text is tokenised once and the ids are joined."""
@@ -52,15 +54,25 @@ class Classifier:
         else:
             segments = {} if padded.types is None else {"token_type_ids": padded.types}
             logits = self.model(padded.ids, attention_mask=padded.mask, **segments).logits
-        return _replies(logits, [work.room for work in batch])
+        return _replies(logits, [work.room for work in batch], self._names)
 
 
-def _replies(logits: torch.Tensor, lengths: Sequence[int]) -> list[Answer]:
+def _replies(
+    logits: torch.Tensor, lengths: Sequence[int], names: tuple[str, ...] = ()
+) -> list[Answer]:
     rows = [tuple(row) for row in logits.float().reshape(len(lengths), -1).tolist()]
     return [
-        sound(row, Logits(row, prompt_tokens=length))
+        sound(row, Logits(row, prompt_tokens=length, names=names))
         for row, length in zip(rows, lengths, strict=True)
     ]
+
+
+def output_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return what a checkpoint calls the outputs of its head; nothing where there is only one."""
+    if not checkpoint.architecture.endswith("ForSequenceClassification"):
+        return ()  # every config of transformers names two outputs, head or none
+    named = getattr(checkpoint.config, "id2label", None) or {}
+    return tuple(str(named[place]) for place in sorted(named)) if len(named) > 1 else ()
 
 
 class ComposedPairs:
@@ -86,6 +98,7 @@ class ComposedPairs:
                 model_kwargs={"torch_dtype": getattr(torch, dtype_of(options))},
             ).eval()
         self._context, self._batcher = checkpoint.context, batcher
+        self._names = output_names(checkpoint)
         self._prompt = self.model.prompts.get(self.model.default_prompt_name or "")
 
     def pairs(self, requests: Sequence[PairScore]) -> Iterator[tuple[int, Answer]]:
@@ -117,59 +130,47 @@ class ComposedPairs:
 
         features = self._prepare([work.request for work in batch])
         features = batch_to_device(features, self.model.device)
-        return _replies(self.model(features)["scores"], [work.room for work in batch])
-
-
-@dataclass(frozen=True)
-class PairTemplate:
-    """A chat template with query and document roles, as sentence-transformers calls it.
-
-    `system` is the prompt that the checkpoint was saved with, if it was.
-    """
-
-    tokenizer: Any
-    system: str | None = None
-
-    @classmethod
-    def of(cls, checkpoint: Checkpoint) -> PairTemplate:
-        """Read it off a checkpoint; EngineFault where scoring takes more than a template."""
-        saved = _small_json(checkpoint, "config_sentence_transformers.json") or {}
-        if len(module_types(checkpoint)) > 1 or not checkpoint.tokenizer.chat_template:
-            raise EngineFault(
-                f"model {checkpoint.name} is more than a classification head; "
-                "use --engine transformers"
-            )
-        prompts = saved.get("prompts") or {}
-        found = cls(checkpoint.tokenizer, prompts.get(saved.get("default_prompt_name")))
-        shown = found.render("querytext", "documenttext")
-        if "querytext" not in shown or "documenttext" not in shown:
-            raise EngineFault(
-                f"the chat template of {checkpoint.name} has no query and document roles; "
-                "use a pointwise reranker with the prompt it was trained on"
-            )
-        return found
-
-    def render(self, query: str, document: str) -> str:
-        """The pair as one text."""
-        turns = [{"role": "query", "content": query}, {"role": "document", "content": document}]
-        system = [] if self.system is None else [{"role": "system", "content": self.system}]
-        return str(self.tokenizer.apply_chat_template([*system, *turns], tokenize=False))
+        scores = self.model(features)["scores"]
+        names = self._names if scores.ndim > 1 and scores.shape[-1] == len(self._names) else ()
+        return _replies(scores, [work.room for work in batch], names)
 
 
 def pair_head(checkpoint: Checkpoint) -> str:
-    """How a checkpoint scores pairs: `classifier`, `composed`, `maxsim`, or `none`.
+    """Return how a checkpoint scores pairs: `classifier`, `composed`, `maxsim`, or `none`.
 
-    The option `head` goes before what the checkpoint was saved as; but where a head is asked for,
-    `composed` is how such a checkpoint's own head works.
+    The option `head` comes before what the checkpoint was saved as; where a head is asked for,
+    `composed` is how such a checkpoint's own head works. Raises EngineFault for a classification
+    head whose checkpoint does not say how a pair becomes one text.
     """
     asked = checkpoint.options.head
     if asked in {None, "classifier"} and is_composed(checkpoint):
-        return "composed"
+        return "classifier" if _has_template(checkpoint) else "composed"
     if asked is not None:
         return asked
     if checkpoint.architecture.endswith("ForSequenceClassification"):
         return "classifier"
     return "none" if checkpoint.decoder or checkpoint.config.is_encoder_decoder else "maxsim"
+
+
+def _has_template(checkpoint: Checkpoint) -> bool:
+    """Say whether the option `pair_template` makes a composed checkpoint's pairs.
+
+    Raises EngineFault where neither the option nor the checkpoint says how a pair becomes one text:
+    a generic chat template would render two turns that no head was trained on.
+    """
+    several = len(module_types(checkpoint)) > 1
+    if checkpoint.options.pair_template is not None and not several:
+        return True
+    if checkpoint.options.pair_template is not None:
+        raise EngineFault(f"model {checkpoint.name} is more than a head: leave out pair_template")
+    template = checkpoint.tokenizer.chat_template
+    if template and not names_roles(checkpoint.tokenizer):
+        raise EngineFault(
+            f"the chat template of {checkpoint.name} has no query and document roles, and does not "
+            "say how a pair becomes one text: set pair_template= to the text that the model was "
+            "trained on, such as 'query: {{ query }} document: {{ document }}'"
+        )
+    return False
 
 
 def no_pair_head(checkpoint: Checkpoint) -> EngineFault:
@@ -178,42 +179,3 @@ def no_pair_head(checkpoint: Checkpoint) -> EngineFault:
         f"model {checkpoint.name} ({checkpoint.architecture}) has no head for pairs; "
         "use a cross-encoder or an encoder, or a pointwise reranker for this model"
     )
-
-
-def is_composed(checkpoint: Checkpoint) -> bool:
-    """Whether `CrossEncoder` would do more with this checkpoint than run its classification head.
-
-    That is so for several modules, saved prompts, or a chat template that would wrap the pair.
-    """
-    saved = _small_json(checkpoint, "config_sentence_transformers.json") or {}
-    if saved.get("model_type") != "CrossEncoder":
-        classifier = checkpoint.architecture.endswith("ForSequenceClassification")
-        return classifier and bool(checkpoint.tokenizer.chat_template)
-    modules = _small_json(checkpoint, "modules.json") or []
-    templated = bool(checkpoint.tokenizer.chat_template)
-    return len(modules) > 1 or templated or bool(saved.get("default_prompt_name"))
-
-
-def module_types(checkpoint: Checkpoint) -> list[str]:
-    """Last names of the sentence-transformers modules that a checkpoint lists, if it does."""
-    modules = _small_json(checkpoint, "modules.json") or []
-    return [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
-
-
-def _small_json(checkpoint: Checkpoint, name: str) -> Any:
-    """A JSON file beside the config, or None where the checkpoint has none."""
-    import json
-
-    from transformers.utils import cached_file
-
-    path = cached_file(
-        checkpoint.place.source,
-        name,
-        revision=checkpoint.place.revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    if path is None:
-        return None
-    with open(path, encoding="utf-8") as stream:  # noqa: PTH123 - cached_file returns a string
-        return json.load(stream)

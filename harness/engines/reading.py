@@ -30,11 +30,16 @@ from .tokens import Tokens
 
 @dataclass(frozen=True)
 class Reading:
-    """What is needed beside a work: the tokenizer, the end tokens, and the label head's ids."""
+    """What is needed beside a work.
+
+    tokens: the tokenizer. ends: the end tokens. label_head: token ids of a head for labels alone.
+    names: what the checkpoint calls the outputs of its classification head.
+    """
 
     tokens: Tokens
     ends: tuple[int, ...] = ()
     label_head: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
 
     def ask(self, kind: type, work: Work) -> Ask:
         """What the worker is asked for a work of `kind`."""
@@ -108,7 +113,7 @@ def _labels(reading: Reading, work: Work, told: Told) -> LabelScores:
         return LabelScores(logprob, None, len(work.ids), 1, told.cached)
     logits = dict(zip(reading.label_head, told.values, strict=True))
     logit = {label: logits[token] for label, token in found.items()}
-    return LabelScores(_log_softmax(logit), logit, len(work.ids), 1, told.cached)
+    return LabelScores(_log_softmax(logit), logit, len(work.ids), 1, told.cached, over_labels=True)
 
 
 def _log_softmax(logit: Mapping[Label, float]) -> dict[Label, float]:
@@ -130,7 +135,8 @@ def _continuation(reading: Reading, work: Work, told: Told) -> ContinuationScore
 
 
 def _logits(reading: Reading, work: Work, told: Told) -> Logits:
-    return Logits(told.values, len(work.ids), 0, told.cached)
+    names = reading.names if len(told.values) == len(reading.names) else ()
+    return Logits(told.values, len(work.ids), 0, told.cached, names)
 
 
 def _vectors(reading: Reading, work: Work, told: Told) -> Vectors:

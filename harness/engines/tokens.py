@@ -160,14 +160,16 @@ class Tokens:
     def _rendered(self, prompt: Prompt, text: str, ids: list[int], *, closed: bool) -> Rendered:
         marker = self._chat.open_block(prompt, text)
         if not self._chat.renders(prompt):
-            return Rendered(text, self._framed(ids, closed=closed), marker)
+            return Rendered(text, self.framed(ids, closed=closed), marker)
         # a template writes its own special tokens, and an answer that has begun has its lead
         return Rendered(text, ids, marker, "" if prompt.prefill else self._chat.answer_lead)
 
-    def _framed(self, ids: list[int], *, closed: bool) -> list[int]:
+    def framed(self, ids: list[int], *, closed: bool) -> list[int]:
+        """Return `ids` behind the tokenizer's own first tokens, and if `closed` its last, once."""
         before, after = self.single.before, self.single.after if closed else ()
         doubled = tuple(ids[: len(before)]) == before
-        return [*(() if doubled else before), *ids, *after]
+        ended = bool(after) and tuple(ids[-len(after) :]) == after
+        return [*(() if doubled else before), *ids, *(() if ended else after)]
 
     # Labels
 

@@ -36,6 +36,7 @@ from .loading import (
     open_checkpoint,
 )
 from .pairs import Classifier, ComposedPairs, no_pair_head, pair_head
+from .pairtemplate import PairTemplate
 from .tokens import Tokens
 from .works import Works
 
@@ -128,7 +129,9 @@ class TransformersEngine:
 
     @functools.cached_property
     def _works(self) -> Works:
-        return Works(self._tokens, self.checkpoint.context)
+        given = self.options.pair_template is not None
+        template = PairTemplate.of(self.checkpoint) if given else None
+        return Works(self._tokens, self.checkpoint.context, template)
 
     @functools.cached_property
     def batcher(self) -> Batcher:

@@ -24,7 +24,7 @@ from .batches import Answer, Work, too_long
 from .tokens import Rendered, Tokens
 
 if TYPE_CHECKING:
-    from .pairs import PairTemplate
+    from .pairtemplate import PairTemplate
 
 LOWER_PROMPT = "max_doc_tokens, or window where several documents share a prompt"
 LOWER_PAIR = "max_doc_tokens or max_query_tokens"
@@ -141,10 +141,11 @@ class Works:
         return found
 
     def _templated(self, requests: Sequence[PairScore], template: PairTemplate) -> Prepared:
-        """Pairs that a chat template with query and document roles puts into one text."""
+        """Pairs that a template puts into one text."""
         found = Prepared()
         rendered = self.tokens.encode([template.render(r.query, r.document) for r in requests])
-        for index, (request, ids) in enumerate(zip(requests, rendered, strict=True)):
+        for index, (request, found_ids) in enumerate(zip(requests, rendered, strict=True)):
+            ids = self.tokens.framed(found_ids, closed=True) if template.closed else found_ids
             work = Work(index, ids, len(ids), None, request)
             found.add(work, too_long(len(ids), self.context, lower=LOWER_PAIR))
         return found

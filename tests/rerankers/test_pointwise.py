@@ -98,9 +98,63 @@ def test_the_query_follows_the_document_behind_one_space():
     assert not seen[0].prompt.text.endswith(" ")
 
 
-def test_a_head_of_several_outputs_is_read_at_the_label_that_is_named():
-    engine = FakeEngine(lambda request: Logits((0.25, 0.75)))
-    assert rerank_one(built("cross-encoder"), candidates(1), engine).scores == (0.75,)
-    assert rerank_one(built("cross-encoder:label=0"), candidates(1), engine).scores == (0.25,)
-    with pytest.raises(BadOption, match="label 2, but the head has 2"):
-        rerank_one(built("cross-encoder:label=2"), candidates(1), engine)
+def scored(text: str, logits: tuple[float, ...], names: tuple[str, ...] = ()) -> float:
+    engine = FakeEngine(lambda request: Logits(logits, names=names))
+    (score,) = rerank_one(built(text), candidates(1), engine).scores
+    return score
+
+
+def test_a_head_with_one_output_gives_the_score_itself():
+    assert scored("cross-encoder", (0.25,)) == 0.25
+    assert scored("cross-encoder:label=0", (0.25,)) == 0.25
+
+
+def test_of_two_outputs_the_score_is_the_log_odds_of_the_second():
+    assert scored("cross-encoder", (2.0, 3.0), ("LABEL_0", "LABEL_1")) == 1.0
+    assert scored("cross-encoder", (2.0, 3.0), ("irrelevant", "relevant")) == 1.0
+    assert scored("cross-encoder", (2.0, 3.0)) == 1.0
+
+
+def test_of_two_outputs_the_names_may_say_that_the_first_is_relevant():
+    assert scored("cross-encoder", (2.0, 3.0), ("relevant", "not_relevant")) == -1.0
+    assert scored("cross-encoder", (2.0, 3.0), ("Yes", "No")) == -1.0
+
+
+def test_two_outputs_that_mean_something_else_are_refused_with_their_names():
+    with pytest.raises(BadOption, match=r"0: entailment, 1: contradiction.*set label="):
+        scored("cross-encoder", (2.0, 3.0), ("entailment", "contradiction"))
+
+
+def test_three_outputs_need_a_label_and_give_the_log_odds_against_the_others():
+    names = ("bad", "fair", "good")
+    with pytest.raises(
+        BadOption, match=r"3 outputs \(0: bad, 1: fair, 2: good\): label is not set"
+    ):
+        scored("cross-encoder", (0.0, 1.0, 2.0), names)
+    expected = 2.0 - math.log(math.exp(0.0) + math.exp(1.0))
+    assert scored("cross-encoder:label=2", (0.0, 1.0, 2.0), names) == pytest.approx(expected)
+    assert scored("cross-encoder:label=good", (0.0, 1.0, 2.0), names) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("label", ["3", "-1", "best"])
+def test_a_label_that_the_head_does_not_have_is_refused(label):
+    with pytest.raises(BadOption, match="it has no"):
+        scored(f"cross-encoder:label={label}", (0.0, 1.0, 2.0), ("bad", "fair", "good"))
+
+
+def test_a_reply_with_a_certain_no_ranks_below_one_with_neither_label():
+    replies = iter(
+        [
+            LabelScores({"No": math.log(0.99)}, bound=math.log(0.01)),
+            LabelScores({}, bound=math.log(0.05)),
+            LabelScores({"Yes": math.log(0.001)}, bound=math.log(0.0005)),
+            LabelScores({"Yes": math.log(0.6), "No": math.log(0.3)}),
+        ]
+    )
+    engine = FakeEngine(lambda request: next(replies))
+    certain_no, neither, faint_yes, yes = rerank_one(
+        built("pointwise"), candidates(4), engine
+    ).scores
+    assert certain_no < neither
+    assert faint_yes == pytest.approx(math.log(2))
+    assert yes == pytest.approx(math.log(2))

@@ -18,12 +18,15 @@ from ...types import (
     NextToken,
     PairScore,
     Reply,
+    Score,
 )
 from ..batches import Answer
 from ..feed import Feed, Queued
 from ..loading import end_ids
-from ..pairs import is_composed, pair_head
+from ..pairs import output_names, pair_head
+from ..pairtemplate import PairTemplate
 from ..reading import Reading
+from ..saved import is_composed
 from ..works import Works
 from .client import Call
 from .dialects import AT_ONCE, PATHS
@@ -104,7 +107,10 @@ class HttpEngine:
         # Where there is no tokenizer, nothing but pairs gets past the check.
         works = cast("Works", None)
         if site.checkpoint:
-            works = Works(site.tokens, site.context, written=1)  # servers write one token at least
+            given = self.options.pair_template is not None
+            template = PairTemplate.of(site.checkpoint) if given else None
+            # servers write one token at least
+            works = Works(site.tokens, site.context, template, written=1)
         unprepared = frozenset() if self._counts_pairs(site) else frozenset({PairScore})
         feed = Feed(self._checked(site, requests), works, unprepared=unprepared)
         while (kind := feed.next_kind()) is not None or not feed.ended:
@@ -128,7 +134,15 @@ class HttpEngine:
 
     def _counts_pairs(self, site: Site) -> bool:
         """Whether pairs are read as the tokenizer frames them, and not through a template."""
-        return site.checkpoint is not None and not is_composed(site.checkpoint)
+        if site.checkpoint is None:
+            return False
+        return self.options.pair_template is not None or not is_composed(site.checkpoint)
+
+    def _classifies(self, site: Site) -> bool:
+        """Whether pairs go to /classify as token ids: /score knows no template and one output."""
+        if self.options.pair_template is not None:
+            return bool(site.tokens.name)  # raises where the tokenizer is not known
+        return site.checkpoint is not None and len(output_names(site.checkpoint)) > 1
 
     # What can be asked at all
 
@@ -165,6 +179,14 @@ class HttpEngine:
         return None
 
     def _require_pairs(self, site: Site) -> None:
+        if self._classifies(site):
+            site.require(PATHS[Score], PairScore)
+            if self.options.pair_template is None and site.tokens.pair.types is not None:
+                raise EngineFault(
+                    f"model {site.model} has several outputs and segment ids, which a server's "
+                    "/classify does not take; use --engine transformers or vllm"
+                )
+            return
         if site.dialect.pairs is None:
             site.require("/score", PairScore)
             raise EngineFault(f"{site.looks[0].url} scores no pairs in a shape that we know")
@@ -181,7 +203,8 @@ class HttpEngine:
 
         What no half would escape, a server that hangs or is broken, is not asked for again.
         """
-        reader = Reader(kind, self._reading(site))
+        as_ids = kind is PairScore and self._classifies(site)
+        reader = Reader(Score if as_ids else kind, self._reading(site))
         asked: dict[int, list[Queued]] = {}
         again: deque[list[Queued]] = deque()
         numbers = itertools.count()
@@ -193,7 +216,8 @@ class HttpEngine:
                     continue
                 number = next(numbers)
                 asked[number] = chunk
-                yield number, site.dialect.call(kind, [reader.ask(queued) for queued in chunk])
+                asks = [reader.ask(queued) for queued in chunk]
+                yield number, site.dialect.call(reader.kind, asks)
 
         for number, heard in self._timed(site, calls()):
             chunk = asked.pop(number)
@@ -210,7 +234,8 @@ class HttpEngine:
     def _reading(self, site: Site) -> Reading | None:
         if site.checkpoint is None:
             return None
-        return Reading(site.tokens, tuple(sorted(end_ids(site.checkpoint))))
+        ends = tuple(sorted(end_ids(site.checkpoint)))
+        return Reading(site.tokens, ends, names=output_names(site.checkpoint))
 
     def _timed(
         self, site: Site, calls: Iterator[tuple[int, Call] | None]

@@ -15,6 +15,7 @@ class Heard:
     """What one prompt or pair was answered: numbers, the token ids they belong to, the text.
 
     read, written, cached: tokens, where the server counts them for this one.
+    bound: the most that the log-probability of a token can be that the server did not report.
     """
 
     values: tuple[float, ...]
@@ -24,6 +25,7 @@ class Heard:
     read: int = 0
     written: int = 0
     cached: int = 0
+    bound: float | None = None
 
 
 def number(value: Any) -> float:

@@ -80,7 +80,7 @@ class Reader:
         if self.kind is NextToken:
             told = dict(zip(heard.tokens, heard.values, strict=True))
             found = {label: told[i] for label, i in work.request.items() if i in told}
-            return LabelScores(found, None, read, 1, heard.cached)
+            return LabelScores(found, None, read, 1, heard.cached, bound=heard.bound)
         if self.kind is Generate and not heard.tokens:
             return Generation(
                 heard.text or "",
@@ -93,7 +93,9 @@ class Reader:
             )
         if self.kind in (Generate, Likelihood, Embed):
             return self._read.reply(self.kind, work, self._told(heard))
-        return Logits(heard.values, heard.read if self.kind is PairScore else read)
+        names = self.reading.names if self.reading is not None else ()
+        names = names if len(names) == len(heard.values) else ()
+        return Logits(heard.values, heard.read or read, names=names)
 
     def _told(self, heard: Heard) -> Told:
         vectors = None

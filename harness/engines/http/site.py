@@ -124,6 +124,7 @@ class Site:
             "adapter_root": self.options.adapter and self.looks[0].root(self.model),
             "dtype": self.options.dtype,
             "head": self.options.head,
+            "pair_template": self.checkpoint.pair_template if self.checkpoint else None,
         }
 
     @property

@@ -26,7 +26,8 @@ from ..batches import Answer, Work
 from ..encoder import MaxSim
 from ..feed import Feed, Queued
 from ..loading import Checkpoint, describe, end_ids, no_language_model, open_checkpoint
-from ..pairs import PairTemplate, no_pair_head, pair_head
+from ..pairs import no_pair_head, output_names, pair_head
+from ..pairtemplate import PairTemplate
 from ..reading import Reading
 from ..tokens import Tokens
 from ..works import Works
@@ -155,8 +156,8 @@ class VllmEngine:
         """What makes token ids of requests."""
         tokens = Tokens(self.checkpoint.tokenizer, name=self.checkpoint.name)
         context = min(self.checkpoint.context, self.options.max_model_len or LONGEST_CONTEXT)
-        composed = self.head == "composed"
-        template = PairTemplate.of(self.checkpoint) if composed else None
+        templated = self.head == "composed" or self.options.pair_template is not None
+        template = PairTemplate.of(self.checkpoint) if templated else None
         return Works(tokens, context, template, written=1)  # vLLM reads nothing without writing
 
     @functools.cached_property
@@ -216,7 +217,7 @@ class VllmEngine:
     def _reading(self, mode: Mode, feed: Feed | None = None) -> Reading:
         tokens = self.works.tokens
         if mode != "labels" or feed is None:
-            return Reading(tokens, self._ends)
+            return Reading(tokens, self._ends, names=output_names(self.checkpoint))
         context = tokens.tokenizer.decode(feed.peek().work.ids[-16:])
         labels = self.options.labels
         return Reading(tokens, label_head=tuple(tokens.label_id(x, after=context) for x in labels))

@@ -13,7 +13,7 @@ import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from rerank_bench.engines.transformers import TransformersEngine
 from rerank_bench.errors import BadOption, EngineFault
@@ -200,3 +200,71 @@ def test_the_head_is_read_off_the_model(
     assert engine(encoder).identity["head"] == "maxsim"
     assert engine(llama).identity["head"] == "none"
     assert engine(cross_encoder, head="maxsim").identity["head"] == "maxsim"
+
+
+def test_a_head_with_two_outputs_gives_both_with_their_names(
+    tmp_path: Path, engine: Engines, cross_encoder: Path
+) -> None:
+    config = AutoConfig.from_pretrained(cross_encoder, id2label={0: "no", 1: "yes"})
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(cross_encoder).save_pretrained(tmp_path)
+    ((_, reply),) = engine(tmp_path).answer([PairScore("a", "b")])
+    assert len(reply.logits) == 2
+    assert reply.names == ("no", "yes")
+
+
+def with_template(folder: Path, source: Path, template: str) -> Path:
+    AutoModelForSequenceClassification.from_pretrained(source).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_generic_chat_template_is_no_pair_template(
+    tmp_path: Path, engine: Engines, checkpoints: Any, llama_classifier: Path
+) -> None:
+    folder = with_template(tmp_path, llama_classifier, checkpoints.CHATML)
+    with pytest.raises(EngineFault, match=r"no query and document roles.*set pair_template="):
+        list(engine(folder).answer([PairScore("a", "b")]))
+
+
+def test_a_chat_template_that_names_the_roles_is_a_pair_template(
+    tmp_path: Path, engine: Engines, checkpoints: Any, llama_classifier: Path
+) -> None:
+    folder = with_template(tmp_path, llama_classifier, checkpoints.ROLES)
+    assert engine(folder).identity["head"] == "composed"
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_the_option_pair_template_makes_the_text_that_the_head_reads(
+    tmp_path: Path, engine: Engines, checkpoints: Any, llama_classifier: Path, as_file: bool
+) -> None:
+    folder = with_template(tmp_path / "model", llama_classifier, checkpoints.CHATML)
+    template = "query: {{ query }} document: {{ document }}"
+    given = template
+    if as_file:
+        file = tmp_path / "pair.jinja"
+        file.write_text(template)
+        given = str(file)
+    opened = engine(folder, pair_template=given)
+    assert opened.identity["pair_template"] == template
+    found = scores(opened, [PairScore("who", "me")])
+    expected = scores(engine(llama_classifier), [Score(Prompt(text="query: who document: me"))])
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ query }}", "must insert"),
+        ("{{ query }} {{ document }} {{ title }}", "'title' is undefined"),
+        ("{{ query", "pair_template"),
+        ("no-such-file.jinja", "cannot be read"),
+    ],
+)
+def test_a_pair_template_that_is_broken_is_refused(
+    engine: Engines, llama_classifier: Path, template: str, said: str
+) -> None:
+    with pytest.raises(BadOption, match=said):
+        list(engine(llama_classifier, pair_template=template).answer([PairScore("a", "b")]))

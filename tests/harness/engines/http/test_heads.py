@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import shutil
 import struct
 import sys
 from collections.abc import Callable
@@ -113,3 +115,69 @@ def test_scores_are_raw_logits_of_token_ids(serve: Serve, opened: Open, llama: P
     engine = opened(serve({"/classify": classify}), tokenizer=str(llama))
     (reply,) = all_of(engine, [Score(Prompt(text="some text"))])
     assert reply.logits == (reply.prompt_tokens, -7.5)
+
+
+def classify(outputs: list[float], posts: list[Any]) -> Callable[..., Any]:
+    def route(body: dict[str, Any]) -> Any:
+        assert body["use_activation"] is False
+        posts.extend(body["input"])
+        return {"data": [{"index": i, "probs": outputs} for i in range(len(body["input"]))]}
+
+    return route
+
+
+def two_outputs(folder: Path, source: Path, **changes: Any) -> Path:
+    """A copy of the config and tokenizer of a classifier, with two named outputs."""
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    file = folder / "config.json"
+    names = {"id2label": {"0": "no", "1": "yes"}, "label2id": {"no": 0, "yes": 1}}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **names, **changes}))
+    return folder
+
+
+def test_pairs_of_a_head_with_two_outputs_go_to_classify_as_token_ids_with_their_names(
+    serve: Serve, opened: Open, llama_classifier: Path, tmp_path: Path
+) -> None:
+    posts: list[Any] = []
+    engine = opened(
+        serve({"/classify": classify([1.5, -2.5], posts)}),
+        tokenizer=str(two_outputs(tmp_path, llama_classifier)),
+    )
+    (reply,) = all_of(engine, [PairScore("a query", "a document")])
+    assert (reply.logits, reply.names) == ((1.5, -2.5), ("no", "yes"))
+    tokens = engine._site.tokens
+    assert posts[-1] == tokens.pair.around(*tokens.encode(["a query", "a document"]))
+
+
+def test_two_outputs_with_segment_ids_are_refused_over_http(
+    serve: Serve, opened: Open, cross_encoder: Path, tmp_path: Path
+) -> None:
+    folder = two_outputs(tmp_path, cross_encoder)
+    engine = opened(serve({"/classify": classify([1.5, -2.5], [])}), tokenizer=str(folder))
+    with pytest.raises(EngineFault, match="segment ids"):
+        all_of(engine, [PairScore("a", "b")])
+
+
+def test_probabilities_in_place_of_raw_outputs_are_refused(
+    serve: Serve, opened: Open, llama_classifier: Path, tmp_path: Path
+) -> None:
+    folder = two_outputs(tmp_path, llama_classifier)
+    engine = opened(serve({"/classify": classify([0.25, 0.75], [])}), tokenizer=str(folder))
+    with pytest.raises(EngineFault, match="probabilities instead of raw outputs"):
+        all_of(engine, [PairScore("a", "b")])
+
+
+def test_a_pair_template_is_rendered_here_and_its_ids_are_posted(
+    serve: Serve, opened: Open, llama_classifier: Path
+) -> None:
+    posts: list[Any] = []
+    engine = opened(
+        serve({"/classify": classify([1.5], posts)}),
+        tokenizer=str(llama_classifier),
+        pair_template="query: {{ query }} document: {{ document }}",
+    )
+    (reply,) = all_of(engine, [PairScore("who", "me")])
+    tokens = engine._site.tokens
+    (ids,) = tokens.encode(["query: who document: me"])
+    assert posts[-1] == tokens.framed(ids, closed=True)
+    assert reply.logits == (1.5,)

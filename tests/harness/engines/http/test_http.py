@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rerank_bench import NextToken, Prompt
 from rerank_bench.engines import EngineOptions, open_engine
 from rerank_bench.engines.http import HttpEngine
+from rerank_bench.engines.http.dialects import unreported
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Failure, Generate, Likelihood
 
@@ -54,6 +58,8 @@ def test_a_label_that_a_server_tells_by_rank_only_is_missing_if_outside(
     engine = opened(serve(exact=False, most=most))
     (reply,) = all_of(engine, [NextToken(chat("a"), (3, 1, 21))])
     assert reply.logprob == {3: scripted.logprob(3), 1: scripted.logprob(1)}
+    assert reply.bound is not None
+    assert reply.of(21) == reply.bound <= min(reply.logprob.values())
     assert engine.identity["labels"] == level
 
 
@@ -190,3 +196,18 @@ def test_label_requests_and_texts_are_never_under_way_together(serve: Serve, ope
     all_of(opened(server), mixed)
     assert frozenset({"labels"}) in server.overlaps
     assert frozenset({"labels", "others"}) not in server.overlaps
+
+
+PARTS = st.lists(st.floats(0.01, 1.0), min_size=3, max_size=12)
+
+
+@given(parts=PARTS, shown=st.integers(1, 11))
+def test_no_unreported_token_is_more_probable_than_its_bound(
+    parts: list[float], shown: int
+) -> None:
+    whole = sum(parts)
+    logprobs = sorted((math.log(part / whole) for part in parts), reverse=True)
+    reported, rest = logprobs[:shown], logprobs[shown:]
+    bound = unreported(reported)
+    assert bound <= min(reported)
+    assert all(value <= bound + 1e-6 for value in rest)

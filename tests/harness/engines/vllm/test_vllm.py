@@ -20,7 +20,8 @@ from rerank_bench.engines import vllm as vllm_engine
 from rerank_bench.engines.asks import MOST_LABELS, Told
 from rerank_bench.engines.batches import Batcher
 from rerank_bench.engines.loading import open_checkpoint
-from rerank_bench.engines.pairs import ComposedPairs, PairTemplate
+from rerank_bench.engines.pairs import ComposedPairs, pair_head
+from rerank_bench.engines.pairtemplate import PairTemplate
 from rerank_bench.engines.reading import Reading
 from rerank_bench.engines.tokens import Tokens
 from rerank_bench.engines.vllm import LONGEST_CONTEXT, VllmEngine
@@ -184,7 +185,7 @@ def test_a_template_that_leaves_a_text_out_is_refused(
     checkpoint = open_checkpoint(EngineOptions(model=str(llama_classifier)))
     checkpoint.tokenizer.chat_template = "{{ messages[0].content }}"
     with pytest.raises(EngineFault, match="query and document roles"):
-        PairTemplate.of(checkpoint)
+        pair_head(checkpoint)
     checkpoint.tokenizer.chat_template = None
     with pytest.raises(EngineFault, match="--engine transformers"):
         PairTemplate.of(checkpoint)
