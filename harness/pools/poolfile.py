@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import BadData, RerankBenchError
 from ..tasks import Task
-from ..tasks.tables import read_lines
+from ..tasks.lines import read_lines
 from .pool import Pool
 
 Ranked = Mapping[str, list[tuple[str, float | None]]]
