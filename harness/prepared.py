@@ -93,6 +93,7 @@ def _prepare(task: Task, options: TaskOptions, suite: Suite) -> Iterator[Prepare
     if not chosen:
         raise BadData(f"task {task.name} has no query with a positive, so nothing to rerank")
     for profile, pool_options in suite.profiles:
+        pool_options = replace(pool_options, keep_going=suite.scope.keep_going)
         pool = build_pool(task, profile, pool_options)
         rows = tuple(row for row in pool.rows if row.query_id in chosen)
         yield Prepared(task, replace(pool, rows=rows), options, pool_options)

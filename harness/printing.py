@@ -211,7 +211,7 @@ _PROFILES = {
     "dense(MODEL)": "computed here by a sentence-transformers model",
     "hybrid": "the shipped reranking_hybrid if there is one, else rrf(bm25,dense)",
     "rrf(A,B,…)": "reciprocal rank fusion of other profiles",
-    "run(FILE)": "your own list: a TREC run or the JSON lines of `rerank-bench pool`",
+    "run(FILE)": "your own list: a run of TREC, MS MARCO or ranx, or the lines of `pool`",
 }
 
 
