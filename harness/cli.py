@@ -49,7 +49,7 @@ def run(suite: Path | None, print_toml: bool, as_json: bool, **flags: Any) -> No
     from .suite import run_suite
 
     built = _suite(suite, flags, print_toml=print_toml)
-    folders = run_suite(built, done=_tell, noted=printing.notes)
+    folders = run_suite(built, done=_tell, noted=printing.note_printer())
     _print_report(folders, "json" if as_json else "table")
 
 
@@ -81,6 +81,7 @@ def _table(flags: Mapping[str, Any]) -> dict[str, Any]:
         rows["reranker"][0]["as"] = label
     option = dict(_pair(text) for text in flags.pop("option", ()))
     flags["base_url"] = ",".join(flags.pop("base_url", ())) or None
+    flags["ignore_column"] = list(flags.pop("ignore_column", ())) or None
     values = {k.replace("_", "-"): v for k, v in flags.items() if v is not None}
     return {"defaults": values | ({"option": option} if option else {}), **rows}
 

@@ -37,6 +37,18 @@ TASK_OPTIONS = _flags(
         help="Leave a query's own document out of its pool.",
     ),
     click.option("--query-id", metavar="REGEX", help="Finds (?P<language>…), (?P<base>…) in ids."),
+    click.option(
+        "--ignore-column",
+        multiple=True,
+        metavar="NAME",
+        help="Read no column of this name; repeats.",
+    ),
+    click.option(
+        "--keep-going",
+        is_flag=True,
+        default=None,
+        help="A failed query ends alone; ids may mismatch.",
+    ),
     click.option("--query-prompt", metavar="TEXT", help="What dense() writes before a query."),
     click.option("--query-prompt-name", metavar="NAME", help="One of the dense model's prompts."),
     click.option("--device", metavar="NAME", help="Where dense() encodes: cpu, cuda, mps."),
@@ -70,7 +82,6 @@ SUITE = _flags(
     click.option(
         "--one-at-a-time", is_flag=True, default=None, help="Also serve 20 queries one by one."
     ),
-    click.option("--keep-going", is_flag=True, default=None, help="A failed query ends alone."),
     click.option("--print-toml", is_flag=True, help="Print these flags as a suite file and stop."),
     JSON,
 )

@@ -14,6 +14,7 @@ from .errors import BadData
 from .registry import Defaults, build, parse
 from .runs import Run, find_runs, read_run
 from .tasks import Task, TaskOptions, find_tasks
+from .tasks.texts import readable
 from .types import Candidates, Document, Engine, Reranker
 from .usage import Usage
 
@@ -105,8 +106,8 @@ def _candidates(
     instruction: str | None,
 ) -> Candidates:
     budget = Budget.of(reranker)
-    (fitted_query,) = engine.fit([query], budget.query_tokens)
-    fitted = engine.fit(list(documents), budget.doc_tokens)
+    (fitted_query,) = engine.fit([readable(query)], budget.query_tokens)
+    fitted = engine.fit([readable(text) for text in documents], budget.doc_tokens)
     texts = tuple(Document(str(i), fit.text) for i, fit in enumerate(fitted))
     return Candidates("rerank", "query", fitted_query.text, texts, instruction)
 

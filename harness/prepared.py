@@ -31,7 +31,8 @@ class Scope:
 
     queries: the N queries with the smallest sha256 of seed and id; None for all. depth: rerank the
     first K candidates and the safeguard; the rest keeps its place behind. max_doc_chars: cut every
-    document first, in characters. keep_going: a failed query ends alone, not the run.
+    document first, in characters. keep_going: a failed query ends alone, not the run, and tasks and
+    lists whose ids do not match are taken.
     """
 
     queries: int | None = None
@@ -78,7 +79,9 @@ def build_pools(suite: Suite) -> list[Prepared]:
     """Load every task and build every pool, in the order they are named."""
     for profile, _ in suite.profiles:
         check_profile(profile)
-    found = [(ref, options) for name, options in suite.tasks for ref in find_tasks(name, options)]
+    keep = suite.scope.keep_going
+    asked = [(name, replace(options, keep_going=keep)) for name, options in suite.tasks]
+    found = [(ref, options) for name, options in asked for ref in find_tasks(name, options)]
     loaded = ((without_own_documents(ref.load()), options) for ref, options in found)
     prepared = [part for task, options in loaded for part in _prepare(task, options, suite)]
     release_encoder()  # a reranker's model will want the memory
@@ -90,6 +93,7 @@ def _prepare(task: Task, options: TaskOptions, suite: Suite) -> Iterator[Prepare
     if not chosen:
         raise BadData(f"task {task.name} has no query with a positive, so nothing to rerank")
     for profile, pool_options in suite.profiles:
+        pool_options = replace(pool_options, keep_going=suite.scope.keep_going)
         pool = build_pool(task, profile, pool_options)
         rows = tuple(row for row in pool.rows if row.query_id in chosen)
         yield Prepared(task, replace(pool, rows=rows), options, pool_options)

@@ -130,17 +130,26 @@ def pools(table: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
         write_pool((pool for _, pool in built), out)
         click.echo(f"wrote {out}", err=True)
     records = [_numbers(task, pool) for task, pool in built]
+    tell = note_printer()
     for item in prepared:
-        notes(item)
+        tell(item)
     _print(records, as_json=as_json, hidden={"notes", "sha256"})
 
 
-def notes(item: Prepared) -> None:
-    """Print what was counted in a task and its pool: odd, but not fatal."""
-    for name, note in {**item.task.notes, **item.pool.notes}.items():
-        examples = f" ({', '.join(note.examples)})" if note.examples else ""
-        line = f"{item.task.name} · {item.pool.profile}: {note.count} {name}{examples}"
-        click.echo(plain(line), err=True)
+def note_printer() -> Callable[[Prepared], None]:
+    """Return a function that prints what was counted in a pool, and in its task once."""
+    told: set[int] = set()
+
+    def tell(item: Prepared) -> None:
+        name = item.task.name
+        found = [] if id(item.task) in told else [(name, item.task.notes)]
+        told.add(id(item.task))
+        for where, notes in [*found, (f"{name} · {item.pool.profile}", item.pool.notes)]:
+            for what, note in notes.items():
+                examples = f" ({', '.join(note.examples)})" if note.examples else ""
+                click.echo(plain(f"{where}: {note.count} {what}{examples}"), err=True)
+
+    return tell
 
 
 def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
@@ -202,7 +211,7 @@ _PROFILES = {
     "dense(MODEL)": "computed here by a sentence-transformers model",
     "hybrid": "the shipped reranking_hybrid if there is one, else rrf(bm25,dense)",
     "rrf(A,B,…)": "reciprocal rank fusion of other profiles",
-    "run(FILE)": "your own list: a TREC run or the JSON lines of `rerank-bench pool`",
+    "run(FILE)": "your own list: a run of TREC, MS MARCO or ranx, or the lines of `pool`",
 }
 
 

@@ -181,6 +181,7 @@ def _described(scope: Scope, item: Prepared) -> dict[str, Any]:
         "qrels": item.task_options.qrels,
         "min_grade": item.task_options.min_grade,
         "exclude_identical": item.task_options.exclude_identical,
+        "ignore_column": list(item.task_options.ignore_column),
         "query_prompt": item.pool_options.query_prompt,
         "query_prompt_name": item.pool_options.query_prompt_name,
     }

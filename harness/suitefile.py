@@ -36,6 +36,7 @@ TASK_FLAGS = {
     "min-grade": int,
     "exclude-identical": bool,
     "query-id": str,
+    "ignore-column": list,
 }
 PROFILE_FLAGS = {"query-prompt": str, "query-prompt-name": str, "device": str}
 SCOPE_FLAGS = {
@@ -156,6 +157,7 @@ def pool_suite(table: Table) -> Suite:
         profiles=[(row["profile"], _pool_options({**defaults, **row})) for row in profiles],
         rerankers=[],
         out=Path("runs"),
+        scope=Scope(keep_going=defaults.get("keep-going", False)),
     )
 
 

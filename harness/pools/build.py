@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..tasks import Note, Task
@@ -11,6 +11,7 @@ from .bm25 import rank_by_bm25
 from .dense import default_model, rank_by_vectors
 from .fusion import SOURCE_DEPTH, fuse
 from .identical import own_documents
+from .matching import OF_A_SHIPPED_LIST, check_ids
 from .pool import Pool, PoolOptions, PoolRow, fingerprint
 from .poolfile import read_ranked
 from .profiles import Call, Fused, Named, Profile, check_profile, parse_profile
@@ -26,13 +27,15 @@ Ranking = Sequence[tuple[str, float | None]]
 class _Source:
     """Ranked lists by query id, deeper than a pool, and what they are.
 
-    `parts` are the sources of a fusion, whose own lists say what it had to leave out.
+    `parts` are the sources of a fusion, whose own lists say what it had to leave out; `notes` tell
+    what was odd about a file.
     """
 
     resolved: str
     origin: str
     ranked: Mapping[str, Ranking]
     parts: tuple[_Source, ...] = ()
+    notes: Mapping[str, Note] = field(default_factory=dict)
 
 
 def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> Pool:
@@ -88,10 +91,10 @@ def _is_dense(config: str) -> bool:
 
 
 def _shipped(task: Task, name: str, options: PoolOptions) -> _Source:
-    lists = task.shipped.load(name)
-    return _Source(
-        name, "shipped", {q: [(d, None) for d in lists.get(q, ())] for q in task.queries}
-    )
+    lists = {q: [(d, None) for d in found] for q, found in task.shipped.load(name).items()}
+    if not options.keep_going:
+        check_ids(f"shipped list {name}", lists, task, limits=OF_A_SHIPPED_LIST)
+    return _Source(name, "shipped", {q: lists.get(q, ()) for q in task.queries})
 
 
 def _fused(task: Task, profiles: Iterable[Profile], options: PoolOptions) -> _Source:
@@ -132,10 +135,11 @@ def _computed(task: Task, call: Call, options: PoolOptions) -> _Source:
     depth = max(options.depth + own, SOURCE_DEPTH)
     if call.name == "run":
         path = Path(call.argument).expanduser()
-        return _Source(str(call), "file", read_ranked(path, task=task))
+        found = read_ranked(path, task=task, keep_going=options.keep_going)
+        return _Source(str(call), "file", found.ranked, notes=found.notes)
     if call.name == "bm25":
-        found = rank_by_bm25(task.queries, task.corpus, language=task.language, depth=depth)
-        return _Source("bm25()", "computed", found)
+        near = rank_by_bm25(task.queries, task.corpus, language=task.language, depth=depth)
+        return _Source("bm25()", "computed", near)
     model = call.argument or default_model()
     near = rank_by_vectors(task.queries, task.corpus, model=model, depth=depth, options=options)
     return _Source(f"dense({model})", "computed", near)
@@ -168,7 +172,8 @@ def _row(
 def _notes(
     task: Task, source: _Source, rows: Sequence[PoolRow], own: Mapping[str, frozenset[str]]
 ) -> dict[str, Note]:
-    lists = list(_lists(source))
+    leaves = list(_leaves(source))
+    lists = [leaf.ranked for leaf in leaves]
     missing = dict.fromkeys(
         d for s in lists for q in task.queries for d, _ in s.get(q, ()) if d not in task.corpus
     )
@@ -185,12 +190,13 @@ def _notes(
         "queries with their own document in the pool": selves,
         "ranked queries that the task does not have": list(unknown),
     }
-    return {name: Note(len(ids), tuple(ids[:5])) for name, ids in found.items() if ids}
+    counted = {name: Note(len(ids), tuple(ids[:5])) for name, ids in found.items() if ids}
+    return {**counted, **{name: note for s in leaves for name, note in s.notes.items()}}
 
 
-def _lists(source: _Source) -> Iterator[Mapping[str, Ranking]]:
-    """Every list that was read or computed, those behind a fusion in its place."""
+def _leaves(source: _Source) -> Iterator[_Source]:
+    """Every source that was read or computed, those behind a fusion in its place."""
     if not source.parts:
-        yield source.ranked
+        yield source
     for part in source.parts:
-        yield from _lists(part)
+        yield from _leaves(part)

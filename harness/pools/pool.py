@@ -55,13 +55,15 @@ class PoolOptions:
 
     depth: candidates before the safeguard. query_prompt: text written before every query that a
     dense model encodes; query_prompt_name: one of the model's own prompts instead. device: where
-    it encodes. All apply to `dense` profiles alone, but for the depth.
+    it encodes. keep_going: take lists whose ids do not match the task's. All but the depth and
+    keep_going apply to `dense` profiles alone.
     """
 
     depth: int = DEPTH
     query_prompt: str | None = None
     query_prompt_name: str | None = None
     device: str | None = None
+    keep_going: bool = False
 
     def __post_init__(self) -> None:
         if self.depth < 1:

@@ -1,24 +1,24 @@
-"""Pools on disk: JSON lines out, JSON lines or a TREC run in."""
+"""Pools on disk: JSON lines out, a user's first stage in."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import math
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadData, RerankBenchError
 from ..tasks import Task
-from ..tasks.tables import read_lines
+from ..tasks.lines import read_lines
+from ..tasks.matching import examples
+from ..tasks.tables import as_id
+from .matching import OF_A_FILE, check_ids
 from .pool import Pool
-
-Ranked = Mapping[str, list[tuple[str, float | None]]]
-"""Query id -> (document id, score), best first."""
+from .runlines import Lists, id_of, parse_object, read_json_run, read_run, twice
 
 
 def write_pool(pools: Iterable[Pool], path: Path) -> None:
@@ -50,23 +50,38 @@ def _lines(pool: Pool) -> Iterator[dict[str, Any]]:
         }
 
 
-def read_ranked(path: Path, *, task: Task) -> Ranked:
-    """Read a user's first stage for `task`: a TREC run, or the JSON lines of `write_pool`; or gz.
+def read_ranked(path: Path, *, task: Task, keep_going: bool = False) -> Lists:
+    """Read a user's first stage for `task`; a name that ends in .gz is unpacked.
 
-    Safeguards in JSON lines are left out, to be decided anew. A TREC run is ordered by score, then
-    by its rank column. Raises BadData that names file and line, also where no query is the task's.
+    It is a run in columns, a JSON object as ranx writes it, or the JSON lines of `write_pool`,
+    whose safeguards are left out, to be decided anew. Raises BadData that names file and line; also
+    where ids do not match the task's, unless `keep_going`, and where no query is the task's.
     """
     lines = list(read_lines(path))
     if not lines:
         raise BadData(f"first stage {path} is empty")
-    is_json = lines[0][1].lstrip().startswith("{")
-    ranked = _json_lines(path, lines, task.name) if is_json else _trec(path, lines)
-    if ranked.keys().isdisjoint(task.queries):
-        raise BadData(f"first stage {path} ranks no query of task {task.name}")
-    return ranked
+    found = _read(path, lines, task.name)
+    if found.ranked.keys().isdisjoint(task.queries):
+        pair = examples(found.ranked, task.queries)
+        raise BadData(f"first stage {path} ranks no query of task {task.name} ({pair})")
+    if not keep_going:
+        check_ids(f"first stage {path}", found.ranked, task, limits=OF_A_FILE)
+    return found
 
 
-def _json_lines(path: Path, lines: list[tuple[int, str]], task: str) -> Ranked:
+def _read(path: Path, lines: list[tuple[int, str]], task: str) -> Lists:
+    first = lines[0][1]
+    if not first.lstrip().startswith("{"):
+        return read_run(path, lines)
+    row = parse_object(path, first)
+    if row is None:  # one object over several lines, or a broken line
+        row = parse_object(path, "\n".join(line for _, line in lines))
+    elif len(lines) > 1 or "query-id" in row or "corpus-ids" in row:
+        row = None
+    return _json_lines(path, lines, task) if row is None else read_json_run(path, row)
+
+
+def _json_lines(path: Path, lines: list[tuple[int, str]], task: str) -> Lists:
     ranked: dict[str, list[tuple[str, float | None]]] = {}
     others: set[str] = set()
     for number, line in lines:
@@ -80,54 +95,29 @@ def _json_lines(path: Path, lines: list[tuple[int, str]], task: str) -> Ranked:
         ranked[query_id] = [(d, None) for d in doc_ids if d != safeguard]
     if not ranked:
         raise BadData(f"first stage {path} holds no line of task {task}, only of {min(others)}")
-    return ranked
+    return Lists(ranked)
 
 
 def _json_row(path: Path, number: int, line: str) -> tuple[object, str, list[str], str | None]:
     """Task, query id, document ids and safeguard of one line; ids may be numbers."""
+    where = f"{path}, line {number}"
     try:
         row = json.loads(line)
         query_id, doc_ids = row["query-id"], row["corpus-ids"]
-        if type(doc_ids) is not list or not all(
-            type(i) in (str, int) for i in [query_id, *doc_ids]
-        ):
-            raise TypeError("an id is a string or a whole number")
+        if type(doc_ids) is not list:
+            raise TypeError("corpus-ids is no list")
         safeguard = row.get("safeguard")
+        ids = [as_id(value) for value in (query_id, *doc_ids)]
+        if None in ids:
+            raise TypeError("an id is a string or a whole number")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         wanted = '{"task", "query-id", "corpus-ids", "safeguard"}'
-        raise BadData(f"{path}, line {number}: expected {wanted} ({error})") from error
-    behind = None if safeguard is None else str(safeguard)
-    return row.get("task"), str(query_id), [str(doc_id) for doc_id in doc_ids], behind
-
-
-def _trec(path: Path, lines: list[tuple[int, str]]) -> Ranked:
-    rows: defaultdict[str, dict[str, tuple[float, int, str]]] = defaultdict(dict)
-    for number, line in lines:
-        query_id, doc_id, rank, score = _trec_row(path, number, line)
-        if doc_id in rows[query_id]:
-            raise _twice(f"{path}, line {number}: query {query_id}", doc_id)
-        rows[query_id][doc_id] = (-score, rank, doc_id)
-    return {
-        query_id: [(doc_id, -negated) for negated, _, doc_id in sorted(row.values())]
-        for query_id, row in rows.items()
-    }
-
-
-def _trec_row(path: Path, number: int, line: str) -> tuple[str, str, int, float]:
-    try:
-        query_id, _, doc_id, rank, score, _ = line.split()
-        if not math.isfinite(float(score)):
-            raise ValueError(score)
-        return query_id, doc_id, int(rank), float(score)
-    except ValueError as error:
-        wanted = "query-id Q0 doc-id rank score tag"
-        raise BadData(f"{path}, line {number}: expected {wanted}") from error
+        raise BadData(f"{where}: expected {wanted} ({error})") from error
+    first, *rest = (str(found) for found in ids)
+    behind = None if safeguard is None else id_of(safeguard, where)
+    return row.get("task"), first, rest, behind
 
 
 def _no_repeats(doc_ids: Sequence[str], where: str) -> None:
     if len(set(doc_ids)) != len(doc_ids):
-        raise _twice(where, next(i for i, count in Counter(doc_ids).items() if count > 1))
-
-
-def _twice(where: str, doc_id: str) -> BadData:
-    return BadData(f"{where} ranks document {doc_id} twice")
+        raise twice(where, next(i for i, count in Counter(doc_ids).items() if count > 1))

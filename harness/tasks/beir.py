@@ -1,24 +1,25 @@
 """BEIR folders: `corpus.jsonl`, `queries.jsonl` and one `qrels/NAME.tsv` per task.
 
 The layout is that of the BEIR benchmark (https://github.com/beir-cellar/beir): `_id`, `title` and
-`text` in the corpus, a header line in the qrels. A document is `title text`, as BEIR's own BM25
-baseline and the Nano data sets read it.
+`text` in the corpus, a header line in the qrels. MTEB's repositories have it too, with
+`qrels/NAME.jsonl`. A document is `title text`, as BEIR's own BM25 baseline and the Nano data sets
+read it.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..errors import BadData, unknown
 from .checking import Tables, make_task
-from .tables import Table, read_lines
+from .files import JSONL, SEPARATED, read_files, read_jsonl, stem, suffix
+from .qrelsfile import read_trec_qrels
 from .task import NoLists, Source, Task, TaskOptions, TaskRef
-from .trec import read_trec_qrels, whole_number
+
+_QRELS = (*SEPARATED, *JSONL)
+"""Suffixes of files with judgements; of two files of one name the first of these is read."""
 
 
 def is_beir(folder: Path) -> bool:
@@ -52,9 +53,13 @@ def _qrels_file(given: str) -> Path:
 
 
 def _chosen(folder: Path, split: str | None) -> dict[str, Path]:
-    files = {file.stem: file for file in sorted((folder / "qrels").glob("*.tsv"))}
+    found = {
+        stem(file): file for end in reversed(_QRELS) for file in (folder / "qrels").glob(f"*{end}")
+    }
+    files = dict(sorted(found.items()))
     if not files:
-        raise BadData(f"{folder}/qrels holds no .tsv file; a BEIR folder has one for each task")
+        wanted = "a .tsv, .csv or .jsonl file for each task"
+        raise BadData(f"{folder}/qrels holds no judgements; a BEIR folder has {wanted}")
     if split is None:
         return files
     if split not in files:
@@ -71,28 +76,21 @@ class _Part:
 
 
 def _load(part: _Part, options: TaskOptions) -> Task:
-    read = _read_tsv if part.qrels.parent == part.folder / "qrels" else read_trec_qrels
-    qrels = read(part.qrels)
-    queries = _read_jsonl(_jsonl(part.folder, "queries"))
-    tables = Tables(_judged(queries, qrels), _read_jsonl(_jsonl(part.folder, "corpus")), qrels)
+    own = part.qrels.parent == part.folder / "qrels" and suffix(part.qrels) in _QRELS
+    texts = {name: _jsonl(part.folder, name) for name in ("queries", "corpus")}
     return make_task(
         f"{part.folder.resolve().name}/{part.split}",
         part.split,
-        tables=tables,
+        tables=Tables(
+            read_jsonl(texts["queries"], ("_id", "text")),
+            read_jsonl(texts["corpus"], ("_id", "text")),
+            read_files([part.qrels]) if own else read_trec_qrels(part.qrels),
+            shared=True,
+        ),
         source=Source("beir", part.given),
         shipped=NoLists(),
         options=options,
     )
-
-
-def _judged(queries: Table, qrels: Table) -> Table:
-    # queries.jsonl is shared by train, dev and test: the others' queries are no part of this task
-    judged = set(qrels.ids("query-id"))
-    ids, found = queries.ids("_id"), queries.column("text")
-    rows = [(i, text) for i, text in zip(ids, found, strict=True) if i in judged]
-    if judged and not rows:
-        raise BadData(f"{qrels.where} judges none of the queries in {queries.where}")
-    return Table(queries.where, {"_id": [i for i, _ in rows], "text": [text for _, text in rows]})
 
 
 def _jsonl(folder: Path, name: str) -> Path:
@@ -100,41 +98,3 @@ def _jsonl(folder: Path, name: str) -> Path:
         if file.is_file():
             return file
     raise BadData(f"{folder} has no {name}.jsonl; a BEIR folder needs corpus and queries")
-
-
-def _read_jsonl(path: Path) -> Table:
-    columns: dict[str, list[Any]] = {"_id": [], "text": []}
-    for number, row in _objects(path):
-        missing = [key for key in columns if key not in row]
-        if missing:
-            raise BadData(f"{path}, line {number}: {missing[0]!r} is missing")
-        title = row.get("title") or ""
-        columns["_id"].append(row["_id"])
-        columns["text"].append(f"{title} {row['text']}" if title else row["text"])
-    return Table(str(path), columns)
-
-
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in read_lines(path):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise BadData(f"{path}, line {number} is no JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise BadData(f"{path}, line {number} is no JSON object")
-        yield number, row
-
-
-def _read_tsv(path: Path) -> Table:
-    columns: dict[str, list[str | int]] = {"query-id": [], "corpus-id": [], "score": []}
-    for number, line in read_lines(path):
-        parts = line.split("\t")
-        if number == 1 and parts[0] == "query-id":
-            continue
-        if len(parts) != 3:
-            wanted = "3 columns with tabs between them (query-id corpus-id score)"
-            raise BadData(f"{path}, line {number}: expected {wanted}, found {len(parts)}")
-        columns["query-id"].append(parts[0])
-        columns["corpus-id"].append(parts[1])
-        columns["score"].append(whole_number(parts[2], path, number))
-    return Table(str(path), columns)

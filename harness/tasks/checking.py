@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import BadData
+from .columns import unread
 from .languages import languages_and_bases
-from .tables import Table, judgements, query_texts, texts
+from .matching import check_documents, check_queries
+from .tables import Table, judgements
 from .task import Note, Shipped, Source, Task, TaskOptions
+from .texts import corpus_texts, query_texts
 
 Grades = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The three tables of a task."""
+    """The three tables of a task.
+
+    `shared` says that `queries` holds those of other splits too: only the judged ones are the
+    task's.
+    """
 
     queries: Table
     corpus: Table
     qrels: Table
+    shared: bool = False
+
+    def without(self, names: Container[str]) -> Tables:
+        """Return the tables without the columns of these names."""
+        queries, corpus = self.queries.without(names), self.corpus.without(names)
+        return replace(self, queries=queries, corpus=corpus, qrels=self.qrels.without(names))
+
+    def unread(self) -> list[str]:
+        """Return `table: column` for what is not read; raise BadData where it should have been."""
+        tables = {"corpus": self.corpus, "queries": self.queries, "qrels": self.qrels}
+        return [f"{kind}: {name}" for kind, table in tables.items() for name in unread(table, kind)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the tables hold, read and matched, and what was odd in them."""
+
+    queries: Mapping[str, str]
+    corpus: Mapping[str, str]
+    graded: Grades
+    notes: Mapping[str, Note]
 
 
 def make_task(
@@ -30,42 +58,67 @@ def make_task(
 
     Queries without a positive are counted, named and dropped: no measure is defined for them.
     """
-    graded, repeated = judgements(tables.qrels)
-    queries, corpus = query_texts(tables.queries), texts(tables.corpus)
+    tables = tables.without(options.ignore_column)
+    found = _content(tables, options)
+    graded, queries = found.graded, found.queries
     kept = {q: text for q, text in queries.items() if _has_positive(graded.get(q, {}), options)}
     if not kept:
         wanted = f"a judgement of grade {options.min_grade} or more"
         raise BadData(f"{tables.qrels.where}: no query of task {name} has {wanted}")
     qrels = {query_id: graded[query_id] for query_id in kept}
-    outside = list(_outside(qrels, corpus))
-    counted = {
-        "empty documents": [doc_id for doc_id, text in corpus.items() if not text.strip()],
-        "qrels to unknown ids": [doc_id for doc_id, _ in outside],
-        "positives outside the corpus": [d for d, grade in outside if grade >= options.min_grade],
-        "queries without a positive": [query_id for query_id in queries if query_id not in kept],
-        "judged queries without a text": [q for q in graded if q not in queries],
-        "repeated judgements": repeated,
-    }
+    if not options.keep_going:
+        where = (tables.qrels.where, tables.corpus.where)
+        check_documents(qrels, found.corpus, options.min_grade, where)
     languages, bases = languages_and_bases(tables.queries, kept, options.query_id)
-    if options.query_id is not None:
-        known = languages.keys() | bases.keys()
-        counted["queries in whose id --query-id finds nothing"] = [
-            q for q in kept if q not in known
-        ]
+    known = languages.keys() | bases.keys()
+    nameless = [q for q in kept if q not in known] if options.query_id is not None else []
+    counted = {
+        **_counted(found, qrels, options),
+        "queries in whose id --query-id finds nothing": nameless,
+    }
     return Task(
         name=name,
         split=split,
         query_languages=languages,
         query_bases=bases,
         queries=kept,
-        corpus=corpus,
+        corpus=found.corpus,
         qrels=qrels,
-        source=replace(source, sha256=fingerprint(queries, corpus=corpus, qrels=graded)),
+        source=replace(source, sha256=fingerprint(queries, corpus=found.corpus, qrels=graded)),
         shipped=shipped,
         min_grade=options.min_grade,
         exclude_identical=bool(options.exclude_identical),
-        notes={what: _note(found) for what, found in counted.items() if found},
+        notes={**{w: _note(ids) for w, ids in counted.items() if ids}, **found.notes},
     )
+
+
+def _content(tables: Tables, options: TaskOptions) -> _Content:
+    columns = tables.unread()
+    graded, repeated = judgements(tables.qrels)
+    where = (tables.qrels.where, tables.queries.where)
+    ids = dict.fromkeys(tables.queries.ids("_id"))
+    check_queries(graded, ids, where, keep_going=options.keep_going)
+    queries = query_texts(tables.queries, graded if tables.shared else None)
+    corpus = corpus_texts(tables.corpus)
+    replaced = [*queries.replaced, *corpus.replaced]
+    notes = {
+        "repeated judgements": _note(repeated),
+        "texts in which U+FFFD replaces NUL or a lone surrogate": _note(replaced),
+        "columns that are not read": Note(len(columns), tuple(columns)),
+    }
+    notes = {what: note for what, note in notes.items() if note.count}
+    return _Content(queries.by_id, corpus.by_id, graded, notes)
+
+
+def _counted(found: _Content, qrels: Grades, options: TaskOptions) -> dict[str, list[str]]:
+    outside = list(_outside(qrels, found.corpus))
+    return {
+        "empty documents": [doc_id for doc_id, text in found.corpus.items() if not text.strip()],
+        "qrels to unknown ids": [doc_id for doc_id, _ in outside],
+        "positives outside the corpus": [d for d, grade in outside if grade >= options.min_grade],
+        "queries without a positive": [q for q in found.queries if q not in qrels],
+        "judged queries without a text": [q for q in found.graded if q not in found.queries],
+    }
 
 
 def _has_positive(graded: Mapping[str, int], options: TaskOptions) -> bool:

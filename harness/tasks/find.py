@@ -90,7 +90,7 @@ def _in_folder(name: str) -> tuple[Path, str | None] | None:
     if path != path.parent and (is_beir(path.parent) or is_nano(path.parent)):
         return path.parent, path.name
     if path.is_dir():
-        wanted = "corpus.jsonl (BEIR) or corpus/SPLIT.parquet, queries/… and qrels/… (Nano)"
+        wanted = "corpus.jsonl (BEIR) or corpus/SPLIT.parquet, queries/… and qrels/… (Nano, MTEB)"
         raise BadData(f"{name} holds no task: expected {wanted}")
     return None
 

@@ -1,4 +1,4 @@
-"""A Nano data set in a local folder: `CONFIG/SPLIT.parquet`, read with pyarrow itself.
+"""A Nano data set in a local folder: `CONFIG/SPLIT.parquet` or `.jsonl`, read with pyarrow itself.
 
 `datasets.load_dataset` would do, but it keys its cache by names and not by contents: after a file
 was rewritten it has been seen to return the old rows. Here nothing is ever stale.
@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..errors import BadData
+from .files import JSONL, read_files, stem
 from .tables import Table
 from .task import Source
 
@@ -42,28 +42,21 @@ class FolderReader:
         return tuple(split for split, files in self._files[config].items() if files)
 
     def read(self, config: str, split: str) -> Table:
-        """Return one split; raise BadData where the file is no parquet."""
-        files = self._files[config][split]
-        columns: dict[str, list[Any]] = {}
-        for file in files:
-            found = _read_parquet(file)
-            if columns and found.keys() != columns.keys():
-                raise BadData(f"{file} has other columns than {files[0].name}")
-            for name, values in found.items():
-                columns.setdefault(name, []).extend(values)
-        return Table(str(files[0]), columns)
+        """Return one split; raise BadData where a file cannot be read."""
+        return read_files(self._files[config][split])
 
 
 def is_nano(folder: Path) -> bool:
     """Say whether a folder looks like a Nano data set, complete or not."""
     found = {*_subfolders(folder), *_declared(folder)} if folder.is_dir() else set()
-    return bool(found & {"corpus", "queries", "qrels"})
+    names = ("corpus", "queries", "qrels")
+    return any(config.rpartition("-")[2] in names for config in found)
 
 
 def _subfolders(folder: Path) -> dict[str, Files]:
     found: dict[str, Files] = {}
-    for file in sorted(folder.glob("*/*.parquet")):
-        split = _SHARD.sub("", file.stem)
+    for file in sorted(f for end in (".parquet", *JSONL) for f in folder.glob(f"*/*{end}")):
+        split = _SHARD.sub("", stem(file))
         splits = dict(found.get(file.parent.name, {}))
         found[file.parent.name] = {**splits, split: (*splits.get(split, ()), file)}
     return found
@@ -108,15 +101,3 @@ def _patterns(data_files: object) -> Iterator[tuple[str, str]]:
                 yield from _patterns({item["split"]: item["path"]})
             else:
                 yield from _patterns(item)
-
-
-def _read_parquet(file: Path) -> Mapping[str, list[Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        columns: Mapping[str, list[Any]] = pq.ParquetFile(file).read().to_pydict()
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise BadData(f"{file} cannot be read as parquet: {reason}") from error
-    return columns

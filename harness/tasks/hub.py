@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import RerankBenchError, UnknownName
 from .folder import FolderReader
-from .nano import NanoReader
+from .layout import NanoReader
 from .tables import Table
 from .task import Source
 

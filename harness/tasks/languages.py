@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from ..errors import BadOption
 from .tables import Table
+from .texts import readable
 
 _ISO_639_1 = (
     "af|am|ar|as|az|be|bg|bn|bo|br|bs|ca|cs|cy|da|de|el|en|eo|es|et|eu|fa|fi|fr|ga|gl|gu|ha|he|hi|"
@@ -61,7 +62,9 @@ def _column(queries: Table, name: str) -> dict[str, str]:
     if name not in queries.columns:
         return {}
     pairs = zip(queries.ids("_id"), queries.columns[name], strict=True)
-    return {query_id: str(value) for query_id, value in pairs if value is not None}
+    # a table with missing values writes None, NaN or nothing in their place
+    told = ((q, readable(str(v)).strip()) for q, v in pairs if v is not None and v == v)
+    return {query_id: value for query_id, value in told if value}
 
 
 def _of_ids(ids: list[str], pattern: str | None) -> Mapping[str, dict[str, str]]:

@@ -1,8 +1,7 @@
-"""The Nano layout, wherever it lies: configs `corpus`, `queries`, qrels and candidate lists.
+"""Tasks in the Nano layout or MTEB's, wherever they lie: configs of texts, qrels and candidates.
 
-Each config has one split per task. The layout is that of HAKARI-Bench's and sentence-transformers'
-Nano data sets: `_id` and `text`; `query-id`, `corpus-id` and perhaps `score`; `query-id` and
-`corpus-ids`, best first.
+The Nano layout is that of HAKARI-Bench's and sentence-transformers' Nano data sets: `_id` and
+`text`; `query-id`, `corpus-id` and perhaps `score`; `query-id` and `corpus-ids`, best first.
 """
 
 from __future__ import annotations
@@ -11,34 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import BadData, unknown
 from .checking import Tables, make_task
+from .columns import unread
+from .layout import Layout, NanoReader, check_splits, layouts
+from .qrelsfile import read_trec_qrels
 from .tables import Table, ranked_lists
-from .task import Source, Task, TaskOptions, TaskRef
-from .trec import read_trec_qrels
-
-
-class NanoReader(Protocol):
-    """What can list and read the configs of one data set in the Nano layout."""
-
-    @property
-    def source(self) -> Source:
-        """Where the data lie; its sha256 is not known yet."""
-        ...
-
-    def configs(self) -> tuple[str, ...]:
-        """Return the names of all configs."""
-        ...
-
-    def splits(self, config: str) -> tuple[str, ...]:
-        """Return the splits of one config, in the data set's order."""
-        ...
-
-    def read(self, config: str, split: str) -> Table:
-        """Return one split; raise BadData where it cannot be read."""
-        ...
+from .task import Task, TaskOptions, TaskRef
 
 
 def nano_tasks(
@@ -50,97 +29,75 @@ def nano_tasks(
 ) -> list[TaskRef]:
     """Return the data set's tasks, or those of `splits`, without reading a row.
 
-    Raises BadData where a needed config or split is missing, UnknownName where no config knows a
-    split that was asked for.
+    A task is named by its split, or `SUBSET-SPLIT` where the data set has subsets. Raises BadData
+    where a needed config or split is missing, UnknownName where no config knows a split that was
+    asked for.
     """
-    needed = _needed(reader, options)
-    known = dict.fromkeys(split for config in needed for split in reader.splits(config))
+    found = layouts(reader, options.qrels)
+    known = _known(found, options)
     for split in splits or ():
         if split not in known:
             raise unknown(f"task of {reader.source.dataset}", split, known)
-    wanted = list(splits or known)
+    wanted = {name: known[name] for name in splits or known}
     if not wanted:
-        raise BadData(f"{reader.source.dataset}: config {needed[0]!r} has no splits")
-    for config in needed:
-        _check_splits(reader, config, wanted)
+        raise BadData(f"{reader.source.dataset}: config 'corpus' has no splits")
+    for layout in found:
+        layout.check([split for other, split in wanted.values() if other is layout])
     return [
-        TaskRef(
-            f"{set_name}/{split}", partial(_load, reader, f"{set_name}/{split}", split, options)
-        )
-        for split in wanted
+        TaskRef(f"{set_name}/{name}", partial(_load, *part, f"{set_name}/{name}", options))
+        for name, part in wanted.items()
     ]
 
 
-def _needed(reader: NanoReader, options: TaskOptions) -> list[str]:
-    configs = reader.configs()
-    for config in ("corpus", "queries"):
-        if config not in configs:
-            raise _no_config(reader, config)
-    if options.qrels in configs:
-        return ["corpus", "queries", options.qrels]
-    if Path(options.qrels).is_file():
-        return ["corpus", "queries"]
-    if options.qrels == "qrels":
-        raise _no_config(reader, "qrels")
-    raise unknown("qrels config or file", options.qrels, _qrels_configs(configs))
+def _known(found: Sequence[Layout], options: TaskOptions) -> dict[str, tuple[Layout, str]]:
+    # where one split is for all, a file of judgements makes the task, as in a BEIR folder
+    stem = [Path(options.qrels).stem]
+    return {
+        f"{layout.prefix}{split}": (layout, split)
+        for layout in found
+        for split in layout.splits() or (stem if layout.qrels is None else [])
+    }
 
 
-def _no_config(reader: NanoReader, config: str) -> BadData:
-    has = ", ".join(reader.configs()) or "none"
-    where = f"{reader.source.dataset} has no config {config!r} (has: {has})"
-    return BadData(f"{where}; a Nano data set needs corpus, queries and qrels")
-
-
-def _qrels_configs(configs: Sequence[str]) -> list[str]:
-    return [config for config in configs if config.startswith("qrels")]
-
-
-def _check_splits(reader: NanoReader, config: str, wanted: Sequence[str]) -> None:
-    has = reader.splits(config)
-    missing = [split for split in wanted if split not in has]
-    if missing:
-        where = f"{reader.source.dataset}: config {config!r} has no split {', '.join(missing)}"
-        raise BadData(f"{where} (has: {', '.join(has) or 'none'}); name one task that is whole")
-
-
-def _load(reader: NanoReader, name: str, split: str, options: TaskOptions) -> Task:
-    in_config = options.qrels in reader.configs()
+def _load(layout: Layout, split: str, name: str, options: TaskOptions) -> Task:
     return make_task(
         name,
-        split,
+        f"{layout.prefix}{split}",
         tables=Tables(
-            queries=reader.read("queries", split),
-            corpus=reader.read("corpus", split),
-            qrels=reader.read(options.qrels, split)
-            if in_config
-            else read_trec_qrels(Path(options.qrels)),
+            queries=layout.read("queries", split),
+            corpus=layout.read("corpus", split),
+            qrels=read_trec_qrels(Path(options.qrels))
+            if layout.qrels is None
+            else layout.reader.read(layout.qrels, split),
+            shared=layout.is_shared(f"{layout.prefix}queries"),
         ),
-        source=reader.source,
-        shipped=NanoLists(reader, split),
+        source=layout.reader.source,
+        shipped=NanoLists(layout, split, options.ignore_column),
         options=options,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class NanoLists:
-    """The candidate configs that hold a list for one split."""
+    """The candidate configs that hold a list for one split; columns of `ignored` are not seen."""
 
-    reader: NanoReader
+    layout: Layout
     split: str
+    ignored: Sequence[str] = ()
 
     def names(self) -> tuple[str, ...]:
         """Return the candidate configs that have this split."""
-        return tuple(c for c in self._configs() if self.split in self.reader.splits(c))
-
-    def _configs(self) -> list[str]:
-        configs = self.reader.configs()
-        known = {"corpus", "queries", *_qrels_configs(configs)}
-        return [config for config in configs if config not in known]
+        prefix, reader = self.layout.prefix, self.layout.reader
+        candidates = self.layout.candidates()
+        return tuple(c for c in candidates if self.split in reader.splits(f"{prefix}{c}"))
 
     def load(self, config: str) -> Mapping[str, tuple[str, ...]]:
         """Return query id -> document ids, best first; raise UnknownName or BadData."""
-        candidates = self._configs()
+        reader, candidates = self.layout.reader, self.layout.candidates()
         if config not in candidates:
-            raise unknown(f"candidate list of {self.reader.source.dataset}", config, candidates)
-        _check_splits(self.reader, config, [self.split])
-        return ranked_lists(self.reader.read(config, self.split))
+            raise unknown(f"candidate list of {reader.source.dataset}", config, candidates)
+        named = f"{self.layout.prefix}{config}"
+        check_splits(reader, named, [self.split])
+        table: Table = reader.read(named, self.split).without(self.ignored)
+        unread(table, "candidates")
+        return ranked_lists(table)

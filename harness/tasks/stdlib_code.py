@@ -21,9 +21,9 @@ from pathlib import Path
 
 from ..errors import BadData, unknown
 from .checking import Tables, make_task
+from .qrelsfile import read_trec_qrels
 from .tables import Table
 from .task import NoLists, Source, Task, TaskOptions
-from .trec import read_trec_qrels
 
 NAME = "stdlib-code"
 INSTRUCTION = "Given what a Python function does, find its source code"

@@ -1,27 +1,54 @@
-"""Rows as they were read, and the checks that turn them into ids, texts and grades.
+"""Rows as they were read, and the checks that turn them into ids and grades.
 
-Every source of tasks ends in these tables, so a broken file is told in the same words wherever it
-came from: what is wrong, in which file, at which id.
+Every source of tasks ends in these tables, so a broken file is reported in the same words wherever
+it came from: what is wrong, in which file, at which row or id.
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import BadData
 
+UNREADABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL and lone surrogates: no tokenizer, no UTF-8 file and no C string can hold them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of one file: its name, their `unit` (`row` or `line`) and their numbers in it."""
+
+    where: str
+    numbers: Sequence[int]
+    unit: str = "row"
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns of equal length, and `where` they were read: a file, or a hub config and split."""
+    """Columns of equal length, and `where` they were read: a file, or a hub config and split.
+
+    `parts` says from which rows of which files, where these are not the rows 1, 2, … of `where`.
+    """
 
     where: str
     columns: Mapping[str, Sequence[Any]]
+    parts: Sequence[Part] = ()
+
+    def place(self, index: int) -> str:
+        """Return file and row of the row with this index."""
+        for part in self.parts:
+            if index < len(part.numbers):
+                return f"{part.where}, {part.unit} {part.numbers[index]}"
+            index -= len(part.numbers)
+        return f"{self.where}, row {index + 1}"
+
+    def without(self, names: Container[str]) -> Table:
+        """Return the table without the columns of these names."""
+        kept = {name: values for name, values in self.columns.items() if name not in names}
+        return replace(self, columns=kept)
 
     def column(self, name: str) -> Sequence[Any]:
         """Return one column; raise BadData where it is missing."""
@@ -32,38 +59,26 @@ class Table:
 
     def ids(self, name: str) -> list[str]:
         """Return a column of ids as strings; raise BadData at an empty one."""
-        return [self.id(value, name) for value in self.column(name)]
+        return [self.id(value, name, index) for index, value in enumerate(self.column(name))]
 
-    def id(self, value: object, name: str) -> str:
-        """Return one id as a string: integers are cast, nothing else is."""
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if not isinstance(value, str) or not value:
-            raise BadData(f"{self.where}: {value!r} in column {name!r} is no id")
-        return value
-
-
-def texts(table: Table) -> dict[str, str]:
-    """Return id -> text of a corpus or of queries; a missing text is empty."""
-    found: dict[str, str] = {}
-    for text_id, text in zip(table.ids("_id"), table.column("text"), strict=True):
-        if text_id in found:
-            raise BadData(f"{table.where}: id {text_id!r} is there twice; ids must be unique")
-        if text is not None and not isinstance(text, str):
-            raise BadData(f"{table.where}: the text of {text_id!r} is {type(text).__name__}")
-        found[text_id] = text or ""
-    if not found:
-        raise BadData(f"{table.where} holds no rows")
-    return found
+    def id(self, value: object, name: str, index: int) -> str:
+        """Return one id of column `name` as a string; raise BadData naming its row."""
+        found = as_id(value)
+        if found is None:
+            raise BadData(f"{self.place(index)}: {value!r} in column {name!r} is no id")
+        return found
 
 
-def query_texts(table: Table) -> dict[str, str]:
-    """Return query id -> text; a query without words is an error, for nothing can answer it."""
-    found = texts(table)
-    for query_id, text in found.items():
-        if not text.strip():
-            raise BadData(f"{table.where}: query {query_id!r} has no text; give it one or drop it")
-    return found
+def as_id(value: object) -> str | None:
+    """Return an id as a string without the white space around it, None where it is no id.
+
+    Whole numbers are cast, nothing else is; NUL and lone surrogates make no id.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or UNREADABLE.search(value):
+        return None
+    return value.strip() or None
 
 
 def judgements(table: Table) -> tuple[dict[str, dict[str, int]], list[str]]:
@@ -90,14 +105,16 @@ def judgements(table: Table) -> tuple[dict[str, dict[str, int]], list[str]]:
 def _rows(table: Table) -> Iterator[tuple[str, str, int]]:
     query_ids, doc_column = table.ids("query-id"), table.column("corpus-id")
     scores = table.columns.get("score", [1] * len(query_ids))
-    for query_id, docs, score in zip(query_ids, doc_column, scores, strict=True):
+    rows = zip(query_ids, doc_column, scores, strict=True)
+    for index, (query_id, docs, score) in enumerate(rows):
         doc_ids = docs if isinstance(docs, list | tuple) else [docs]
         grades = score if isinstance(score, list | tuple) else [score] * len(doc_ids)
         if len(grades) != len(doc_ids):
             sizes = f"{len(doc_ids)} documents but {len(grades)} scores"
-            raise BadData(f"{table.where}: query {query_id!r} has {sizes}")
+            raise BadData(f"{table.place(index)}: query {query_id!r} has {sizes}")
         for doc, grade in zip(doc_ids, grades, strict=True):
-            yield query_id, table.id(doc, "corpus-id"), _grade(grade, table.where, query_id)
+            doc_id = table.id(doc, "corpus-id", index)
+            yield query_id, doc_id, _grade(grade, table.place(index), query_id)
 
 
 def _grade(value: object, where: str, query_id: str) -> int:
@@ -111,26 +128,17 @@ def _grade(value: object, where: str, query_id: str) -> int:
 def ranked_lists(table: Table) -> dict[str, tuple[str, ...]]:
     """Return query id -> document ids, best first, of a candidate config (`corpus-ids`)."""
     found: dict[str, tuple[str, ...]] = {}
-    for query_id, doc_ids in zip(table.ids("query-id"), table.column("corpus-ids"), strict=True):
+    rows = zip(table.ids("query-id"), table.column("corpus-ids"), strict=True)
+    for index, (query_id, doc_ids) in enumerate(rows):
         if query_id in found:
             raise BadData(f"{table.where}: query {query_id!r} has two lists")
         if not isinstance(doc_ids, list | tuple):
-            raise BadData(f"{table.where}: the candidates of query {query_id!r} are no list")
-        ranked = tuple(table.id(doc_id, "corpus-ids") for doc_id in doc_ids)
+            raise BadData(f"{table.place(index)}: the candidates of query {query_id!r} are no list")
+        ranked = tuple(table.id(doc_id, "corpus-ids", index) for doc_id in doc_ids)
         if len(set(ranked)) < len(ranked):
             twice = next(doc_id for doc_id in ranked if ranked.count(doc_id) > 1)
-            raise BadData(f"{table.where}: query {query_id!r} lists document {twice!r} twice")
+            raise BadData(
+                f"{table.place(index)}: query {query_id!r} lists document {twice!r} twice"
+            )
         found[query_id] = ranked
     return found
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line number (from 1) and text of the lines that are not blank; `.gz` is unpacked."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line.rstrip("\r\n")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise BadData(f"{path} cannot be read: {error}") from error

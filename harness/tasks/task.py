@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -101,7 +101,8 @@ class TaskOptions:
     `revision` pins a hub data set; `qrels` is a qrels config, or the path of a TREC qrels file;
     `min_grade` is the lowest grade that counts as positive; `exclude_identical` None means what
     the catalogue says; `query_id` is a regular expression whose groups `language` and `base` find
-    these in a query's id.
+    these in a query's id; columns named in `ignore_column` are treated as if they were not there;
+    with `keep_going` a task is loaded although ids do not match.
     """
 
     revision: str | None = None
@@ -109,8 +110,11 @@ class TaskOptions:
     min_grade: int = 1
     exclude_identical: bool | None = None
     query_id: str | None = None
+    ignore_column: Sequence[str] = ()
+    keep_going: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ignore_column", tuple(self.ignore_column))
         check_pattern(self.query_id)
         grade: object = self.min_grade
         if not isinstance(grade, int) or isinstance(grade, bool) or grade < 1:

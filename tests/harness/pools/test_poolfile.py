@@ -63,10 +63,10 @@ def test_unknown_documents_are_counted_and_left_out(make_task, tmp_path):
     ("content", "message"),
     [
         ("", "is empty"),
-        ("q Q0 d001 1 2.5 me\nq Q0 d002 1 best me\n", "line 2: expected query-id Q0"),
+        ("q Q0 d001 1 2.5 me\nq Q0 d002 1 best me\n", "line 2: score 'best' is no number"),
         ("q Q0 d001 1 nan me\n", "line 1"),
         ("q Q0 d002 1 3 me\nq Q0 d001 2 -inf me\n", "line 2"),
-        ("q d001 1\n", "line 1"),
+        ("q Q0 d001 1 2.5\n", "line 1: found 5 columns; a run has 6"),
         ("q Q0 d001 1 2 me\nq Q0 d001 2 1 me\n", "line 2: query q ranks document d001 twice"),
         ('{"query-id": "q"}\n', "line 1: expected"),
         ('{"query-id": "q", "corpus-ids": ["a"]}\n{"query-id"\n', "line 2: expected"),

@@ -37,7 +37,7 @@ def make(graded: dict[tuple[str, str], int], min_grade: int, seed: int) -> Task:
         ),
         source=Source("folder", "t"),
         shipped=NoLists(),
-        options=TaskOptions(min_grade=min_grade),
+        options=TaskOptions(min_grade=min_grade, keep_going=True),
     )
 
 

@@ -74,6 +74,23 @@ def test_a_hub_data_set_is_read_at_one_resolved_commit(served: Callable[..., lis
     assert ("queries", "b", COMMIT) not in asked
 
 
+def test_a_title_on_the_hub_is_joined_before_its_text(
+    served: Callable[..., list[Any]],
+) -> None:
+    texts = {"_id": ["d1", "d2"], "title": ["T", None], "text": ["one", None]}
+    served("org/Tiny", "a", corpus=texts)
+    assert find_tasks("org/Tiny")[0].load().corpus == {"d1": "T one", "d2": ""}
+
+
+def test_a_column_of_text_on_the_hub_that_is_not_read_is_refused(
+    served: Callable[..., list[Any]],
+) -> None:
+    served("org/Tiny", "a", corpus={"_id": ["d1", "d2"], "text": ["x", "y"], "body": ["b", "b"]})
+    with pytest.raises(BadData, match="org/Tiny corpus/a: column 'body' is not read"):
+        find_tasks("org/Tiny")[0].load()
+    assert find_tasks("org/Tiny", TaskOptions(ignore_column=["body"]))[0].load().corpus
+
+
 def test_a_pinned_revision_is_the_one_that_is_read(served: Callable[..., list[Any]]) -> None:
     asked = served("org/Tiny", "a")
     (ref,) = find_tasks("org/Tiny/a", TaskOptions(revision="f" * 40))

@@ -39,3 +39,11 @@ def test_columns_win_over_ids_and_a_pattern_over_the_usual_form() -> None:
 def test_a_pattern_that_can_tell_nothing_is_refused(pattern: str) -> None:
     with pytest.raises(BadOption, match="--query-id"):
         TaskOptions(query_id=pattern)
+
+
+def test_a_null_or_nan_in_the_language_column_is_no_language() -> None:
+    ids = ["q1", "q2", "q3", "q4"]
+    languages, _ = found(ids, language=["de", None, float("nan"), " "])
+    assert languages == {"q1": "de"}
+    languages, _ = found(["a-de", "b-en"], language=[None, float("nan")])
+    assert languages == {"a-de": "de", "b-en": "en"}

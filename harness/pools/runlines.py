@@ -1,0 +1,168 @@
+"""First stages in text files: runs of TREC (6 columns) and MS MARCO (4 or 3), and ranx's JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadData
+from ..tasks import Note
+from ..tasks.lines import fields, is_number, whole_number
+from ..tasks.tables import as_id
+
+Ranked = Mapping[str, list[tuple[str, float | None]]]
+"""Query id -> (document id, score), best first."""
+
+_COLUMNS: Mapping[int, tuple[int, int, int, int | None]] = {
+    6: (0, 2, 3, 4),
+    4: (0, 1, 2, 3),
+    3: (0, 1, 2, None),
+}
+"""Number of columns -> where query, document, rank and score are."""
+
+_FORMS = (
+    "6 (query Q0 document rank score tag), 4 (query document rank score) or 3 (query document rank)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Ranked lists as a file has them, and what was odd about them."""
+
+    ranked: Ranked
+    notes: Mapping[str, Note] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    doc_id: str
+    rank: int
+    score: float | None
+
+    @property
+    def place(self) -> tuple[float, int, str]:
+        """What a list is ordered by: score, then rank, then document id."""
+        return (0.0 if self.score is None else -self.score, self.rank, self.doc_id)
+
+
+def read_run(path: Path, lines: Sequence[tuple[int, str]]) -> Lists:
+    """Return the lists of a run in columns, ordered by score, then rank, then document id.
+
+    Without scores the ranks decide, and must be 1, 2, … or 0, 1, …. Raises BadData naming the line.
+    """
+    size = len(fields(lines[0][1], _COLUMNS))
+    rows: dict[str, dict[str, _Entry]] = {}
+    for number, line in lines:
+        where = f"{path}, line {number}"
+        query_id, entry = _row(where, fields(line, (size,)), size, is_first=number == lines[0][0])
+        if entry.doc_id in rows.setdefault(query_id, {}):
+            raise twice(f"{where}: query {query_id}", entry.doc_id)
+        rows[query_id][entry.doc_id] = entry
+    found = {q: sorted(row.values(), key=lambda entry: entry.place) for q, row in rows.items()}
+    if _COLUMNS[size][3] is None:
+        for query_id, entries in found.items():
+            _check_ranks(f"{path}: query {query_id}", [entry.rank for entry in entries])
+    ranked = {q: [(e.doc_id, e.score) for e in entries] for q, entries in found.items()}
+    return Lists(ranked, _contradictions(found))
+
+
+def _row(where: str, parts: list[str], size: int, *, is_first: bool) -> tuple[str, _Entry]:
+    if size not in _COLUMNS:
+        raise BadData(f"{where}: found {len(parts)} columns; a run has {_FORMS}")
+    if len(parts) != size:
+        raise BadData(f"{where}: found {len(parts)} columns, and {size} in the first line")
+    query, document, rank, score = _COLUMNS[size]
+    if not is_number(parts[rank]):
+        hint = " (a header line? remove it)" if is_first else ""
+        raise BadData(f"{where}: rank {parts[rank]!r} in column {rank + 1} is no number{hint}")
+    place = whole_number(parts[rank], "rank", where)
+    value = None if score is None else _score(parts[score], where)
+    return id_of(parts[query], where), _Entry(id_of(parts[document], where), place, value)
+
+
+def id_of(value: object, where: str) -> str:
+    """Return a query's or document's id; raise BadData where it is none."""
+    found = as_id(value)
+    if found is None:
+        raise BadData(f"{where}: {value!r} is no id")
+    return found
+
+
+def _score(value: object, where: str) -> float:
+    try:
+        score = float(str(value)) if type(value) in (str, int, float) else None
+    except ValueError:
+        score = None
+    if score is None:
+        raise BadData(f"{where}: score {value!r} is no number")
+    if not math.isfinite(score):
+        raise BadData(f"{where}: score {score} is not finite")
+    return score
+
+
+def _check_ranks(where: str, ranks: Sequence[int]) -> None:
+    if list(ranks) != list(range(ranks[0], ranks[0] + len(ranks))) or ranks[0] not in (0, 1):
+        listed = ", ".join(map(str, ranks[:4])) + (", …" if len(ranks) > 4 else "")
+        raise BadData(f"{where} has ranks {listed}; without scores they must be 1, 2, 3, …")
+
+
+def _contradictions(found: Mapping[str, Sequence[_Entry]]) -> dict[str, Note]:
+    """Note the queries in which a better rank has a lower score; equal ranks say nothing."""
+    pairs = {query_id: _contradiction(entries) for query_id, entries in found.items()}
+    examples = [f"{query_id}: {pair}" for query_id, pair in pairs.items() if pair]
+    name = "queries whose ranks contradict their scores (ordered by score)"
+    return {name: Note(len(examples), tuple(examples[:1]))} if examples else {}
+
+
+def _contradiction(entries: Sequence[_Entry]) -> str | None:
+    by_rank = sorted(entries, key=lambda entry: (entry.rank, entry.place))
+    for one, other in pairwise(by_rank):
+        if one.place[0] > other.place[0]:
+            first = f"{one.doc_id} at rank {one.rank} has score {one.score:g}"
+            return f"{first}, {other.doc_id} at rank {other.rank} has {other.score:g}"
+    return None
+
+
+def read_json_run(path: Path, found: Mapping[str, Any]) -> Lists:
+    """Return the lists of `{query: {document: score}}`, as ranx writes runs, best score first.
+
+    Equal scores keep the order of the file. Raises BadData naming query and document.
+    """
+    ranked: dict[str, list[tuple[str, float | None]]] = {}
+    for query_id, scores in found.items():
+        if not isinstance(scores, dict):
+            wanted = "{query: {document: score}}"
+            raise BadData(f"{path}: query {query_id!r} has no scores by document ({wanted})")
+        where = f"{path}: query {query_id}, document"
+        rows = [(_score(s, f"{where} {d}"), id_of(d, where)) for d, s in scores.items()]
+        best_first = sorted(rows, key=lambda row: -row[0])
+        ranked[id_of(query_id, str(path))] = [(doc_id, score) for score, doc_id in best_first]
+    return Lists(ranked)
+
+
+def parse_object(path: Path, text: str) -> Mapping[str, Any] | None:
+    """Return the one JSON object that `text` is, None where it is none; BadData at a key twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            again = next(key for key in keys if keys.count(key) > 1)
+            raise BadData(f"{path}: {again!r} is there twice in one JSON object")
+        return found
+
+    try:
+        found = json.loads(text, object_pairs_hook=once)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def twice(where: str, doc_id: str) -> BadData:
+    """Return the error for a document that is ranked twice."""
+    return BadData(f"{where} ranks document {doc_id} twice")
