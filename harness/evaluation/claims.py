@@ -91,11 +91,10 @@ def load_claims() -> tuple[Claim, ...]:
 def _claims(told: Mapping[str, Any], pool: Mapping[str, Any]) -> Iterator[Claim]:
     shared = {key: value for key, value in pool.items() if key not in {"claims", *_NAMES, "caveat"}}
     shared |= {key: tuple(pool.get(key, ())) for key in _NAMES}
-    for reranker, value, source in pool["claims"]:
+    for reranker, value, source, *own in pool["claims"]:
         model, answers, *caveats = told["rerankers"][reranker]
         tolerance, why = told["tolerances"][answers]
-        if pool.get("caveat"):
-            caveats.append(pool["caveat"])
+        caveats += [*own, *filter(None, [pool.get("caveat")])]
         yield Claim(
             **{"profile": "", "first_stage": None, "measure": MEASURES[0], **shared},
             reranker=reranker,
