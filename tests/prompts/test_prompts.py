@@ -74,6 +74,6 @@ def test_rank_vicunas_prompt_is_the_one_its_published_figures_were_made_with():
         "[1] first\n[2] second\nSearch Query: QUERY.\nRank the 2 passages above based on their "
         "relevance to the search query. All the passages should be included and listed using "
         "identifiers, in descending order of relevance. The output format should be [] > [], e.g., "
-        "[2] > [1], Answer concisely and directly and only respond with the ranking results, do not "
-        "say any word or explain. ASSISTANT:"
+        "[2] > [1], Answer concisely and directly and only respond with the ranking results, do "
+        "not say any word or explain. ASSISTANT:"
     )
