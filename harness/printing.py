@@ -16,7 +16,7 @@ from .errors import BadData, RerankBenchError, unknown
 from .report.text import plain
 
 if TYPE_CHECKING:
-    from .pools import Pool
+    from .pools import Pool, Sent
     from .replay import QueryView
     from .suite import Prepared
     from .tasks import Task
@@ -132,15 +132,22 @@ def pools(table: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
     records = [_numbers(task, pool) for task, pool in built]
     for item in prepared:
         notes(item)
-    _print(records, as_json=as_json, hidden={"notes", "sha256"})
+    _print(records, as_json=as_json, hidden={"notes", "prompts", "sha256"})
 
 
 def notes(item: Prepared) -> None:
-    """Print what was counted in a task and its pool: odd, but not fatal."""
+    """Print what dense models were given, and what was counted: odd, but not fatal."""
+    for model, (query, document) in item.pool.prompts.items():
+        said = f"{model}: query prompt {_sent(query)}, document prompt {_sent(document)}"
+        click.echo(plain(f"{item.task.name} · {said}"), err=True)
     for name, note in {**item.task.notes, **item.pool.notes}.items():
         examples = f" ({', '.join(note.examples)})" if note.examples else ""
         line = f"{item.task.name} · {item.pool.profile}: {note.count} {name}{examples}"
         click.echo(plain(line), err=True)
+
+
+def _sent(prompt: Sent) -> str:
+    return f"{prompt.text!r} ({prompt.source})" if prompt.source else "none"
 
 
 def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
@@ -164,6 +171,7 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
         **(beside if published else {}),
         "safeguards": sum(row.safeguard is not None for row in rows),
         "sha256": pool.sha256,
+        "prompts": {name: [asdict(sent) for sent in both] for name, both in pool.prompts.items()},
         "notes": {name: asdict(note) for name, note in notes.items()},
     }
 

@@ -183,6 +183,7 @@ def _described(scope: Scope, item: Prepared) -> dict[str, Any]:
         "exclude_identical": item.task_options.exclude_identical,
         "query_prompt": item.pool_options.query_prompt,
         "query_prompt_name": item.pool_options.query_prompt_name,
+        "doc_prompt": item.pool_options.doc_prompt,
     }
 
 

@@ -37,7 +37,12 @@ TASK_FLAGS = {
     "exclude-identical": bool,
     "query-id": str,
 }
-PROFILE_FLAGS = {"query-prompt": str, "query-prompt-name": str, "device": str}
+PROFILE_FLAGS = {
+    "query-prompt": str,
+    "query-prompt-name": str,
+    "doc-prompt": str,
+    "device": str,
+}
 SCOPE_FLAGS = {
     "queries": int,
     "seed": int,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ..tasks import Note, Task
 from .bm25 import rank_by_bm25
-from .dense import default_model, rank_by_vectors
+from .dense import Encoder, default_model, rank_by_vectors
 from .fusion import SOURCE_DEPTH, fuse
 from .identical import own_documents
-from .pool import Pool, PoolOptions, PoolRow, fingerprint
+from .pool import Pool, PoolOptions, PoolRow, Sent, fingerprint
 from .poolfile import read_ranked
 from .profiles import Call, Fused, Named, Profile, check_profile, parse_profile
 from .safeguard import draw, shipped_safeguard
@@ -26,13 +26,15 @@ Ranking = Sequence[tuple[str, float | None]]
 class _Source:
     """Ranked lists by query id, deeper than a pool, and what they are.
 
-    `parts` are the sources of a fusion, whose own lists say what it had to leave out.
+    `parts` are the sources of a fusion, whose own lists say what it had to leave out. `prompts` are
+    what a dense model's queries and documents began with.
     """
 
     resolved: str
     origin: str
     ranked: Mapping[str, Ranking]
     parts: tuple[_Source, ...] = ()
+    prompts: tuple[Sent, Sent] | None = None
 
 
 def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> Pool:
@@ -56,6 +58,7 @@ def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> 
         rows=rows,
         sha256=fingerprint(rows),
         notes=_notes(task, source, rows, own),
+        prompts=_prompts(source),
     )
 
 
@@ -136,9 +139,9 @@ def _computed(task: Task, call: Call, options: PoolOptions) -> _Source:
     if call.name == "bm25":
         found = rank_by_bm25(task.queries, task.corpus, language=task.language, depth=depth)
         return _Source("bm25()", "computed", found)
-    model = call.argument or default_model()
-    near = rank_by_vectors(task.queries, task.corpus, model=model, depth=depth, options=options)
-    return _Source(f"dense({model})", "computed", near)
+    encoder = Encoder(call.argument or default_model(), options)
+    near = rank_by_vectors(task.queries, task.corpus, encoder=encoder, depth=depth)
+    return _Source(f"dense({encoder.name})", "computed", near, prompts=encoder.prompts)
 
 
 def _row(
@@ -168,7 +171,8 @@ def _row(
 def _notes(
     task: Task, source: _Source, rows: Sequence[PoolRow], own: Mapping[str, frozenset[str]]
 ) -> dict[str, Note]:
-    lists = list(_lists(source))
+    lists = [leaf.ranked for leaf in _leaves(source)]
+    bare = [model for model, sent in _prompts(source).items() if not any(s.source for s in sent)]
     missing = dict.fromkeys(
         d for s in lists for q in task.queries for d, _ in s.get(q, ()) if d not in task.corpus
     )
@@ -184,13 +188,18 @@ def _notes(
         "queries without a candidate": empty,
         "queries with their own document in the pool": selves,
         "ranked queries that the task does not have": list(unknown),
+        "dense models without a known prompt, given the bare texts": bare,
     }
     return {name: Note(len(ids), tuple(ids[:5])) for name, ids in found.items() if ids}
 
 
-def _lists(source: _Source) -> Iterator[Mapping[str, Ranking]]:
-    """Every list that was read or computed, those behind a fusion in its place."""
+def _leaves(source: _Source) -> Iterator[_Source]:
+    """Every source that was read or computed, those behind a fusion in its place."""
     if not source.parts:
-        yield source.ranked
+        yield source
     for part in source.parts:
-        yield from _lists(part)
+        yield from _leaves(part)
+
+
+def _prompts(source: _Source) -> dict[str, tuple[Sent, Sent]]:
+    return {leaf.resolved: leaf.prompts for leaf in _leaves(source) if leaf.prompts is not None}
