@@ -133,6 +133,7 @@ def manifest(
             "invalid": invalid(found),
             "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
             "published": task.published,
+            "convention": task.convention,
             "seconds": sum(result.usage.seconds for result in results),
             "ideal_flops": None if flops is None else flops / len(results),
             "startup_seconds": served.charge_startup(),

@@ -16,7 +16,7 @@ from .errors import BadData, RerankBenchError, unknown
 from .report.text import plain
 
 if TYPE_CHECKING:
-    from .pools import Pool, Sent
+    from .pools import Pool
     from .replay import QueryView
     from .suite import Prepared
     from .tasks import Task
@@ -138,16 +138,12 @@ def pools(table: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
 def notes(item: Prepared) -> None:
     """Print what dense models were given, and what was counted: odd, but not fatal."""
     for model, (query, document) in item.pool.prompts.items():
-        said = f"{model}: query prompt {_sent(query)}, document prompt {_sent(document)}"
+        said = f"{model}: query prompt {query}, document prompt {document}"
         click.echo(plain(f"{item.task.name} · {said}"), err=True)
     for name, note in {**item.task.notes, **item.pool.notes}.items():
         examples = f" ({', '.join(note.examples)})" if note.examples else ""
         line = f"{item.task.name} · {item.pool.profile}: {note.count} {name}{examples}"
         click.echo(plain(line), err=True)
-
-
-def _sent(prompt: Sent) -> str:
-    return f"{prompt.text!r} ({prompt.source})" if prompt.source else "none"
 
 
 def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
@@ -156,10 +152,14 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
 
     rows = pool.rows
     grades = [relevant(task.qrels[row.query_id], min_grade=task.min_grade) for row in rows]
-    values = pool_values([row.natural for row in rows], grades)
+    natural = [row.natural for row in rows]
+    values = pool_values(natural, grades)
     published = task.published.get(pool.resolved, {})
     named = {"nDCG@10": "nDCG@10", "hit@10": "hit@10", MICRO: "recall@100"}
     beside = {f"{name} published": published.get(key) for name, key in named.items()}
+    again = pool_values(natural, grades, convention=task.convention)["nDCG@10"]
+    if again != values["nDCG@10"]:
+        beside[f"nDCG@10 with {task.convention} gain"] = again
     notes = {**task.notes, **pool.notes}
     return {
         "task": task.name,

@@ -38,6 +38,9 @@ class Sent:
     text: str
     source: str
 
+    def __str__(self) -> str:
+        return f"{self.text!r} ({self.source})" if self.source else "none"
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:

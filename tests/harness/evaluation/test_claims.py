@@ -118,6 +118,21 @@ def test_a_claim_over_pools_with_every_positive_is_held_against_the_safeguarded_
     assert (row.measured, row.within, row.comparable) == (0.668, True, True)
 
 
+def test_a_claim_is_matched_and_judged_under_its_own_convention() -> None:
+    equal = {"first_stage": 0.5404, "safeguarded": 0.668}
+    graded = replace(MINILM, first_stage=0.5, safeguarded=0.6, binary=equal)
+    (row,) = match([graded], load_claims())
+    assert (row.claim.convention, row.measured, row.within) == ("binary", 0.668, True)
+    linear = [replace(claim, convention="") for claim in load_claims()]
+    assert match([graded], linear) == ()
+
+
+def test_only_figures_of_nano_sets_are_of_equal_gains() -> None:
+    for claim in load_claims():
+        nano = bool(claim.sets) or claim.mean_of > 1
+        assert claim.convention == ("binary" if nano else ""), claim
+
+
 def test_a_claim_with_a_caveat_is_shown_and_gives_no_verdict() -> None:
     mono = replace(
         ZEPHYR, task="NanoGraded/noveleval", profile="bm25", queries=21, first_stage=0.3,
