@@ -51,6 +51,7 @@ TASK_OPTIONS = _flags(
     ),
     click.option("--query-prompt", metavar="TEXT", help="What dense() writes before a query."),
     click.option("--query-prompt-name", metavar="NAME", help="One of the dense model's prompts."),
+    click.option("--doc-prompt", metavar="TEXT", help="What dense() writes before a document."),
     click.option("--device", metavar="NAME", help="Where dense() encodes: cpu, cuda, mps."),
 )
 

@@ -49,6 +49,7 @@ def settings(
             "origin": pool.origin,
             "depth": pool.depth,
             "sha256": pool.sha256,
+            **_prompts(pool),
         },
         **scope,
         "reranker": {
@@ -62,6 +63,12 @@ def settings(
         "engine": {"name": engine.name, **engine.identity},
     }
     return _through_json(described)
+
+
+def _prompts(pool: Pool) -> dict[str, Any]:
+    """What dense models were given before queries and documents; nothing where none was used."""
+    texts = {name: [sent.text for sent in both] for name, both in pool.prompts.items()}
+    return {"prompts": texts} if texts else {}
 
 
 def effective_options(choice: Choice) -> dict[str, Any]:
@@ -126,6 +133,7 @@ def manifest(
             "invalid": invalid(found),
             "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
             "published": task.published,
+            "convention": task.convention,
             "seconds": sum(result.usage.seconds for result in results),
             "ideal_flops": None if flops is None else flops / len(results),
             "startup_seconds": served.charge_startup(),

@@ -133,15 +133,21 @@ def pools(table: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
     tell = note_printer()
     for item in prepared:
         tell(item)
-    _print(records, as_json=as_json, hidden={"notes", "sha256"})
+    _print(records, as_json=as_json, hidden={"notes", "prompts", "sha256"})
 
 
 def note_printer() -> Callable[[Prepared], None]:
-    """Return a function that prints what was counted in a pool, and in its task once."""
+    """Return a function that prints what was counted in a pool, and in its task once.
+
+    It also prints what dense models were given before queries and documents.
+    """
     told: set[int] = set()
 
     def tell(item: Prepared) -> None:
         name = item.task.name
+        for model, (query, document) in item.pool.prompts.items():
+            said = f"{model}: query prompt {query}, document prompt {document}"
+            click.echo(plain(f"{name} · {said}"), err=True)
         found = [] if id(item.task) in told else [(name, item.task.notes)]
         told.add(id(item.task))
         for where, notes in [*found, (f"{name} · {item.pool.profile}", item.pool.notes)]:
@@ -158,10 +164,14 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
 
     rows = pool.rows
     grades = [relevant(task.qrels[row.query_id], min_grade=task.min_grade) for row in rows]
-    values = pool_values([row.natural for row in rows], grades)
+    natural = [row.natural for row in rows]
+    values = pool_values(natural, grades)
     published = task.published.get(pool.resolved, {})
     named = {"nDCG@10": "nDCG@10", "hit@10": "hit@10", MICRO: "recall@100"}
     beside = {f"{name} published": published.get(key) for name, key in named.items()}
+    again = pool_values(natural, grades, convention=task.convention)["nDCG@10"]
+    if again != values["nDCG@10"]:
+        beside[f"nDCG@10 with {task.convention} gain"] = again
     notes = {**task.notes, **pool.notes}
     return {
         "task": task.name,
@@ -173,6 +183,7 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
         **(beside if published else {}),
         "safeguards": sum(row.safeguard is not None for row in rows),
         "sha256": pool.sha256,
+        "prompts": {name: [asdict(sent) for sent in both] for name, both in pool.prompts.items()},
         "notes": {name: asdict(note) for name, note in notes.items()},
     }
 

@@ -184,6 +184,7 @@ def _described(scope: Scope, item: Prepared) -> dict[str, Any]:
         "ignore_column": list(item.task_options.ignore_column),
         "query_prompt": item.pool_options.query_prompt,
         "query_prompt_name": item.pool_options.query_prompt_name,
+        "doc_prompt": item.pool_options.doc_prompt,
     }
 
 

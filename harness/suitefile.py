@@ -38,7 +38,12 @@ TASK_FLAGS = {
     "query-id": str,
     "ignore-column": list,
 }
-PROFILE_FLAGS = {"query-prompt": str, "query-prompt-name": str, "device": str}
+PROFILE_FLAGS = {
+    "query-prompt": str,
+    "query-prompt-name": str,
+    "doc-prompt": str,
+    "device": str,
+}
 SCOPE_FLAGS = {
     "queries": int,
     "seed": int,

@@ -1,8 +1,9 @@
 """Reading a permutation out of what a language model wrote, strictly.
 
-Only bracketed identifiers count. Digits of prose are not a ranking, neither is anything a model
-says while it thinks: peers that take every number for an identifier turn "the top 10 passages are"
-into a vote for passage 10.
+Only identifiers in brackets count: one (`[2]`, `[Passage 2]`) or a list of them (`[2, 1, 3]`), in
+brackets of any width, escaped or in bold. Digits of prose are not a ranking, neither is anything a
+model says while it thinks: peers that take every number for an identifier turn "the top 10 passages
+are" into a vote for passage 10.
 """
 
 from __future__ import annotations
@@ -12,8 +13,14 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_IDENTIFIER = re.compile(r"\[\s*(\w+)\s*\]")
-_CHAIN = re.compile(r"\[\s*\w+\s*\](?:[^\w\[\]]*\[\s*\w+\s*\])*")
+_NOUN = r"(?:(?:passage|document|doc|id)[\s:#.]+)?"
+_LISTED = rf"{_NOUN}(?:\d+|[a-z])"  # of several in one bracket none is a word: `[first, 10]`
+_BRACKET = rf"\[\s*(?:{_LISTED}(?:\s*[,>;]\s*{_LISTED})+|{_NOUN}\w+)\s*\]"
+_BRACKETS = re.compile(_BRACKET, re.IGNORECASE)
+_CHAIN = re.compile(rf"{_BRACKET}(?:[^\w\[\]]*{_BRACKET})*", re.IGNORECASE)
+_NAME = re.compile(r"\w+(?=\s*[,>;\]])")
+_MARKS = str.maketrans("【】［］〔〕", "[][][]", "\\*`\"'“”")
+"""Brackets of other widths are brackets; escapes, bold type and quotation marks say nothing."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +37,30 @@ class Permutation:
 
 
 def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
-    """Read a ranking such as `[3] > [1] > [2]`; `identifiers` maps each name to its place.
+    """Read a ranking such as `[3] > [1] > [2]` or `[3, 1, 2]`; `identifiers` maps name to place.
 
     Text before `</think>` is dropped, and where a think block has no end nothing is an answer.
     Unknown and repeated identifiers are left out, missing ones follow in the window's own order.
     """
     answer = _answer(text)
-    named = [_plain(name) for name in _IDENTIFIER.findall(_longest_chain(answer))]
+    named = [_plain(name) for name in _names(_longest_chain(answer))]
     known = [identifiers[name] for name in named if name in identifiers]
     if not known:
         return Permutation(tuple(identifiers.values()), unparsable=True)
     places = list(dict.fromkeys(known))
     missing = [place for place in identifiers.values() if place not in set(places)]
-    repaired = bool(missing) or len(places) != len(_IDENTIFIER.findall(answer))
+    repaired = bool(missing) or len(places) != len(_names(answer))
     return Permutation((*places, *missing), repaired=repaired)
 
 
 def _answer(text: str) -> str:
     said = text.rpartition("</think>")[2]
-    return "" if "<think>" in said else said
+    return "" if "<think>" in said else said.translate(_MARKS)
+
+
+def _names(text: str) -> list[str]:
+    """Return the identifiers of a text, in order."""
+    return [name for bracket in _BRACKETS.findall(text) for name in _NAME.findall(bracket)]
 
 
 def _longest_chain(text: str) -> str:
@@ -58,8 +70,8 @@ def _longest_chain(text: str) -> str:
     passages that are quoted, every identifier counts.
     """
     chains = [chain.group() for chain in _CHAIN.finditer(text)]
-    longest = max(reversed(chains), key=lambda chain: chain.count("["), default="")
-    return longest if longest.count("[") > 1 else text
+    longest = max(reversed(chains), key=lambda chain: len(_names(chain)), default="")
+    return longest if len(_names(longest)) > 1 else text
 
 
 def _plain(name: str) -> str:

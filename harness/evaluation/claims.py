@@ -36,8 +36,9 @@ class Claim:
     tasks it is the mean of. profile: how the first stage's name begins; first_stage: its value of
     the same measure, None where a caveat makes it needless. judgements: those of the source, where
     they are not the task's usual ones. safeguarded: the published pool had a positive for every
-    query. tolerance: how far apart two runs of the same may lie, and `why`. caveat: why the figure
-    is not comparable although data and model are the same; else empty.
+    query. convention: of its measures, BINARY or empty for ours. tolerance: how far apart two runs
+    of the same may lie, and `why`. caveat: why the figure is not comparable although data and model
+    are the same; else empty.
     """
 
     reranker: str
@@ -56,6 +57,7 @@ class Claim:
     mean_of: int = 1
     judgements: tuple[str, ...] = ()
     safeguarded: bool = False
+    convention: str = ""
     caveat: str = ""
 
 
@@ -91,11 +93,10 @@ def load_claims() -> tuple[Claim, ...]:
 def _claims(told: Mapping[str, Any], pool: Mapping[str, Any]) -> Iterator[Claim]:
     shared = {key: value for key, value in pool.items() if key not in {"claims", *_NAMES, "caveat"}}
     shared |= {key: tuple(pool.get(key, ())) for key in _NAMES}
-    for reranker, value, source in pool["claims"]:
+    for reranker, value, source, *own in pool["claims"]:
         model, answers, *caveats = told["rerankers"][reranker]
         tolerance, why = told["tolerances"][answers]
-        if pool.get("caveat"):
-            caveats.append(pool["caveat"])
+        caveats += [*own, *filter(None, [pool.get("caveat")])]
         yield Claim(
             **{"profile": "", "first_stage": None, "measure": MEASURES[0], **shared},
             reranker=reranker,
@@ -147,8 +148,8 @@ def _is_about(claim: Claim, row: Row) -> bool:
         return False
     if not any(_is_named(profile, claim.profile) for profile in (row.profile, row.resolved)):
         return False
-    first = row.first_stage if claim.first_stage is None else claim.first_stage
-    return abs(row.first_stage - first) <= SAME_FIRST_STAGE
+    own = row.under(claim.convention, "first_stage") or 0.0
+    return claim.first_stage is None or abs(own - claim.first_stage) <= SAME_FIRST_STAGE
 
 
 def _is_named(profile: str, word: str) -> bool:
@@ -163,7 +164,8 @@ def _last(model: str) -> str:
 
 
 def _beside(claim: Claim, row: Row) -> ClaimRow:
-    measured = (row.safeguarded if claim.safeguarded else row.natural) or 0.0
+    stage = "safeguarded" if claim.safeguarded else "natural"
+    measured = row.under(claim.convention, stage) or 0.0
     near = abs(measured - claim.value) <= claim.tolerance + _ROUNDING
     if row.failed:
         failed = f"{row.failed} of {row.queries} queries failed in {row.task} · {row.profile}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import orders
-from .measures import measure, relevant
+from .measures import as_binary, is_binary, measure, relevant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,6 +107,20 @@ def query_values(run: Run, side: PoolSide | None = None) -> QueryValues:
         ceiling=side.ceiling,
         ceiling_safeguarded=side.ceiling_safeguarded,
     )
+
+
+def binary_values(run: Run, values: QueryValues) -> dict[str, Values]:
+    """Measure a run under the convention BINARY: by stage; empty where nothing can differ."""
+    if is_binary(values.grades):
+        return {}
+    least = run.min_grade
+    qrels = {
+        query_id: {doc_id: least * (grade >= least) for doc_id, grade in judged.items()}
+        for query_id, judged in run.qrels.items()
+    }
+    equal = query_values(replace(run, qrels=qrels))
+    stages = ("first_stage", "natural", "safeguarded")
+    return {stage: as_binary(getattr(equal, stage), equal.positives) for stage in stages}
 
 
 def _with(

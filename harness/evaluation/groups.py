@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .measures import BINARY
 from .row import Column, Row, captured
 from .sensitivity import spread
 
@@ -117,6 +118,13 @@ def _added(rows: Sequence[Row], field: str) -> dict[str, int]:
     return dict(sum((Counter(counts) for counts in _values(rows, field)), Counter()))
 
 
+def _binary(rows: Sequence[Row], field: str) -> dict[str, float]:
+    """The means under BINARY of each stage, where they differ in any row."""
+    stages = dict.fromkeys(stage for row in rows for stage in row.binary)
+    values = {stage: [row.under(BINARY, stage) or 0.0 for row in rows] for stage in stages}
+    return {stage: sum(own) / len(own) for stage, own in values.items()}
+
+
 def _joined(rows: Sequence[Row], field: str) -> str:
     return "+".join(dict.fromkeys(filter(None, _values(rows, field))))
 
@@ -159,7 +167,7 @@ def _ground(rows: Sequence[Row], field: str) -> int:
 _BY_RULE: Mapping[Rule, str] = {
     _same: "profile reranker measure model depth max_doc_chars floor order repeat alone",
     _mean: "first_stage natural safeguarded ceiling ceiling_safeguarded gain gain_safeguarded "
-    "judged judged_first_stage published",
+    "judged judged_first_stage published as_published",
     _sum: "queries safeguards decided failed prompt_tokens output_tokens cached_tokens seconds "
     "startup_seconds from_cache wins ties losses rerankable repaired unparsable truncated",
     _per_query: "calls_per_query rounds ideal_flops price tied_at_10 label_probability",
@@ -170,6 +178,7 @@ _BY_RULE: Mapping[Rule, str] = {
     _clusters: "clusters",
     _invalid: "invalid",
     _added: "counts",
+    _binary: "binary",
     _repeated: "repeated",
     _noise: "noise",
     _ground: "ground",

@@ -33,6 +33,10 @@ RECALL = "recall@100"
 MICRO, MACRO = f"{RECALL} micro", f"{RECALL} macro"
 """Recall over all positives of a task together (as published), and as a mean over its queries."""
 
+BINARY = "binary"
+"""The convention of HAKARI-Bench, and of sentence-transformers' evaluators for nDCG: every positive
+gains 1, and average precision is divided by the positives that the first 100 ranks can hold."""
+
 _RANX = {
     "nDCG@10": "ndcg@10",  # gain = grade, discount log2(rank + 1): Järvelin & Kekäläinen 2002
     "hit@10": "hit_rate@10",
@@ -40,6 +44,7 @@ _RANX = {
     "MAP@100": "map@100",  # divides by all positives, not by min(positives, 100)
     "recall@100": "recall@100",
 }
+_CUT = 100  # of MAP
 _NO_DOCUMENT = -1.0  # pads rankings; equals no positive
 _NO_POSITIVE = -2.0  # pads positives, with grade 0, which ranx drops
 
@@ -70,14 +75,32 @@ def measure(rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int
     return {name: np.asarray(found[key], dtype=np.float64) for name, key in _RANX.items()}
 
 
+def is_binary(grades: Sequence[Mapping[str, int]]) -> bool:
+    """Say whether all measures are the same under both conventions, whatever the ranking."""
+    return all(len(own) <= _CUT and len(set(own.values())) < 2 for own in grades)
+
+
+def as_binary(values: Values, positives: Sequence[int] | NDArray[np.int64]) -> Values:
+    """Return the values of equal grades under BINARY; `positives` are their number per query."""
+    import numpy as np
+
+    count = np.maximum(np.asarray(positives), 1)
+    return {**values, "MAP@100": values["MAP@100"] * count / np.minimum(count, _CUT)}
+
+
 def pool_values(
-    pools: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int]]
+    pools: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int]], *, convention: str = ""
 ) -> dict[str, float]:
     """Return what a first stage is worth by itself: the means of MEASURES, then MICRO and MACRO.
 
     `pools` hold document ids in first-stage order, without safeguards; at least one query.
+    `convention`: BINARY, or empty for ours.
     """
-    values = measure(pools, grades)
+    if convention == BINARY:
+        values = measure(pools, [dict.fromkeys(own, 1) for own in grades])
+        values = as_binary(values, [len(own) for own in grades])
+    else:
+        values = measure(pools, grades)
     means = {name: float(values[name].mean()) for name in MEASURES}
     return means | recall_values(values[RECALL], [len(positives) for positives in grades])
 

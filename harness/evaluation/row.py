@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..variants import FIRST_STAGE
+from .measures import BINARY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,6 +110,8 @@ class Row:
     depth: int | None = None
     max_doc_chars: int | None = None
     published: float | None = None
+    as_published: float | None = None  # first_stage, under the convention of `published`
+    binary: Mapping[str, float] = field(default_factory=dict)  # stages, if BINARY differs
     counts: Mapping[str, int] = field(default_factory=dict)
     # What kind of run it is: a floor or other reranker that is there for comparison; a variant.
     floor: bool = False
@@ -133,6 +136,11 @@ class Row:
         """Task, profile and reranker; a profile's recall has no reranker and comes first."""
         return self.task, self.profile, self.reranker or ""
 
+    def under(self, convention: str, stage: str) -> float | None:
+        """Return `first_stage`, `natural` or `safeguarded` under BINARY, or under ours if empty."""
+        own: float | None = getattr(self, stage)
+        return self.binary.get(stage, own) if convention == BINARY else own
+
     @property
     def column(self) -> Column:
         """Profile, reranker and measure."""
@@ -146,7 +154,7 @@ class Row:
 
 _NOT_WRITTEN = {
     "counts", "query_ids", "query_bases", "query_failed", "query_gains", "query_naturals", "order",
-    "repeat", "alone", "repeated", "pool", "settings", "ground",
+    "repeat", "alone", "repeated", "pool", "settings", "ground", "binary",
 }  # fmt: skip
 JSON_FIELDS = tuple(name for name in Row.__dataclass_fields__ if name not in _NOT_WRITTEN)
 """The fields of a row that are written to JSON and CSV, in their order."""

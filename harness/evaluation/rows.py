@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ..mechanism import checks, invalid, label_probability
 from ..usage import total
 from ..variants import Variant
 from . import orders
-from .gains import SAME
+from .gains import SAME, binary_values
 from .measures import MEASURES, MICRO, RECALL, recall_values
 from .queries import bases_of
 from .row import Row, captured
@@ -20,6 +21,7 @@ from .row import Row, captured
 if TYPE_CHECKING:
     from ..runfiles import Run
     from .gains import QueryValues
+    from .measures import Values
 
 FLOORS = ("identity", "random", "reverse")
 """Methods that are there to be compared with; no gain of theirs is a finding."""
@@ -30,18 +32,26 @@ _STAGES = ("first_stage", "natural", "safeguarded", "ceiling", "ceiling_safeguar
 def run_rows(run: Run, values: QueryValues) -> tuple[list[Row], list[Row]]:
     """Return the rows of a run, one per measure, and those of its profile's recall."""
     shared = {**_profile(run), **_method(run), **_cost(run), **_health(run), **_judged(run, values)}
-    ranked = [_row(run, values, name, shared) for name in MEASURES]
+    binary = binary_values(run, values)
+    ranked = [_row(run, values, name, shared, binary) for name in MEASURES]
     return ranked, _recall_rows(run, values)
 
 
-def _row(run: Run, values: QueryValues, measure: str, shared: Mapping[str, Any]) -> Row:
+def _row(
+    run: Run,
+    values: QueryValues,
+    measure: str,
+    shared: Mapping[str, Any],
+    binary: Mapping[str, Values],
+) -> Row:
     """Sum a run up under one measure."""
     mean: dict[str, Any] = {n: float(getattr(values, n)[measure].mean()) for n in _STAGES}
     gains = values.gain(measure)
     gain = float(gains.mean())
-    return Row(
+    row = Row(
         **shared,
         **mean,
+        binary={stage: float(own[measure].mean()) for stage, own in binary.items()},
         measure=measure,
         gain=gain,
         gain_safeguarded=mean["safeguarded"] - mean["first_stage"],
@@ -54,6 +64,14 @@ def _row(run: Run, values: QueryValues, measure: str, shared: Mapping[str, Any])
         query_gains=gains,
         query_naturals=values.natural[measure],
     )
+    return _compared(run, row)
+
+
+def _compared(run: Run, row: Row) -> Row:
+    """Add the first stage's value under the convention of what is published of it, if anything."""
+    if row.published is None:
+        return row
+    return replace(row, as_published=row.under(run.manifest.get("convention") or "", "first_stage"))
 
 
 def _profile(run: Run) -> dict[str, Any]:
@@ -191,16 +209,12 @@ def _judged_at_10(run: Run, rankings: Sequence[Sequence[str]]) -> float | None:
 def _recall_rows(run: Run, values: QueryValues) -> list[Row]:
     known = {MICRO: _published(run, RECALL)}
     found = recall_values(values.first_stage[RECALL], values.positives)
-    return [
-        Row(
-            **_profile(run),
-            reranker=None,
-            measure=name,
-            first_stage=value,
-            published=known.get(name),
-        )
+    shared = _profile(run)
+    rows = (
+        Row(**shared, reranker=None, measure=name, first_stage=value, published=known.get(name))
         for name, value in found.items()
-    ]
+    )
+    return [_compared(run, row) for row in rows]
 
 
 def _published(run: Run, measure: str) -> float | None:

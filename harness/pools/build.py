@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ..tasks import Note, Task
 from .bm25 import rank_by_bm25
-from .dense import default_model, rank_by_vectors
+from .dense import Encoder, default_model, rank_by_vectors
 from .fusion import SOURCE_DEPTH, fuse
 from .identical import own_documents
 from .matching import OF_A_SHIPPED_LIST, check_ids
-from .pool import Pool, PoolOptions, PoolRow, fingerprint
+from .pool import Pool, PoolOptions, PoolRow, Sent, fingerprint
 from .poolfile import read_ranked
 from .profiles import Call, Fused, Named, Profile, check_profile, parse_profile
 from .safeguard import draw, shipped_safeguard
@@ -27,8 +27,9 @@ Ranking = Sequence[tuple[str, float | None]]
 class _Source:
     """Ranked lists by query id, deeper than a pool, and what they are.
 
-    `parts` are the sources of a fusion, whose own lists say what it had to leave out; `notes` tell
-    what was odd about a file.
+    parts: the sources of a fusion, whose own lists say what it had to leave out.
+    notes: what was counted in a file.
+    prompts: what a dense model's queries and documents began with.
     """
 
     resolved: str
@@ -36,6 +37,7 @@ class _Source:
     ranked: Mapping[str, Ranking]
     parts: tuple[_Source, ...] = ()
     notes: Mapping[str, Note] = field(default_factory=dict)
+    prompts: tuple[Sent, Sent] | None = None
 
 
 def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> Pool:
@@ -59,6 +61,7 @@ def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> 
         rows=rows,
         sha256=fingerprint(rows),
         notes=_notes(task, source, rows, own),
+        prompts=_prompts(source),
     )
 
 
@@ -140,9 +143,9 @@ def _computed(task: Task, call: Call, options: PoolOptions) -> _Source:
     if call.name == "bm25":
         near = rank_by_bm25(task.queries, task.corpus, language=task.language, depth=depth)
         return _Source("bm25()", "computed", near)
-    model = call.argument or default_model()
-    near = rank_by_vectors(task.queries, task.corpus, model=model, depth=depth, options=options)
-    return _Source(f"dense({model})", "computed", near)
+    encoder = Encoder(call.argument or default_model(), options)
+    near = rank_by_vectors(task.queries, task.corpus, encoder=encoder, depth=depth)
+    return _Source(f"dense({encoder.name})", "computed", near, prompts=encoder.prompts)
 
 
 def _row(
@@ -174,6 +177,7 @@ def _notes(
 ) -> dict[str, Note]:
     leaves = list(_leaves(source))
     lists = [leaf.ranked for leaf in leaves]
+    bare = [model for model, sent in _prompts(source).items() if not any(s.source for s in sent)]
     missing = dict.fromkeys(
         d for s in lists for q in task.queries for d, _ in s.get(q, ()) if d not in task.corpus
     )
@@ -189,6 +193,7 @@ def _notes(
         "queries without a candidate": empty,
         "queries with their own document in the pool": selves,
         "ranked queries that the task does not have": list(unknown),
+        "dense models without a known prompt, given the bare texts": bare,
     }
     counted = {name: Note(len(ids), tuple(ids[:5])) for name, ids in found.items() if ids}
     return {**counted, **{name: note for s in leaves for name, note in s.notes.items()}}
@@ -200,3 +205,7 @@ def _leaves(source: _Source) -> Iterator[_Source]:
         yield source
     for part in source.parts:
         yield from _leaves(part)
+
+
+def _prompts(source: _Source) -> dict[str, tuple[Sent, Sent]]:
+    return {leaf.resolved: leaf.prompts for leaf in _leaves(source) if leaf.prompts is not None}

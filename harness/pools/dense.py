@@ -1,7 +1,7 @@
 """Dense retrieval: a sentence-transformers encoder, and exact search with faiss.
 
 Vectors are normalised, so the inner product of `IndexFlatIP` is the cosine. Each distinct text is
-encoded once, and what was encoded is kept on disk under the sha256 of model, prompt and texts.
+encoded once, and what was encoded is kept on disk under the sha256 of all that a vector depends on.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadOption, EngineFault, RerankBenchError
-from ..models import find_model
+from ..errors import EngineFault, RerankBenchError
+from ..models import ModelPlace, find_model
 from ..places import cache_folder
 from ..progress import bar
 from ..quiet import quiet
-from .pool import PoolOptions
+from .pool import PoolOptions, Sent
+from .prompts import prompts_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PROMPT_NAMES = {"microsoft/harrier-oss-v1-270m": "web_search_query"}
-"""Model -> the one of its prompts that the lists of HAKARI-Bench were made with."""
-
 _BATCH = 32
 _MORE = 100  # ranks beyond the depth, so that a tie at its edge is seen whole
 _DIGITS = 6  # of a cosine: beyond them a text's score depends on what it was batched with
-_FORMAT = 1  # of the cached vectors: raise it whenever the same texts come to be encoded otherwise
+_FORMAT = 2  # of the cached vectors: raise it whenever the same texts come to be encoded otherwise
+_PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 
 
 def default_model() -> str:
@@ -47,21 +47,19 @@ def rank_by_vectors(
     queries: Mapping[str, str],
     corpus: Mapping[str, str],
     *,
-    model: str,
+    encoder: Encoder,
     depth: int,
-    options: PoolOptions,
 ) -> dict[str, list[tuple[str, float]]]:
     """Rank the corpus for each query: (document id, cosine), best first, at most `depth`.
 
     Cosines are rounded to six digits and ties broken by document id. Raises EngineFault for a model
-    that cannot be loaded, BadOption for a prompt name that it does not have.
+    that cannot be loaded, and what `Encoder.prompts` raises.
     """
     if not queries:
         return {}
     ids_of = defaultdict(list)
     for doc_id, text in corpus.items():
         ids_of[text].append(doc_id)
-    encoder = _Encoder(model, options)
     index = encoder.index(list(ids_of))
     vectors = encoder.queries(list(queries.values()))
     groups = list(ids_of.values())
@@ -87,13 +85,21 @@ def _nearest(index: Any, query: NDArray[np.float32], depth: int) -> list[tuple[i
         wanted = min(2 * wanted, index.ntotal)
 
 
-class _Encoder:
-    """An encoder that looks on disk before it loads its model."""
+class Encoder:
+    """An encoder that looks on disk before it loads its model, and finds that when it is used."""
 
     def __init__(self, model: str, options: PoolOptions) -> None:
-        self._name = model
+        self.name = model
         self._options = options
-        self._place = find_model(model)
+
+    @cached_property
+    def _place(self) -> ModelPlace:
+        return find_model(self.name)
+
+    @cached_property
+    def prompts(self) -> tuple[Sent, Sent]:
+        """What is written before a query and before a document."""
+        return prompts_of(self._place, self._options)
 
     def index(self, texts: Sequence[str]) -> Any:
         """Return the faiss index of documents, read from disk where they were encoded before."""
@@ -113,8 +119,7 @@ class _Encoder:
 
         import numpy as np
 
-        prompts = (self._options.query_prompt, self._prompt_name())
-        path = self._path("queries", texts, *prompts, ending="npy")
+        path = self._path("queries", texts, ending="npy")
         if not _is_whole(path):
             file = io.BytesIO()
             np.save(file, self._encode("queries", texts))
@@ -122,29 +127,38 @@ class _Encoder:
         read: NDArray[np.float32] = np.load(path, allow_pickle=False)
         return read
 
-    def _path(self, kind: str, texts: Sequence[str], *prompts: str | None, ending: str) -> Path:
-        place = self._place
-        model = [place.fingerprint or place.source, place.revision]
-        about = json.dumps([_FORMAT, *model, kind, *prompts, texts])
+    def _path(self, kind: str, texts: Sequence[str], *, ending: str) -> Path:
+        about = json.dumps([*self._identity(), kind, self._prompt(kind), texts])
         digest = hashlib.sha256(about.encode()).hexdigest()
         return cache_folder() / "vectors" / f"{digest}.{ending}"
 
-    def _prompt_name(self) -> str | None:
-        if self._options.query_prompt is not None:
-            return None
-        return self._options.query_prompt_name or PROMPT_NAMES.get(self._name)
+    def _identity(self) -> list[Any]:
+        """All that a vector depends on besides its text.
+
+        The model's files, or its commit, hold its pooling, number format and greatest length too.
+        """
+        place = self._place
+        versions = [version(package) for package in _PACKAGES]
+        device = _device(self._options.device)
+        return [_FORMAT, place.fingerprint or place.source, place.revision, device, *versions]
+
+    def _prompt(self, kind: str) -> str:
+        return self.prompts[kind == "documents"].text
 
     def _encode(self, kind: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode texts, longest first so that memory runs out at once or never."""
         import numpy as np
 
-        encode = self._encode_queries if kind == "queries" else self._loaded().encode_document
+        model, prompt = self._loaded(), self._prompt(kind)
+        encode = model.encode_query if kind == "queries" else model.encode_document
         longest = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         done: list[NDArray[np.float32]] = []
-        with bar(f"{self._name}: {kind}", total=len(texts)) as advance:
+        with bar(f"{self.name}: {kind}", total=len(texts)) as advance:
             for start in range(0, len(texts), _BATCH):
                 part = [texts[i] for i in longest[start : start + _BATCH]]
-                done.append(np.asarray(encode(part, show_progress_bar=False), dtype=np.float32))
+                # given even if empty: else the model may write a default of its own
+                rows = encode(part, prompt=prompt, show_progress_bar=False)
+                done.append(np.asarray(rows, dtype=np.float32))
                 advance(len(part))
         return self._normalised(np.concatenate(done)[np.argsort(longest)], kind)
 
@@ -154,25 +168,22 @@ class _Encoder:
         import numpy as np
 
         if not np.isfinite(rows).all():
-            raise EngineFault(f"model {self._name} encodes some {kind} as NaN or infinity")
+            raise EngineFault(f"model {self.name} encodes some {kind} as NaN or infinity")
         faiss.normalize_L2(rows)
         return rows
 
-    def _encode_queries(self, texts: Sequence[str], *, show_progress_bar: bool) -> Any:
-        """Encode with the prompt asked for, else the model's own prompt for queries if it has one.
-
-        That is the one it names `query`, by sentence-transformers' convention, or `PROMPT_NAMES`.
-        """
-        model, name, prompt = self._loaded(), self._prompt_name(), self._options.query_prompt
-        if name is not None and name not in model.prompts:
-            has = ", ".join(sorted(model.prompts)) or "none"
-            raise BadOption(f"model {self._name} has no prompt {name!r}; it has: {has}")
-        return model.encode_query(
-            texts, prompt_name=name, prompt=prompt, show_progress_bar=show_progress_bar
-        )
-
     def _loaded(self) -> Any:
         return _load(self._place.source, self._place.revision, self._options.device)
+
+
+def _device(asked: str | None) -> str:
+    """Return the kind of device that is used: `cpu`, `cuda`, `mps`, …."""
+    if asked is not None:
+        return asked.partition(":")[0]
+    import torch
+
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found.type if found is not None else "cpu"
 
 
 def release_encoder() -> None:

@@ -32,11 +32,23 @@ class PoolRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A text that was written before what a model encodes, and its source, empty if none knows."""
+
+    text: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.text!r} ({self.source})" if self.source else "none"
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """All rows of a task under one profile; one row per query, in task order, some may be empty.
 
     `profile` is the name as asked, `resolved` what it came to mean, `origin` is `shipped`,
-    `computed` or `file`. `sha256` (hex) covers queries, candidates, order and safeguards.
+    `computed` or `file`. `sha256` (hex) covers queries, candidates, order and safeguards. `prompts`
+    holds for each dense model that was used what was written before queries and documents.
     """
 
     task: str
@@ -47,21 +59,23 @@ class Pool:
     rows: tuple[PoolRow, ...]
     sha256: str
     notes: Mapping[str, Note] = field(default_factory=dict)
+    prompts: Mapping[str, tuple[Sent, Sent]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
     """How pools are made.
 
-    depth: candidates before the safeguard. query_prompt: text written before every query that a
-    dense model encodes; query_prompt_name: one of the model's own prompts instead. device: where
-    it encodes. keep_going: take lists whose ids do not match the task's. All but the depth and
-    keep_going apply to `dense` profiles alone.
+    depth: candidates before the safeguard. query_prompt, doc_prompt: texts written before every
+    query and document that a dense model encodes, also empty ones; query_prompt_name: one of the
+    model's own prompts instead. device: where it encodes. keep_going: take lists whose ids do not
+    match the task's. All but the depth and keep_going apply to `dense` profiles alone.
     """
 
     depth: int = DEPTH
     query_prompt: str | None = None
     query_prompt_name: str | None = None
+    doc_prompt: str | None = None
     device: str | None = None
     keep_going: bool = False
 

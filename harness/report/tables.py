@@ -210,10 +210,12 @@ def _profile_table(task: str, rows: Sequence[Row]) -> Table:
     """What the first stages are worth by themselves; no safeguard is in these numbers."""
     micro = [row for row in rows if row.measure == MICRO]
     cells = tuple(_profile_cells(row, rows) for row in micro)
-    known = any(row.published is not None for row in rows)
-    notes = ("In brackets: what is published for this first stage.",) if known else ()
+    known = [(row.first_stage, row.as_published) for row in rows if row.published is not None]
+    notes = ["In brackets: what is published for this first stage."] if known else []
+    if any(number(again) not in (number(own), NOTHING) for own, again in known):
+        notes.append("It has equal gains for all positives: compare it with the value behind it.")
     columns = ("profile", "origin", "queries", *MEASURES, MICRO, MACRO, "safeguards")
-    return Table(f"{task} · first stages", columns, cells, names=2, notes=notes)
+    return Table(f"{task} · first stages", columns, cells, names=2, notes=tuple(notes))
 
 
 def _profile_cells(micro: Row, rows: Sequence[Row]) -> tuple[str, ...]:
@@ -233,7 +235,11 @@ def _profile_cells(micro: Row, rows: Sequence[Row]) -> tuple[str, ...]:
 
 def _own_and_published(row: Row) -> str:
     own = number(row.first_stage)
-    return own if row.published is None else f"{own} ({number(row.published)})"
+    if row.published is None:
+        return own
+    again = number(row.as_published)
+    beside = "" if again in (own, NOTHING) else f"; {again}"
+    return f"{own} ({number(row.published)}{beside})"
 
 
 def _order_table(rows: Sequence[OrderRow]) -> Table:

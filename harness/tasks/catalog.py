@@ -18,10 +18,11 @@ class CatalogueEntry:
     """One public task; counts and `published` values are those of `source`.
 
     `positives` counts judgements, `safeguards` the queries of the shipped `reranking_hybrid` pool
-    that have one. `published` maps profile -> measure -> value; its recall@100 is micro. `dense`
-    is the shipped dense list; `leakage` says what models have seen the task in training;
-    `remarks` are facts to know when reading its figures. `query_language` is a regular expression
-    whose group `language` finds the language in a query's id.
+    that have one. `published` maps profile -> measure -> value; its recall@100 is micro, and its
+    `convention` is `binary` where every positive gains 1 in nDCG, whatever its grade. `dense` is
+    the shipped dense list; `leakage` says what models have seen the task in training; `remarks` are
+    facts to know when reading its figures. `query_language` is a regular expression whose group
+    `language` finds the language in a query's id.
     """
 
     name: str
@@ -35,6 +36,7 @@ class CatalogueEntry:
     safeguards: int
     instruction: str
     published: Mapping[str, Mapping[str, float]]
+    convention: str = ""
     dense: str | None = None
     leakage: str | None = None
     remarks: tuple[str, ...] = ()
@@ -56,7 +58,7 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
 
 
 def _entries(found: Mapping[str, Any]) -> Iterator[CatalogueEntry]:
-    shared = {key: found[key] for key in ("hub", "source", "dense")}
+    shared = {key: found[key] for key in ("hub", "source", "dense", "convention")}
     for row in found["task"]:
         facts = {"split": row["name"], "language": None, **shared, **row}
         facts["name"] = f"{found['name']}/{row['name']}"
@@ -68,12 +70,16 @@ def _entries(found: Mapping[str, Any]) -> Iterator[CatalogueEntry]:
         yield CatalogueEntry(**facts)
 
 
-def described(task: Task, entry: CatalogueEntry, *, exclude_identical: bool | None) -> Task:
+def described(
+    task: Task, entry: CatalogueEntry, *, exclude_identical: bool | None, qrels: str = "qrels"
+) -> Task:
     """Return the task under its catalogue name, with what the catalogue knows of it.
 
-    `exclude_identical` overrides the catalogue unless it is None.
+    `exclude_identical` overrides the catalogue unless it is None. What is published is left out
+    where the pools or judgements (`qrels`, the least grade) are others than those it was made with.
     """
     excluded = entry.exclude_identical if exclude_identical is None else exclude_identical
+    usual = (excluded, task.min_grade, qrels) == (entry.exclude_identical, 1, "qrels")
     return replace(
         task,
         name=entry.name,
@@ -82,7 +88,8 @@ def described(task: Task, entry: CatalogueEntry, *, exclude_identical: bool | No
         instruction=entry.instruction,
         exclude_identical=excluded,
         identical_by=entry.identical_by,
-        published=entry.published,
+        published=entry.published if usual else {},
+        convention=entry.convention,
         dense=entry.dense,
     )
 

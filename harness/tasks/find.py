@@ -79,7 +79,8 @@ def _catalogue_tasks(entries: list[CatalogueEntry], options: TaskOptions) -> lis
 
 
 def _load_described(ref: TaskRef, entry: CatalogueEntry, options: TaskOptions) -> Task:
-    return described(ref.load(), entry, exclude_identical=options.exclude_identical)
+    excluded, qrels = options.exclude_identical, options.qrels
+    return described(ref.load(), entry, exclude_identical=excluded, qrels=qrels)
 
 
 def _in_folder(name: str) -> tuple[Path, str | None] | None:

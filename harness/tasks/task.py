@@ -65,9 +65,10 @@ class Task:
     `queries` holds only those with a positive; `corpus` keeps empty documents; `qrels` holds every
     judgement of the kept queries, of documents outside the corpus and of grade 0 too. `split` is
     the name on disk, which seeds the safeguard. `published` maps profile -> measure -> value as the
-    catalogue cites them, `dense` names the catalogue's shipped dense list. With `exclude_identical`
-    a query's own document is taken out of its pool, found by `identical_by`: `text` or `id`.
-    `query_bases` names the question of each query, where some are versions of one question.
+    catalogue cites them, under `convention` (`binary`, or empty for linear gains), `dense` names
+    the catalogue's shipped dense list. With `exclude_identical` a query's own document is taken out
+    of its pool, found by `identical_by`: `text` or `id`. `query_bases` names the question of each
+    query, where some are versions of one question.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Task:
     exclude_identical: bool = False
     identical_by: str = "text"
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    convention: str = ""
     notes: Mapping[str, Note] = field(default_factory=dict)
     dense: str | None = None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -315,6 +316,23 @@ def test_an_output_that_cannot_be_written_is_an_error(data, tmp_path):
 def test_a_suite_file_that_is_wrong_is_named_with_its_key(tmp_path, content, message):
     (tmp_path / "suite.toml").write_text(content)
     assert message in refused("run", tmp_path / "suite.toml")
+
+
+def test_pool_compares_a_published_figure_under_its_own_convention():
+    from rerank_bench.pools import build_pool
+    from rerank_bench.printing import _numbers
+    from rerank_bench.tasks import Source, Task
+
+    task = Task(
+        "set/one", "one", {"q": "apple"}, {"a": "apple apple", "b": "apple", "c": "pear"},
+        {"q": {"a": 1, "b": 3}}, Source("folder", "./set"),
+        published={"bm25()": {"nDCG@10": 1.0}}, convention="binary",
+    )  # fmt: skip
+    told = _numbers(task, build_pool(task, "bm25()"))
+    assert told["nDCG@10"] < 1.0
+    assert (told["nDCG@10 published"], told["nDCG@10 with binary gain"]) == (1.0, 1.0)
+    equal = dataclasses.replace(task, qrels={"q": {"a": 1, "b": 1}})
+    assert "nDCG@10 with binary gain" not in _numbers(equal, build_pool(equal, "bm25()"))
 
 
 def test_an_error_cannot_drive_the_terminal(tmp_path):

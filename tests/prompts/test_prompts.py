@@ -62,3 +62,18 @@ def test_rank_zephyrs_prompt_is_the_one_it_was_trained_on():
         "be [] > [], e.g., [2] > [1], Answer concisely and directly and only respond with the "
         "ranking results, do not say any word or explain.</s>\n<|assistant|>\n"
     )
+
+
+def test_rank_vicunas_prompt_is_the_one_its_published_figures_were_made_with():
+    assert catalogue()["RankVicuna"].options["prompt"] == "rank-vicuna-rankllm"
+    filled = load_template("rank-vicuna-rankllm").fill(query="QUERY", passages=PASSAGES).text
+    assert filled == (
+        "You are RankLLM, an intelligent assistant that can rank passages based on their relevancy "
+        "to the query USER: I will provide you with 2 passages, each indicated by a numerical "
+        "identifier []. Rank the passages based on their relevance to the search query: QUERY.\n"
+        "[1] first\n[2] second\nSearch Query: QUERY.\nRank the 2 passages above based on their "
+        "relevance to the search query. All the passages should be included and listed using "
+        "identifiers, in descending order of relevance. The output format should be [] > [], e.g., "
+        "[2] > [1], Answer concisely and directly and only respond with the ranking results, do "
+        "not say any word or explain. ASSISTANT:"
+    )

@@ -167,6 +167,7 @@ def _manifest(task: str, profile: str, by: Crafted, settings: Mapping[str, Any])
         "startup_seconds": seconds if by.engine == "transformers" else None,
         "ideal_flops": seconds * 1e9 if by.engine == "transformers" else None,
         "published": {profile: {"nDCG@10": 0.4, "recall@100": 0.9}},
+        "convention": "binary",
         "settings": {
             "task": task,
             "profile": stage,

@@ -88,6 +88,46 @@ def test_the_values_are_those_worked_out_by_hand() -> None:
     assert values.positives.tolist() == [3, 1, 1, 1]
 
 
+@pytest.mark.parametrize("convention", ["binary", ""])
+def test_a_published_first_stage_is_compared_under_its_own_convention(
+    tmp_path: Path, convention: str
+) -> None:
+    run = Run(manifest() | {"convention": convention}, RESULTS, QRELS)
+    rows = evaluate([store(tmp_path, run)]).rows
+    row = row_of(rows, "nDCG@10")
+    ideal = 1 + 1 / math.log2(3) + 1 / 2
+    equal = ((1 / math.log2(3) + 1 / 2) / ideal + 1) / 4
+    assert row.first_stage == pytest.approx((BEFORE + 1) / 4)
+    assert row.published == 0.5
+    assert row.as_published == pytest.approx(equal if convention else row.first_stage)
+    assert row.under("binary", "first_stage") == pytest.approx(equal)
+    assert row.under("binary", "natural") == pytest.approx((1 + 1 / math.log2(3)) / ideal / 4)
+    assert row.under("", "natural") == row.natural
+    assert row_of(rows, "hit@10").as_published is None
+    assert row_of(rows, MICRO).as_published == row_of(rows, MICRO).first_stage
+
+
+def test_where_grades_are_equal_there_is_one_convention(tmp_path: Path) -> None:
+    qrels = {query_id: dict.fromkeys(judged, 1) for query_id, judged in QRELS.items()}
+    run = Run(manifest() | {"convention": "binary"}, RESULTS, qrels)
+    row = row_of(evaluate([store(tmp_path, run)]).rows, "nDCG@10")
+    assert row.binary == {}
+    assert row.as_published == row.first_stage
+
+
+def test_a_mean_over_tasks_is_compared_under_the_convention_too(tmp_path: Path) -> None:
+    equal = {query_id: dict.fromkeys(judged, 1) for query_id, judged in QRELS.items()}
+    for task, qrels in (("Toy/one", QRELS), ("Toy/two", equal)):
+        store(tmp_path, Run(manifest(task=task) | {"convention": "binary"}, RESULTS, qrels))
+    found = evaluate([file.parent for file in tmp_path.rglob("manifest.json")])
+    own = [row for row in found.rows if row.measure == "nDCG@10"]
+    mean = row_of([row for group in found.groups for row in group.rows], "nDCG@10")
+    for stage in ("first_stage", "natural", "safeguarded"):
+        values = [row.under("binary", stage) for row in own]
+        assert mean.under("binary", stage) == pytest.approx(sum(values) / 2)
+    assert mean.as_published == pytest.approx(mean.under("binary", "first_stage"))
+
+
 def test_a_row_sums_a_run_up(tmp_path: Path) -> None:
     rows = evaluate([store(tmp_path, Run(manifest(), RESULTS, QRELS))]).rows
     assert [row.measure for row in rows] == [MICRO, MACRO, *MEASURES]

@@ -20,6 +20,7 @@ from rerank_bench.evaluation import (
     pool_values,
     relevant,
 )
+from rerank_bench.evaluation.measures import BINARY, is_binary
 
 DOCUMENTS = [f"d{i}" for i in range(130)]
 
@@ -112,6 +113,60 @@ def test_a_first_stage_has_its_means_and_recall_both_ways() -> None:
     assert found["hit@10"] == 0.5
     assert found[MICRO] == pytest.approx(2 / 4)
     assert found[MACRO] == pytest.approx((2 / 3 + 0) / 2)
+
+
+def binary(ranking: Sequence[str], positives: Sequence[str]) -> tuple[float, float]:
+    """nDCG@10 and MAP@100 by HAKARI-Bench's definitions."""
+    hits = [doc_id in positives for doc_id in ranking[:100]]
+    gained = sum(hit / math.log2(rank + 2) for rank, hit in enumerate(hits[:10]))
+    ideal = sum(1 / math.log2(rank + 2) for rank in range(min(len(positives), 10)))
+    precisions = [sum(hits[: i + 1]) / (i + 1) for i, hit in enumerate(hits) if hit]
+    return gained / ideal, sum(precisions) / min(len(positives), 100)
+
+
+def test_the_binary_convention_gives_every_positive_one_and_divides_by_what_can_be_found() -> None:
+    pool, grades = [["x", "b", "a"]], [relevant({"a": 3, "b": 1, "x": 0})]
+    ours, theirs = (pool_values(pool, grades, convention=name) for name in ("", BINARY))
+    assert ours["nDCG@10"] == pytest.approx(
+        (1 / math.log2(3) + 3 / 2) / (3 + 1 / math.log2(3)), abs=1e-12
+    )
+    assert theirs["nDCG@10"] == pytest.approx((1 / math.log2(3) + 1 / 2) / (1 + 1 / math.log2(3)))
+    many = [relevant({f"d{i}": 1 for i in range(200)})]
+    ranking = [[f"d{i}" for i in range(200)]]
+    assert pool_values(ranking, many)["MAP@100"] == pytest.approx(0.5)
+    assert pool_values(ranking, many, convention=BINARY)["MAP@100"] == pytest.approx(1.0)
+
+
+@given(
+    st.lists(st.sampled_from(DOCUMENTS), unique=True, max_size=130),
+    st.dictionaries(st.sampled_from(DOCUMENTS), st.integers(1, 3), min_size=1),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_binary_convention_is_hakari_benchs(ranking: list[str], judged: dict[str, int]) -> None:
+    grades = relevant(judged)
+    found = pool_values([ranking], [grades], convention=BINARY)
+    ours = pool_values([ranking], [grades])
+    wanted = binary(ranking, list(grades))
+    assert (found["nDCG@10"], found["MAP@100"]) == pytest.approx(wanted, abs=1e-9)
+    for name in ("hit@10", "MRR@10", MICRO, MACRO):
+        assert found[name] == ours[name]
+    if is_binary([grades]):
+        assert found == pytest.approx(ours, abs=1e-12)
+
+
+def test_on_graded_judgements_the_conventions_differ(nano: Path) -> None:
+    folder = nano / "NanoGraded"
+    judged: dict[str, dict[str, int]] = {}
+    for row in pq.read_table(folder / "qrels" / "cranfield.parquet").to_pylist():
+        judged.setdefault(row["query-id"], {})[row["corpus-id"]] = row["score"]
+    pools = pq.read_table(folder / "bm25" / "cranfield.parquet").to_pylist()
+    rankings = [row["corpus-ids"] for row in pools]
+    grades = [relevant(judged[row["query-id"]]) for row in pools]
+    wanted = [binary(r, list(own)) for r, own in zip(rankings, grades, strict=True)]
+    ours, theirs = (pool_values(rankings, grades, convention=name) for name in ("", BINARY))
+    assert theirs["nDCG@10"] == pytest.approx(sum(n for n, _ in wanted) / len(wanted))
+    assert theirs["MAP@100"] == pytest.approx(sum(m for _, m in wanted) / len(wanted))
+    assert abs(theirs["nDCG@10"] - ours["nDCG@10"]) > 0.001
 
 
 @pytest.mark.parametrize(

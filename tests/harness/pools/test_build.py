@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 
 from rerank_bench import BadOption, UnknownName
-from rerank_bench.pools import PoolOptions, build, build_pool
+from rerank_bench.pools import PoolOptions, Sent, build, build_pool
 from rerank_bench.pools.pool import PoolRow, fingerprint
+
+PROMPTS = (Sent("query: ", "the card"), Sent("passage: ", "the card"))
 
 
 @pytest.fixture
@@ -14,13 +16,14 @@ def dense(monkeypatch):
     """Dense retrieval that ranks documents by id, backwards, and notes with which model."""
     models: list[str] = []
 
-    def rank(queries, corpus, *, model, depth, options):
-        models.append(model)
+    def rank(queries, corpus, *, encoder, depth):
+        models.append(encoder.name)
         backwards = sorted(corpus, reverse=True)[:depth]
         return {q: [(d, 1.0 - i / 1000) for i, d in enumerate(backwards)] for q in queries}
 
     monkeypatch.setattr(build, "rank_by_vectors", rank)
     monkeypatch.setattr(build, "default_model", lambda: "small")
+    monkeypatch.setattr(build.Encoder, "prompts", PROMPTS)
     return models
 
 
@@ -64,6 +67,21 @@ def test_hybrid_is_shipped_if_it_can_be_else_the_fusion_of_bm25_and_dense(make_t
     assert resolved(make_task(), "rrf(bm25,rrf(bm25(),dense))")[0] == (
         "rrf(bm25(),rrf(bm25(),dense(small)))"
     )
+
+
+def test_a_pool_says_what_its_dense_models_were_given(make_task, dense):
+    pool = build_pool(make_task(), "rrf(bm25(),rrf(dense,dense(org/model)))")
+    assert pool.prompts == {"dense(small)": PROMPTS, "dense(org/model)": PROMPTS}
+    assert not pool.notes
+    assert build_pool(make_task(), "bm25()").prompts == {}
+
+
+def test_a_pool_notes_that_a_models_prompts_are_not_known(make_task, dense, monkeypatch):
+    monkeypatch.setattr(build.Encoder, "prompts", (Sent("", ""), Sent("", "")))
+    note = build_pool(make_task(), "dense(org/model)").notes[
+        "dense models without a known prompt, given the bare texts"
+    ]
+    assert (note.count, note.examples) == (1, ("dense(org/model)",))
 
 
 def test_an_unknown_name_is_told_before_anything_is_computed(make_task, dense):

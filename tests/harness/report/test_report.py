@@ -13,7 +13,15 @@ import pytest
 from rich.console import Console
 
 from rerank_bench.errors import BadData
-from rerank_bench.evaluation import Evaluation, Row, load_claims, match
+from rerank_bench.evaluation import (
+    MACRO,
+    MEASURES,
+    MICRO,
+    Evaluation,
+    Row,
+    load_claims,
+    match,
+)
 from rerank_bench.report import print_tables, report_of, to_csv, to_json, to_markdown
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 from rerank_bench.usage import Usage
@@ -220,7 +228,8 @@ def test_published_figures_stand_beside_measured_ones_and_are_judged_only_where_
         reranker="RankZephyr", model="castorini/rank_zephyr_7b_v1_full", engine="vllm",
         measure="nDCG@10", queries=43, first_stage=0.50578, natural=0.7280, safeguarded=0.9,
     )  # fmt: skip
-    claims = match([row], load_claims())
+    published = match([row], load_claims())[0].claim
+    claims = match([row], [published, replace(published, value=0.7388)])
     strange = replace(claims[0], claim=replace(claims[0].claim, caveat="asked in other words"))
     text = to_markdown(Evaluation((), claims=(*claims, strange)))
     lines = [line for line in text.splitlines() if line.startswith("| NanoGraded")]
@@ -228,6 +237,19 @@ def test_published_figures_stand_beside_measured_ones_and_are_judged_only_where_
     assert verdicts == ["agrees", "differs", "does not compare"]
     assert "| 0.7365 | 0.7280 | -0.0085 |" in lines[0]
     assert "RankZephyr: asked in other words." in text
+
+
+def test_a_published_first_stage_of_equal_gains_stands_beside_what_it_compares_with() -> None:
+    row = Row(
+        task="Set/one", profile="bm25", origin="shipped", reranker="mine", measure="nDCG@10",
+        queries=2, first_stage=0.6, natural=0.6, published=0.5123, as_published=0.5124,
+        binary={"first_stage": 0.5124},
+    )  # fmt: skip
+    others = [replace(row, measure=name, published=None, binary={}) for name in MEASURES[1:]]
+    recall = [replace(row, measure=name, reranker=None, published=None) for name in (MICRO, MACRO)]
+    text = to_markdown(Evaluation((row, *others, *recall)))
+    assert "0.6000 (0.5123; 0.5124)" in text
+    assert "compare it with the value behind it" in text
 
 
 def test_other_judgements_have_a_first_stage_and_a_mark_of_their_own(tmp_path: Path) -> None:

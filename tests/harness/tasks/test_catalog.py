@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rerank_bench.tasks import Note, Source, Task, catalogue
@@ -65,6 +67,22 @@ def test_every_task_has_a_source_an_instruction_and_a_dense_list() -> None:
         assert entry.instruction
         assert entry.dense in entry.published
     assert len({entry.split for entry in sets()["NanoBEIR-en"]}) == 13
+
+
+def test_the_published_figures_are_of_equal_gains() -> None:
+    assert {entry.convention for entry in catalogue().values()} == {"binary"}
+
+
+def test_what_is_published_is_left_out_where_pools_or_judgements_are_others() -> None:
+    entry = catalogue()["NanoMMTEB-v2/covid"]
+    usual = described(raw("q"), entry, exclude_identical=None)
+    assert (usual.published, usual.convention) == (entry.published, "binary")
+    for task, exclude, qrels in (
+        (raw("q"), True, "qrels"),
+        (raw("q"), None, "qrels_official"),
+        (replace(raw("q"), min_grade=2), None, "qrels"),
+    ):
+        assert described(task, entry, exclude_identical=exclude, qrels=qrels).published == {}
 
 
 def raw(*query_ids: str) -> Task:
