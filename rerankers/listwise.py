@@ -18,6 +18,7 @@ from rerank_bench import (
     escape_identifiers,
     load_template,
 )
+from rerank_bench.thinking import answer_after_thoughts
 
 from .budgets import check_budgets
 from .orders import Ordering, Sliding, descending
@@ -83,11 +84,12 @@ class Listwise:
 
 
 def _answer(prompt: Prompt, reply: Generation) -> str:
-    """What the model said in all; nothing, where it was cut off within its thoughts.
+    """Return what the model said in all; nothing, where it was cut off within its thoughts.
 
     Some chat templates open the think block themselves, so that the reply shows only its end.
     """
-    if prompt.thinking and not reply.finished and "</think>" not in reply.text:
+    no_end = answer_after_thoughts(reply.text) == reply.text
+    if prompt.thinking and not reply.finished and no_end:
         return ""
     return prompt.prefill + reply.text
 

@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rerank_bench.thinking import answer_after_thoughts
+
 _NOUN = r"(?:(?:passage|document|doc|id)[\s:#.]+)?"
 _LISTED = rf"{_NOUN}(?:\d+|[a-z])"  # of several in one bracket none is a word: `[first, 10]`
 _BRACKET = rf"\[\s*(?:{_LISTED}(?:\s*[,>;]\s*{_LISTED})+|{_NOUN}\w+)\s*\]"
@@ -39,10 +41,10 @@ class Permutation:
 def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
     """Read a ranking such as `[3] > [1] > [2]` or `[3, 1, 2]`; `identifiers` maps name to place.
 
-    Text before `</think>` is dropped, and where a think block has no end nothing is an answer.
+    Think blocks are dropped, and where one has no end nothing is an answer.
     Unknown and repeated identifiers are left out, missing ones follow in the window's own order.
     """
-    answer = _answer(text)
+    answer = answer_after_thoughts(text).translate(_MARKS)
     named = [_plain(name) for name in _names(_longest_chain(answer))]
     known = [identifiers[name] for name in named if name in identifiers]
     if not known:
@@ -51,11 +53,6 @@ def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
     missing = [place for place in identifiers.values() if place not in set(places)]
     repaired = bool(missing) or len(places) != len(_names(answer))
     return Permutation((*places, *missing), repaired=repaired)
-
-
-def _answer(text: str) -> str:
-    said = text.rpartition("</think>")[2]
-    return "" if "<think>" in said else said.translate(_MARKS)
 
 
 def _names(text: str) -> list[str]:
