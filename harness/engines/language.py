@@ -89,7 +89,8 @@ def _logprob_of(ids: Sequence[int], logits: torch.Tensor) -> float:
     import torch
 
     column = torch.tensor(ids, device=logits.device)[:, None]
-    return float(logits.float().log_softmax(-1).gather(1, column).double().sum())
+    # Apple's GPUs have no float64.
+    return float(logits.float().log_softmax(-1).gather(1, column).cpu().double().sum())
 
 
 def _labels(work: Work, logits: torch.Tensor, logprobs: torch.Tensor) -> Answer:

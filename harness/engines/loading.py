@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BadOption, EngineFault
-from ..models import ModelPlace, find_model
+from ..models import ModelPlace, find_model, hub_commit
 from ..quiet import quiet
+from .heads import float32_heads
 
 if TYPE_CHECKING:
     from . import EngineOptions
@@ -84,6 +85,38 @@ class Checkpoint:
         except OSError as error:
             raise BadOption(f"pair_template {given} cannot be read: {error.strerror}") from error
 
+    @functools.cached_property
+    def code(self) -> str | None:
+        """Repository and commit of the model's code, where it comes from another repository."""
+        repository = self._code_repository
+        if repository is None:
+            return None
+        return f"{repository}@{hub_commit(repository, None)}"
+
+    @property
+    def _code_repository(self) -> str | None:
+        """The other repository that `auto_map` names, as `owner/name--module.Class`."""
+        named = small_json(self.place, "config.json") or {}
+        classes = [name for name in (named.get("auto_map") or {}).values() if isinstance(name, str)]
+        found = {c.partition("--")[0] for c in classes if "--" in c} - {self.place.source}
+        if len(found) > 1:
+            raise EngineFault(f"model {self.name} takes code from {', '.join(sorted(found))}")
+        return next(iter(found)) if found and self.options.trust_remote_code else None
+
+    @functools.cached_property
+    def attention(self) -> str | None:
+        """How transformers computes attention; None where the model's own code decides.
+
+        It is what the config asks for, else `sdpa` where the architecture supports it.
+        """
+        import transformers
+
+        kind = getattr(transformers, self.architecture, None)
+        if kind is None or self.options.trust_remote_code:
+            return None
+        asked: str | None = self.config._attn_implementation
+        return asked or ("sdpa" if kind._supports_sdpa else "eager")
+
     @property
     def context(self) -> int:
         """Longest sequence in tokens: the least of option, position embeddings and tokenizer."""
@@ -145,26 +178,6 @@ def _generation_config(checkpoint: Checkpoint) -> Any:
         return None
 
 
-def describe(checkpoint: Checkpoint) -> dict[str, str | None]:
-    """What tells one checkpoint's replies from another's; None where it does not apply."""
-    options, place = checkpoint.options, checkpoint.place
-    template = str(checkpoint.tokenizer.chat_template or "")
-    return {
-        "model": str(options.model),
-        "revision": place.revision,
-        "files": place.fingerprint,
-        "dtype": dtype_of(options),
-        "adapter": options.adapter,
-        "adapter_files": adapter_files(options.adapter),
-        "pair_template": checkpoint.pair_template,
-        "chat_template": _fingerprint(template) if template else None,
-    }
-
-
-def _fingerprint(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def load_model(checkpoint: Checkpoint, task: Task) -> Any:
     """Load the weights for `task`, merge the adapter, and put the model where it is to run.
 
@@ -189,9 +202,11 @@ def load_model(checkpoint: Checkpoint, task: Task) -> Any:
             weights_only=True,
             output_loading_info=True,
             **_where(checkpoint.place, options),
+            **_pinned(checkpoint),
         )
         model = with_adapter(model, options.adapter)
     _require_weights(checkpoint, report["missing_keys"])
+    float32_heads(model)
     return model.to(device_of(options)).eval()
 
 
@@ -244,6 +259,31 @@ def _require_weights(checkpoint: Checkpoint, missing: Iterator[str]) -> None:
 
 def _where(place: ModelPlace, options: EngineOptions) -> dict[str, Any]:
     return {"revision": place.revision, "trust_remote_code": options.trust_remote_code}
+
+
+def _pinned(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What transformers would choose by itself, as it stands in the identity."""
+    code, attention = checkpoint.code, checkpoint.attention
+    return {
+        **({} if code is None else {"code_revision": code.partition("@")[2]}),
+        **({} if attention is None else {"attn_implementation": attention}),
+    }
+
+
+def small_json(place: ModelPlace, name: str) -> Any:
+    """Return a JSON file beside the config, or None where the checkpoint has none."""
+    import json
+
+    from transformers.utils import cached_file
+
+    path = cached_file(
+        place.source,
+        name,
+        revision=place.revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager

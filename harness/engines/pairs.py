@@ -9,6 +9,7 @@ from ..errors import EngineFault
 from ..quiet import quiet
 from ..types import Logits, PairScore, Score
 from .batches import Answer, Batcher, Work, pad, sound, too_long
+from .heads import float32_heads, float32_module
 from .loading import Checkpoint, device_of, dtype_of, load_model
 from .pairtemplate import names_roles
 from .saved import is_composed, module_types
@@ -85,6 +86,7 @@ class ComposedPairs:
     def __init__(self, checkpoint: Checkpoint, batcher: Batcher) -> None:
         import torch
         from sentence_transformers import CrossEncoder
+        from sentence_transformers.base.modules import Transformer
 
         options, place = checkpoint.options, checkpoint.place
         if options.adapter:
@@ -97,6 +99,10 @@ class ComposedPairs:
                 trust_remote_code=options.trust_remote_code,
                 model_kwargs={"torch_dtype": getattr(torch, dtype_of(options))},
             ).eval()
+        float32_heads(self.model)
+        for module in self.model.children():
+            if not isinstance(module, Transformer):
+                float32_module(module)
         self._context, self._batcher = checkpoint.context, batcher
         self._names = output_names(checkpoint)
         self._prompt = self.model.prompts.get(self.model.default_prompt_name or "")

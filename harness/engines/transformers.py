@@ -25,11 +25,11 @@ from ..types import (
 from .batches import Answer, Batcher
 from .encoder import Encoder, MaxSim
 from .generation import Writer
+from .identity import describe, packages
 from .language import LanguageModel
 from .loading import (
     Checkpoint,
     Task,
-    describe,
     device_of,
     load_model,
     no_language_model,
@@ -43,7 +43,7 @@ from .works import Works
 if TYPE_CHECKING:
     from . import EngineOptions
 
-FORMAT = 1
+FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
 
 HEADS = ("classifier", "maxsim")
@@ -83,6 +83,8 @@ class TransformersEngine:
         """Everything a reply depends on; reads config, tokenizer and the ends of weight files."""
         found = {**describe(self.checkpoint), "head": self._head}
         told = {key: value for key, value in found.items() if value is not None}
+        if self._head == "composed":
+            told["composed_by"] = packages(("sentence-transformers",))
         version = metadata.version("transformers")
         return {"engine": self.name, "format": str(FORMAT), "version": version, **told}
 

@@ -38,7 +38,7 @@ from .site import Site, open_site
 if TYPE_CHECKING:
     from .. import EngineOptions
 
-FORMAT = 1
+FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
 
 HEADS = ("classifier",)

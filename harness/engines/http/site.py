@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ...errors import BadOption, EngineFault, unknown
 from ...progress import bar
+from ..identity import packages
 from ..loading import Checkpoint, open_checkpoint
 from ..tokens import Tokens
 from .client import Client
@@ -116,6 +117,7 @@ class Site:
             "probe": probe,
             "version": ",".join(sorted({look.version for look in self.looks if look.version})),
             "tokenizer": str(place.fingerprint or place.revision) if place else None,
+            "packages": packages(("tokenizers", "transformers")) if place else None,
             "context": str(self.context),
             "labels": words.labels and str(words.labels),
             "likelihood": words.likelihood,

