@@ -103,3 +103,9 @@ def beir(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def toy() -> Any:
+    """The function of remote_code.py: write a checkpoint that brings its own code."""
+    return _neighbour("remote_code").toy

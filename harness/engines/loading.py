@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import BadOption, EngineFault
 from ..models import ModelPlace, find_model, hub_commit
 from ..quiet import quiet
+from .buffers import load_whole
 from .heads import float32_heads
 
 if TYPE_CHECKING:
@@ -194,16 +195,18 @@ def load_model(checkpoint: Checkpoint, task: Task) -> Any:
         "causal": transformers.AutoModelForCausalLM,
         "encoder": transformers.AutoModel,
     }
+    read = functools.partial(
+        classes[task].from_pretrained,
+        checkpoint.place.source,
+        config=_config_for(checkpoint, task),
+        dtype=getattr(torch, dtype_of(options)),
+        weights_only=True,
+        output_loading_info=True,
+        **_where(checkpoint.place, options),
+        **_pinned(checkpoint),
+    )
     with quiet(), _clear(checkpoint.name):
-        model, report = classes[task].from_pretrained(
-            checkpoint.place.source,
-            config=_config_for(checkpoint, task),
-            dtype=getattr(torch, dtype_of(options)),
-            weights_only=True,
-            output_loading_info=True,
-            **_where(checkpoint.place, options),
-            **_pinned(checkpoint),
-        )
+        model, report = load_whole(read, checkpoint.name)
         model = with_adapter(model, options.adapter)
     _require_weights(checkpoint, report["missing_keys"])
     float32_heads(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from ..errors import EngineFault
 from ..quiet import quiet
 from ..types import Logits, PairScore, Score
 from .batches import Answer, Batcher, Work, pad, sound, too_long
+from .buffers import load_whole
 from .heads import float32_heads, float32_module
 from .loading import Checkpoint, device_of, dtype_of, load_model
 from .pairtemplate import names_roles
@@ -92,13 +94,15 @@ class ComposedPairs:
         if options.adapter:
             raise EngineFault(f"model {place.name} takes no adapter: it is more than one module")
         with quiet():
-            self.model = CrossEncoder(
+            read = functools.partial(
+                CrossEncoder,
                 place.source,
                 revision=place.revision,
                 device=device_of(options),
                 trust_remote_code=options.trust_remote_code,
                 model_kwargs={"torch_dtype": getattr(torch, dtype_of(options))},
-            ).eval()
+            )
+            self.model = load_whole(read, place.name).eval()
         float32_heads(self.model)
         for module in self.model.children():
             if not isinstance(module, Transformer):

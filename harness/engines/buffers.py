@@ -1,0 +1,173 @@
+"""Tensors that a checkpoint does not hold: they get their values when the model is built.
+
+Transformers 5 builds a model on the meta device, where a tensor has no values. Weights then come
+from the checkpoint and buffers registered with `persistent=False` from the model's `_init_weights`.
+Model code that computes such a buffer in `__init__` only, as most code that comes with a model
+does, is left with whatever was in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import EngineFault
+from ..quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+
+def load_whole(load: Callable[[], T], name: str) -> T:
+    """Return what `load` loads, with a value in every tensor that no checkpoint holds.
+
+    load: builds a torch module, or a tuple that begins with one; models of transformers inside it
+    are looked at one by one. Tensors without a value get it from a build of the same class and
+    config on the CPU. name: of the model, for messages. Raises EngineFault where that build fails
+    or does not give a value.
+    """
+    with _marked():
+        found = load()
+    module: Any = found[0] if isinstance(found, tuple) else found
+    for model in _models(module):
+        lost = sorted(key for key, tensor in _unsaved(model) if not _has_value(tensor))
+        if lost:
+            _fill(model, lost, name)
+    return found
+
+
+def _models(module: torch.nn.Module) -> Iterator[Any]:
+    """The outermost models of transformers in `module`."""
+    from transformers import PreTrainedModel
+
+    if isinstance(module, PreTrainedModel):
+        yield module
+    else:
+        for child in module.children():
+            yield from _models(child)
+
+
+def _unsaved(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Buffers that are not saved, and tensors kept as plain attributes, by their full names."""
+    import torch
+
+    for prefix, module in model.named_modules():
+        plain = {k: v for k, v in vars(module).items() if isinstance(v, torch.Tensor)}
+        names = module._non_persistent_buffers_set
+        buffers = {k: v for k, v in module._buffers.items() if k in names and v is not None}
+        for key, tensor in {**plain, **buffers}.items():
+            yield f"{prefix}.{key}" if prefix else key, tensor
+
+
+def _has_value(tensor: torch.Tensor) -> bool:
+    """Whether `tensor`, made while memory was marked, was written since.
+
+    The mark is NaN in floats, the largest number in integers, and True in truth values, where it is
+    a usual value too: what is all True counts as not written, and so is computed anew.
+    """
+    import torch
+
+    if tensor.is_meta:
+        return False
+    if tensor.dtype == torch.bool:
+        return not bool(tensor.all())
+    if tensor.is_floating_point() or tensor.is_complex():
+        return not bool(tensor.isnan().any())
+    return not bool((tensor == torch.iinfo(tensor.dtype).max).any())
+
+
+@contextlib.contextmanager
+def _marked() -> Iterator[None]:
+    """Have torch fill memory that it hands out uninitialised with a mark."""
+    import torch
+
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = before[2]
+
+
+def _fill(model: Any, lost: list[str], name: str) -> None:
+    """Give the tensors named `lost` the values that a build on the CPU computes."""
+    kind = type(model).__name__
+    try:
+        built, again = (dict(_unsaved(_built(model))) for _ in range(2))
+    except Exception as error:  # the model's own code may raise anything
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+        failed = f"building the class on the CPU fails ({why})"
+        raise _no_value(name, kind, lost[0], failed) from error
+    for key in lost:
+        module, _, attribute = key.rpartition(".")
+        owner = model.get_submodule(module)
+        old, new = getattr(owner, attribute), built.get(key)
+        if new is None or new.shape != old.shape:
+            raise _no_value(name, kind, key, "another build of the class has no such tensor")
+        if not _is_certain(new, again[key]):
+            raise _no_value(name, kind, key, "its class does not compute it from the config alone")
+        device = "cpu" if old.is_meta else old.device
+        setattr(owner, attribute, new.to(device=device, dtype=old.dtype))
+
+
+def _is_certain(value: torch.Tensor, again: torch.Tensor) -> bool:
+    """Whether a built tensor has values, which a second build gives again."""
+    import torch
+
+    known = not value.is_meta and (value.dtype == torch.bool or _has_value(value))
+    return known and torch.equal(value, again)
+
+
+def _built(model: Any) -> Any:
+    """Build the class of `model` anew: parameters without memory, all other tensors on the CPU."""
+    import torch
+    from transformers.initialization import no_init_weights, no_tie_weights
+
+    with quiet(), _marked(), no_init_weights(), no_tie_weights(), _parameters_on_meta():
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+                torch.default_generator.seed()  # a random tensor differs at each build
+                return type(model)(copy.deepcopy(model.config))
+        finally:
+            torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def _parameters_on_meta() -> Iterator[None]:
+    """Move each parameter to the meta device as soon as a module has it, so that none stays."""
+    import torch
+
+    register = torch.nn.Module.register_parameter
+
+    @functools.wraps(register)
+    def register_empty(module: Any, name: str, parameter: Any) -> None:
+        register(module, name, parameter)
+        if parameter is not None:
+            kept = module._parameters[name]
+            module._parameters[name] = torch.nn.Parameter(kept.to("meta"), kept.requires_grad)
+
+    torch.nn.Module.register_parameter = register_empty  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.nn.Module.register_parameter = register  # type: ignore[method-assign]
+
+
+def _no_value(name: str, kind: str, key: str, why: str) -> EngineFault:
+    return EngineFault(
+        f"model {name}: the checkpoint has no values for {key} of {kind}, and {why}; "
+        "the model's code must compute it in _init_weights, or save it"
+    )
