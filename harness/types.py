@@ -116,9 +116,8 @@ class LabelScores:
 
         Where nothing is known of a missing label, it is less than any that was found: -10,000.
         """
-        found = self.logprob.get(label, -math.inf)
         missing = _LEAST_LOGPROB if self.bound is None else self.bound
-        return max(found, _LEAST_LOGPROB) if label in self.logprob else missing
+        return max(self.logprob.get(label, missing), _LEAST_LOGPROB)
 
 
 _LEAST_LOGPROB = -1e4

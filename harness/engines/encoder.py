@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import EngineFault
+from ..errors import BadOption, EngineFault
 from ..types import Embed, Failure, Logits, PairScore, Vectors
 from .batches import Answer, Batcher, Work, pad, sound
 from .loading import Checkpoint, device_of
@@ -105,6 +105,8 @@ class MaxSim:
             raise EngineFault(
                 f"model {checkpoint.name} projects its token vectors, which maxsim does not"
             )
+        if checkpoint.options.pair_template is not None:
+            raise BadOption("pair_template is for a classification head: maxsim reads texts apart")
         self._encoder = encoder
         self._vectors: OrderedDict[str, NDArray[np.float32] | Failure] = OrderedDict()
         self._bytes = 0

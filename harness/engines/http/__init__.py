@@ -23,10 +23,8 @@ from ...types import (
 from ..batches import Answer
 from ..feed import Feed, Queued
 from ..loading import end_ids
-from ..pairs import output_names, pair_head
-from ..pairtemplate import PairTemplate
+from ..pairs import output_names
 from ..reading import Reading
-from ..saved import is_composed
 from ..works import Works
 from .client import Call
 from .dialects import AT_ONCE, PATHS
@@ -107,11 +105,9 @@ class HttpEngine:
         # Where there is no tokenizer, nothing but pairs gets past the check.
         works = cast("Works", None)
         if site.checkpoint:
-            given = self.options.pair_template is not None
-            template = PairTemplate.of(site.checkpoint) if given else None
             # servers write one token at least
-            works = Works(site.tokens, site.context, template, written=1)
-        unprepared = frozenset() if self._counts_pairs(site) else frozenset({PairScore})
+            works = Works(site.tokens, site.context, site.route.template, written=1)
+        unprepared = frozenset() if site.route.prepared else frozenset({PairScore})
         feed = Feed(self._checked(site, requests), works, unprepared=unprepared)
         while (kind := feed.next_kind()) is not None or not feed.ended:
             if kind is not None:
@@ -132,18 +128,6 @@ class HttpEngine:
             self.startup_seconds += waited
         return self._opened
 
-    def _counts_pairs(self, site: Site) -> bool:
-        """Whether pairs are read as the tokenizer frames them, and not through a template."""
-        if site.checkpoint is None:
-            return False
-        return self.options.pair_template is not None or not is_composed(site.checkpoint)
-
-    def _classifies(self, site: Site) -> bool:
-        """Whether pairs go to /classify as token ids: /score knows no template and one output."""
-        if self.options.pair_template is not None:
-            return bool(site.tokens.name)  # raises where the tokenizer is not known
-        return site.checkpoint is not None and len(output_names(site.checkpoint)) > 1
-
     # What can be asked at all
 
     def _checked(
@@ -163,7 +147,7 @@ class HttpEngine:
     def _require(self, site: Site, kind: type) -> None:
         """Raise EngineFault unless the servers can answer `kind`."""
         if kind is PairScore:
-            return self._require_pairs(site)
+            return site.route.require()
         if kind not in AT_ONCE:
             raise EngineFault(f"the http engine cannot answer {kind.__name__}")
         site.require(PATHS[kind], kind)
@@ -178,24 +162,6 @@ class HttpEngine:
             )
         return None
 
-    def _require_pairs(self, site: Site) -> None:
-        if self._classifies(site):
-            site.require(PATHS[Score], PairScore)
-            if self.options.pair_template is None and site.tokens.pair.types is not None:
-                raise EngineFault(
-                    f"model {site.model} has several outputs and segment ids, which a server's "
-                    "/classify does not take; use --engine transformers or vllm"
-                )
-            return
-        if site.dialect.pairs is None:
-            site.require("/score", PairScore)
-            raise EngineFault(f"{site.looks[0].url} scores no pairs in a shape that we know")
-        if site.checkpoint and not self.options.head and pair_head(site.checkpoint) == "maxsim":
-            raise EngineFault(
-                f"model {site.model} is an encoder without a head for pairs, and the server would "
-                "answer with a cosine; use --engine transformers or vllm, or -o head=classifier"
-            )
-
     # Answering
 
     def _serve(self, site: Site, feed: Feed, kind: type) -> Iterator[tuple[int, Answer]]:
@@ -203,7 +169,7 @@ class HttpEngine:
 
         What no half would escape, a server that hangs or is broken, is not asked for again.
         """
-        as_ids = kind is PairScore and self._classifies(site)
+        as_ids = kind is PairScore and site.route.as_ids
         reader = Reader(Score if as_ids else kind, self._reading(site))
         asked: dict[int, list[Queued]] = {}
         again: deque[list[Queued]] = deque()

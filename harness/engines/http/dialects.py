@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from ...types import Embed, Generate, Likelihood, NextToken, PairScore, Score
 from ..asks import Ask
 from .client import Call
 from .faults import ODD, Malformed
+from .numbers import require_raw, unreported
 from .pairs import Heard, Pairs, in_order, number
 
 PATHS: Mapping[type, str] = {
@@ -133,19 +134,6 @@ def _scored(
     return Heard(values, found, cached=_cached(payload, asks), bound=bound)
 
 
-_LEAST_REST = 1e-12  # what rounding leaves where the reported tokens are nearly everything
-
-
-def unreported(logprobs: Collection[float]) -> float:
-    """Return the most that the log-probability of an unreported token can be.
-
-    logprobs: those of the most probable tokens, as the server reported them. A token that is not
-    among them is at most as probable as the last of them, and as what they leave of the whole.
-    """
-    rest = 1 - math.fsum(map(math.exp, logprobs))
-    return min([*logprobs, math.log(max(rest, _LEAST_REST))], default=0.0)
-
-
 def first_position(choice: Any) -> dict[str, Any]:
     """Log-probabilities at the first position, in the shape of completions or of chats."""
     told = choice["logprobs"]
@@ -240,24 +228,11 @@ def _texts(dialect: Dialect, asks: Sequence[Ask]) -> Made:
 
 def _sequences(dialect: Dialect, asks: Sequence[Ask]) -> Made:
     def read(payload: Any) -> list[Heard]:
-        entries = in_order(payload["data"])
-        return [Heard(_raw(tuple(map(number, entry["probs"])))) for entry in entries]
+        rows = [tuple(map(number, entry["probs"])) for entry in in_order(payload["data"])]
+        require_raw(rows)
+        return [Heard(row) for row in rows]
 
     return {"input": _prompts(asks), "use_activation": False}, read
-
-
-def _raw(outputs: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the outputs of a head. Raises EngineFault where they are probabilities."""
-    shares = len(outputs) > 1 and all(0 <= value <= 1 for value in outputs)
-    if shares and abs(math.fsum(outputs) - 1) < _SUM_OF_SHARES:
-        raise EngineFault(
-            "the server's /classify returns probabilities instead of raw outputs: it ignored "
-            "use_activation=false; serve the model with vLLM 0.31 or later"
-        )
-    return outputs
-
-
-_SUM_OF_SHARES = 1e-5
 
 
 def _vectors(dialect: Dialect, asks: Sequence[Any]) -> Made:

@@ -117,6 +117,17 @@ async def pairs_of(client: Client, server: Server, model: str) -> Pairs | None:
     return None
 
 
+async def pair_tokens(
+    client: Client, server: Server, model: str, way: Pairs, pair: tuple[str, str]
+) -> int:
+    """The tokens that a server reads of a pair; 0 where it does not report them."""
+    query, document = pair
+    status, payload = await client.ask(
+        server, way.path, {"model": model, **way.body(query, [document])}
+    )
+    return way.read(payload)[0].read if status == 200 else 0
+
+
 async def _understood(client: Client, server: Server, call: Call) -> bool:
     status, payload = await client.ask(server, call.path, call.body)
     try:

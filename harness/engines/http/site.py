@@ -22,6 +22,7 @@ from .faults import Judge
 from .look import Look, completions_of, look_at, pairs_of
 from .pairs import RERANKING
 from .probe import LABELS, TEXT, Numbers, fingerprint, numbers_of, require_alike
+from .route import PairRoute
 
 if TYPE_CHECKING:
     from .. import EngineOptions
@@ -57,6 +58,11 @@ class Site:
             pairs = self.client.each(lambda server: pairs_of(self.client, server, self.model))
             found = replace(found, pairs=_same("how they score pairs", pairs))
         return found
+
+    @functools.cached_property
+    def route(self) -> PairRoute:
+        """How pairs are sent."""
+        return PairRoute(self)
 
     @functools.cached_property
     def probed(self) -> Mapping[str, Numbers]:
@@ -109,7 +115,7 @@ class Site:
         """
         place = self.checkpoint.place if self.checkpoint else None
         probe = fingerprint(self.probed.values())
-        pairs, words = self.dialect.pairs, self.dialect.completions
+        words = self.dialect.completions
         return {
             "model": self.model,
             "root": self.root,
@@ -121,7 +127,7 @@ class Site:
             "context": str(self.context),
             "labels": words.labels and str(words.labels),
             "likelihood": words.likelihood,
-            "pairs": str(pairs) if pairs else None,
+            "pairs": str(self.route) or None,
             "adapter": self.options.adapter,
             "adapter_root": self.options.adapter and self.looks[0].root(self.model),
             "dtype": self.options.dtype,

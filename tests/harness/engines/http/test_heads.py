@@ -126,12 +126,16 @@ def classify(outputs: list[float], posts: list[Any]) -> Callable[..., Any]:
     return route
 
 
-def two_outputs(folder: Path, source: Path, **changes: Any) -> Path:
-    """A copy of the config and tokenizer of a classifier, with two named outputs."""
+TWO = {"id2label": {"0": "no", "1": "yes"}, "label2id": {"no": 0, "yes": 1}}
+
+
+def changed(folder: Path, source: Path, template: str | None = None, **changes: Any) -> Path:
+    """A copy of the config and tokenizer of a model, with another chat template or config."""
     shutil.copytree(source, folder, dirs_exist_ok=True)
     file = folder / "config.json"
-    names = {"id2label": {"0": "no", "1": "yes"}, "label2id": {"no": 0, "yes": 1}}
-    file.write_text(json.dumps({**json.loads(file.read_text()), **names, **changes}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    if template is not None:
+        (folder / "chat_template.jinja").write_text(template)
     return folder
 
 
@@ -141,7 +145,7 @@ def test_pairs_of_a_head_with_two_outputs_go_to_classify_as_token_ids_with_their
     posts: list[Any] = []
     engine = opened(
         serve({"/classify": classify([1.5, -2.5], posts)}),
-        tokenizer=str(two_outputs(tmp_path, llama_classifier)),
+        tokenizer=str(changed(tmp_path, llama_classifier, **TWO)),
     )
     (reply,) = all_of(engine, [PairScore("a query", "a document")])
     assert (reply.logits, reply.names) == ((1.5, -2.5), ("no", "yes"))
@@ -152,7 +156,7 @@ def test_pairs_of_a_head_with_two_outputs_go_to_classify_as_token_ids_with_their
 def test_two_outputs_with_segment_ids_are_refused_over_http(
     serve: Serve, opened: Open, cross_encoder: Path, tmp_path: Path
 ) -> None:
-    folder = two_outputs(tmp_path, cross_encoder)
+    folder = changed(tmp_path, cross_encoder, **TWO)
     engine = opened(serve({"/classify": classify([1.5, -2.5], [])}), tokenizer=str(folder))
     with pytest.raises(EngineFault, match="segment ids"):
         all_of(engine, [PairScore("a", "b")])
@@ -161,7 +165,7 @@ def test_two_outputs_with_segment_ids_are_refused_over_http(
 def test_probabilities_in_place_of_raw_outputs_are_refused(
     serve: Serve, opened: Open, llama_classifier: Path, tmp_path: Path
 ) -> None:
-    folder = two_outputs(tmp_path, llama_classifier)
+    folder = changed(tmp_path, llama_classifier, **TWO)
     engine = opened(serve({"/classify": classify([0.25, 0.75], [])}), tokenizer=str(folder))
     with pytest.raises(EngineFault, match="probabilities instead of raw outputs"):
         all_of(engine, [PairScore("a", "b")])
@@ -181,3 +185,66 @@ def test_a_pair_template_is_rendered_here_and_its_ids_are_posted(
     (ids,) = tokens.encode(["query: who document: me"])
     assert posts[-1] == tokens.framed(ids, closed=True)
     assert reply.logits == (1.5,)
+
+
+@pytest.mark.parametrize("changes", [{}, TWO])
+def test_pairs_go_to_classify_in_the_text_that_the_checkpoints_own_template_makes(
+    serve: Serve,
+    opened: Open,
+    checkpoints: Any,
+    qwen_reranker: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+) -> None:
+    posts: list[Any] = []
+    folder = changed(tmp_path, qwen_reranker, checkpoints.ROLES, **changes)
+    outputs = [1.5, -2.5] if changes else [1.5]
+    routes = {**pair_routes("vllm"), "/classify": classify(outputs, posts)}
+    engine = opened(serve(routes), tokenizer=str(folder))
+    (reply,) = all_of(engine, [PairScore("a query", "a document")])
+    tokens = engine._site.tokens
+    pair = [{"role": "query", "content": "a query"}, {"role": "document", "content": "a document"}]
+    text = tokens.tokenizer.apply_chat_template(pair, tokenize=False)
+    assert posts[-1] == tokens.encode([text])[0]
+    assert (reply.logits, reply.prompt_tokens) == (tuple(outputs), len(posts[-1]))
+
+
+def test_several_outputs_behind_a_generic_chat_template_are_refused_over_http(
+    serve: Serve, opened: Open, checkpoints: Any, llama_classifier: Path, tmp_path: Path
+) -> None:
+    folder = changed(tmp_path, llama_classifier, checkpoints.CHATML, **TWO)
+    engine = opened(serve({"/classify": classify([1.5, -2.5], [])}), tokenizer=str(folder))
+    with pytest.raises(EngineFault, match="set pair_template="):
+        all_of(engine, [PairScore("a", "b")])
+
+
+@pytest.mark.parametrize("source", ["llama_classifier", "llama"])
+@pytest.mark.parametrize("around", [0, 30, None])
+def test_a_server_that_joins_bare_texts_of_a_model_with_a_chat_template_is_refused(
+    serve: Serve,
+    opened: Open,
+    request: pytest.FixtureRequest,
+    checkpoints: Any,
+    tmp_path: Path,
+    source: str,
+    around: int | None,
+) -> None:
+    folder = changed(tmp_path, request.getfixturevalue(source), checkpoints.CHATML)
+    routes = pair_routes("vllm")
+    plain = routes["/score"]
+    server = serve(routes)
+    engine = opened(server, tokenizer=str(folder), head="classifier")
+    tokens = engine._site.tokens
+
+    def score(body: dict[str, Any]) -> Any:
+        texts = [t for d in body["text_2"] for t in (body["text_1"], d)]
+        read = tokens.pair.size * len(body["text_2"]) + sum(map(len, tokens.encode(texts)))
+        usage = {} if around is None else {"prompt_tokens": read + around}
+        return {**plain(body), "usage": usage}
+
+    server.routes["/score"] = score
+    if around == 30 or (around is None and source == "llama"):
+        assert all_of(engine, [PairScore("a", "b")])
+    else:
+        with pytest.raises(EngineFault, match="--chat-template FILE, or set pair_template="):
+            all_of(engine, [PairScore("a", "b")])

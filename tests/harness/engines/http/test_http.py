@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from rerank_bench import NextToken, Prompt
 from rerank_bench.engines import EngineOptions, open_engine
 from rerank_bench.engines.http import HttpEngine
-from rerank_bench.engines.http.dialects import unreported
+from rerank_bench.engines.http.numbers import require_raw, unreported
 from rerank_bench.errors import EngineFault
-from rerank_bench.types import Failure, Generate, Likelihood
+from rerank_bench.types import Failure, Generate, LabelScores, Likelihood
 
 scripted: Any = sys.modules["scripted"]
 Refusal = scripted.Refusal
@@ -59,7 +59,7 @@ def test_a_label_that_a_server_tells_by_rank_only_is_missing_if_outside(
     (reply,) = all_of(engine, [NextToken(chat("a"), (3, 1, 21))])
     assert reply.logprob == {3: scripted.logprob(3), 1: scripted.logprob(1)}
     assert reply.bound is not None
-    assert reply.of(21) == reply.bound <= min(reply.logprob.values())
+    assert reply.of(21) == reply.bound < min(reply.logprob.values())
     assert engine.identity["labels"] == level
 
 
@@ -209,5 +209,42 @@ def test_no_unreported_token_is_more_probable_than_its_bound(
     logprobs = sorted((math.log(part / whole) for part in parts), reverse=True)
     reported, rest = logprobs[:shown], logprobs[shown:]
     bound = unreported(reported)
-    assert bound <= min(reported)
+    assert bound < min(reported)
     assert all(value <= bound + 1e-6 for value in rest)
+
+
+@given(parts=PARTS, labels=st.sampled_from([(0, 1), (1, 0), (2, 0), (0, 2), (1, 2)]))
+def test_a_token_more_that_a_server_reports_never_turns_the_odds_of_two_labels_round(
+    parts: list[float], labels: tuple[int, int]
+) -> None:
+    whole = sum(parts)
+    ranked = sorted(((math.log(part / whole), i) for i, part in enumerate(parts)), reverse=True)
+    odds = []
+    for shown in range(1, len(ranked) + 1):
+        logprob = {i: value for value, i in ranked[:shown] if i in labels}
+        bound = unreported([value for value, _ in ranked[:shown]])
+        reply = LabelScores(logprob, bound=bound)
+        odds.append(reply.of(labels[0]) - reply.of(labels[1]))
+    assert all(value * odds[-1] >= 0 for value in odds)
+    assert sorted(odds, key=abs) == pytest.approx(odds, abs=1e-6)
+
+
+def test_a_bound_is_known_where_the_server_reports_no_number_for_a_token() -> None:
+    assert unreported([-0.5, math.nan, -3.0]) == pytest.approx(-3.0)
+
+
+def test_a_bound_allows_for_the_rounding_of_probabilities() -> None:
+    assert unreported([0.0]) == pytest.approx(math.log(1e-7))
+
+
+def test_raw_outputs_that_sum_to_one_by_chance_are_not_taken_for_probabilities() -> None:
+    require_raw([(0.25, 0.750_002)])
+    require_raw([(0.25, 0.75), (0.5, 1.5)])
+
+
+@pytest.mark.parametrize("rows", [[(0.25, 0.75)], [(0.2, 0.8008), (0.6016, 0.4)]])
+def test_probabilities_in_float32_or_bfloat16_are_not_taken_for_raw_outputs(
+    rows: list[tuple[float, ...]],
+) -> None:
+    with pytest.raises(EngineFault, match="probabilities instead of raw outputs"):
+        require_raw(rows)
