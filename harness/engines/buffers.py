@@ -86,18 +86,19 @@ def _marked() -> Iterator[None]:
     """Have torch fill memory that it hands out uninitialised with a mark."""
     import torch
 
+    deterministic: Any = torch.utils.deterministic
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,
+        deterministic.fill_uninitialized_memory,
     )
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    deterministic.fill_uninitialized_memory = True
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = before[2]
+        deterministic.fill_uninitialized_memory = before[2]
 
 
 def _fill(model: Any, lost: list[str], name: str) -> None:
@@ -150,7 +151,8 @@ def _parameters_on_meta() -> Iterator[None]:
     """Move each parameter to the meta device as soon as a module has it, so that none stays."""
     import torch
 
-    register = torch.nn.Module.register_parameter
+    module_class: Any = torch.nn.Module
+    register = module_class.register_parameter
 
     @functools.wraps(register)
     def register_empty(module: Any, name: str, parameter: Any) -> None:
@@ -159,11 +161,11 @@ def _parameters_on_meta() -> Iterator[None]:
             kept = module._parameters[name]
             module._parameters[name] = torch.nn.Parameter(kept.to("meta"), kept.requires_grad)
 
-    torch.nn.Module.register_parameter = register_empty  # type: ignore[method-assign]
+    module_class.register_parameter = register_empty
     try:
         yield
     finally:
-        torch.nn.Module.register_parameter = register  # type: ignore[method-assign]
+        module_class.register_parameter = register
 
 
 def _no_value(name: str, kind: str, key: str, why: str) -> EngineFault:
