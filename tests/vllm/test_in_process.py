@@ -143,6 +143,18 @@ def test_a_head_made_for_the_labels_gives_the_language_heads_logits(
         answers(ours, [NextToken(asked[0].prompt, ("Z",))])
 
 
+def test_fixed_labels_of_a_bfloat16_model_are_as_distinct_as_in_float32(
+    opened: Opened, llama: Path, checkpoints: Any
+) -> None:
+    documents = [text for text in checkpoints.TEXTS if len(text) < 200][:60]
+    asked = [NextToken(chat(text, ""), ("A", "B")) for text in documents]
+    replies = answers(opened("vllm", llama, dtype="bfloat16", labels=("A", "B")), asked)
+    assert all(reply.over_labels for reply in replies)
+    found = {reply.logit["A"] for reply in replies}
+    exact = answers(opened("transformers", llama, device="cpu"), asked)
+    assert len(found) >= 0.95 * len({reply.logit["A"] for reply in exact})
+
+
 @pytest.mark.parametrize("name", ["cross_encoder", "qwen_reranker"])
 def test_pair_scores_equal_transformers_raw_logits(
     name: str, opened: Opened, texts: list[str], request: pytest.FixtureRequest

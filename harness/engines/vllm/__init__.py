@@ -26,7 +26,7 @@ from ..batches import Answer, Work
 from ..encoder import MaxSim
 from ..feed import Feed, Queued
 from ..identity import describe, vllm_environment
-from ..loading import Checkpoint, end_ids, no_language_model, open_checkpoint
+from ..loading import Checkpoint, dtype_of, end_ids, no_language_model, open_checkpoint
 from ..pairs import no_pair_head, output_names, pair_head
 from ..pairtemplate import PairTemplate
 from ..reading import Reading
@@ -44,7 +44,7 @@ FORMAT = 2
 LONGEST_CONTEXT = 32_768
 """What a context is cut to unless asked for: one such sequence must fit into the GPU's memory."""
 
-HEADS = ("classifier", "maxsim", "labels")
+HEADS = ("classifier", "maxsim", "labels", "generate")
 _WORKER = "rerank_bench.engines.vllm.worker"
 _SHAPING = (
     "quantization", "kv_cache_dtype", "tensor_parallel_size", "block_size", "enforce_eager",
@@ -170,7 +170,14 @@ class VllmEngine:
 
     @functools.cached_property
     def head(self) -> str:
-        """How pairs, or labels, are scored: the option, else what the checkpoint was saved as."""
+        """How pairs, or labels, are scored: the option, else what the checkpoint was saved as.
+
+        Fixed labels of a 16-bit model are read from a float32 head of the labels alone, as vLLM
+        rounds the logits of the language head to the model's dtype.
+        """
+        if self.options.head is None and self.options.labels:
+            rounded = self.checkpoint.decoder and dtype_of(self.options) != "float32"
+            return "labels" if rounded else "generate"
         return pair_head(self.checkpoint)
 
     @functools.cached_property
@@ -189,7 +196,7 @@ class VllmEngine:
             raise no_language_model(self.checkpoint)
         if kind is NextToken and self.head == "labels":
             return "labels"
-        if kind is PairScore and self.head in {"none", "labels"}:
+        if kind is PairScore and self.head in {"none", "labels", "generate"}:
             raise no_pair_head(self.checkpoint)
         return _MODES[kind]
 
@@ -226,9 +233,13 @@ class VllmEngine:
         tokens = self.works.tokens
         if mode != "labels" or feed is None:
             return Reading(tokens, self._ends, names=output_names(self.checkpoint))
-        context = tokens.tokenizer.decode(feed.peek().work.ids[-16:])
-        labels = self.options.labels
-        return Reading(tokens, label_head=tuple(tokens.label_id(x, after=context) for x in labels))
+        work = feed.peek().work
+        context = tokens.tokenizer.decode(work.ids[-16:])
+        ids = (
+            work.request[label] if label in work.request else tokens.label_id(label, after=context)
+            for label in self.options.labels
+        )
+        return Reading(tokens, label_head=tuple(ids))
 
     def _late_interaction(self, feed: Feed) -> Iterator[tuple[int, Answer]]:
         taken = feed.take(lambda kind: kind is PairScore)

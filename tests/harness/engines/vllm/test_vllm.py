@@ -35,6 +35,7 @@ from rerank_bench.engines.vllm.worker import (
     require_label_ids,
 )
 from rerank_bench.engines.works import Works
+from rerank_bench.registry import choose
 from rerank_bench.types import Failure, Generate
 
 Installed = Callable[[str | None], None]
@@ -180,6 +181,30 @@ def test_a_templated_pair_is_what_sentence_transformers_reads(qwen_reranker: Pat
     )
     for pair, work in zip(pairs, works.works, strict=True):
         assert theirs._prepare([pair])["input_ids"][0].tolist() == list(work.ids)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "asked", "head"),
+    [
+        ("bfloat16", None, "labels"),
+        ("float16", None, "labels"),
+        ("float32", None, "generate"),
+        ("bfloat16", "generate", "generate"),
+        ("float32", "labels", "labels"),
+    ],
+)
+def test_fixed_labels_of_a_16_bit_model_have_a_float32_head_unless_asked_otherwise(
+    llama: Path, dtype: str, asked: str | None, head: str
+) -> None:
+    options = EngineOptions("vllm", str(llama), dtype=dtype, head=asked, labels=("A", "B"))
+    assert VllmEngine(options).head == head
+
+
+def test_only_a_reranker_that_asks_for_labels_alone_gets_a_label_head(llama: Path) -> None:
+    fixed = choose(f"first:model={llama},engine=vllm,window=2").engine
+    assert (fixed.head, fixed.labels) == (None, ("A", "B"))
+    assert choose(f"listwise:model={llama},engine=vllm").engine.labels == ()
+    assert choose(f"first:model={llama},engine=transformers").engine.labels == ()
 
 
 def test_a_template_that_leaves_a_text_out_is_refused(
