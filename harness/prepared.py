@@ -31,17 +31,20 @@ class Scope:
 
     queries: the N queries with the smallest sha256 of seed and id; None for all. depth: rerank the
     first K candidates and the safeguard; the rest keeps its place behind. max_doc_chars: cut every
-    document first, in characters. keep_going: a failed query ends alone, not the run.
+    document first, in characters. max_doc_tokens: cut every document to so many tokens of each
+    reranker's tokenizer, where its own budget is greater. keep_going: a failed query ends alone,
+    not the run.
     """
 
     queries: int | None = None
     seed: int = 0
     depth: int | None = None
     max_doc_chars: int | None = None
+    max_doc_tokens: int | None = None
     keep_going: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("queries", "depth", "max_doc_chars"):
+        for name in ("queries", "depth", "max_doc_chars", "max_doc_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadOption(f"--{name.replace('_', '-')} must be at least 1, not {value}")

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .candidates import Budget, Fitting
+from .candidates import Fitting
 from .engines.cache import ReplyCache
 from .engines.none import NoEngine
 from .errors import BadData, EngineFault, RerankBenchError, unknown
 from .evaluation import orders
 from .evaluation.measures import MEASURES, measure, relevant
 from .exchanges import Exchange, ReplayEngine, converse, count_mended, find_mended
+from .fitting import Budget
 from .flows import Job, Outcome, Reranked
 from .places import cache_folder
 from .pools import PoolRow
@@ -235,11 +236,12 @@ def _script(run: Run, task: Task, cache: ReplyCache, notes: list[str]) -> _Scrip
         raise BadData("a repeat, another input order and queries alone read no cached replies")
     choice = find_reranker(settings["reranker"], notes.append)
     identity = {key: value for key, value in settings["engine"].items() if key != "name"}
+    chars, tokens = settings["max_doc_chars"], settings.get("max_doc_tokens")
+    budget = Budget.of(choice.reranker, doc_tokens=tokens, doc_chars=chars)
     try:
         cut = find_cut(identity, run.manifest.get("engine", {}))
     except EngineFault as error:
         notes.append(f"texts are not cut as they were, so requests may differ: {error}")
-        cut = NoEngine().fit
-    budget = Budget.of(choice.reranker, doc_chars=settings["max_doc_chars"])
+        cut, budget = NoEngine().fit, Budget(doc_chars=chars)
     engine = ReplayEngine(identity, cut, cache)
     return _Script(choice, Fitting(task, engine, budget), settings["depth"])

@@ -178,6 +178,7 @@ def _described(scope: Scope, item: Prepared) -> dict[str, Any]:
         "seed": scope.seed,
         "depth": scope.depth,
         "max_doc_chars": scope.max_doc_chars,
+        "max_doc_tokens": scope.max_doc_tokens,
         "qrels": item.task_options.qrels,
         "min_grade": item.task_options.min_grade,
         "exclude_identical": item.task_options.exclude_identical,
@@ -224,7 +225,7 @@ def _run_together(
     engine that has already served it once, uncounted.
     """
     variant, choice = plans[0].variant, plans[0].choice
-    jobs = Jobs(served.engine, scope.depth, scope.max_doc_chars, variant.order)
+    jobs = Jobs(served.engine, scope, variant.order)
     asked = (job for plan in plans for job in jobs.of(plan.task, plan.pool, choice, plan))
     for part in _singly(asked, served.engine) if variant.alone else [asked]:
         if not variant.is_main and hasattr(served.engine, "forget"):

@@ -43,6 +43,7 @@ SCOPE_FLAGS = {
     "seed": int,
     "depth": int,
     "max-doc-chars": int,
+    "max-doc-tokens": int,
     "keep-going": bool,
 }
 VARIANT_FLAGS = {

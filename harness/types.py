@@ -236,11 +236,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A text cut to a budget: was it cut, and how many special tokens were made harmless."""
+    """A text cut to a budget: was it cut, and how many special tokens were made harmless.
+
+    tokens: its length after cutting; None where no limit was given, or the engine does not count.
+    """
 
     text: str
     truncated: bool = False
     neutralised: int = 0
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +262,10 @@ Flow: TypeAlias = Generator[Sequence[AnyRequest], Sequence[Any], Scores]
 class Reranker(Protocol):
     """A method with its options. Model-free methods return their scores outright.
 
-    Optional attributes: `asks` (the request types it may yield), `max_doc_tokens` and
-    `max_query_tokens` (budgets for the texts it is given), `fixed_labels` (all the labels it may
-    ever ask for, so that an engine can load a head for them), `head` (how pairs are scored).
+    Optional attributes: `asks` (the request types it may yield), `max_doc_tokens`,
+    `max_query_tokens`, `max_pair_tokens` and, with `window`, `max_window_tokens` (budgets for the
+    texts it is given), `fixed_labels` (all the labels it may ever ask for, so that an engine can
+    load a head for them), `head` (how pairs are scored).
     """
 
     def rerank(self, candidates: Candidates) -> Flow | Scores: ...

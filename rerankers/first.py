@@ -25,8 +25,8 @@ class First:
     """Orders windows of lettered passages by one look at the next token each.
 
     prompt: name or `.toml` file, filled with `query` and `passages`, that begins the answer with
-    `[`. window: at most 26. stride, passes: as for listwise. max_doc_tokens, max_query_tokens:
-    budgets in tokens.
+    `[`. window: at most 26. stride, passes: as for listwise. max_doc_tokens, max_query_tokens,
+    max_window_tokens (of a window's documents together): budgets in tokens.
     """
 
     prompt: str = "first"
@@ -35,13 +35,14 @@ class First:
     passes: int = 1
     max_doc_tokens: int | None = 150
     max_query_tokens: int | None = 256
+    max_window_tokens: int | None = None
     asks = frozenset({NextToken})
 
     def __post_init__(self) -> None:
         self._sliding()
         if self.window > len(LETTERS):
             raise BadOption(f"first: window must be at most {len(LETTERS)}, not {self.window}")
-        check_budgets("first", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("first", self)
         template = load_template(self.prompt)
         if not ((template.text or "") + template.prefill).endswith("["):
             raise BadOption(f"first: prompt {self.prompt} does not begin the answer with [")

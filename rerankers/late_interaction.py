@@ -22,7 +22,7 @@ class LateInteraction:
     head = "maxsim"
 
     def __post_init__(self) -> None:
-        check_budgets("late-interaction", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("late-interaction", self)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all pairs at once."""

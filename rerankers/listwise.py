@@ -35,7 +35,8 @@ class Listwise:
     arXiv:2304.09542). passes: how often the whole is gone over. max_tokens: of one answer; by
     default enough for the longest permutation, and 2,048 more for `thinking`, which asks a chat
     template that knows the switch for its think block, and leaves the answer's beginning to the
-    model. max_doc_tokens, max_query_tokens: budgets in tokens.
+    model. max_doc_tokens, max_query_tokens, max_window_tokens (of a window's documents together):
+    budgets in tokens.
     """
 
     prompt: str = "listwise"
@@ -46,11 +47,12 @@ class Listwise:
     thinking: bool = False
     max_doc_tokens: int | None = 150
     max_query_tokens: int | None = 256
+    max_window_tokens: int | None = None
     asks = frozenset({Generate})
 
     def __post_init__(self) -> None:
         self._sliding()
-        check_budgets("listwise", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("listwise", self)
         if self.max_tokens is not None and self.max_tokens < 1:
             raise BadOption(f"listwise: max_tokens must be at least 1, not {self.max_tokens}")
         load_template(self.prompt)

@@ -32,8 +32,8 @@ class Pointwise:
     separated and verbatim, the relevant one first; by default those of the prompt file. graded: the
     labels are the grades 0,1,…,k and the score is the expected grade (RG-S(0,k) in its expected
     form: Zhuang et al. 2024, arXiv:2310.14122); otherwise it is the log-odds of the first label
-    against all others. instruction: overrides the task's. max_doc_tokens, max_query_tokens:
-    budgets in tokens.
+    against all others. instruction: overrides the task's. max_doc_tokens, max_query_tokens,
+    max_pair_tokens (of both together): budgets in tokens.
     """
 
     prompt: str = "yes-no"
@@ -42,10 +42,11 @@ class Pointwise:
     instruction: str = ""
     max_doc_tokens: int | None = 512
     max_query_tokens: int | None = 256
+    max_pair_tokens: int | None = None
     asks = frozenset({NextToken})
 
     def __post_init__(self) -> None:
-        check_budgets("pointwise", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("pointwise", self)
         labels = self._labels(load_template(self.prompt))
         if len(set(labels)) < max(2, len(labels)) or "" in labels:
             raise BadOption(

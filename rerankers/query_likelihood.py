@@ -19,16 +19,17 @@ class QueryLikelihood:
 
     The mean that UPR takes orders the same, since a query's length is that of all its candidates.
     prompt: filled with `document`; the query follows it behind one space. max_doc_tokens,
-    max_query_tokens: budgets in tokens.
+    max_query_tokens, max_pair_tokens (of both together): budgets in tokens.
     """
 
     prompt: str = "query-likelihood"
     max_doc_tokens: int | None = 512
     max_query_tokens: int | None = 256
+    max_pair_tokens: int | None = None
     asks = frozenset({Likelihood})
 
     def __post_init__(self) -> None:
-        check_budgets("query-likelihood", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("query-likelihood", self)
         load_template(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:

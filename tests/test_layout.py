@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "engines": {"errors", "types", "models", "progress", "quiet"},
     "desk": {"errors", "types", "engines", "flows"},
     "driver": {"desk", "errors", "types", "progress", "engines", "flows"},
+    "fitting": {"errors", "types"},
     "flags": set(),
     "flows": {"errors", "types", "usage", "mechanism"},
     "mechanism": {"types"},
