@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .fitting import Budget, Fitter
 from .flows import Job
+from .instructions import given
 from .rankings import head
 from .types import Candidates, Document, Engine, Fitted
 from .variants import FIRST_STAGE, arranged
@@ -96,8 +97,9 @@ class Jobs:
         fitting.prepare(part for _, part in rows)
         for row, part in rows:
             job_key = (owner, row, fitting.counts(part))
-            given = rearranged(fitting.candidates(part), self.order)
-            yield Job(job_key, choice.reranker, given, choice.label)
+            found = fitting.candidates(part, instruction=given(task, scope.instructions))
+            candidates = rearranged(found, self.order)
+            yield Job(job_key, choice.reranker, candidates, choice.label)
 
 
 def rearranged(candidates: Candidates, order: str) -> Candidates:

@@ -18,7 +18,14 @@ _WORDS = ("settings.profile.sha256", "settings.qrels", "invalid")
 _COUNTS = ("settings.depth", "settings.min_grade", "settings.queries", "settings.max_doc_chars",
            "settings.max_doc_tokens")  # fmt: skip
 _FIGURES = ("ideal_flops", "startup_seconds")
-_TABLES = ("settings.engine", "settings.reranker.options", "engine", "hardware", "published")
+_TABLES = (
+    "settings.engine",
+    "settings.reranker.options",
+    "settings.reranker.instruction",
+    "engine",
+    "hardware",
+    "published",
+)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .candidates import Fitting
 from .engines.cache import ReplyCache
@@ -22,6 +22,7 @@ from .evaluation.measures import MEASURES, measure, relevant
 from .exchanges import Exchange, ReplayEngine, converse, count_mended, find_mended
 from .fitting import Budget
 from .flows import Job, Outcome, Reranked
+from .instructions import TASK
 from .places import cache_folder
 from .pools import PoolRow
 from .rankings import head
@@ -184,12 +185,14 @@ class _Script:
     choice: Choice
     fitting: Fitting
     depth: int | None
+    instruction: str | None
 
     def tell(self, result: QueryResult) -> tuple[tuple[Exchange, ...], list[str]]:
         """Return what was said about a query, and notes about it."""
         part = head(_row(result), self.depth)
         self.fitting.prepare([part])
-        job = Job(None, self.choice.reranker, self.fitting.candidates(part), self.choice.label)
+        given = self.fitting.candidates(part, instruction=self.instruction)
+        job = Job(None, self.choice.reranker, given, self.choice.label)
         engine, notes, mended = self.fitting.engine, [], []
         try:
             conversation = converse(job, engine)
@@ -244,4 +247,13 @@ def _script(run: Run, task: Task, cache: ReplyCache, notes: list[str]) -> _Scrip
         notes.append(f"texts are not cut as they were, so requests may differ: {error}")
         cut, budget = NoEngine().fit, Budget(doc_chars=chars)
     engine = ReplayEngine(identity, cut, cache)
-    return _Script(choice, Fitting(task, engine, budget), settings["depth"])
+    fitting = Fitting(task, engine, budget)
+    return _Script(choice, fitting, settings["depth"], _instruction(settings["reranker"], task))
+
+
+def _instruction(described: Mapping[str, Any], task: Task) -> str | None:
+    """Return the instruction that the candidates carried; before it was recorded, the task's."""
+    if "instruction" not in described:
+        return task.instruction
+    told = described["instruction"] or {}
+    return told.get("text") if told.get("source") == TASK else None

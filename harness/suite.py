@@ -18,6 +18,7 @@ from .driver import Job, Outcome, drive
 from .engines import EngineOptions, open_engine, require_support
 from .engines.cache import ReplyCache
 from .errors import BadOption, EngineDied, RerankBenchError, RunConflict
+from .instructions import in_effect
 from .manifest import Served, manifest, settings
 from .manifestfile import read_manifest
 from .pools import Pool
@@ -142,7 +143,10 @@ def _plan(
     for item, choice, variant in product(prepared, suite.rerankers, suite.variants):
         pool = _first_queries(item.pool, suite.scope) if variant.alone else item.pool
         scope = _described(suite.scope, item) | variant.settings
-        described = settings(item.task, pool, choice, engines[choice.engine], scope=scope)
+        instruction = in_effect(item.task, choice, suite.scope.instructions)
+        described = settings(
+            *(item.task, pool, choice, engines[choice.engine]), scope=scope, instruction=instruction
+        )
         folder = run_folder(suite.out, item.task.name, pool.profile, _label(choice, variant))
         finished = check_finished(folder, described)
         if folder in taken:

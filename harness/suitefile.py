@@ -44,6 +44,7 @@ SCOPE_FLAGS = {
     "depth": int,
     "max-doc-chars": int,
     "max-doc-tokens": int,
+    "instructions": str,
     "keep-going": bool,
 }
 VARIANT_FLAGS = {

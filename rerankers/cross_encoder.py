@@ -25,6 +25,7 @@ class CrossEncoder:
     max_query_tokens: int | None = 254
     max_pair_tokens: int | None = 508
     asks = frozenset({PairScore})
+    takes_instruction = False
     head = "classifier"
 
     def __post_init__(self) -> None:

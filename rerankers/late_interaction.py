@@ -19,6 +19,7 @@ class LateInteraction:
     max_doc_tokens: int | None = 256
     max_query_tokens: int | None = 120
     asks = frozenset({PairScore})
+    takes_instruction = False
     head = "maxsim"
 
     def __post_init__(self) -> None:

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "driver": {"desk", "errors", "types", "progress", "engines", "flows"},
     "fitting": {"errors", "types"},
     "flags": set(),
+    "instructions": {"errors", "prompt", "registry", "tasks"},
     "flows": {"errors", "types", "usage", "mechanism"},
     "mechanism": {"types"},
     "variants": {"errors"},

@@ -37,6 +37,8 @@ LEGEND = (
     "rounds are means per query, tokens (read / written) and replies from the cache are totals; "
     "cached tokens are those read that a prefix cache held. seconds: of the engine, per query, "
     "where no reply came from the cache. GFLOP: what a query needs of the model at least. "
+    "doc tokens: what the reranker reads of a document; cut: the share of documents that are "
+    "longer. instruction: the model's default, the task's, the user's own, or none. "
     "invalid: the method did not work as it is meant to."
 )
 """What the columns mean; shown once, under the last table."""
@@ -159,6 +161,9 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
     ("safeguarded", lambda row: number(row.safeguarded), True),
     ("safeguards / decided", lambda row: f"{row.safeguards} / {count(row.decided)}", True),
     ("judged@10", lambda row: share(row.judged), False),
+    ("doc tokens", lambda row: row.budget or NOTHING, False),
+    ("cut", lambda row: share(row.cut), False),
+    ("instruction", lambda row: row.instruction or NOTHING, False),
     ("failed", lambda row: count(row.failed), True),
     ("calls", lambda row: count(row.calls_per_query), True),
     ("rounds", lambda row: count(row.rounds), True),

@@ -57,6 +57,8 @@ def test_a_run_stands_beside_every_claim_of_the_same_reranker_on_the_same_pool()
         {"measure": "MAP@100"},
         {"depth": 20},
         {"max_doc_chars": 500},
+        {"max_doc_tokens": 500},
+        {"instruction": "task"},
         {"reranker": "RankZephyr~1a2b3c"},
         {"reranker": "RankVicuna"},
         {"model": "somebody/fine-tuned"},
