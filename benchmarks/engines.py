@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from rerank_bench import Candidates, Engine, Job, drive, load_task, open_engine
-from rerank_bench.candidates import Budget, Fitting
+from rerank_bench.candidates import Fitting
 from rerank_bench.engines import EngineOptions
+from rerank_bench.fitting import Budget
 from rerank_bench.manifest import hardware, versions
 from rerank_bench.pools import build_pool
 from rerank_bench.rankings import head

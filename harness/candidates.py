@@ -7,33 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .fitting import Budget, Fitter
 from .flows import Job
+from .instructions import given
 from .rankings import head
-from .types import Candidates, Document, Engine, Reranker
+from .types import Candidates, Document, Engine, Fitted
 from .variants import FIRST_STAGE, arranged
 
 if TYPE_CHECKING:
     from .pools import Pool, PoolRow
+    from .prepared import Scope
     from .registry import Choice
     from .tasks import Task
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much of a text a reranker reads: tokens of its engine's tokenizer, None for all.
-
-    `doc_chars` cuts every document first, in characters and equally for all rerankers.
-    """
-
-    doc_tokens: int | None = None
-    query_tokens: int | None = None
-    doc_chars: int | None = None
-
-    @classmethod
-    def of(cls, reranker: Reranker, *, doc_chars: int | None = None) -> Budget:
-        """Read a reranker's own budget off its attributes."""
-        tokens = getattr(reranker, "max_doc_tokens", None)
-        return cls(tokens, getattr(reranker, "max_query_tokens", None), doc_chars)
 
 
 @dataclass
@@ -46,53 +31,43 @@ class Fitting:
     task: Task
     engine: Engine
     budget: Budget
-    _documents: dict[str, Document] = field(default_factory=dict, init=False)
-    _queries: dict[str, str] = field(default_factory=dict, init=False)
-    _cut: set[str] = field(default_factory=set, init=False)
-    _cut_queries: set[str] = field(default_factory=set, init=False)
-    _neutralised: dict[str, int] = field(default_factory=dict, init=False)
+    _fitter: Fitter = field(init=False)
+    _queries: dict[str, Fitted] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._fitter = Fitter(self.task.corpus, self.engine, self.budget)
 
     def prepare(self, rows: Iterable[PoolRow]) -> None:
-        """Fit everything `rows` speak of in one call each for documents and queries."""
+        """Fit everything `rows` speak of, with few calls to the engine."""
         rows = list(rows)
-        wanted = dict.fromkeys(d for row in rows for d in row.doc_ids if d not in self._documents)
-        whole = [self.task.corpus[doc_id] for doc_id in wanted]
-        texts = [text[: self.budget.doc_chars] for text in whole]
-        fitted = self.engine.fit(texts, self.budget.doc_tokens)
-        for doc_id, before, text, result in zip(wanted, whole, texts, fitted, strict=True):
-            self._documents[doc_id] = Document(doc_id, result.text, self.task.language)
-            if result.truncated or len(text) < len(before):
-                self._cut.add(doc_id)
-            self._neutralised[doc_id] = result.neutralised
-        self._fit_queries(rows)
-
-    def _fit_queries(self, rows: Iterable[PoolRow]) -> None:
         ids = [row.query_id for row in rows if row.query_id not in self._queries]
-        queries = self.engine.fit([self.task.queries[q] for q in ids], self.budget.query_tokens)
-        for query_id, result in zip(ids, queries, strict=True):
-            self._queries[query_id] = result.text
-            if result.truncated:
-                self._cut_queries.add(query_id)
+        queries = self._fitter.queries([self.task.queries[query_id] for query_id in ids])
+        self._queries |= dict(zip(ids, queries, strict=True))
+        self._fitter.prepare([(self._queries[row.query_id], row.doc_ids) for row in rows])
 
-    def candidates(self, row: PoolRow) -> Candidates:
+    def candidates(self, row: PoolRow, *, instruction: str | None = None) -> Candidates:
         """Return what a reranker is given for `row`, which was prepared before."""
         signals = {} if row.scores is None else {"first_stage": _scores(row, row.scores)}
+        query = self._queries[row.query_id]
+        fitted = zip(row.doc_ids, self._fitter.documents(query, row.doc_ids), strict=True)
         return Candidates(
             task=self.task.name,
             query_id=row.query_id,
-            query=self._queries[row.query_id],
-            documents=tuple(self._documents[doc_id] for doc_id in row.doc_ids),
-            instruction=self.task.instruction,
+            query=query.text,
+            documents=tuple(Document(d, one.text, self.task.language) for d, one in fitted),
+            instruction=instruction,
             query_language=self.task.query_languages.get(row.query_id),
             signals=signals,
         )
 
     def counts(self, row: PoolRow) -> Mapping[str, int]:
         """Count the row's truncated documents, and the special tokens made harmless in them."""
+        query = self._queries[row.query_id]
+        documents = self._fitter.documents(query, row.doc_ids)
         found = {
-            "truncated": sum(doc_id in self._cut for doc_id in row.doc_ids),
-            "truncated_query": int(row.query_id in self._cut_queries),
-            "neutralised": sum(self._neutralised[doc_id] for doc_id in row.doc_ids),
+            "truncated": sum(document.truncated for document in documents),
+            "truncated_query": int(query.truncated),
+            "neutralised": sum(document.neutralised for document in documents),
         }
         return {name: count for name, count in found.items() if count}
 
@@ -101,27 +76,30 @@ class Fitting:
 class Jobs:
     """Makes jobs of whole pools for one engine: the first `depth` of a row, and the safeguard.
 
-    Rerankers that read as much of a text share its fitting. `doc_chars` is that of `Budget`;
-    `order` that of a variant, in which the candidates are given.
+    Rerankers that read as much of a text share its fitting. `scope` says how many documents are
+    given and how much of each; `order` is that of a variant, in which the candidates are given.
     """
 
     engine: Engine
-    depth: int | None = None
-    doc_chars: int | None = None
+    scope: Scope
     order: str = FIRST_STAGE
     _fittings: dict[tuple[int, Budget], Fitting] = field(default_factory=dict, init=False)
 
     def of(self, task: Task, pool: Pool, choice: Choice, owner: Any = None) -> Iterator[Job]:
         """Yield one job per row; its key is (owner, row, what was counted in fitting it)."""
-        budget = Budget.of(choice.reranker, doc_chars=self.doc_chars)
+        scope = self.scope
+        budget = Budget.of(
+            choice.reranker, doc_tokens=scope.max_doc_tokens, doc_chars=scope.max_doc_chars
+        )
         key = (id(task), budget)  # two tasks may share a name
         fitting = self._fittings.setdefault(key, Fitting(task, self.engine, budget))
-        rows = [(row, head(row, self.depth)) for row in pool.rows]
+        rows = [(row, head(row, scope.depth)) for row in pool.rows]
         fitting.prepare(part for _, part in rows)
         for row, part in rows:
             job_key = (owner, row, fitting.counts(part))
-            given = rearranged(fitting.candidates(part), self.order)
-            yield Job(job_key, choice.reranker, given, choice.label)
+            found = fitting.candidates(part, instruction=given(task, scope.instructions))
+            candidates = rearranged(found, self.order)
+            yield Job(job_key, choice.reranker, candidates, choice.label)
 
 
 def rearranged(candidates: Candidates, order: str) -> Candidates:

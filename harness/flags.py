@@ -75,6 +75,12 @@ SUITE = _flags(
     click.option("--seed", type=int, metavar="S", help="Seed of that sample [0]."),
     click.option("--depth", type=int, metavar="K", help="Rerank the first K and the safeguard."),
     click.option("--max-doc-chars", type=int, metavar="N", help="Cut documents for all rerankers."),
+    click.option("--max-doc-tokens", type=int, metavar="N", help="Cut them to N tokens at most."),
+    click.option(
+        "--instructions",
+        type=click.Choice(["model", "task"]),
+        help="Each model's own default [model], or the task's.",
+    ),
     click.option("--orders", metavar="A,B", help="Also give first-stage,reverse,random:N orders."),
     click.option("--repeat", type=int, metavar="N", help="Run N times; repeats read no cache."),
     click.option(

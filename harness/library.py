@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .candidates import Budget
 from .driver import order, rerank_one
 from .engines import EngineOptions, open_engine, require_support
 from .errors import BadData
+from .fitting import Budget, Fitter
 from .registry import Defaults, build, parse
 from .runs import Run, find_runs, read_run
 from .tasks import Task, TaskOptions, find_tasks
@@ -105,10 +105,12 @@ def _candidates(
     engine: Engine,
     instruction: str | None,
 ) -> Candidates:
-    budget = Budget.of(reranker)
-    (fitted_query,) = engine.fit([readable(query)], budget.query_tokens)
-    fitted = engine.fit([readable(text) for text in documents], budget.doc_tokens)
-    texts = tuple(Document(str(i), fit.text) for i, fit in enumerate(fitted))
+    corpus = {str(place): readable(text) for place, text in enumerate(documents)}
+    fitter = Fitter(corpus, engine, Budget.of(reranker))
+    (fitted_query,) = fitter.queries([readable(query)])
+    fitter.prepare([(fitted_query, list(corpus))])
+    fitted = zip(corpus, fitter.documents(fitted_query, list(corpus)), strict=True)
+    texts = tuple(Document(doc_id, document.text) for doc_id, document in fitted)
     return Candidates("rerank", "query", fitted_query.text, texts, instruction)
 
 

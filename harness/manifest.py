@@ -34,11 +34,18 @@ _PACKAGES = (
 
 
 def settings(
-    task: Task, pool: Pool, choice: Choice, engine: Engine, *, scope: Mapping[str, Any]
+    task: Task,
+    pool: Pool,
+    choice: Choice,
+    engine: Engine,
+    *,
+    scope: Mapping[str, Any],
+    instruction: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """Everything that decides a run's rankings; two runs with equal settings are the same run.
 
-    `scope` says how much of the task is run: queries, seed, depth, min_grade, qrels, ….
+    `scope` says how much of the task is run: queries, seed, depth, min_grade, qrels, …;
+    `instruction` which one the reranker works by.
     """
     described = {
         "task": task.name,
@@ -59,6 +66,7 @@ def settings(
             "code": choice.code,
             "asks": sorted(kind.__name__ for kind in choice.asks or ()),
             "prompt": prompt_fingerprint(choice),
+            "instruction": instruction,
         },
         "engine": {"name": engine.name, **engine.identity},
     }

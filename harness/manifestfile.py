@@ -15,9 +15,17 @@ FORMAT = 1
 _TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved",
           "settings.profile.origin", "settings.reranker.label")  # fmt: skip
 _WORDS = ("settings.profile.sha256", "settings.qrels", "invalid", "convention")
-_COUNTS = ("settings.depth", "settings.min_grade", "settings.queries", "settings.max_doc_chars")
+_COUNTS = ("settings.depth", "settings.min_grade", "settings.queries", "settings.max_doc_chars",
+           "settings.max_doc_tokens")  # fmt: skip
 _FIGURES = ("ideal_flops", "startup_seconds")
-_TABLES = ("settings.engine", "settings.reranker.options", "engine", "hardware", "published")
+_TABLES = (
+    "settings.engine",
+    "settings.reranker.options",
+    "settings.reranker.instruction",
+    "engine",
+    "hardware",
+    "published",
+)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -128,8 +128,7 @@ class _Planner:
     def row(self, item: Prepared, choice: Choice, advance: Callable[[int], None]) -> Estimate:
         """Drive one reranker over one pool, query by query; `advance` is told of each."""
         engine = self._engine(choice)
-        scope = self.suite.scope
-        fitted = Jobs(engine, scope.depth, scope.max_doc_chars)
+        fitted = Jobs(engine, self.suite.scope)
         jobs = self._jobs.setdefault(choice.engine, fitted).of(item.task, item.pool, choice)
         usages = []
         for _, outcome in drive(jobs, engine, open_requests=1, what=choice.label):

@@ -247,6 +247,7 @@ def _rerankers() -> Iterable[Record]:
             "model": entry.model or "",
             "licence": entry.licence,
             "paper": entry.paper,
+            "context": entry.context,
         }
 
 

@@ -1,9 +1,10 @@
 """Prompt files: load one, fill it, and know it again by its fingerprint.
 
 A prompt is a TOML file with `source`, `licence` and `changes` (all required), optional `prefill`,
-`thinking` and `labels`, and either `[[message]]` tables with `role` and `text` or one `text`.
-Texts are Jinja templates. Values are inserted verbatim and never parsed as templates. A plain
-`text` may hold `{{ joint }}` where a checkpoint was trained on parts that were tokenised apart.
+`thinking`, `labels` and `instruction`, and either `[[message]]` tables with `role` and `text` or
+one `text`. Texts are Jinja templates. Values are inserted verbatim and never parsed as templates.
+A plain `text` may hold `{{ joint }}` where a checkpoint was trained on parts that were tokenised
+apart.
 """
 
 from __future__ import annotations
@@ -30,12 +31,17 @@ if TYPE_CHECKING:
     import jinja2
 
 GROUP = "rerank_bench.prompts"
+_OPTIONAL = ("prefill", "thinking", "labels", "instruction")
 _BRACKETED = re.compile(r"\[\s*(\d+|[A-Z])\s*\]")
 
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt file. `fingerprint` is the sha256 of everything that shapes a filled prompt."""
+    """A prompt file. `fingerprint` is the sha256 of everything that shapes a filled prompt.
+
+    instruction: the value of the variable `instruction` where none is given, as its model's makers
+    published it.
+    """
 
     name: str
     source: str
@@ -46,15 +52,27 @@ class Template:
     prefill: str = ""
     thinking: bool = False
     labels: tuple[str, ...] = ()
+    instruction: str = ""
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """Sha256 (hex) over texts, prefill, thinking and labels; the source note is left out."""
         shape = [self.messages, self.text, self.prefill, self.thinking, self.labels]
+        shape += [self.instruction] if self.instruction else []
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
-    def fill(self, **values: object) -> Prompt:
-        """Return the prompt with `values` inserted. BadData names a variable that is missing."""
+    @functools.cached_property
+    def variables(self) -> frozenset[str]:
+        """The names of what can be filled in."""
+        return _variables("".join([self.text or "", *(m.text for m in self.messages)]))
+
+    def fill(self, *, instruction: str | None = None, **values: object) -> Prompt:
+        """Return the prompt with `values` inserted. BadData names a variable that is missing.
+
+        An instruction that is not given is the template's own.
+        """
+        if instruction or self.instruction:
+            values["instruction"] = instruction or self.instruction
         messages = tuple(Message(m.role, self._render(m.text, values)) for m in self.messages)
         if self.text is None:
             return Prompt(messages, None, self.prefill, self.thinking)
@@ -69,24 +87,45 @@ class Template:
         try:
             return _compiled(text).render(values)
         except UndefinedError as error:
-            raise BadData(f"prompt {self.name}: {error.message}") from error
+            raise BadData(f"prompt {self.name}: {error.message}{_cure(error.message)}") from error
+
+
+def _cure(message: str | None) -> str:
+    """What to do about an instruction that neither the file nor anyone else gives."""
+    if "'instruction'" not in (message or ""):
+        return ""
+    return "; write a default into the file, give the option instruction, or --instructions task"
 
 
 @functools.cache
 def _compiled(text: str) -> jinja2.Template:
     import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    # Autoescaping is for HTML; a prompt is plain text and must reach the model as it is.
-    environment = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
-    )
     try:
-        return environment.from_string(text)
+        return _environment().from_string(text)
     except jinja2.TemplateSyntaxError as error:
         raise BadData(
             f"a prompt's template is broken at its line {error.lineno}: {error}"
         ) from error
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    # Autoescaping is for HTML; a prompt is plain text and must reach the model as it is.
+    return ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
+
+
+@functools.cache
+def _variables(text: str) -> frozenset[str]:
+    from jinja2 import meta
+
+    _compiled(text)  # tells what is wrong with a broken template
+    return frozenset(meta.find_undeclared_variables(_environment().parse(text)))
 
 
 def load_template(name: str) -> Template:
@@ -131,7 +170,7 @@ def _parse(name: str, content: str) -> Template:
 
 
 def _fields(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    known = {"source", "licence", "changes", "text", "prefill", "thinking", "labels", "message"}
+    known = {"source", "licence", "changes", "text", "message", *_OPTIONAL}
     for key in table:
         if key not in known:
             raise unknown(f"key in prompt {name}:", key, known)

@@ -38,7 +38,7 @@ _NEXT_OPTION = re.compile(r",(?=\s*[A-Za-z_]\w*=)")
 
 @dataclass(frozen=True)
 class Entry:
-    """A named reranker of a catalogue: what it is, where it comes from, under which licence."""
+    """A named reranker. context: the most tokens that its model reads, with its answer."""
 
     name: str
     method: str
@@ -47,6 +47,7 @@ class Entry:
     url: str = ""
     licence: str = ""
     notes: str = ""
+    context: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -148,19 +149,18 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     factory = load_method(entry.method)
     fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
     layers = (defaults.named(), fixed, defaults.options, given)
-    of_engine = _engine_kinds(layers)
-    kinds = {**of_engine, **parameters(factory), "as": str}
+    kinds = {**(of_engine := _engine_kinds(layers)), **parameters(factory), "as": str}
     _check_names(name, {**fixed, **given}, kinds)
-    values = {
-        k: typed(v, kinds[k], where=f"reranker {name}: option {k}")
-        for layer in layers
-        for k, v in layer.items()
-        if k in kinds
-    }
+
+    def read(layer: Mapping[str, Any]) -> dict[str, Any]:
+        where = f"reranker {name}: option "
+        return {k: typed(v, kinds[k], where=where + k) for k, v in layer.items() if k in kinds}
+
+    values = {k: v for layer in layers for k, v in read(layer).items()}
     options = {k: v for k, v in values.items() if k in parameters(factory)}
     reranker = _construct(name, factory, options)
     engine = _engine(name, reranker, {k: v for k, v in values.items() if k in of_engine})
-    label = values.get("as") or _label(entry, engine, _changed(values, fixed, factory))
+    label = values.get("as") or _label(entry, engine, _changed(values, read(fixed), factory))
     return Choice(label, entry.method, reranker, options, engine, _code(entry.method))
 
 

@@ -11,16 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .candidates import Budget, Fitting
+from .candidates import Fitting
 from .engines.cache import ReplyCache
 from .engines.none import NoEngine
 from .errors import BadData, EngineFault, RerankBenchError, unknown
 from .evaluation import orders
 from .evaluation.measures import MEASURES, measure, relevant
 from .exchanges import Exchange, ReplayEngine, converse, count_mended, find_mended
+from .fitting import Budget
 from .flows import Job, Outcome, Reranked
+from .instructions import TASK
 from .places import cache_folder
 from .pools import PoolRow
 from .rankings import head
@@ -183,12 +185,14 @@ class _Script:
     choice: Choice
     fitting: Fitting
     depth: int | None
+    instruction: str | None
 
     def tell(self, result: QueryResult) -> tuple[tuple[Exchange, ...], list[str]]:
         """Return what was said about a query, and notes about it."""
         part = head(_row(result), self.depth)
         self.fitting.prepare([part])
-        job = Job(None, self.choice.reranker, self.fitting.candidates(part), self.choice.label)
+        given = self.fitting.candidates(part, instruction=self.instruction)
+        job = Job(None, self.choice.reranker, given, self.choice.label)
         engine, notes, mended = self.fitting.engine, [], []
         try:
             conversation = converse(job, engine)
@@ -235,11 +239,21 @@ def _script(run: Run, task: Task, cache: ReplyCache, notes: list[str]) -> _Scrip
         raise BadData("a repeat, another input order and queries alone read no cached replies")
     choice = find_reranker(settings["reranker"], notes.append)
     identity = {key: value for key, value in settings["engine"].items() if key != "name"}
+    chars, tokens = settings["max_doc_chars"], settings.get("max_doc_tokens")
+    budget = Budget.of(choice.reranker, doc_tokens=tokens, doc_chars=chars)
     try:
         cut = find_cut(identity, run.manifest.get("engine", {}))
     except EngineFault as error:
         notes.append(f"texts are not cut as they were, so requests may differ: {error}")
-        cut = NoEngine().fit
-    budget = Budget.of(choice.reranker, doc_chars=settings["max_doc_chars"])
+        cut, budget = NoEngine().fit, Budget(doc_chars=chars)
     engine = ReplayEngine(identity, cut, cache)
-    return _Script(choice, Fitting(task, engine, budget), settings["depth"])
+    fitting = Fitting(task, engine, budget)
+    return _Script(choice, fitting, settings["depth"], _instruction(settings["reranker"], task))
+
+
+def _instruction(described: Mapping[str, Any], task: Task) -> str | None:
+    """Return the instruction that the candidates carried; before it was recorded, the task's."""
+    if "instruction" not in described:
+        return task.instruction
+    told = described["instruction"] or {}
+    return told.get("text") if told.get("source") == TASK else None

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Cut = Callable[[Sequence[str], int | None], list[Fitted]]
 """An engine's `fit`."""
 
+_LATER = ("max_pair_tokens", "max_window_tokens")
+"""Budgets that runs of version 0.1 did not have: without them, whatever the default is now."""
 _COMMIT = 40  # characters of a hub commit; a fingerprint of files has 64
 
 
@@ -59,7 +61,8 @@ def find_reranker(described: Mapping[str, Any], noted: Callable[[str], None]) ->
     if method not in methods() and _sha256(file) != described["code"]:
         raise BadData(f"the code in {file} is no longer that of the run")
     known = parameters(load_method(method))
-    options = {name: value for name, value in described["options"].items() if name in known}
+    told = dict.fromkeys(_LATER) | dict(described["options"])
+    options = {name: value for name, value in told.items() if name in known}
     choice = build(method, {**options, "engine": "fake", "as": described["label"]}, Defaults())
     if choice.code != described["code"]:
         noted(f"the reranker's code is now {choice.code}; it ran as {described['code']}")

@@ -18,6 +18,7 @@ from .driver import Job, Outcome, drive
 from .engines import EngineOptions, open_engine, require_support
 from .engines.cache import ReplyCache
 from .errors import BadOption, EngineDied, RerankBenchError, RunConflict
+from .instructions import in_effect
 from .manifest import Served, manifest, settings
 from .manifestfile import read_manifest
 from .pools import Pool
@@ -142,7 +143,10 @@ def _plan(
     for item, choice, variant in product(prepared, suite.rerankers, suite.variants):
         pool = _first_queries(item.pool, suite.scope) if variant.alone else item.pool
         scope = _described(suite.scope, item) | variant.settings
-        described = settings(item.task, pool, choice, engines[choice.engine], scope=scope)
+        instruction = in_effect(item.task, choice, suite.scope.instructions)
+        described = settings(
+            *(item.task, pool, choice, engines[choice.engine]), scope=scope, instruction=instruction
+        )
         folder = run_folder(suite.out, item.task.name, pool.profile, _label(choice, variant))
         finished = check_finished(folder, described)
         if folder in taken:
@@ -178,6 +182,7 @@ def _described(scope: Scope, item: Prepared) -> dict[str, Any]:
         "seed": scope.seed,
         "depth": scope.depth,
         "max_doc_chars": scope.max_doc_chars,
+        "max_doc_tokens": scope.max_doc_tokens,
         "qrels": item.task_options.qrels,
         "min_grade": item.task_options.min_grade,
         "exclude_identical": item.task_options.exclude_identical,
@@ -226,7 +231,7 @@ def _run_together(
     engine that has already served it once, uncounted.
     """
     variant, choice = plans[0].variant, plans[0].choice
-    jobs = Jobs(served.engine, scope.depth, scope.max_doc_chars, variant.order)
+    jobs = Jobs(served.engine, scope, variant.order)
     asked = (job for plan in plans for job in jobs.of(plan.task, plan.pool, choice, plan))
     for part in _singly(asked, served.engine) if variant.alone else [asked]:
         if not variant.is_main and hasattr(served.engine, "forget"):

@@ -49,6 +49,8 @@ SCOPE_FLAGS = {
     "seed": int,
     "depth": int,
     "max-doc-chars": int,
+    "max-doc-tokens": int,
+    "instructions": str,
     "keep-going": bool,
 }
 VARIANT_FLAGS = {

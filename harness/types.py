@@ -38,7 +38,7 @@ class Candidates:
     """One query and its candidates in first-stage order, best first.
 
     `signals` maps a name to one float per document: `first_stage` where the first stage's scores
-    are known. Texts are already cut to the reranker's budget. No judgement is in here.
+    are known. Texts are cut to the reranker's budget; `instruction` is the task's, if asked for.
     """
 
     task: str
@@ -259,11 +259,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A text cut to a budget: was it cut, and how many special tokens were made harmless."""
+    """A text cut to a budget, special tokens made harmless; `tokens` of it are left, if counted."""
 
     text: str
     truncated: bool = False
     neutralised: int = 0
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,9 +282,10 @@ Flow: TypeAlias = Generator[Sequence[AnyRequest], Sequence[Any], Scores]
 class Reranker(Protocol):
     """A method with its options. Model-free methods return their scores outright.
 
-    Optional attributes: `asks` (the request types it may yield), `max_doc_tokens` and
-    `max_query_tokens` (budgets for the texts it is given), `fixed_labels` (all the labels it may
-    ever ask for, so that an engine can load a head for them), `head` (how pairs are scored).
+    Optional attributes: `asks` (the request types it may yield), `max_doc_tokens`,
+    `max_query_tokens`, `max_pair_tokens`, `max_window_tokens` (budgets of the texts it is given),
+    `takes_instruction` (False if it reads none), `fixed_labels` (all labels it may ever ask for, so
+    that an engine can load a head for them), `head` (how pairs are scored).
     """
 
     def rerank(self, candidates: Candidates) -> Flow | Scores: ...

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from rerank_bench import BadOption
 
+_NAMES = ("max_doc_tokens", "max_query_tokens", "max_pair_tokens", "max_window_tokens")
 
-def check_budgets(method: str, *, document: int | None, query: int | None) -> None:
-    """Raise BadOption, naming `method`, for a budget below one token; None is no limit."""
-    for name, tokens in (("max_doc_tokens", document), ("max_query_tokens", query)):
-        if tokens is not None and tokens < 1:
-            raise BadOption(f"{method}: {name} must be at least 1, not {tokens}")
+
+def check_budgets(method: str, reranker: object) -> None:
+    """Raise BadOption, naming `method`, for budgets of a reranker that cannot be; None is no limit.
+
+    A budget holds at least one token, that of a window one for each document, and a document's is
+    not more than that of query and document together.
+    """
+    budgets: dict[str, int | None] = {name: getattr(reranker, name, None) for name in _NAMES}
+    window = getattr(reranker, "window", 1)
+    for name, tokens in budgets.items():
+        lowest = window if name == "max_window_tokens" else 1
+        if tokens is not None and tokens < lowest:
+            raise BadOption(f"{method}: {name} must be at least {lowest}, not {tokens}")
+    document, pair = budgets["max_doc_tokens"], budgets["max_pair_tokens"]
+    if document is not None and pair is not None and document > pair:
+        raise BadOption(
+            f"{method}: max_doc_tokens {document} exceeds max_pair_tokens {pair}, which holds for "
+            "query and document together; raise that one too, or set it to none"
+        )

@@ -27,18 +27,22 @@ class CrossEncoder:
 
     label: the relevant output, by its number from 0 or by its name; a head with three or more
         outputs needs it. Its score is the log-odds against all others.
-    max_doc_tokens, max_query_tokens: budgets in tokens; the defaults fit a context of 512 with its
-        special tokens.
+    max_doc_tokens, max_query_tokens, max_pair_tokens (of both together): budgets in tokens; the
+        defaults fit a context of 512 with its special tokens. Where a pair is too long the document
+        is cut, and a query only to its own budget: half the pair's, which is what longest-first
+        truncation leaves to a query beside a long document.
     """
 
     label: int | str | None = None
-    max_doc_tokens: int | None = 384
-    max_query_tokens: int | None = 120
+    max_doc_tokens: int | None = None
+    max_query_tokens: int | None = 254
+    max_pair_tokens: int | None = 508
     asks = frozenset({PairScore})
+    takes_instruction = False
     head = "classifier"
 
     def __post_init__(self) -> None:
-        check_budgets("cross-encoder", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("cross-encoder", self)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all pairs at once."""

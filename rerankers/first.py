@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, load_template, order
 
 from .budgets import check_budgets
+from .instructions import check_instruction, takes_instruction
 from .listwise import Conversation
 from .orders import Ordering, Sliding, descending
 
@@ -24,8 +25,9 @@ class First:
     """Orders windows of lettered passages by one look at the next token each.
 
     prompt: name or `.toml` file, filled with `query` and `passages`, that begins the answer with
-    `[`. window: at most 26. stride, passes: as for listwise. max_doc_tokens, max_query_tokens:
-    budgets in tokens.
+    `[`. window: at most 26. stride, passes: as for listwise. max_doc_tokens, max_query_tokens,
+    max_window_tokens (of a window's documents together): budgets in tokens. instruction: as for
+    pointwise.
     """
 
     prompt: str = "first"
@@ -34,13 +36,16 @@ class First:
     passes: int = 1
     max_doc_tokens: int | None = 150
     max_query_tokens: int | None = 256
+    max_window_tokens: int | None = None
+    instruction: str = ""
     asks = frozenset({NextToken})
 
     def __post_init__(self) -> None:
         self._sliding()
         if self.window > len(LETTERS):
             raise BadOption(f"first: window must be at most {len(LETTERS)}, not {self.window}")
-        check_budgets("first", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("first", self)
+        check_instruction("first", self.prompt, self.instruction)
         template = load_template(self.prompt)
         if not ((template.text or "") + template.prefill).endswith("["):
             raise BadOption(f"first: prompt {self.prompt} does not begin the answer with [")
@@ -50,9 +55,14 @@ class First:
         """The letters of the largest window."""
         return tuple(LETTERS[: self.window])
 
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether the prompt has an instruction."""
+        return takes_instruction(self.prompt)
+
     def rerank(self, candidates: Candidates) -> Flow:
         """Slide; a letter that the server did not report comes last in its window."""
-        conversation = Conversation(candidates, self.prompt)
+        conversation = Conversation(candidates, self.prompt, instruction=self.instruction)
 
         def order_window(inside: Sequence[int]) -> Ordering:
             letters = tuple(LETTERS[: len(inside)])

@@ -19,10 +19,11 @@ class LateInteraction:
     max_doc_tokens: int | None = 256
     max_query_tokens: int | None = 120
     asks = frozenset({PairScore})
+    takes_instruction = False
     head = "maxsim"
 
     def __post_init__(self) -> None:
-        check_budgets("late-interaction", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("late-interaction", self)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all pairs at once."""

@@ -21,6 +21,7 @@ from rerank_bench import (
 from rerank_bench.thinking import answer_after_thoughts
 
 from .budgets import check_budgets
+from .instructions import check_instruction, takes_instruction
 from .orders import Ordering, Sliding, descending
 from .parsing import read_permutation
 
@@ -36,7 +37,8 @@ class Listwise:
     arXiv:2304.09542). passes: how often the whole is gone over. max_tokens: of one answer; by
     default enough for the longest permutation, and 2,048 more for `thinking`, which asks a chat
     template that knows the switch for its think block, and leaves the answer's beginning to the
-    model. max_doc_tokens, max_query_tokens: budgets in tokens.
+    model. max_doc_tokens, max_query_tokens, max_window_tokens (of a window's documents together):
+    budgets in tokens. instruction: as for pointwise.
     """
 
     prompt: str = "listwise"
@@ -47,18 +49,28 @@ class Listwise:
     thinking: bool = False
     max_doc_tokens: int | None = 150
     max_query_tokens: int | None = 256
+    max_window_tokens: int | None = None
+    instruction: str = ""
     asks = frozenset({Generate})
 
     def __post_init__(self) -> None:
         self._sliding()
-        check_budgets("listwise", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("listwise", self)
         if self.max_tokens is not None and self.max_tokens < 1:
             raise BadOption(f"listwise: max_tokens must be at least 1, not {self.max_tokens}")
         load_template(self.prompt)
+        check_instruction("listwise", self.prompt, self.instruction)
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether the prompt has an instruction."""
+        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Slide; unusable answers leave their window as it was and are counted."""
-        conversation = Conversation(candidates, self.prompt, thinking=self.thinking)
+        conversation = Conversation(
+            candidates, self.prompt, thinking=self.thinking, instruction=self.instruction
+        )
         counts: Counter[str] = Counter()
 
         def order(inside: Sequence[int]) -> Ordering:
@@ -97,9 +109,17 @@ def _answer(prompt: Prompt, reply: Generation) -> str:
 class Conversation:
     """One query's passages, made safe once: `escaped` counts the identifiers found in its texts."""
 
-    def __init__(self, candidates: Candidates, prompt: str, *, thinking: bool = False) -> None:
+    def __init__(
+        self,
+        candidates: Candidates,
+        prompt: str,
+        *,
+        thinking: bool = False,
+        instruction: str = "",
+    ) -> None:
         self._template = load_template(prompt)
         self._thinking = thinking
+        self._instruction = instruction or candidates.instruction
         self._query, count = escape_identifiers(candidates.query)
         safe = [escape_identifiers(" ".join(d.text.split())) for d in candidates.documents]
         self._texts = [text for text, _ in safe]
@@ -111,7 +131,9 @@ class Conversation:
             {"id": name, "text": self._texts[index]}
             for name, index in zip(names, inside, strict=True)
         ]
-        filled = self._template.fill(query=self._query, passages=passages)
+        filled = self._template.fill(
+            query=self._query, passages=passages, instruction=self._instruction
+        )
         if self._thinking and not filled.thinking:
             # A prefilled `[` would have the model answer before it thinks.
             return replace(filled, thinking=True, prefill="")

@@ -18,10 +18,8 @@ from rerank_bench import (
 from rerank_bench.types import Label
 
 from .budgets import check_budgets
+from .instructions import check_instruction, takes_instruction
 from .odds import log_odds, log_sum_exp
-
-DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
-"""What a prompt with an instruction is told where a task has none: Qwen3-Reranker's default."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,9 @@ class Pointwise:
     separated and verbatim, the relevant one first; by default those of the prompt file. graded: the
     labels are the grades 0,1,…,k and the score is the expected grade (RG-S(0,k) in its expected
     form: Zhuang et al. 2024, arXiv:2310.14122); otherwise it is the log-odds of the first label
-    against all others. instruction: overrides the task's. max_doc_tokens, max_query_tokens:
-    budgets in tokens.
+    against all others. instruction: for prompts that have one, instead of the prompt file's default
+    or the task's. max_doc_tokens, max_query_tokens,
+    max_pair_tokens (of both together): budgets in tokens.
     """
 
     prompt: str = "yes-no"
@@ -42,10 +41,12 @@ class Pointwise:
     instruction: str = ""
     max_doc_tokens: int | None = 512
     max_query_tokens: int | None = 256
+    max_pair_tokens: int | None = None
     asks = frozenset({NextToken})
 
     def __post_init__(self) -> None:
-        check_budgets("pointwise", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("pointwise", self)
+        check_instruction("pointwise", self.prompt, self.instruction)
         labels = self._labels(load_template(self.prompt))
         if len(set(labels)) < max(2, len(labels)) or "" in labels:
             raise BadOption(
@@ -59,11 +60,16 @@ class Pointwise:
         """The labels of every request."""
         return self._labels(load_template(self.prompt))
 
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether the prompt has an instruction."""
+        return takes_instruction(self.prompt)
+
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""
         template = load_template(self.prompt)
         labels = self._labels(template)
-        instruction = self.instruction or candidates.instruction or DEFAULT_INSTRUCTION
+        instruction = self.instruction or candidates.instruction
         prompts = [
             template.fill(query=candidates.query, document=d.text, instruction=instruction)
             for d in candidates.documents

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rerank_bench import Candidates, Flow, Likelihood, ask, load_template
 
 from .budgets import check_budgets
+from .instructions import check_instruction, takes_instruction
 
 
 @dataclass(frozen=True)
@@ -19,17 +20,26 @@ class QueryLikelihood:
 
     The mean that UPR takes orders the same, since a query's length is that of all its candidates.
     prompt: filled with `document`; the query follows it behind one space. max_doc_tokens,
-    max_query_tokens: budgets in tokens.
+    max_query_tokens, max_pair_tokens (of both together): budgets in tokens. instruction: as for
+    pointwise.
     """
 
     prompt: str = "query-likelihood"
     max_doc_tokens: int | None = 512
     max_query_tokens: int | None = 256
+    max_pair_tokens: int | None = None
+    instruction: str = ""
     asks = frozenset({Likelihood})
 
     def __post_init__(self) -> None:
-        check_budgets("query-likelihood", document=self.max_doc_tokens, query=self.max_query_tokens)
+        check_budgets("query-likelihood", self)
         load_template(self.prompt)
+        check_instruction("query-likelihood", self.prompt, self.instruction)
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether the prompt has an instruction."""
+        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""
@@ -37,7 +47,9 @@ class QueryLikelihood:
         # Tokenised apart, a space in front of the query is part of its first token, as in running
         # text; behind the prompt it would be a token of its own.
         continuation = f" {candidates.query.strip()}"
-        replies = yield from ask(
-            [Likelihood(template.fill(document=d.text), continuation) for d in candidates.documents]
-        )
+        instruction = self.instruction or candidates.instruction
+        prompts = [
+            template.fill(document=d.text, instruction=instruction) for d in candidates.documents
+        ]
+        replies = yield from ask([Likelihood(prompt, continuation) for prompt in prompts])
         return [reply.logprob for reply in replies]

@@ -72,8 +72,9 @@ def _cut(text: str, max_tokens: int | None) -> Fitted:
         return Fitted(text)
     ends = [match.end() for match in re.finditer(r"\S+", text)]
     if len(ends) <= max_tokens:
-        return Fitted(text)
-    return Fitted(text[: ends[max_tokens - 1]] if max_tokens else "", truncated=True)
+        return Fitted(text, tokens=len(ends))
+    kept = text[: ends[max_tokens - 1]] if max_tokens else ""
+    return Fitted(kept, truncated=True, tokens=max_tokens)
 
 
 def open_overlap(options: EngineOptions) -> FakeEngine:

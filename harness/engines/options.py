@@ -25,8 +25,8 @@ class EngineOptions:
     are in `labels`, and `generate`, the language head in the model's dtype. pair_template: how a
     query and a document become one text for a classification head: a Jinja template over `query`
     and `document`, or the path of one (.jinja). max_model_len: a context shorter than the model's,
-    in tokens. max_num_batched_tokens: tokens in one forward pass. trust_remote_code: run code that comes with
-    the model; off unless asked for.
+    in tokens. max_num_batched_tokens: tokens in one forward pass. trust_remote_code: run code that
+    comes with the model; off unless asked for.
 
     transformers: device: `cpu`, `cuda`, `cuda:1`, `mps`.
 

@@ -100,19 +100,20 @@ class Tokens:
             return [Fitted(text, neutralised=count) for text, count in clean]
         encodings = self._offsets([text for text, _ in clean])
         return [
-            Fitted(cut, len(cut) < len(text), count)
+            Fitted(cut, len(cut) < len(text), count, tokens)
             for (text, count), ends in zip(clean, encodings, strict=True)
-            for cut in (self._cut(text, ends, max_tokens),)
+            for cut, tokens in (self._cut(text, ends, max_tokens),)
         ]
 
-    def _cut(self, text: str, ends: list[int], max_tokens: int) -> str:
+    def _cut(self, text: str, ends: list[int], max_tokens: int) -> tuple[str, int]:
+        """Return what is left of a text, and how many tokens that is."""
         # Encoded anew, a cut text may need more tokens than it had as a part: look again.
         keep = max_tokens
         while len(ends) > max_tokens:
             text = text[: ends[keep - 1]] if keep > 0 else ""
             (ends,) = self._offsets([text])
             keep -= 1
-        return text
+        return text, len(ends)
 
     def _offsets(self, texts: Sequence[str]) -> list[list[int]]:
         """Character offset of each token's end, per text."""

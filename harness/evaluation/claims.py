@@ -131,7 +131,9 @@ def match(rows: Iterable[Row], claims: Iterable[Claim]) -> tuple[ClaimRow, ...]:
 
 def _is_whole(row: Row) -> bool:
     odd = row.is_variant or row.invalid is not None or row.engine == "fake"
-    whole = row.depth in _DEPTHS and row.max_doc_chars is None
+    odd = odd or row.instruction == "task"  # published figures are by the model's own
+    uncut = row.max_doc_chars is None and row.max_doc_tokens is None
+    whole = row.depth in _DEPTHS and uncut
     return not odd and whole and row.natural is not None
 
 

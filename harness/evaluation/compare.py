@@ -80,6 +80,10 @@ def _main(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
     return {(row.task, row.profile): row for row in kept}
 
 
+def _cut(row: Row) -> tuple[int | None, int | None]:
+    return row.max_doc_chars, row.max_doc_tokens
+
+
 def _apart(one: Row, other: Row) -> str:
     """Say why two rows do not compare; nothing where they do."""
     why = ""
@@ -87,7 +91,7 @@ def _apart(one: Row, other: Row) -> str:
         why = "the two ran on different pools, so their values do not compare"
     elif one.depth != other.depth:
         why = f"one reranked {_reach(one)}, one {_reach(other)}"
-    elif one.max_doc_chars != other.max_doc_chars:
+    elif _cut(one) != _cut(other):
         why = "the two saw documents cut to different lengths"
     elif one.judgements != other.judgements:
         by = " and ".join(row.judgements or "the usual ones" for row in (one, other))

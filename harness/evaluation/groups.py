@@ -61,9 +61,14 @@ def left_out(
     for (profile, reranker, _), part in columns.items():
         if len(part) < len(tasks):
             why[profile, reranker] = f"{len(part)} of {len(tasks)} tasks"
-        elif len({(row.model, row.depth, row.max_doc_chars) for row in part}) > 1:
+        elif len({_method(row) for row in part}) > 1:
             why[profile, reranker] = "not one model, depth and length of texts"
     return why
+
+
+def _method(row: Row) -> tuple[object, ...]:
+    """What is the same in all rows of a mean: the model, and how much of what is reranked."""
+    return row.model, row.depth, row.max_doc_chars, row.max_doc_tokens, row.budget
 
 
 def mean_row(name: str, rows: Sequence[Row]) -> Row:
@@ -164,12 +169,24 @@ def _ground(rows: Sequence[Row], field: str) -> int:
     return hash(tuple((row.task, row.ground) for row in rows))
 
 
+def _cut(rows: Sequence[Row], field: str) -> float | None:
+    if any(row.cut is None for row in rows):
+        return None
+    return sum(row.truncated or 0 for row in rows) / sum(row.documents or 0 for row in rows)
+
+
+def _instruction(rows: Sequence[Row], field: str) -> str | None:
+    return _joined(rows, field) or None
+
+
 _BY_RULE: Mapping[Rule, str] = {
-    _same: "profile reranker measure model depth max_doc_chars floor order repeat alone",
+    _same: "profile reranker measure model depth max_doc_chars max_doc_tokens budget floor order "
+    "repeat alone",
     _mean: "first_stage natural safeguarded ceiling ceiling_safeguarded gain gain_safeguarded "
     "judged judged_first_stage published as_published",
     _sum: "queries safeguards decided failed prompt_tokens output_tokens cached_tokens seconds "
-    "startup_seconds from_cache wins ties losses rerankable repaired unparsable truncated",
+    "startup_seconds from_cache wins ties losses rerankable repaired unparsable truncated "
+    "documents",
     _per_query: "calls_per_query rounds ideal_flops price tied_at_10 label_probability",
     _on_one_machine: "seconds_per_query gpu_seconds",
     _joined: "origin resolved hardware",
@@ -182,6 +199,8 @@ _BY_RULE: Mapping[Rule, str] = {
     _repeated: "repeated",
     _noise: "noise",
     _ground: "ground",
+    _cut: "cut",
+    _instruction: "instruction",
     lambda rows, field: min(_values(rows, field)): "repeats",
 }
 RULES = {field: rule for rule, fields in _BY_RULE.items() for field in fields.split()}

@@ -118,6 +118,15 @@ class Row:
     order: str = FIRST_STAGE
     repeat: int = 1
     alone: bool = False
+    # How much of the texts the reranker read. budget: its tokens of a text in words, as the report
+    # shows it; max_doc_tokens: the limit set for all rerankers. documents: given, over all queries;
+    # cut: the share of them that were truncated. instruction: `model default`, `task`, `own` or
+    # `none`; None where a run did not record it.
+    budget: str | None = None
+    max_doc_tokens: int | None = None
+    documents: int | None = None
+    cut: float | None = None
+    instruction: str | None = None
     repeated: tuple[float, ...] = ()  # natural means of the run and its repeats, if any
     # tied_at_10: share of queries whose top ten is decided by equal scores, which keep first-stage
     # order. label_probability: mean probability of all labels together; None where none was read.

@@ -16,6 +16,7 @@ from . import orders
 from .gains import SAME, binary_values
 from .measures import MEASURES, MICRO, RECALL, recall_values
 from .queries import bases_of
+from .reading import reading
 from .row import Row, captured
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _STAGES = ("first_stage", "natural", "safeguarded", "ceiling", "ceiling_safeguar
 def run_rows(run: Run, values: QueryValues) -> tuple[list[Row], list[Row]]:
     """Return the rows of a run, one per measure, and those of its profile's recall."""
     shared = {**_profile(run), **_method(run), **_cost(run), **_health(run), **_judged(run, values)}
+    shared |= reading(run)
     binary = binary_values(run, values)
     ranked = [_row(run, values, name, shared, binary) for name in MEASURES]
     return ranked, _recall_rows(run, values)

@@ -114,10 +114,12 @@ def _seconds(rows: Sequence[Row]) -> Iterable[str]:
 
 def _cut(rows: Sequence[Row]) -> Iterable[str]:
     """Say where rerankers saw less of the documents than their own budgets allow."""
-    for chars in sorted({row.max_doc_chars for row in rows if row.max_doc_chars}):
-        own = [named(row) for row in rows if row.max_doc_chars == chars]
-        who = "all" if len(own) == len(rows) else ", ".join(own)
-        yield f"Documents were cut to {chars} characters for {who}."
+    for field, unit in (("max_doc_chars", "characters"), ("max_doc_tokens", "tokens")):
+        limits = {getattr(row, field) for row in rows} - {None}
+        for limit in sorted(limits):
+            own = [named(row) for row in rows if getattr(row, field) == limit]
+            who = "all" if len(own) == len(rows) else ", ".join(own)
+            yield f"Documents were cut to {limit} {unit} for {who}."
 
 
 def _counted(rows: Iterable[Row]) -> dict[str, str]:

@@ -39,6 +39,8 @@ LEGEND = (
     "where no reply came from the cache. GFLOP: what a query needs of the model at least. "
     "tied@10: the share of queries whose top ten is decided by equal scores, which keep the order "
     "of the first stage. p(labels): the mean probability of all labels together. "
+    "doc tokens: what the reranker reads of a document; cut: the share of documents that are "
+    "longer. instruction: the model's default, the task's, the user's own, or none. "
     "invalid: the method did not work as it is meant to."
 )
 """What the columns mean; shown once, under the last table."""
@@ -161,6 +163,9 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
     ("safeguarded", lambda row: number(row.safeguarded), True),
     ("safeguards / decided", lambda row: f"{row.safeguards} / {count(row.decided)}", True),
     ("judged@10", lambda row: share(row.judged), False),
+    ("doc tokens", lambda row: row.budget or NOTHING, False),
+    ("cut", lambda row: share(row.cut), False),
+    ("instruction", lambda row: row.instruction or NOTHING, False),
     ("failed", lambda row: count(row.failed), True),
     ("tied@10", lambda row: share(row.tied_at_10 or None), False),
     ("p(labels)", lambda row: share(row.label_probability), False),

@@ -64,3 +64,18 @@ def test_a_task_a_pool_and_rows_are_one_call_each(beir, tmp_path):
     assert pool.rows[0].doc_ids == ("d2",)
     with pytest.raises(BadData, match="no folder of runs"):
         rerank_bench.load_rows(tmp_path / "nothing")
+
+
+def test_what_a_query_leaves_of_a_joint_budget_is_the_documents():
+    seen = []
+
+    def watch(request):
+        seen.append((len(request.query.split()), len(request.document.split())))
+        return Logits((0.0,))
+
+    texts, options = ["w " * 90, "w w"], {"max_pair_tokens": 50, "max_query_tokens": 30}
+    for query in ("q " * 20, "q " * 40):
+        rerank_bench.rerank(
+            query, texts, reranker="cross-encoder", engine=FakeEngine(watch), options=options
+        )
+    assert seen == [(20, 30), (20, 2), (30, 20), (30, 2)]

@@ -113,6 +113,18 @@ def test_what_is_shown_is_what_was_asked_after_cutting(made):
     assert sum(document.score is None for document in view.documents) == 3
 
 
+def test_a_run_of_before_joint_budgets_and_recorded_instructions_is_shown_as_it_was(made):
+    folder = made("cross-encoder:max_doc_tokens=600,max_pair_tokens=none")
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest["settings"]["reranker"]["options"]["max_pair_tokens"]
+    del manifest["settings"]["reranker"]["instruction"], manifest["settings"]["max_doc_tokens"]
+    file.write_text(json.dumps(manifest))
+    view = seen(folder)
+    assert view.notes == ()
+    assert all(exchange.known for exchange in view.exchanges)
+
+
 def test_only_the_answers_that_were_repaired_are_marked(made):
     calls = itertools.count()
 

@@ -104,7 +104,9 @@ def test_two_rerankers_of_one_label_are_refused_before_anything_runs(suite):
     assert not suite.out.exists()
 
 
-@pytest.mark.parametrize("scope", [{"queries": 0}, {"depth": 0}, {"max_doc_chars": -1}])
+@pytest.mark.parametrize(
+    "scope", [{"queries": 0}, {"depth": 0}, {"max_doc_chars": -1}, {"max_doc_tokens": 0}]
+)
 def test_a_scope_of_nothing_is_refused(scope):
     with pytest.raises(BadOption, match="must be at least 1"):
         Scope(**scope)
@@ -136,6 +138,29 @@ def test_documents_are_cut_and_counted_before_a_reranker_sees_them(suite, monkey
     assert all(len(text.split()) <= 2 and len(text) <= 12 for text in seen)
     results = load_run(folder).results
     assert all(result.counts["truncated"] == len(result.doc_ids) for result in results)
+
+
+def test_one_limit_in_tokens_is_part_of_the_settings_and_lowers_every_budget(suite, monkeypatch):
+    seen = []
+
+    def watch(request):
+        seen.append(len(request.document.split()))
+        return Logits((0.0,))
+
+    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(watch))
+    names = ["cross-encoder:engine=fake", "cross-encoder:engine=fake,max_doc_tokens=2,as=short"]
+    cut = dataclasses.replace(
+        suite, rerankers=[choose(name) for name in names], scope=Scope(max_doc_tokens=3), cache=None
+    )
+    run_suite(cut)
+    assert set(seen) == {2, 3}
+    told = {row.reranker: (row.budget, row.cut) for row in load_rows(suite.out) if row.reranker}
+    assert told == {
+        "cross-encoder": ("3, 508 with query", 1.0),
+        "short": ("2, 508 with query", 1.0),
+    }
+    with pytest.raises(RunConflict, match="max_doc_tokens 3, now null"):
+        run_suite(dataclasses.replace(cut, scope=Scope()))
 
 
 def test_a_failed_query_keeps_first_stage_order_and_is_counted(suite, monkeypatch):

@@ -42,7 +42,7 @@ from recompute_sides import (
 
 WORDS = frozenset({
     "task", "profile", "origin", "reranker", "measure", "model", "engine", "hardware", "resolved",
-    "judgements",
+    "judgements", "budget", "instruction",
 })  # fmt: skip
 NOT_COVERED = frozenset({"apart", "price", "tied_at_10", "label_probability"})
 

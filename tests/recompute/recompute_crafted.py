@@ -171,10 +171,16 @@ def _manifest(task: str, profile: str, by: Crafted, settings: Mapping[str, Any])
         "settings": {
             "task": task,
             "profile": stage,
-            "reranker": {"label": by.label, "method": by.method, "options": by.options or {}},
+            "reranker": {
+                "label": by.label,
+                "method": by.method,
+                "options": by.options or {},
+                "asks": [] if by.engine == "none" else ["PairScore"],
+            },
             "engine": {"name": by.engine, "model": "maker/model"},
             "depth": by.depth,
             "max_doc_chars": by.cut,
+            "max_doc_tokens": by.cut and by.cut // 5,
             "min_grade": by.min_grade,
             "queries": None,
             **settings,

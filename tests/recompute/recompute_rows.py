@@ -19,12 +19,13 @@ UNSTARRED: Row = {**NO_TEST, "p_holm": None, "starred": False, "family": 0}
 SUMS = (
     "queries", "safeguards", "decided", "failed", "prompt_tokens", "output_tokens", "seconds",
     "from_cache", "cached_tokens", "wins", "ties", "losses", "rerankable", "repaired",
-    "unparsable", "truncated", "startup_seconds",
+    "unparsable", "truncated", "startup_seconds", "documents",
 )  # fmt: skip
 MEANS = (
     *STAGES, "gain", "gain_safeguarded", "judged", "judged_first_stage", "published",
     "as_published",
 )  # fmt: skip
+FIXED = ("floor", "depth", "max_doc_chars", "max_doc_tokens")
 PER_QUERY = ("calls_per_query", "rounds", "ideal_flops")
 PER_MACHINE = ("seconds_per_query", "gpu_seconds")
 
@@ -55,8 +56,9 @@ def is_tested(folder: Folder) -> bool:
 
 def method_of(folder: Folder) -> tuple[Any, ...]:
     """What is the same in all tasks of a mean: the model, and how much of what was reranked."""
-    cut = folder.settings.get("max_doc_chars")
-    return str(folder.engine.get("model", "")), folder.depth, cut
+    cut = folder.settings.get("max_doc_chars"), folder.settings.get("max_doc_tokens")
+    options = folder.settings["reranker"].get("options") or {}
+    return str(folder.engine.get("model", "")), folder.depth, cut, _budgets(options)
 
 
 def task_rows(folder: Folder, repeats: Sequence[Folder]) -> dict[str, Row]:
@@ -121,6 +123,25 @@ def _shared(folder: Folder) -> Row:
         "depth": folder.depth,
         "max_doc_chars": folder.settings.get("max_doc_chars"),
         "tasks": 1,
+        **_read(folder),
+    }
+
+
+BUDGETS = ("max_doc_tokens", "max_pair_tokens", "max_window_tokens")
+
+
+def _budgets(options: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(options.get(name) for name in BUDGETS)
+
+
+def _read(folder: Folder) -> Row:
+    """How much of how many documents the reranker was given; floors read none."""
+    given = sum(len(folder.moving(query_id, guarded=True)[0]) for query_id in folder.ids)
+    reads = bool(folder.settings["reranker"].get("asks"))
+    return {
+        "max_doc_tokens": folder.settings.get("max_doc_tokens"),
+        "documents": given,
+        "cut": folder.total("counts.truncated") / given if reads else None,
     }
 
 
@@ -246,6 +267,7 @@ def _mean(own: list[Folder], parts: list[Row], again: list[list[Folder]], measur
     headroom = mean["ceiling"] - mean["first_stage"]
     units = [Units.of(f.key[0], f.gains(measure), f.bases()) for f in own]
     drawn = of_mean(units, tested=measure == MAIN and all(map(is_tested, own)))
+    read = all(row["cut"] is not None for row in parts)
     several = any(row["clusters"] is not None for row in parts)
     alike = len({str(_machine(folder)) for folder in own}) == 1
     return {
@@ -260,7 +282,8 @@ def _mean(own: list[Folder], parts: list[Row], again: list[list[Folder]], measur
         "clusters": sum(len(one.sums) for one in units) if several else None,
         **_mean_noise(own, again, measure),
         "invalid": any(row["invalid"] for row in parts),
-        **{name: parts[0][name] for name in ("floor", "depth", "max_doc_chars")},
+        **{name: parts[0][name] for name in FIXED},
+        "cut": summed(parts, "truncated") / summed(parts, "documents") if read else None,
         "tasks": len(own),
     }
 

@@ -46,15 +46,6 @@ def test_an_entry_reranks(entry):
     assert len(rerank_one(reranker, given, FakeEngine(overlap)).scores) == 12
 
 
-@pytest.mark.parametrize("name", ["RankZephyr", "RankVicuna", "FIRST"])
-def test_a_full_window_fits_the_four_thousand_tokens_of_the_first_listwise_models(name):
-    reranker = choose(name).reranker
-    words = len(load_template(reranker.prompt).fill(query="", passages=[]).text.split())
-    identifiers = 6 * reranker.window
-    texts = reranker.max_doc_tokens * reranker.window + 2 * reranker.max_query_tokens
-    assert 2 * words + 2 * identifiers + texts < 4096
-
-
 def test_the_score_of_mxbai_is_the_logit_of_1_over_that_of_0():
     assert load_template("mxbai-rerank-v2").labels == ("1", "0")
     filled = load_template("mxbai-rerank-v2").fill(query="QUERY", document="DOCUMENT").text

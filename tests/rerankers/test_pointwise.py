@@ -5,6 +5,7 @@ import math
 import pytest
 
 from rerank_bench import (
+    BadData,
     BadOption,
     Candidates,
     ContinuationScore,
@@ -68,21 +69,47 @@ def test_a_prompt_without_two_labels_is_refused():
         built("pointwise:labels=Yes")
 
 
-def test_the_instruction_is_the_options_else_the_tasks_else_the_models_own():
+def instructions_told(watch_for: str, *asked) -> list[str]:
+    """What prompts say behind `watch_for`, for rerankers and the instruction they are given."""
     seen = []
 
     def watch(request):
         seen.append(request.prompt.text)
-        return logs(yes=0.5, no=0.5)
+        return LabelScores(dict.fromkeys(request.labels, -1.0))
 
-    engine = FakeEngine(watch)
-    rerank_one(built("Qwen3-Reranker-0.6B"), candidates(1), engine)
-    rerank_one(built("Qwen3-Reranker-0.6B"), candidates(1, instruction="find it"), engine)
-    given_ = built("Qwen3-Reranker-0.6B:instruction=mine")
-    rerank_one(given_, candidates(1, instruction="find it"), engine)
-    told = [text.partition("<Instruct>: ")[2].partition("\n")[0] for text in seen]
+    for name, instruction in asked:
+        rerank_one(built(name), candidates(1, instruction=instruction), FakeEngine(watch))
+    return [text.partition(watch_for)[2].partition("\n")[0] for text in seen]
+
+
+def test_the_instruction_is_the_options_else_the_tasks_else_the_models_own():
+    qwen = "Qwen3-Reranker-0.6B"
+    asked = [(qwen, None), (qwen, "find it"), (f"{qwen}:instruction=mine", "find it")]
     usual = "Given a web search query, retrieve relevant passages that answer the query"
-    assert told == [usual, "find it", "mine"]
+    assert instructions_told("<Instruct>: ", *asked) == [usual, "find it", "mine"]
+
+
+def test_mxbai_has_no_instruction_line_unless_one_is_given():
+    mxbai = "mxbai-rerank-base-v2"
+    told = instructions_told("user\n", (mxbai, None), (mxbai, "find it"))
+    assert told == ["query: the query", "instruction: find it"]
+
+
+def test_an_instruction_that_a_prompt_does_not_show_is_refused():
+    for name in ("pointwise", "query-likelihood", "listwise", "first"):
+        with pytest.raises(BadOption, match=f"{name}: prompt .* has no variable instruction"):
+            built(f"{name}:instruction=mine")
+
+
+def test_a_prompt_without_a_default_instruction_says_what_to_do(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'source = "ours"\nlicence = "CC0-1.0"\nchanges = "none"\nlabels = ["Yes", "No"]\n'
+        'text = "{{ instruction }} {{ query }} {{ document }}"\n'
+    )
+    with pytest.raises(BadData, match="'instruction' is undefined; write a default into the file"):
+        instructions_told("find", (f"pointwise:prompt={file}", None))
+    assert instructions_told("find", (f"pointwise:prompt={file}", "find it"))[0].startswith(" it ")
 
 
 def test_the_query_follows_the_document_behind_one_space():

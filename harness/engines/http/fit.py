@@ -30,20 +30,27 @@ class ServerFit:
             return [Fitted(text) for text in texts]
         distinct = list(dict.fromkeys(texts))
         counts = dict(zip(distinct, self._count(distinct), strict=True))
-        fits = {text: len(text) for text in distinct if counts[text] <= max_tokens}
+        fits = {t: (len(t), counts[t]) for t in distinct if counts[t] <= max_tokens}
         fits |= self._longest([t for t in distinct if t not in fits], max_tokens)
-        return [Fitted(text[: fits[text]], fits[text] < len(text)) for text in texts]
+        return [
+            Fitted(text[:end], end < len(text), tokens=tokens)
+            for text, (end, tokens) in ((text, fits[text]) for text in texts)
+        ]
 
-    def _longest(self, texts: Sequence[str], max_tokens: int) -> dict[str, int]:
-        """Characters of each text that make at most `max_tokens` tokens."""
+    def _longest(self, texts: Sequence[str], max_tokens: int) -> dict[str, tuple[int, int]]:
+        """Characters of each text that make at most `max_tokens` tokens, and those tokens."""
         low = dict.fromkeys(texts, 0)
         high = {text: len(text) for text in texts}
+        tokens = dict.fromkeys(texts, 0)
         while open_ := [text for text in texts if high[text] - low[text] > 1]:
             middle = {text: (low[text] + high[text]) // 2 for text in open_}
             counts = self._count([text[: middle[text]] for text in open_])
             for text, count in zip(open_, counts, strict=True):
-                (low if count <= max_tokens else high)[text] = middle[text]
-        return low
+                if count <= max_tokens:
+                    low[text], tokens[text] = middle[text], count
+                else:
+                    high[text] = middle[text]
+        return {text: (low[text], tokens[text]) for text in texts}
 
     def _count(self, texts: Sequence[str]) -> list[int]:
         calls = ((i, self._call(text)) for i, text in enumerate(texts))

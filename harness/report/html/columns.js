@@ -92,7 +92,12 @@ function healthColumns(c) {
     figure("failed", "failed", (i) => c.failed[i], plain, { more: true }),
     figure("repaired", "repaired", (i) => c.repaired[i], count, { more: true }),
     figure("unparsable", "unusable", (i) => c.unparsable[i], count, { more: true }),
-    figure("truncated", "cut", (i) => c.truncated[i] || null, count, { more: true }),
+    word("budget", "doc tokens", (i) => c.budget[i] || null, { more: true }),
+    figure("cut", "cut", (i) => c.cut[i], share, {
+      more: true,
+      hint: "Share of documents longer than the reranker reads",
+    }),
+    word("instruction", "instruction", (i) => c.instruction[i] || null, { more: true }),
     figure("tied", "tied@10", (i) => c.tied_at_10[i] || null, share, {
       more: true,
       hint: "Share of queries whose top ten is decided by equal scores",

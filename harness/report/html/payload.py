@@ -20,7 +20,7 @@ _RUN = (
     "cached_tokens", "from_cache", "seconds_per_query", "gpu_seconds", "startup_seconds",
     "ideal_flops", "price", "invalid", "depth", "judgements", "apart", "floor", "repeats",
     "clusters",
-    "repaired", "unparsable", "truncated", "tied_at_10", "label_probability",
+    "repaired", "unparsable", "budget", "cut", "instruction", "tied_at_10", "label_probability",
 )  # fmt: skip
 _NUMBERS = (
     "decided", "p", "p_from", "p_holm", "starred", "family", "wins", "ties", "losses", "rerankable",

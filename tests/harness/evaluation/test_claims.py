@@ -66,6 +66,8 @@ def test_a_figure_of_an_earlier_prompt_is_shown_and_gives_no_verdict() -> None:
         {"measure": "MAP@100"},
         {"depth": 20},
         {"max_doc_chars": 500},
+        {"max_doc_tokens": 500},
+        {"instruction": "task"},
         {"reranker": "RankZephyr~1a2b3c"},
         {"reranker": "RankVicuna"},
         {"model": "somebody/fine-tuned"},

@@ -97,6 +97,7 @@ def test_other_pools_and_nothing_in_common_are_one_line() -> None:
     [
         ({"judgements": "grades from 2"}, "different judgements"),
         ({"max_doc_chars": 50}, "cut to different lengths"),
+        ({"max_doc_tokens": 50}, "cut to different lengths"),
         ({"depth": 20}, "all candidates, one the first 20"),
     ],
 )

@@ -208,6 +208,8 @@ def test_a_cut_of_all_documents_is_told_once_and_of_some_with_their_names(tmp_pa
     assert "Documents were cut to 600 characters for all." in printed(tmp_path / "a")
     store(tmp_path / "a", label="whole")
     assert "cut to 600 characters for flip (fake engine)." in printed(tmp_path / "a")
+    store(tmp_path / "b", max_doc_tokens=64)
+    assert "Documents were cut to 64 tokens for all." in printed(tmp_path / "b")
 
 
 def test_several_roots_are_one_report_and_none_is_an_error(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""What a report says of how much a reranker read of its documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rerank_bench.evaluation.reading import reading
+from rerank_bench.runfiles import QueryResult, Run
+
+
+def run(*, asks=("PairScore",), options=None, **settings: Any) -> Run:
+    """Two queries: one with four candidates and a safeguard, one with two."""
+    reranker = {"label": "r", "asks": list(asks), "options": options or {}}
+    reranker |= settings.pop("reranker", {})
+    results = (
+        QueryResult(
+            "q1", tuple("abcde"), (0.0,) * 5, (1, 2, 3, 4, 5), "e", counts={"truncated": 2}
+        ),
+        QueryResult("q2", tuple("ab"), (None,) * 2, (1, 2), failed="no", counts={"truncated": 1}),
+    )
+    return Run({"settings": {"reranker": reranker, **settings}}, results, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "told"),
+    [
+        ({"max_pair_tokens": 509, "max_doc_tokens": None}, {}, "509 with query"),
+        ({"max_pair_tokens": 8048, "max_doc_tokens": 8048}, {}, "8048 with query"),
+        ({"max_pair_tokens": 509}, {"max_doc_tokens": 200}, "200, 509 with query"),
+        ({"max_doc_tokens": 450, "max_window_tokens": 3000}, {}, "450, 3000 a window"),
+        ({"max_doc_tokens": 128}, {"max_doc_tokens": 200}, "128"),
+        ({"max_doc_tokens": 128}, {"max_doc_tokens": 64}, "64"),
+        ({}, {}, "all"),
+    ],
+)
+def test_the_budget_is_told_as_the_reranker_and_the_run_set_it(options, settings, told):
+    assert reading(run(options=options, **settings))["budget"] == told
+
+
+def test_the_share_cut_is_of_all_documents_that_were_given():
+    whole = reading(run())
+    assert (whole["documents"], whole["cut"]) == (7, 3 / 7)
+    assert reading(run(depth=3))["documents"] == 3 + 1 + 2
+
+
+def test_a_reranker_that_reads_nothing_has_no_budget_and_cuts_nothing():
+    told = reading(run(asks=()))
+    assert (told["budget"], told["cut"], told["documents"]) == (None, None, 7)
+
+
+@pytest.mark.parametrize(
+    ("reranker", "told"),
+    [
+        ({}, None),
+        ({"instruction": None}, "none"),
+        ({"instruction": {"source": "task", "text": "find it"}}, "task"),
+    ],
+)
+def test_an_instruction_that_was_not_recorded_is_not_called_none(reranker, told):
+    assert reading(run(reranker=reranker))["instruction"] == told
