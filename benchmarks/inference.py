@@ -5,10 +5,10 @@
 Queries are drawn with replacement from the gains of real runs (those of RUNS, or of the six that
 the tests keep), so the true mean is known. Measured are the coverage of 95 % intervals, for a tenth
 of the samples also of bootstrap intervals, and with versions of questions in clusters of unequal
-size; the share of small p-values where there is no gain (each sign is a coin); the share of families
-of 60 such gains with any star; and the power for a gain of the detectable size. Speed: all statistics
-of simulated per-query values of 20 rerankers and 3 profiles in all of a report's measures. Prints
-JSON.
+size; the share of small p-values where there is no gain (each sign is a coin); the share of
+families of 60 such gains with any star; and the power for a gain of the detectable size. Speed: all
+statistics of simulated per-query values of 20 rerankers and 3 profiles in all of a report's
+measures. Prints JSON.
 """
 
 from __future__ import annotations
