@@ -80,7 +80,7 @@ def _row(
         measure=measure, queries=50, first_stage=first, natural=first + gain,
         safeguarded=first + gain + 0.02, ceiling=ceiling, ceiling_safeguarded=ceiling + 0.05,
         gain=gain, gain_low=gain - half, gain_high=gain + half, gain_safeguarded=gain + 0.02,
-        p=0.0001 if starred else 0.4, p_from="flips", starred=starred,
+        p=0.0001 if starred else 0.4, starred=starred,
         p_holm=(0.002 if starred else 1.0) if tested else None,
         family=f"{len(FLOORS)} gains of rerankers after profiles in {task}" if tested else "",
         headroom_captured=gain / (ceiling - first),

@@ -1,30 +1,148 @@
-"""Every number of a report is recomputed from its run folders by a script that knows none of us."""
+"""The gains of reports and comparisons are recomputed from run folders by an independent script."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from rerank_bench import load_runs
 from rerank_bench.cli import main
-from rerank_bench.evaluation import JSON_FIELDS, Row, compare
-from rerank_bench.report import comparison_json
+from rerank_bench.evaluation import compare, evaluate, mean_rows
+from rerank_bench.report import comparison_json, to_json
+from rerank_bench.runs import QueryResult, Run, find_runs, run_folder, write_run
 
 NANO = Path(__file__).parents[2] / "shared" / "nano"
 COMPARED = (
-    ("good", "fair"), ("fair", "served"), ("flawed", "harm"), ("good", "broken"),
-    ("good", "mending"), ("good", "fake"), ("good", "random"), ("partial", "good"),
+    ("good", "fair"), ("flawed", "harm"), ("good", "broken"), ("good", "mending"),
+    ("good", "fake"), ("good", "random"), ("partial", "good"), ("fair", "served"),
 )  # fmt: skip
-FRAMES = ("orders", "latencies", "strata", "queries")
+LABELLED = {label for pair in COMPARED for label in pair}
+LABELS = {"label_calls": 2, "label_tokens": 2, "labels": 4}
+
+
+@dataclass(frozen=True)
+class Crafted:
+    """A reranker of a certain skill: a positive's score is so many standard deviations higher."""
+
+    label: str
+    skill: float = 0.0
+    method: str = "pointwise"
+    engine: str = "transformers"
+    depth: int | None = None
+    min_grade: int = 1
+    fails: tuple[int, ...] = ()
+    counts: Mapping[str, int] | None = None
+    options: Mapping[str, Any] | None = None
+
+
+RERANKERS = (
+    Crafted("good", 2.5),
+    Crafted("fair", 0.5),
+    Crafted("harm", -3.0),
+    Crafted("flawed", 2.0, fails=(2,)),
+    Crafted("broken", 2.0, fails=(1, 2, 7, 9)),
+    Crafted("mending", 2.0, counts={"generations": 10, "repaired": 2, "unparsable": 1}),
+    Crafted("mended", 1.0, counts={"generations": 10, "repaired": 1, "unparsable": 1}),
+    Crafted("wordy", 2.0, counts={**LABELS, "label_tokens": 3}),
+    Crafted("lost", 2.0, counts={**LABELS, "missing_labels": 1}),
+    Crafted("shallow", 0.1, depth=5),
+    Crafted("strict", 1.5, min_grade=2),
+    Crafted("fake", 2.0, engine="fake"),
+    Crafted("served", 0.3, engine="http", counts={**LABELS, "missing_labels": 1}),
+    Crafted("identity", method="identity", engine="none"),
+    Crafted("random", method="random", engine="none"),
+    Crafted("lucky", method="random", engine="none", options={"seed": 3}),
+)
+"""Real ones, some that fail or do not work as their method is meant to, and floors."""
+
+Query = tuple[QueryResult, Mapping[str, int]]
+
+
+def queries(rng: np.random.Generator, count: int, *, grades: int = 1, size: int = 0) -> list[Query]:
+    """Some have a safeguard, some no candidates, some positives outside the pool.
+
+    With `size` questions have one version to so many.
+    """
+    found: list[Query] = []
+    bases = [f"b{i}" for i in range(count) for _ in range(1 + i % size)] if size else []
+    for i in range(count):
+        pool = [f"d{j}" for j in range(14)]
+        judged = {str(doc): int(rng.integers(grades + 1)) for doc in rng.choice(pool, 3)}
+        judged |= {str(rng.choice(pool)): 1, "outside": int(i % 4 == 0)}
+        guard = None
+        if i % 6 == 5:
+            judged, guard = {"guard": 1}, "guard"
+        docs = () if i % 12 == 11 else (*pool, *([guard] if guard else []))
+        ranks = tuple(range(1, len(docs) + 1))
+        base = bases[i] if bases else None
+        one = QueryResult(f"q{i}", docs, (None,) * len(docs), ranks, guard if docs else None)
+        found.append((replace(one, base=base), judged))
+    return found
+
+
+def write(
+    root: Path, task: str, asked: Sequence[Query], by: Crafted, seed: int, profile: str = "bm25"
+) -> None:
+    rng = np.random.default_rng(seed)
+    results = [_reranked(rng, *query, by, place) for place, query in enumerate(asked)]
+    settings = {
+        "task": task,
+        "profile": {"asked": profile, "resolved": profile, "origin": "shipped", "sha256": profile},
+        "reranker": {"label": by.label, "method": by.method, "options": by.options or {}},
+        "engine": {"name": by.engine, "model": "maker/model"},
+        "depth": by.depth,
+        "min_grade": by.min_grade,
+    }
+    qrels = {result.query_id: judged for result, judged in asked}
+    folder = run_folder(root, task, profile, by.label)
+    write_run(folder, Run({"format": 1, "settings": settings}, tuple(results), qrels))
+
+
+def _reranked(
+    rng: np.random.Generator, query: QueryResult, judged: Mapping[str, int], by: Crafted, place: int
+) -> QueryResult:
+    if place in by.fails:
+        return replace(query, failed="no answer")
+    depth = len(query.doc_ids) if by.depth is None else by.depth
+    rank = dict(zip(query.doc_ids, query.first_stage_ranks, strict=True))
+    moving = [d for d in query.doc_ids if rank[d] <= depth or d == query.safeguard]
+    score = {d: by.skill * (judged.get(d, 0) > 0) + rng.normal() for d in moving}
+    final = sorted(moving, key=lambda doc: -score[doc])
+    final += [doc for doc in query.doc_ids if doc not in score]
+    return replace(
+        query,
+        doc_ids=tuple(final),
+        scores=tuple(score.get(doc) for doc in final),
+        first_stage_ranks=tuple(rank[doc] for doc in final),
+        counts=by.counts or {},
+    )
+
+
+def write_all(root: Path) -> None:
+    """Two tasks of one data set by all, after another profile by some, and tasks by themselves."""
+    rng = np.random.default_rng(0)
+    tasks = {"Set/graded": queries(rng, 30, grades=3), "Set/versions": queries(rng, 60, size=4)}
+    for place, (task, asked) in enumerate(tasks.items()):
+        for number, by in enumerate(RERANKERS):
+            write(root, task, asked, by, seed=100 * place + number)
+        for by in (RERANKERS[0], RERANKERS[1], Crafted("mixed", depth=5 + place)):
+            write(root, task, asked, by, 50 + place, "dense")
+    write(root, "Set/graded", tasks["Set/graded"], Crafted("partial", 1.0), 1)
+    write(root, "Few", queries(rng, 19), RERANKERS[0], 2)
+    write(root, "Small/a", queries(rng, 24, size=2), RERANKERS[0], 5)
+    write(root, "Small/b", queries(rng, 1), RERANKERS[0], 6)
+    alone = queries(rng, 40, grades=2)
+    write(root, "Alone/one", alone, RERANKERS[0], 3)
+    write(root, "Alone/one", alone[:30], RERANKERS[1], 4)
+    flat = [(QueryResult(f"q{i}", ("b", "a"), (None, None), (1, 2)), {"a": 1}) for i in range(30)]
+    write(root, "Equal", flat, Crafted("good", 99.0), 0)
 
 
 @pytest.fixture(scope="module")
@@ -34,211 +152,125 @@ def script() -> Iterator[Any]:
         yield importlib.import_module("recompute")
 
 
-@dataclass
-class Crafted:
-    """The crafted runs, all that is told of them, and what the script makes of them."""
-
-    runs: Path
-    report: list[dict[str, Any]]
-    frames: dict[str, Any]
-    comparisons: list[dict[str, Any]]
-    read: Any
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("crafted")
+    write_all(root)
+    return root
 
 
 @pytest.fixture(scope="module")
-def kept() -> dict[str, Crafted]:
-    return {}
+def told(runs: Path) -> list[Any]:
+    """The report of the crafted runs, then comparisons."""
+    found = evaluate(find_runs(runs))
+    ones = {label: [row for row in found.rows if row.reranker == label] for label in LABELLED}
+    compared = [comparison_json(compare(ones[one], ones[other])) for one, other in COMPARED]
+    return [
+        json.loads(text) for text in (to_json([*found.rows, *mean_rows(found.groups)]), *compared)
+    ]
 
 
-@pytest.fixture
-def crafted(
-    script: Any, kept: dict[str, Crafted], tmp_path_factory: pytest.TempPathFactory
-) -> Crafted:
-    """Made by the first test that asks, for each test has caches of its own."""
-    if not kept:
-        runs = tmp_path_factory.mktemp("crafted")
-        importlib.import_module("recompute_crafted").write_all(runs)
-        frames = load_runs(runs)
-        kept["all"] = Crafted(
-            runs,
-            told("report", str(runs), "--json"),
-            {name: getattr(frames, name).to_dict("records") for name in FRAMES},
-            [compared(frames.evaluation.rows, *pair) for pair in COMPARED],
-            script.Read(runs),
-        )
-    return kept["all"]
+@pytest.fixture(scope="module")
+def read(script: Any, runs: Path) -> Any:
+    return script.read(runs)
 
 
-def told(*flags: str) -> Any:
+def printed(*flags: str) -> Any:
     done = CliRunner().invoke(main, flags)
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
 
-def compared(rows: Sequence[Row], one: str, other: str) -> dict[str, Any]:
-    """What `compare ONE OTHER --json` prints, without reading the runs once more."""
-    ones, others = ([row for row in rows if row.reranker == label] for label in (one, other))
-    found: dict[str, Any] = json.loads(comparison_json(compare(ones, others)))
-    return found
-
-
-def reported(runs: Path, *flags: str) -> list[dict[str, Any]]:
-    """Run, and read the report of what was run."""
-    found: list[dict[str, Any]] = told("run", "--out", str(runs), "--no-cache", "--json", *flags)
-    return found
-
-
-def changed(name: str, value: Any) -> Any:
+def changed(value: Any) -> Any:
     """Another value of the same kind; numbers move by a millionth."""
-    if name == "family":
-        return "the 99 tasks"
-    if name == "orders":
-        return (*value, "reverse")
-    if name == "invalid":
-        return None if value else "labels found"
-    if isinstance(value, (list, tuple)):
-        return (*value[:-1], changed(name, value[-1]))
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None:
         return 0.01
     if isinstance(value, bool):
         return not value
     if isinstance(value, str):
-        return f"{value}?"
+        return "the 99 gains"
     return value + 1 if isinstance(value, int) else value * (1 + 1e-6) + 1e-8
 
 
-def assert_each_is_found(script: Any, told: dict[Any, Any], own: dict[Any, Any]) -> None:
-    """Change each number of one row, where it is told and where it is not."""
-    assert own
-    for name in next(iter(own.values())):
-        some = [key for key in own if told[key][name] is not None][:1]
-        none = [key for key in own if told[key][name] is None][:1]
-        assert some, f"no row has {name}"
-        for key in some + none:
-            tally = script.Tally()
-            row = {**told[key], name: changed(name, told[key][name])}
-            tally.table("", {key: row}, {key: own[key]})
-            assert len(tally.lines) == 1, (key, name)
-            assert f"· {name}" in tally.lines[0]
-
-
-def test_all_that_is_told_of_crafted_runs_is_recomputed(script: Any, crafted: Crafted) -> None:
-    compared, differing = script.check(
-        crafted.read, crafted.report, crafted.frames, *crafted.comparisons
-    )
+def test_the_gains_of_crafted_runs_are_recomputed(script: Any, read: Any, told: list) -> None:
+    compared, differing = script.check(read, *told)
     assert differing == []
-    assert compared > 20_000
+    assert compared > 4_000
 
 
-def test_the_crafted_runs_hold_what_is_to_be_recomputed(crafted: Crafted) -> None:
-    """Both kinds of p, stars and none, of tasks, of means and of comparisons; and no p."""
-    tasks = [row for row in crafted.report if row["tasks"] == 1 and row["reranker"]]
-    means = [row for row in crafted.report if row["tasks"] > 1]
-    for rows in (tasks, means):
-        main_ = [row for row in rows if row["measure"] == "nDCG@10"]
-        assert {row["p_from"] for row in main_} == {None, "flips", "t"}
-        assert {row["starred"] for row in main_ if row["p"] is not None} == {True, False}
-        assert any(row["p"] != row["p_holm"] for row in main_ if row["p"])
-        tested = {row["reranker"] for row in main_ if row["p"] is not None}
+def test_the_crafted_runs_hold_what_is_to_be_recomputed(told: list[Any]) -> None:
+    """P-values, stars and none of them, of tasks, means and comparisons; and clusters."""
+    ranked = [row for row in told[0] if row["reranker"] and row["measure"] == "nDCG@10"]
+    for rows in ([r for r in ranked if r["tasks"] == 1], [r for r in ranked if r["tasks"] > 1]):
+        assert {row["starred"] for row in rows if row["p"] is not None} == {True, False}
+        assert any(row["p"] != row["p_holm"] for row in rows if row["p"])
+        assert any(row["clusters"] for row in rows)
+        tested = {row["reranker"] for row in rows if row["p"] is not None}
         assert tested >= {"good", "fair", "flawed", "mended", "served", "shallow", "strict"}
         assert tested.isdisjoint({"broken", "mending", "wordy", "lost", "fake", "random", "lucky"})
-    few = [row for row in tasks + means if row["task"] in {"Few", "Small", "Small/a", "Small/b"}]
+    few = [row for row in ranked if row["task"] in {"Few", "Small/a", "Small/b", "Equal"}]
     assert {row["p"] for row in few} == {None}
-    compared = [row for told in crafted.comparisons for row in told["groups"] + told["tasks"]]
-    assert {row["p_from"] for row in compared} == {None, "flips", "t"}
+    none = {row["task"] for row in ranked if row["gain_low"] is None and row["reranker"] == "good"}
+    assert none == {"Equal", "Small", "Small/b"}
+    compared = [row for one in told[1:] for row in one["groups"] + one["tasks"]]
+    assert {row["starred"] for row in compared if row["p"] is not None} == {True, False}
+    assert any(row["p"] is None for row in compared)
 
 
-@pytest.mark.parametrize("is_mean", [False, True])
-def test_every_field_of_a_row_is_recomputed_or_is_said_not_to_be(
-    script: Any, crafted: Crafted, is_mean: bool
+@pytest.mark.parametrize("which", [0, 1], ids=["report", "comparison"])
+def test_any_changed_number_is_found(script: Any, read: Any, told: list, which: int) -> None:
+    """One row that has the number, and one that has none, of tasks and of means."""
+    rows, own = script.tables(read, told[which])
+    for is_mean in (True, False):
+        keys = [key for key in own if key[0] == is_mean]
+        for name in own[keys[0]]:
+            for has in (True, False):
+                key = next((k for k in keys if (rows[k][name] is not None) == has), None)
+                if key is not None:
+                    assert script.differs(name, changed(rows[key][name]), own[key][name]), name
+
+
+def test_a_row_too_many_and_a_row_too_few_are_found(
+    script: Any, read: Any, told: list[Any]
 ) -> None:
-    ranked = {k: row for k, row in crafted.read.rows.items() if k[0] == is_mean and k[3]}
-    for row in ranked.values():
-        assert {*row, *script.WORDS, *script.NOT_COVERED} == set(JSON_FIELDS)
-
-
-@pytest.mark.parametrize("kind", ["task", "mean", "recall"])
-def test_any_changed_number_of_a_report_is_found(script: Any, crafted: Crafted, kind: str) -> None:
-    kinds = {True: "mean", False: "task"}
-    own = {
-        key: row
-        for key, row in crafted.read.rows.items()
-        if kind == ("recall" if key[3] is None else kinds[key[0]])
-    }
-    assert_each_is_found(script, script.by_key(crafted.report, crafted.read.rows), own)
-
-
-@pytest.mark.parametrize("name", FRAMES)
-def test_any_changed_number_of_a_frame_is_found(script: Any, crafted: Crafted, name: str) -> None:
-    own = crafted.read.frames[name]
-    assert_each_is_found(script, script.by_name(name, crafted.frames[name]), own)
-
-
-def test_any_changed_number_of_a_comparison_is_found(script: Any, crafted: Crafted) -> None:
-    found = told("compare", "good", "fair", "--runs", str(crafted.runs), "--json")
-    assert found == crafted.comparisons[0]
-    own = script.compare_rows(crafted.read.mains, "good", "fair")
-    for rows, recomputed in zip(script.by_place(found), own, strict=True):
-        assert_each_is_found(script, rows, recomputed)
-
-
-def test_a_row_too_many_and_a_row_too_few_are_found(script: Any, crafted: Crafted) -> None:
-    *rest, last = crafted.report
-    _, differing = script.check(crafted.read, [*rest, rest[0], {**last, "reranker": "ghost"}])
-    assert len(differing) == 3
+    rest = [row for row in told[0] if row["task"] != "Few" or row["measure"] != "hit@10"]
+    _, differing = script.check(read, [*rest, {**rest[-1], "reranker": "ghost"}])
+    assert len(differing) == 2
     assert sum("ghost" in line for line in differing) == 1
-    assert "report: 1 rows are told twice" in differing
-
-
-def test_ranks_count_and_not_the_order_of_the_rows(
-    script: Any, crafted: Crafted, tmp_path: Path
-) -> None:
-    """Rows sorted by their ids tell the same; ranks turned round do not."""
-    importlib.import_module("recompute_crafted").write_all(tmp_path)
-    file = tmp_path / "Few" / "bm25" / "good" / "rankings.parquet"
-    table = pq.read_table(file)
-    pq.write_table(table.sort_by([("doc_id", "ascending")]), file)
-    few = [row for row in crafted.report if row["task"] == "Few"]
-    assert script.check(tmp_path / "Few", few)[1] == []
-    turned = table["rank"].to_pylist()
-    size = {q: table["query_id"].to_pylist().count(q) for q in set(table["query_id"].to_pylist())}
-    ranks = [
-        size[q] + 1 - rank for q, rank in zip(table["query_id"].to_pylist(), turned, strict=True)
-    ]
-    pq.write_table(table.set_column(2, "rank", [ranks]), file)
-    assert script.check(tmp_path / "Few", few)[1] != []
 
 
 def test_the_script_says_what_it_compared_and_fails_where_a_number_differs(
     script: Any,
-    crafted: Crafted,
+    runs: Path,
+    told: list[Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    few = [row for row in crafted.report if row["task"] == "Few"]
+    few = [row for row in told[0] if row["task"] == "Few"]
     file = tmp_path / "report.json"
-    monkeypatch.setattr("sys.argv", ["recompute.py", str(crafted.runs / "Few"), str(file)])
+    monkeypatch.setattr("sys.argv", ["recompute.py", str(runs / "Few"), str(file)])
     file.write_text(json.dumps(few))
     assert script.main() == 0
     assert capsys.readouterr().out.endswith(" numbers compared, 0 differ\n")
-    few[-1]["wins"] += 1
-    file.write_text(json.dumps(few))
+    file.write_text(json.dumps([{**row, "wins": 7777} for row in few]))
     assert script.main() == 1
-    assert "· wins: reported" in capsys.readouterr().out
+    assert "wins: reported 7777" in capsys.readouterr().out
 
 
-def test_a_report_on_stdlib_code_is_recomputed_to_the_last_number(
-    script: Any, tmp_path: Path
-) -> None:
+def reported(runs: Path, *flags: str) -> Any:
+    return printed("run", "--out", str(runs), "--no-cache", "--json", *flags)
+
+
+def test_a_report_on_stdlib_code_is_recomputed(script: Any, tmp_path: Path) -> None:
     rerankers = ("identity", "reverse", "random", "cross-encoder:engine=fake,as=overlap")
     flags = [flag for name in rerankers for flag in ("--reranker", name)]
     report = reported(
         tmp_path, "--task", "stdlib-code", "--profile", "bm25()", "--queries", "40", *flags
     )
-    compared, differing = script.check(tmp_path, report)
+    compared, differing = script.check(script.read(tmp_path), report)
     assert differing == []
-    assert compared > 500
+    assert compared > 300
 
 
 @pytest.mark.skipif(not NANO.is_dir(), reason="the Nano data sets are not beside the checkout")
@@ -253,7 +285,7 @@ def test_a_report_on_graded_and_parallel_nano_tasks_is_recomputed(
         tmp_path, *flags, *profiles, "--reranker", "cross-encoder:engine=fake",
         "--reranker", "reverse", "--depth", "30", "--query-id", pattern,
     )  # fmt: skip
-    compared, differing = script.check(tmp_path, report)
+    compared, differing = script.check(script.read(tmp_path), report)
     assert differing == []
-    assert compared > 1000
+    assert compared > 800
     assert any(row["clusters"] for row in report)

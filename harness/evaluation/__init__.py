@@ -11,10 +11,10 @@ from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, rele
 from .prices import Price, parse_prices
 from .queries import QueryRow, query_rows
 from .report import Evaluation, evaluate
-from .resampling import interval
 from .row import JSON_FIELDS, Row
 from .rows import run_rows
 from .sensitivity import LatencyRow, OrderRow
+from .significance import interval
 from .strata import StratumRow, strata
 
 __all__ = [

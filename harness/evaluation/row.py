@@ -28,11 +28,11 @@ class Row:
 
     Measures, `calls_per_query` and `rounds` are means over `queries`; tokens, `seconds` (of the
     engine) and `from_cache` are totals of the run. `gain` = natural - first_stage, with its 95 %
-    bootstrap interval; `gain_safeguarded` = safeguarded - first_stage. `safeguards`: queries that
-    have one; `decided`: queries whose value it changes. `cached_tokens`: prompt tokens that the
-    engine's prefix cache held. `invalid`: why the method did not work as it is meant to, so that
-    the numbers mean nothing; None where it did. A row of a profile's recall has no reranker, and
-    None wherever a reranker's numbers would stand.
+    confidence interval, None where the gains are all equal; `gain_safeguarded` = safeguarded -
+    first_stage. `safeguards`: queries that have one; `decided`: queries whose value it changes.
+    `cached_tokens`: prompt tokens that the engine's prefix cache held. `invalid`: why the method
+    did not work as it is meant to, so that the numbers mean nothing; None where it did. A row of a
+    profile's recall has no reranker, and None wherever a reranker's numbers would stand.
     """
 
     task: str
@@ -59,12 +59,11 @@ class Row:
     output_tokens: int | None = None
     seconds: float | None = None
     from_cache: int | None = None
-    # How sure the gain is. p: two-sided, of no gain at all, from `flips` or `t`; p_holm: adjusted
+    # How sure the gain is. p: two-sided, of a true mean gain of 0, by Student's t; p_holm: adjusted
     # within `family`, starred where it is at most 5 %. detectable: the smallest true gain that
-    # would mostly be seen. noise: how far repeats of the run lie apart, of which there are
-    # `repeats`. clusters: what was resampled, where versions of one question are among the queries.
+    # is significant 4 times out of 5. noise: how far repeats of the run lie apart, of which there
+    # are `repeats`. clusters: questions, where versions of one are among the queries.
     p: float | None = None
-    p_from: str | None = None
     p_holm: float | None = None
     starred: bool = False
     family: str = ""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .queries import bases_of
-from .resampling import interval
-from .significance import FEWEST
+from .significance import FEWEST, interval
 
 if TYPE_CHECKING:
     from ..runfiles import Run
@@ -28,8 +27,8 @@ class StratumRow:
     """Some of a run's queries that are alike; the values are means of nDCG@10.
 
     kind: `language`, `query length` or `positive's rank`; the strata of one kind share out all
-    queries of the run. gain: natural minus first stage, with its 95 % bootstrap interval from
-    FEWEST queries on.
+    queries of the run. gain: natural minus first stage, with its 95 % confidence interval
+    from FEWEST queries on.
     """
 
     task: str
@@ -97,13 +96,13 @@ def _place(name: str) -> tuple[int, str]:
 def _stratum(
     kind: str, value: str, places: Sequence[int], rows: Sequence[QueryRow], run: Run
 ) -> StratumRow:
-    """Sum the queries at `places` up; parallel versions of one question are resampled together."""
+    """Sum the queries at `places` up; parallel versions of one question are a cluster."""
     first = np.array([rows[i].first_stage for i in places])
     natural = np.array([rows[i].natural for i in places])
     row = rows[0]
     low = high = None
     if len(places) >= FEWEST:
-        low, high = interval(row.task, natural - first, bases_of([run.results[i] for i in places]))
+        low, high = interval(natural - first, bases_of([run.results[i] for i in places]))
     return StratumRow(
         task=row.task,
         profile=row.profile,

@@ -78,7 +78,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _sentence(found: Comparison, rows: Sequence[Row]) -> str:
     tested = [row for row in rows if row.family]
     if not tested:
-        why = "too few queries, too many failed, floors, fake engines or invalid runs"
+        why = "too few queries, equal values, too many failed, floors, fake engines or invalid runs"
         return f"Nothing here was tested: {why}."
     better = sum(row.starred and (row.gain or 0.0) > 0 for row in tested)
     worse = sum(row.starred and (row.gain or 0.0) < 0 for row in tested)
@@ -124,7 +124,6 @@ def _row(row: Row) -> dict[str, Any]:
         "low": row.gain_low,
         "high": row.gain_high,
         "p": row.p,
-        "p_from": row.p_from,
         "p_holm": row.p_holm,
         "starred": row.starred,
         "family": row.family,

@@ -80,7 +80,9 @@ def _mean(own: dict[str, Row]) -> float:
 
 def _gain(row: Row) -> str:
     star = "^{*}" if row.starred else ""
-    return f"${signed(row.gain)}{star}$ {{\\footnotesize ${bounds(row.gain_low, row.gain_high)}$}}"
+    interval = bounds(row.gain_low, row.gain_high)
+    told = "--" if interval == NOTHING else f"${interval}$"
+    return f"${signed(row.gain)}{star}$ {{\\footnotesize {told}}}"
 
 
 def _caption(title: str, rows: Sequence[Row]) -> Iterator[str]:
@@ -88,15 +90,15 @@ def _caption(title: str, rows: Sequence[Row]) -> Iterator[str]:
     before = {row.profile: row.first_stage for row in rows if not row.apart}
     told = "; ".join(f"{tex(name)} ${number(value)}$" for name, value in sorted(before.items()))
     yield f"{tex(title)}, {most} queries: gain in {MAIN} over each first stage (reranked minus"
-    yield "first stage, without appended positives), with its 95\\,\\% bootstrap interval over"
-    yield "queries."
+    yield "first stage, without appended positives), with its 95\\,\\% confidence interval"
+    yield "(Student's $t$)."
     yield f"First stages alone: {told}."
     families = dict.fromkeys(row.family for row in rows if row.family)
     if families:
-        yield "$^{*}$: $p \\le 0.05$ in a paired sign-flip permutation test, after Holm over"
+        yield "$^{*}$: $p \\le 0.05$ in a paired $t$-test, after Holm over"
         yield f"{'; over '.join(map(tex, families))}."
     else:
-        yield "No gain was tested: there are too few queries, or nothing but floors."
+        yield "No gain was tested: too few queries, equal gains, or nothing but floors."
     yield from map(tex, apart(rows))
     for row in rows:
         if row.failed:

@@ -28,10 +28,11 @@ from .text import NOTHING, bounds, cost, count, number, share, signed
 MAIN, OTHERS = MEASURES[0], MEASURES[1:]
 
 LEGEND = (
-    "gain: natural minus first stage, over the same queries; beside it its 95 % bootstrap interval "
-    "over queries. *: a surprise among all the gains its table looks at (sign-flip permutation, "
-    "Holm, 5 %). natural / safeguarded: without / with the positive that was appended to a pool "
-    "that held none. ceiling: the best order of the same pool; headroom: the part of it gained. "
+    "gain: natural minus first stage, over the same queries; beside it its 95 % confidence "
+    "interval, Student's t, or – where all gains are equal. *: significant among all the gains its "
+    "table looks at (paired t-test, Holm, 5 %). natural / safeguarded: without / with the positive "
+    "that was appended to a pool that held none. ceiling: the best order of the same pool; "
+    "headroom: the part of it gained. "
     "wins: queries that gained, stayed, lost. noise: how far repeats of the same run lie apart. "
     "safeguards: queries with an appended positive, and how many of them it decides. calls and "
     "rounds are means per query, tokens (read / written) and replies from the cache are totals; "

@@ -50,10 +50,7 @@ function winColumns(c) {
     figure("headroom", "headroom", (i) => c.headroom_captured[i], share, {
       hint: "Part of ceiling minus first stage that was gained",
     }),
-    figure("p_holm", "p (Holm)", (i) => c.p_holm[i], probability, {
-      more: true,
-      nodes: (i) => [c.p_from[i] === "t" ? badge("", "t", "From the tail of Student's t") : null],
-    }),
+    figure("p_holm", "p (Holm)", (i) => c.p_holm[i], probability, { more: true }),
     figure("detectable", "detectable", (i) => c.detectable[i], number, { more: true }),
   ];
 }

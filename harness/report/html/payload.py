@@ -23,7 +23,7 @@ _RUN = (
     "repaired", "unparsable", "budget", "cut", "instruction", "tied_at_10", "label_probability",
 )  # fmt: skip
 _NUMBERS = (
-    "decided", "p", "p_from", "p_holm", "starred", "family", "wins", "ties", "losses", "rerankable",
+    "decided", "p", "p_holm", "starred", "family", "wins", "ties", "losses", "rerankable",
 )  # fmt: skip
 _MEASURED = (
     "first_stage", "natural", "safeguarded", "ceiling", "ceiling_safeguarded", "gain", "gain_low",

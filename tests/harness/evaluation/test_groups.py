@@ -59,7 +59,6 @@ def test_the_mean_of_two_unequal_tasks_is_tested_as_welch_would() -> None:
     few, many = draw(1, 12, 1.0, 0.6), draw(2, 200, 0.5, 0.1)
     found = mean_of(row("Set/few", few), row("Set/many", many))
     welch = stats.ttest_ind(few, -many, equal_var=False)
-    assert found.p_from == "t"
     assert welch.df < 12
     assert found.p == pytest.approx(welch.pvalue, rel=1e-6)
 

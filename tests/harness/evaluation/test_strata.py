@@ -101,13 +101,13 @@ def test_an_interval_needs_twenty_queries() -> None:
         1 / (1, 1.5849625007211562)[i % 2] - 1 / (1, 1.5849625007211562, 2.0)[i % 3]
         for i in range(20)
     ]
-    low, high = interval("toy", gains)
+    low, high = interval(gains)
     assert (rows["de"].gain_low, rows["de"].gain_high) == (pytest.approx(low), pytest.approx(high))
     assert low < rows["de"].gain < high
     assert (rows["sv"].gain_low, rows["sv"].gain_high) == (None, None)
 
 
-def test_versions_of_one_question_are_resampled_together() -> None:
+def test_versions_of_one_question_are_a_cluster() -> None:
     """Twenty versions of four questions are sure of less than twenty questions."""
     rng = random.Random(4)
     before = [rng.randint(1, 9) for _ in range(4)]

@@ -18,6 +18,7 @@ from rerank_bench.evaluation import JSON_FIELDS, query_values
 from rerank_bench.report import report_of, to_csv
 from rerank_bench.report.exports import export
 from rerank_bench.report.latex import tex, to_latex
+from rerank_bench.report.notes import sentence
 from rerank_bench.report.trec import write_trec
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 from rerank_bench.variants import Variant
@@ -239,6 +240,20 @@ def test_gains_in_latex_are_those_of_the_report_and_starred_as_there(tmp_path: P
     assert (
         f"${row.gain:+.4f}^{{*}}$ {{\\footnotesize $[{row.gain_low:+.3f}, {row.gain_high:+.3f}]$}}"
         in text
+    )
+
+
+def test_equal_gains_are_written_without_an_interval_in_every_form(tmp_path: Path) -> None:
+    results = tuple(QueryResult(f"q{i}", ("a", "x"), (None,) * 2, (2, 1)) for i in range(30))
+    run = Run(run_of().manifest, results, {r.query_id: {"a": 1} for r in results})
+    store(tmp_path, run)
+    found = report_of(tmp_path)
+    assert "{\\footnotesize --}" in to_latex(found)
+    assert "too few queries, equal gains" in to_latex(found)
+    (row,) = (r for r in found.rows if r.measure == "nDCG@10" and r.reranker)
+    assert sentence([row]) == (
+        f"Best is mine with {row.gain:+.4f}; no gain was tested: too few queries, or all gains are "
+        "equal."
     )
 
 

@@ -65,7 +65,6 @@ def row(task: str, profile: str, reranker: str, measure: str) -> Row:
         hardware="slow metal" if reranker == "harmful" else "fast metal",
         ideal_flops=None if reranker == "random" else 2e12,
         p=0.0001 if starred else 0.5,
-        p_from="flips",
         p_holm=(0.001 if starred else 1.0) if main and reranker != "random" else None,
         starred=starred,
         family="4 rerankers x 2 profiles of Nano" if main and reranker != "random" else "",

@@ -110,12 +110,12 @@ def test_prices_and_gpu_seconds_are_columns_and_costs_where_a_row_has_them(
 def test_captions_change_with_the_switch(page: Page) -> None:
     captions = {name: page.locator(f"#{name} figcaption") for name in ("means", "tasks", "gains")}
     assert "natural minus first stage" in captions["tasks"].inner_text()
-    assert "interval resamples" in captions["means"].inner_text()
+    assert "takes the tasks as fixed" in captions["means"].inner_text()
     page.get_by_text("safeguarded", exact=True).first.click()
     page.wait_for_timeout(300)
     for name, caption in captions.items():
         assert "natural" not in caption.inner_text(), name
-        assert "resamples" not in caption.inner_text(), name
+        assert "interval takes" not in caption.inner_text(), name
     assert "safeguarded minus first stage" in captions["tasks"].inner_text()
     assert "natural" in page.locator("#summary h2").inner_text()
 
