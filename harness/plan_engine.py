@@ -45,7 +45,7 @@ class Reader:
     def require(self, kind: type) -> None:
         """Raise EngineFault for a request type that the model has no head for, as engines do."""
         from .engines.loading import no_language_model
-        from .engines.pairs import no_pair_head
+        from .engines.pairs import no_pair_head, require_pair_text
 
         if self.stand_in:
             return
@@ -55,6 +55,8 @@ class Reader:
         headless = bare and self.head == "classifier" and not self.checkpoint.options.adapter
         if kind is PairScore and (headless or self.head == "none"):
             raise no_pair_head(self.checkpoint)
+        if kind is PairScore and self.head == "composed":
+            require_pair_text(self.checkpoint)
 
 
 def open_reader(options: EngineOptions, shape: str | None) -> Reader:
@@ -65,7 +67,6 @@ def open_reader(options: EngineOptions, shape: str | None) -> Reader:
     from .engines.loading import open_checkpoint
     from .engines.pairs import pair_head
     from .engines.pairtemplate import PairTemplate
-    from .engines.saved import module_types
     from .engines.tokens import Tokens
     from .engines.works import Works
 
@@ -80,10 +81,9 @@ def open_reader(options: EngineOptions, shape: str | None) -> Reader:
         raise EngineFault(f"{error}\n{_WITHOUT}") from error
     name = checkpoint.name.rstrip("/").rpartition("/")[2]
     sizes = find_shape(shape) if shape else Shape.of(checkpoint.config.to_dict(), name=name)
-    way = options.head or ("classifier" if shape else pair_head(checkpoint))
-    one_head = way == "composed" and len(module_types(checkpoint)) < 2
-    templated = one_head or options.pair_template is not None
-    template = PairTemplate.of(checkpoint) if templated else None
+    way = (options.head or "classifier") if shape else pair_head(checkpoint)
+    own = shape is None or options.pair_template is not None
+    template = PairTemplate.find(checkpoint) if own else None
     context = (options.max_model_len or sys.maxsize) if shape else checkpoint.context
     works = Works(Tokens(checkpoint.tokenizer, name=name), context, template)
     return Reader(checkpoint, works, sizes, way, stand_in=shape is not None)

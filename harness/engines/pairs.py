@@ -149,12 +149,12 @@ def pair_head(checkpoint: Checkpoint) -> str:
     """Return how a checkpoint scores pairs: `classifier`, `composed`, `maxsim`, or `none`.
 
     The option `head` comes before what the checkpoint was saved as; where a head is asked for,
-    `composed` is how such a checkpoint's own head works. Raises EngineFault for a classification
-    head whose checkpoint does not say how a pair becomes one text.
+    `composed` is how such a checkpoint's own head works.
     """
     asked = checkpoint.options.head
     if asked in {None, "classifier"} and is_composed(checkpoint):
-        return "classifier" if _has_template(checkpoint) else "composed"
+        given = checkpoint.options.pair_template is not None
+        return "classifier" if given and len(module_types(checkpoint)) < 2 else "composed"
     if asked is not None:
         return asked
     if checkpoint.architecture.endswith("ForSequenceClassification"):
@@ -162,25 +162,25 @@ def pair_head(checkpoint: Checkpoint) -> str:
     return "none" if checkpoint.decoder or checkpoint.config.is_encoder_decoder else "maxsim"
 
 
-def _has_template(checkpoint: Checkpoint) -> bool:
-    """Say whether the option `pair_template` makes a composed checkpoint's pairs.
+def require_pair_text(checkpoint: Checkpoint) -> None:
+    """Raise EngineFault where a composed checkpoint does not say how a pair becomes one text.
 
-    Raises EngineFault where neither the option nor the checkpoint says how a pair becomes one text:
-    a generic chat template would render two turns that no head was trained on.
+    A generic chat template would render two turns that no head was trained on.
     """
     several = len(module_types(checkpoint)) > 1
-    if checkpoint.options.pair_template is not None and not several:
-        return True
-    if checkpoint.options.pair_template is not None:
+    if several and checkpoint.options.pair_template is not None:
         raise EngineFault(f"model {checkpoint.name} is more than a head: leave out pair_template")
-    template = checkpoint.tokenizer.chat_template
-    if template and not names_roles(checkpoint.tokenizer):
+    if checkpoint.tokenizer.chat_template and not names_roles(checkpoint.tokenizer):
+        cure = (
+            "save it with a chat template that has them"
+            if several
+            else "set pair_template= to the text that the model was trained on, such as "
+            "'query: {{ query }} document: {{ document }}'"
+        )
         raise EngineFault(
             f"the chat template of {checkpoint.name} has no query and document roles, and does not "
-            "say how a pair becomes one text: set pair_template= to the text that the model was "
-            "trained on, such as 'query: {{ query }} document: {{ document }}'"
+            f"say how a pair becomes one text: {cure}"
         )
-    return False
 
 
 def no_pair_head(checkpoint: Checkpoint) -> EngineFault:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadOption, EngineFault
-from .saved import module_types, saved_system
+from .saved import is_composed, module_types, saved_system
 
 if TYPE_CHECKING:
     from .loading import Checkpoint
@@ -39,6 +39,19 @@ class PairTemplate:
             )
         return cls(_chat(checkpoint.tokenizer, saved_system(checkpoint)))
 
+    @classmethod
+    def find(cls, checkpoint: Checkpoint) -> PairTemplate | None:
+        """Return what `of` does, or None for a checkpoint whose pairs no template makes."""
+        if checkpoint.options.pair_template is not None:
+            return cls.of(checkpoint)
+        one_head = is_composed(checkpoint) and len(module_types(checkpoint)) < 2
+        templated = bool(checkpoint.tokenizer.chat_template)
+        return (
+            cls.of(checkpoint)
+            if one_head and templated and names_roles(checkpoint.tokenizer)
+            else None
+        )
+
 
 def names_roles(tokenizer: Any) -> bool:
     """Say whether a chat template is made for pairs: it names the roles `query` and `document`.
@@ -47,7 +60,10 @@ def names_roles(tokenizer: Any) -> bool:
     """
     from jinja2 import TemplateError
 
-    source = tokenizer.get_chat_template()
+    try:
+        source = tokenizer.get_chat_template()
+    except ValueError:  # several templates, and none of them is the default
+        return False
     if not all(re.search(rf"""["']{role}["']""", source) for role in ("query", "document")):
         return False
     try:

@@ -8,12 +8,15 @@ from .loading import Checkpoint, small_json
 def is_composed(checkpoint: Checkpoint) -> bool:
     """Whether `CrossEncoder` would do more with this checkpoint than run its classification head.
 
-    That is so for several modules, saved prompts, or a chat template that would wrap the pair.
+    That is so for several modules, saved prompts, or a chat template that would wrap the pair. An
+    adapter that brings a head to a language model is such a head too.
     """
     saved = small_json(checkpoint.place, "config_sentence_transformers.json") or {}
     if saved.get("model_type") != "CrossEncoder":
+        options = checkpoint.options
+        brought = options.head == "classifier" and options.adapter is not None
         classifier = checkpoint.architecture.endswith("ForSequenceClassification")
-        return classifier and bool(checkpoint.tokenizer.chat_template)
+        return (classifier or brought) and bool(checkpoint.tokenizer.chat_template)
     modules = small_json(checkpoint.place, "modules.json") or []
     templated = bool(checkpoint.tokenizer.chat_template)
     return len(modules) > 1 or templated or bool(saved.get("default_prompt_name"))

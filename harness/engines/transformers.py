@@ -35,7 +35,7 @@ from .loading import (
     no_language_model,
     open_checkpoint,
 )
-from .pairs import Classifier, ComposedPairs, no_pair_head, pair_head
+from .pairs import Classifier, ComposedPairs, no_pair_head, pair_head, require_pair_text
 from .pairtemplate import PairTemplate
 from .tokens import Tokens
 from .works import Works
@@ -163,6 +163,7 @@ class TransformersEngine:
 
     @functools.cached_property
     def _composed(self) -> ComposedPairs:
+        require_pair_text(self.checkpoint)
         return self._timed(lambda: ComposedPairs(self.checkpoint, self.batcher))
 
     @functools.cached_property

@@ -82,9 +82,9 @@ def test_late_interaction_reads_each_text_once(suite_of, encoder):
     assert row.read_tokens == pairs.read_tokens < row.prompt_tokens / 2
 
 
-def test_a_pair_head_with_a_template_is_counted_with_it(suite_of, qwen_reranker):
-    (plain,) = plan_suite(suite_of("cross-encoder", model=qwen_reranker), H200).rows
-    (whole,) = plan_suite(suite_of("cross-encoder:head=composed", model=qwen_reranker), H200).rows
+def test_a_pair_head_with_a_template_is_counted_with_it(suite_of, qwen_reranker, llama_classifier):
+    (plain,) = plan_suite(suite_of("cross-encoder", model=llama_classifier), H200).rows
+    (whole,) = plan_suite(suite_of("cross-encoder", model=qwen_reranker), H200).rows
     assert whole.prompt_tokens > plain.prompt_tokens
     assert plain.cacheable_tokens > 0
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ...errors import EngineFault
 from ...types import PairScore, Score
-from ..pairs import output_names, pair_head
-from ..pairtemplate import PairTemplate, names_roles
-from ..saved import is_composed, module_types
+from ..pairs import output_names, pair_head, require_pair_text
+from ..pairtemplate import PairTemplate
+from ..saved import is_composed
 from .dialects import PATHS
 from .look import pair_tokens
 
@@ -47,8 +47,7 @@ class PairRoute:
     def template(self) -> PairTemplate | None:
         """What makes the text of a pair that is sent as token ids; None: the tokenizer does."""
         checkpoint = self.site.checkpoint
-        templated = self.as_ids and (self._given or self._own_template)
-        return PairTemplate.of(checkpoint) if checkpoint and templated else None
+        return PairTemplate.find(checkpoint) if checkpoint and self.as_ids else None
 
     @property
     def prepared(self) -> bool:
@@ -71,23 +70,19 @@ class PairRoute:
     def _given(self) -> bool:
         return self.site.options.pair_template is not None
 
-    @functools.cached_property
+    @property
     def _own_template(self) -> bool:
         """Whether the checkpoint is one head, with a chat template that is made for pairs."""
         checkpoint = self.site.checkpoint
-        if checkpoint is None or not is_composed(checkpoint) or len(module_types(checkpoint)) > 1:
-            return False
-        head = checkpoint.architecture.endswith("ForSequenceClassification")
-        return (
-            head and bool(checkpoint.tokenizer.chat_template) and names_roles(checkpoint.tokenizer)
-        )
+        head = checkpoint and checkpoint.architecture.endswith("ForSequenceClassification")
+        return bool(checkpoint and head and PairTemplate.find(checkpoint))
 
     def _require_classify(self) -> None:
         tokens, checkpoint = self.site.tokens, self.site.checkpoint
         self.site.require(PATHS[Score], PairScore)
         if checkpoint is not None and not self._given and is_composed(checkpoint):
-            pair_head(checkpoint)  # raises for a chat template that is not made for pairs
-            PairTemplate.of(checkpoint)  # raises for several modules
+            require_pair_text(checkpoint)
+            PairTemplate.of(checkpoint)  # raises for what takes more than a template
         elif not self._given and tokens.pair.types is not None:
             raise EngineFault(
                 f"model {self.site.model} has several outputs and segment ids, which a server's "

@@ -27,7 +27,7 @@ from ..encoder import MaxSim
 from ..feed import Feed, Queued
 from ..identity import describe, vllm_environment
 from ..loading import Checkpoint, dtype_of, end_ids, no_language_model, open_checkpoint
-from ..pairs import no_pair_head, output_names, pair_head
+from ..pairs import no_pair_head, output_names, pair_head, require_pair_text
 from ..pairtemplate import PairTemplate
 from ..reading import Reading
 from ..tokens import Tokens
@@ -165,7 +165,7 @@ class VllmEngine:
         tokens = Tokens(self.checkpoint.tokenizer, name=self.checkpoint.name)
         context = min(self.checkpoint.context, self.options.max_model_len or LONGEST_CONTEXT)
         templated = self.head == "composed" or self.options.pair_template is not None
-        template = PairTemplate.of(self.checkpoint) if templated else None
+        template = PairTemplate.find(self.checkpoint) if templated else None
         return Works(tokens, context, template, written=1)  # vLLM reads nothing without writing
 
     @functools.cached_property
@@ -207,6 +207,9 @@ class VllmEngine:
             kind = type(request)
             if request is not None and kind not in known:
                 self._mode_of(kind)
+                if kind is PairScore and self.head == "composed":
+                    require_pair_text(self.checkpoint)
+                    PairTemplate.of(self.checkpoint)  # raises for what takes more than a template
                 known.add(kind)
             yield request
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
@@ -227,6 +228,51 @@ def test_a_generic_chat_template_is_no_pair_template(
     folder = with_template(tmp_path, llama_classifier, checkpoints.CHATML)
     with pytest.raises(EngineFault, match=r"no query and document roles.*set pair_template="):
         list(engine(folder).answer([PairScore("a", "b")]))
+
+
+def test_a_generic_chat_template_does_not_keep_a_head_from_scoring_prompts(
+    tmp_path: Path, engine: Engines, checkpoints: Any, llama_classifier: Path
+) -> None:
+    opened = engine(with_template(tmp_path, llama_classifier, checkpoints.CHATML))
+    assert opened.identity["head"] == "composed"
+    found = scores(opened, [Score(Prompt(text="a text"))])
+    expected = scores(engine(llama_classifier), [Score(Prompt(text="a text"))])
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_head_that_an_adapter_brings_to_a_chat_model_needs_a_pair_template(
+    tmp_path: Path, engine: Engines, llama: Path
+) -> None:
+    base = AutoModelForSequenceClassification.from_pretrained(llama, num_labels=1)
+    shape = LoraConfig(r=2, target_modules=["q_proj"], task_type="SEQ_CLS")
+    get_peft_model(base, shape).save_pretrained(tmp_path)
+    given: dict[str, Any] = {"adapter": str(tmp_path), "head": "classifier"}
+    pair = PairScore("who", "me")
+    with pytest.raises(EngineFault, match="set pair_template="):
+        list(engine(llama, **given).answer([pair]))
+    opened = engine(llama, **given, pair_template="query: {{ query }} document: {{ document }}")
+    asked = [pair, Score(Prompt(text="query: who document: me"))]
+    first, second = scores(opened, asked)
+    assert first == pytest.approx(second, abs=1e-5)
+
+
+def test_several_modules_behind_a_generic_chat_template_are_refused_with_a_cure_that_works(
+    tmp_path: Path, engine: Engines, llama: Path
+) -> None:
+    transformer = Transformer(str(llama), transformer_task="text-generation")
+    CrossEncoder(modules=[transformer, LogitScore(40, 41)]).save_pretrained(str(tmp_path))
+    with pytest.raises(EngineFault, match="save it with a chat template that has them"):
+        list(engine(tmp_path).answer([PairScore("a", "b")]))
+    assert dict(engine(tmp_path).answer([NextToken(Prompt(text="a"), (40, 41))]))
+
+
+def test_late_interaction_takes_no_pair_template(engine: Engines, encoder: Path) -> None:
+    with pytest.raises(BadOption, match="maxsim reads texts apart"):
+        list(
+            engine(encoder, pair_template="{{ query }} {{ document }}").answer(
+                [PairScore("a", "b")]
+            )
+        )
 
 
 def test_a_chat_template_that_names_the_roles_is_a_pair_template(

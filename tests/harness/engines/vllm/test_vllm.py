@@ -13,6 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.cross_encoder.modules import LogitScore
 
 from rerank_bench import BadOption, EngineFault, MissingExtra, NextToken, PairScore, Prompt
 from rerank_bench.engines import EngineOptions, open_engine
@@ -20,7 +23,7 @@ from rerank_bench.engines import vllm as vllm_engine
 from rerank_bench.engines.asks import MOST_LABELS, Told
 from rerank_bench.engines.batches import Batcher
 from rerank_bench.engines.loading import open_checkpoint
-from rerank_bench.engines.pairs import ComposedPairs, pair_head
+from rerank_bench.engines.pairs import ComposedPairs, require_pair_text
 from rerank_bench.engines.pairtemplate import PairTemplate
 from rerank_bench.engines.reading import Reading
 from rerank_bench.engines.tokens import Tokens
@@ -213,7 +216,7 @@ def test_a_template_that_leaves_a_text_out_is_refused(
     checkpoint = open_checkpoint(EngineOptions(model=str(llama_classifier)))
     checkpoint.tokenizer.chat_template = "{{ messages[0].content }}"
     with pytest.raises(EngineFault, match="query and document roles"):
-        pair_head(checkpoint)
+        require_pair_text(checkpoint)
     checkpoint.tokenizer.chat_template = None
     with pytest.raises(EngineFault, match="--engine transformers"):
         PairTemplate.of(checkpoint)
@@ -313,3 +316,14 @@ def test_a_run_without_vllm_ends_in_one_line_and_leaves_no_folder(
     assert "rerank-bench[vllm]" in found.stderr
     assert not (tmp_path / "runs").exists()
     assert json.dumps(found.stdout) == '""'
+
+
+def test_several_modules_do_not_keep_a_language_model_from_being_asked_for_labels(
+    llama: Path, tmp_path: Path
+) -> None:
+    transformer = Transformer(str(llama), transformer_task="text-generation")
+    CrossEncoder(modules=[transformer, LogitScore(40, 41)]).save_pretrained(str(tmp_path))
+    engine = VllmEngine(EngineOptions("vllm", str(tmp_path)))
+    assert engine.works.next_tokens([NextToken(Prompt(text="a"), ("A",))]).works
+    with pytest.raises(EngineFault, match="query and document roles"):
+        list(engine.answer([PairScore("a", "b")]))
