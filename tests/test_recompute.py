@@ -55,7 +55,7 @@ RERANKERS = (
     Crafted("shallow", 0.1, depth=5),
     Crafted("strict", 1.5, min_grade=2),
     Crafted("fake", 2.0, engine="fake"),
-    Crafted("served", 0.3, engine="http", counts={**LABELS, "missing_labels": 1}),
+    Crafted("served", 0.3, engine="http", counts={**LABELS, "labels": 10, "missing_labels": 1}),
     Crafted("identity", method="identity", engine="none"),
     Crafted("random", method="random", engine="none"),
     Crafted("lucky", method="random", engine="none", options={"seed": 3}),

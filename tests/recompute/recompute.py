@@ -105,10 +105,10 @@ class Folder:
     @property
     def is_sound(self) -> bool:
         """Say whether a real reranker worked as its method is meant to."""
-        names = ("label_calls", "label_tokens", "missing_labels", "generations", "repaired",
-                 "unparsable")  # fmt: skip
+        names = ("label_calls", "label_tokens", "labels", "missing_labels", "generations",
+                 "repaired", "unparsable")  # fmt: skip
         n = {name: sum(row.get(f"counts.{name}") or 0 for row in self.usage) for name in names}
-        lost = n["missing_labels"] and self.engine.get("name") != "http"
+        lost = n["missing_labels"] > n["labels"] * (self.engine.get("name") == "http") / 10
         bad = n["label_calls"] and (n["label_tokens"] != n["label_calls"] or lost)
         mended = n["repaired"] + n["unparsable"] > MOST_REPAIRED * n["generations"]
         fake = self.method in FLOORS or self.engine.get("name") == "fake"
