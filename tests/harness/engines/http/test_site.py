@@ -167,6 +167,7 @@ def test_texts_are_fitted_by_the_server_where_the_tokenizer_is_not_here(
     long, short = engine.fit(["one two three four five", "one two"], 3)
     assert (long.text.split(), long.truncated) == (["one", "two", "three"], True)
     assert (short.text, short.truncated) == ("one two", False)
+    assert (long.tokens, short.tokens) == (3, 2)
     routes = pair_routes("tei")
     del routes["/tokenize"]
     with pytest.raises(EngineFault, match="-o tokenizer=ID"):
