@@ -28,7 +28,7 @@ from typing import Any, cast
 from .engines import ENGINES, EngineOptions, option_kinds, readers
 from .errors import BadData, BadOption, RerankBenchError, RerankerFault, unknown
 from .options import parameters, signature, typed
-from .types import Label, NextToken, Reranker
+from .types import Label, Reranker
 
 RERANKERS = "rerank_bench.rerankers"
 CATALOGS = "rerank_bench.catalogs"
@@ -198,11 +198,7 @@ def _engine(name: str, reranker: Reranker, values: Mapping[str, Any]) -> EngineO
     if options.engine in {"fake", "none"}:
         return options
     head = options.head or getattr(reranker, "head", None)
-    if head == "labels":
-        return replace(options, head=head, labels=_labels(name, reranker))
-    fixed = tuple(getattr(reranker, "fixed_labels", ())) if asks == {NextToken} else ()
-    may_choose = options.engine == "vllm" and head is None
-    return replace(options, head=head, labels=fixed if may_choose else ())
+    return replace(options, head=head, labels=_labels(name, reranker) if head == "labels" else ())
 
 
 def _labels(name: str, reranker: Reranker) -> tuple[Label, ...]:

@@ -209,7 +209,8 @@ def load_model(checkpoint: Checkpoint, task: Task) -> Any:
         model, report = load_whole(read, checkpoint.name)
         model = with_adapter(model, options.adapter)
     _require_weights(checkpoint, report["missing_keys"])
-    float32_heads(model)
+    if task != "encoder":  # what is read of it is its last hidden states
+        float32_heads(model)
     return model.to(device_of(options)).eval()
 
 

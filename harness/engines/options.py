@@ -21,12 +21,11 @@ class EngineOptions:
     revision: a hub revision. adapter: a LoRA adapter, hub id or folder; over HTTP its served name.
     dtype: `float32`, `bfloat16` or `float16`; by default float32 on a CPU and bfloat16 on a GPU;
     over HTTP only written down. head: what answers: `classifier` or `maxsim` for pairs, by default
-    read off the model; for vLLM also `labels`, a float32 head for a reranker's fixed labels, which
-    are in `labels`, and `generate`, the language head in the model's dtype. pair_template: how a
-    query and a document become one text for a classification head: a Jinja template over `query`
-    and `document`, or the path of one (.jinja). max_model_len: a context shorter than the model's,
-    in tokens. max_num_batched_tokens: tokens in one forward pass. trust_remote_code: run code that
-    comes with the model; off unless asked for.
+    read off the model; for vLLM also `labels`, a head for a reranker's fixed labels alone, which
+    are in `labels`. pair_template: how a query and a document become one text for a classification
+    head: a Jinja template over `query` and `document`, or the path of one (.jinja). max_model_len:
+    a context shorter than the model's, in tokens. max_num_batched_tokens: tokens in one forward
+    pass. trust_remote_code: run code that comes with the model; off unless asked for.
 
     transformers: device: `cpu`, `cuda`, `cuda:1`, `mps`.
 

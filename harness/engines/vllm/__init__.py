@@ -26,7 +26,7 @@ from ..batches import Answer, Work
 from ..encoder import MaxSim
 from ..feed import Feed, Queued
 from ..identity import describe, vllm_environment
-from ..loading import Checkpoint, dtype_of, end_ids, no_language_model, open_checkpoint
+from ..loading import Checkpoint, end_ids, no_language_model, open_checkpoint
 from ..pairs import no_pair_head, output_names, pair_head, require_pair_text
 from ..pairtemplate import PairTemplate
 from ..reading import Reading
@@ -38,13 +38,13 @@ from .settings import Mode, environments, worker_settings
 if TYPE_CHECKING:
     from .. import EngineOptions
 
-FORMAT = 2
+FORMAT = 3
 """Version of the replies; it is raised when an equal request would be answered differently."""
 
 LONGEST_CONTEXT = 32_768
 """What a context is cut to unless asked for: one such sequence must fit into the GPU's memory."""
 
-HEADS = ("classifier", "maxsim", "labels", "generate")
+HEADS = ("classifier", "maxsim", "labels")
 _WORKER = "rerank_bench.engines.vllm.worker"
 _SHAPING = (
     "quantization", "kv_cache_dtype", "tensor_parallel_size", "block_size", "enforce_eager",
@@ -105,6 +105,7 @@ class VllmEngine:
             "attention": None,  # vLLM chooses it: its version and environment decide
             "environment": vllm_environment(),
             "head": self.head,
+            "context": self.works.context,  # long rotary embeddings depend on it
             **shaping,
         }
         told = {key: str(value) for key, value in found.items() if value is not None}
@@ -170,14 +171,7 @@ class VllmEngine:
 
     @functools.cached_property
     def head(self) -> str:
-        """How pairs, or labels, are scored: the option, else what the checkpoint was saved as.
-
-        Fixed labels of a 16-bit model are read from a float32 head of the labels alone, as vLLM
-        rounds the logits of the language head to the model's dtype.
-        """
-        if self.options.head is None and self.options.labels:
-            rounded = self.checkpoint.decoder and dtype_of(self.options) != "float32"
-            return "labels" if rounded else "generate"
+        """How pairs, or labels, are scored: the option, else what the checkpoint was saved as."""
         return pair_head(self.checkpoint)
 
     @functools.cached_property
@@ -196,7 +190,7 @@ class VllmEngine:
             raise no_language_model(self.checkpoint)
         if kind is NextToken and self.head == "labels":
             return "labels"
-        if kind is PairScore and self.head in {"none", "labels", "generate"}:
+        if kind is PairScore and self.head in {"none", "labels"}:
             raise no_pair_head(self.checkpoint)
         return _MODES[kind]
 

@@ -29,6 +29,15 @@ _USUAL = {
 }
 """A worker's environment, where the user's own does not say otherwise."""
 
+FLOAT32_HEAD = {"head_dtype": "float32"}
+"""Has vLLM compute the language head in float32; those of its classifiers are so by default."""
+
+PLAIN_HEADS = frozenset({
+    "GemmaForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "Phi3ForCausalLM",
+    "Qwen2ForCausalLM", "Qwen3ForCausalLM",
+})  # fmt: skip
+"""Architectures of which `head=labels` was seen to give the logits of the language head."""
+
 _BY_NAME = (
     "quantization", "kv_cache_dtype", "tensor_parallel_size", "gpu_memory_utilization",
     "max_num_seqs", "max_num_batched_tokens", "block_size", "enforce_eager", "load_format", "seed",
@@ -62,18 +71,23 @@ def worker_settings(
         **_of_mode(checkpoint, mode, label_head),
         **({} if adapter is None else _lora(adapter)),
     }
+    further = _further(options)
+    overrides = {**arguments.pop("hf_overrides", {}), **further.pop("hf_overrides", {})}
     chosen = {name: value for name, value in arguments.items() if value is not None}
-    return Settings({**chosen, **_further(options)}, adapter)
+    shaped = {"hf_overrides": overrides} if overrides else {}
+    return Settings({**chosen, **further, **shaped}, adapter)
 
 
 def _of_mode(checkpoint: Checkpoint, mode: Mode, label_head: Sequence[int]) -> dict[str, Any]:
     if mode == "generate":
-        return {"runner": "generate"}
+        half = dtype_of(checkpoint.options) != "float32"
+        return {"runner": "generate", "hf_overrides": FLOAT32_HEAD if half else {}}
     if mode == "embed":
         return {"runner": "pooling", "convert": "embed", "pooler_config": {"task": "token_embed"}}
     if mode == "classify":
         _require_classifier(checkpoint)
         return {"runner": "pooling"}
+    _require_plain_head(checkpoint)
     pieces = checkpoint.tokenizer.convert_ids_to_tokens(list(label_head))
     overrides = {
         "architectures": [checkpoint.architecture.replace("CausalLM", "SequenceClassification")],
@@ -81,6 +95,18 @@ def _of_mode(checkpoint: Checkpoint, mode: Mode, label_head: Sequence[int]) -> d
         "method": "no_post_processing",
     }
     return {"runner": "pooling", "hf_overrides": overrides}
+
+
+def _require_plain_head(checkpoint: Checkpoint) -> None:
+    """Refuse a model whose logits may be more than its head's weights times the last hidden state.
+
+    vLLM makes a classifier of these weights alone: it drops biases, and scales or caps no logit.
+    """
+    if checkpoint.architecture not in PLAIN_HEADS:
+        raise EngineFault(
+            f"model {checkpoint.name} ({checkpoint.architecture}): vLLM may give other logits with "
+            "head=labels than with the whole language head; leave out head=labels"
+        )
 
 
 def _require_classifier(checkpoint: Checkpoint) -> None:
@@ -114,6 +140,8 @@ def _further(options: EngineOptions) -> dict[str, Any]:
         raise BadOption(
             'engine vllm: option vllm takes a JSON object, such as {"max_logprobs": 30}'
         )
+    if not isinstance(found.get("hf_overrides", {}), dict):
+        raise BadOption("engine vllm: hf_overrides in option vllm must be a JSON object")
     return found
 
 

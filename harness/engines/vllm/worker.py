@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
@@ -48,6 +48,8 @@ CURES = (
     (r"KV cache is needed|max_model_len|max seq len",
      "lower max_model_len"),
     (r"trust_remote_code", "it needs trust_remote_code"),
+    (r"no language head in|unquantized lm_head",
+     'set dtype=float32, or vllm={"hf_overrides": {"head_dtype": "model"}} for rounded scores'),
 )  # fmt: skip
 
 
@@ -84,6 +86,7 @@ class Served:
             arguments["pooler_config"] = PoolerConfig(**arguments["pooler_config"])
         require_label_ids(vllm.SamplingParams)
         self.engine = vllm.LLM(**arguments).llm_engine
+        require_head_dtype(arguments, self.engine.vllm_config.model_config)
         self.adapter = None
         if settings.adapter is not None:
             self.adapter = LoRARequest("adapter", 1, settings.adapter)
@@ -199,6 +202,17 @@ def require_label_ids(sampling: Any) -> None:
         )
 
 
+def require_head_dtype(arguments: Mapping[str, Any], model: Any) -> None:
+    """Raise where vLLM computes the language head in another dtype than it is asked to."""
+    from vllm.model_executor.layers.logits_processor import LogitsProcessor
+
+    asked = arguments.get("hf_overrides", {}).get("head_dtype", "model")
+    read = "head_dtype" in LogitsProcessor.__init__.__code__.co_names
+    found = str(getattr(model, "head_dtype", None)) if read else "no head_dtype"
+    if asked not in {"model", found.removeprefix("torch.")}:
+        raise RuntimeError(f"this vLLM computes no language head in {asked}, but has {found}")
+
+
 def _for_this_machine(arguments: dict[str, Any]) -> dict[str, Any]:
     """On a CPU: no compiling, which takes minutes, and blocks short enough to be shared."""
     from vllm.platforms import current_platform
@@ -215,6 +229,7 @@ def in_effect(version: str, config: Any) -> dict[str, Any]:
         "vllm": version,
         "tested": version.startswith(TESTED),
         "dtype": dtype,
+        "head_dtype": str(getattr(model, "head_dtype", dtype)).removeprefix("torch."),
         "quantization": model.quantization,
         "kv_cache_dtype": dtype if cache.cache_dtype == "auto" else str(cache.cache_dtype),
         "tensor_parallel_size": config.parallel_config.tensor_parallel_size,

@@ -112,3 +112,8 @@ def test_a_likelihood_needs_no_float64_on_the_device() -> None:
     expected = float(logits.log_softmax(-1)[range(3), [1, 2, 3]].sum())
     found = _logprob_of([1, 2, 3], logits.as_subclass(OnApple))
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_encoder_keeps_the_dtype_it_was_asked_for(engine: Engines, encoder: Path) -> None:
+    parameters = engine(encoder, dtype="bfloat16")._encoder.model.parameters()
+    assert {parameter.dtype for parameter in parameters} == {torch.bfloat16}

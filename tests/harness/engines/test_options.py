@@ -52,10 +52,7 @@ def test_a_label_head_needs_a_reranker_with_fixed_labels() -> None:
         choose("listwise:engine=vllm,model=m,head=labels")
     engine = choose("first:engine=vllm,model=m,head=labels,window=4").engine
     assert engine.labels == ("A", "B", "C", "D")
-    # For vLLM the engine decides by the model's dtype, unless the user did.
-    assert choose("first:engine=vllm,model=m,window=4").engine.labels == ("A", "B", "C", "D")
-    assert choose("first:engine=vllm,model=m,head=generate").engine.labels == ()
-    assert choose("first:engine=transformers,model=m").engine.labels == ()
+    assert choose("first:engine=vllm,model=m").engine.labels == ()
 
 
 def test_an_unknown_engine_is_told_with_the_known_ones() -> None:

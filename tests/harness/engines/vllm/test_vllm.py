@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import sys
 from collections import deque
 from collections.abc import Callable
 from importlib import metadata
@@ -35,10 +36,10 @@ from rerank_bench.engines.vllm.worker import (
     explain,
     in_effect,
     listen,
+    require_head_dtype,
     require_label_ids,
 )
 from rerank_bench.engines.works import Works
-from rerank_bench.registry import choose
 from rerank_bench.types import Failure, Generate
 
 Installed = Callable[[str | None], None]
@@ -186,28 +187,53 @@ def test_a_templated_pair_is_what_sentence_transformers_reads(qwen_reranker: Pat
         assert theirs._prepare([pair])["input_ids"][0].tolist() == list(work.ids)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "asked", "head"),
-    [
-        ("bfloat16", None, "labels"),
-        ("float16", None, "labels"),
-        ("float32", None, "generate"),
-        ("bfloat16", "generate", "generate"),
-        ("float32", "labels", "labels"),
-    ],
-)
-def test_fixed_labels_of_a_16_bit_model_have_a_float32_head_unless_asked_otherwise(
-    llama: Path, dtype: str, asked: str | None, head: str
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_language_head_in_half_precision_is_computed_in_float32(llama: Path, dtype: str) -> None:
+    assert arguments(llama, "generate", dtype=dtype)["hf_overrides"] == {"head_dtype": "float32"}
+    assert "hf_overrides" not in arguments(llama, "generate", dtype="float32")
+    more = arguments(llama, "generate", dtype=dtype, vllm='{"hf_overrides": {"x": 1}}')
+    assert more["hf_overrides"] == {"head_dtype": "float32", "x": 1}
+    model = '{"hf_overrides": {"head_dtype": "model"}}'
+    off = arguments(llama, "generate", dtype=dtype, vllm=model)
+    assert off["hf_overrides"] == {"head_dtype": "model"}
+    with pytest.raises(BadOption, match="hf_overrides in option vllm must be a JSON object"):
+        arguments(llama, "generate", vllm='{"hf_overrides": 1}')
+
+
+@pytest.mark.parametrize(("reads", "model"), [(True, "bfloat16"), (False, "float32")])
+def test_a_vllm_that_computes_no_head_in_float32_is_refused(
+    monkeypatch: pytest.MonkeyPatch, reads: bool, model: str
 ) -> None:
-    options = EngineOptions("vllm", str(llama), dtype=dtype, head=asked, labels=("A", "B"))
-    assert VllmEngine(options).head == head
+    class Reads:
+        def __init__(self) -> None:
+            self.head_dtype = None
+
+    class Does:
+        def __init__(self) -> None: ...
+
+    module = SimpleNamespace(LogitsProcessor=Reads if reads else Does)
+    for name in ("vllm", "vllm.model_executor", "vllm.model_executor.layers"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(__path__=[]))
+    monkeypatch.setitem(sys.modules, "vllm.model_executor.layers.logits_processor", module)
+    config = SimpleNamespace(head_dtype=f"torch.{model}")
+    asked = {"hf_overrides": {"head_dtype": "float32"}}
+    with pytest.raises(RuntimeError, match="no language head in float32") as caught:
+        require_head_dtype(asked, config)
+    assert "set dtype=float32" in explain(caught.value)
+    require_head_dtype({}, config)
+    if reads:
+        require_head_dtype(asked, SimpleNamespace(head_dtype="torch.float32"))
 
 
-def test_only_a_reranker_that_asks_for_labels_alone_gets_a_label_head(llama: Path) -> None:
-    fixed = choose(f"first:model={llama},engine=vllm,window=2").engine
-    assert (fixed.head, fixed.labels) == (None, ("A", "B"))
-    assert choose(f"listwise:model={llama},engine=vllm").engine.labels == ()
-    assert choose(f"first:model={llama},engine=transformers").engine.labels == ()
+def test_a_label_head_is_refused_where_vllm_would_drop_a_part_of_the_logits(
+    tmp_path: Path, checkpoints: Any
+) -> None:
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    shape = checkpoints.decoder_shape(len(checkpoints.byte_pairs(tmp_path, chat=None)))
+    Gemma2ForCausalLM(Gemma2Config(**shape)).save_pretrained(tmp_path)
+    with pytest.raises(EngineFault, match=r"Gemma2ForCausalLM.*leave out head=labels"):
+        arguments(tmp_path, "labels", head=(40, 41))
 
 
 def test_a_template_that_leaves_a_text_out_is_refused(
