@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from importlib import metadata
 
@@ -16,10 +17,12 @@ from .loading import Checkpoint, adapter_files, device_of, dtype_of
 _NO_NUMBERS = frozenset({
     "VLLM_NO_USAGE_STATS", "VLLM_DO_NOT_TRACK", "VLLM_CONFIGURE_LOGGING", "VLLM_LOGGING_LEVEL",
     "VLLM_LOGGING_CONFIG_PATH", "VLLM_LOGGING_PREFIX", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT",
-    "VLLM_HOST_IP", "VLLM_PORT", "VLLM_RPC_BASE_PATH", "VLLM_API_KEY", "VLLM_CPU_KVCACHE_SPACE",
+    "VLLM_HOST_IP", "VLLM_PORT", "VLLM_RPC_BASE_PATH", "VLLM_CPU_KVCACHE_SPACE",
     "VLLM_CPU_OMP_THREADS_BIND", "VLLM_ALLOW_LONG_MAX_MODEL_LEN", "VLLM_ENABLE_V1_MULTIPROCESSING",
 })  # fmt: skip
-"""Variables of vLLM that change no number, or hold a secret."""
+"""Variables of vLLM that change no number."""
+
+_SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD")
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, str | None]:
@@ -51,5 +54,6 @@ def packages(names: Iterable[str]) -> str:
 
 def vllm_environment() -> str | None:
     """Return the environment variables of vLLM that are set and can change a number."""
-    names = sorted(name for name in os.environ if name.startswith("VLLM_"))
-    return ", ".join(f"{n}={os.environ[n]}" for n in names if n not in _NO_NUMBERS) or None
+    names = {name for name in os.environ if name.startswith("VLLM_")} - _NO_NUMBERS
+    told = sorted(name for name in names if not _SECRET.search(name))
+    return ", ".join(f"{name}={os.environ[name]}" for name in told) or None

@@ -130,7 +130,13 @@ def test_code_of_two_repositories_is_refused(llama: Path, tmp_path: Path) -> Non
 def test_vllms_environment_is_in_the_identity_but_its_secrets_and_logging_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("VLLM_API_KEY", "VLLM_LOGGING_LEVEL", "VLLM_CPU_KVCACHE_SPACE"):
+    for name in (
+        "VLLM_API_KEY",
+        "VLLM_OBJECT_STORE_SECRET",
+        "VLLM_HUB_TOKEN",
+        "VLLM_LOGGING_LEVEL",
+        "VLLM_CPU_KVCACHE_SPACE",
+    ):
         monkeypatch.setenv(name, "s")
     assert identity.vllm_environment() is None
     monkeypatch.setenv("VLLM_BATCH_INVARIANT", "1")
