@@ -8,6 +8,7 @@ import functools
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -154,6 +155,20 @@ def _cached_commit(name: str, revision: str | None, cause: Exception) -> str | N
             f"({type(cause).__name__}); give a local folder, or go online"
         ) from error
     return Path(config).parent.name
+
+
+def small_json(place: ModelPlace, name: str) -> Any:
+    """Return a JSON file beside the config, or None where the checkpoint has none."""
+    from transformers.utils import cached_file
+
+    path = cached_file(
+        place.source,
+        name,
+        revision=place.revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def _from_gguf(name: str, path: Path) -> ModelPlace:

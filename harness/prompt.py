@@ -102,7 +102,7 @@ def _compiled(text: str) -> jinja2.Template:
     import jinja2
 
     try:
-        return _environment().from_string(text)
+        return environment().from_string(text)
     except jinja2.TemplateSyntaxError as error:
         raise BadData(
             f"a prompt's template is broken at its line {error.lineno}: {error}"
@@ -110,7 +110,8 @@ def _compiled(text: str) -> jinja2.Template:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return the sandbox in which prompts and pair templates are compiled."""
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -125,7 +126,7 @@ def _variables(text: str) -> frozenset[str]:
     from jinja2 import meta
 
     _compiled(text)  # tells what is wrong with a broken template
-    return frozenset(meta.find_undeclared_variables(_environment().parse(text)))
+    return frozenset(meta.find_undeclared_variables(environment().parse(text)))
 
 
 def load_template(name: str) -> Template:

@@ -149,7 +149,8 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     factory = load_method(entry.method)
     fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
     layers = (defaults.named(), fixed, defaults.options, given)
-    kinds = {**(of_engine := _engine_kinds(layers)), **parameters(factory), "as": str}
+    of_engine = _engine_kinds(layers)
+    kinds = {**of_engine, **parameters(factory), "as": str}
     _check_names(name, {**fixed, **given}, kinds)
 
     def read(layer: Mapping[str, Any]) -> dict[str, Any]:

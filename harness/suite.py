@@ -144,9 +144,8 @@ def _plan(
         pool = _first_queries(item.pool, suite.scope) if variant.alone else item.pool
         scope = _described(suite.scope, item) | variant.settings
         instruction = in_effect(item.task, choice, suite.scope.instructions)
-        described = settings(
-            *(item.task, pool, choice, engines[choice.engine]), scope=scope, instruction=instruction
-        )
+        engine = engines[choice.engine]
+        described = settings(item.task, pool, choice, engine, scope=scope, instruction=instruction)
         folder = run_folder(suite.out, item.task.name, pool.profile, _label(choice, variant))
         finished = check_finished(folder, described)
         if folder in taken:

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "pools": {"errors", "progress", "places", "models", "quiet", "tasks"},
     "quiet": set(),
     "models": {"errors", "places", "progress", "quiet"},
-    "engines": {"errors", "types", "models", "progress", "quiet", "thinking"},
+    "engines": {"errors", "types", "models", "progress", "prompt", "quiet", "thinking"},
     "desk": {"errors", "types", "engines", "flows"},
     "driver": {"desk", "errors", "types", "progress", "engines", "flows"},
     "fitting": {"errors", "types"},

@@ -34,22 +34,22 @@ def load_whole(load: Callable[[], T], name: str) -> T:
     with _marked():
         found = load()
     module: Any = found[0] if isinstance(found, tuple) else found
-    for model in _models(module):
+    for model in models_in(module):
         lost = sorted(key for key, tensor in _unsaved(model) if not _has_value(tensor))
         if lost:
             _fill(model, lost, name)
     return found
 
 
-def _models(module: torch.nn.Module) -> Iterator[Any]:
-    """The outermost models of transformers in `module`."""
+def models_in(module: torch.nn.Module) -> Iterator[Any]:
+    """Yield the outermost models of transformers in `module`."""
     from transformers import PreTrainedModel
 
     if isinstance(module, PreTrainedModel):
         yield module
     else:
         for child in module.children():
-            yield from _models(child)
+            yield from models_in(child)
 
 
 def _unsaved(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

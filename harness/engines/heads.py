@@ -8,8 +8,9 @@ matrix product, from a few positions, is computed in float32.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from .buffers import models_in
 
 if TYPE_CHECKING:
     import torch
@@ -24,9 +25,11 @@ def float32_heads(model: torch.nn.Module) -> None:
     all parts of a classification model that lie outside its base model are changed in place. What a
     model does with its logits afterwards, such as scaling or soft-capping, is then float32 too.
     """
-    for part in _models(model):
+    import torch
+
+    for part in models_in(model):
         head = part.get_output_embeddings()
-        if head is not None and head.weight.dtype != _float32():
+        if head is not None and head.weight.dtype != torch.float32:
             part.set_output_embeddings(_float32_linear()(head))
         elif head is None:
             for child in part.children():
@@ -38,17 +41,6 @@ def float32_module(module: torch.nn.Module) -> None:
     """Convert `module` to float32, and what it is called with."""
     module.float()
     module.register_forward_pre_hook(_upcast, with_kwargs=True)
-
-
-def _models(module: torch.nn.Module) -> Iterator[Any]:
-    """Yield the outermost models of transformers in `module`."""
-    from transformers import PreTrainedModel
-
-    if isinstance(module, PreTrainedModel):
-        yield module
-        return
-    for child in module.children():
-        yield from _models(child)
 
 
 def _holds(module: torch.nn.Module, inner: torch.nn.Module) -> bool:
@@ -65,12 +57,6 @@ def _in_float32(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _in_float32(part) for key, part in value.items()}
     return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-
-
-def _float32() -> Any:
-    import torch
-
-    return torch.float32
 
 
 @functools.cache

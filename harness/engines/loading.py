@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BadOption, EngineFault
-from ..models import ModelPlace, find_model, hub_commit
+from ..models import ModelPlace, find_model, hub_commit, small_json
 from ..quiet import quiet
 from .buffers import load_whole
 from .heads import float32_heads
@@ -272,22 +272,6 @@ def _pinned(checkpoint: Checkpoint) -> dict[str, Any]:
         **({} if code is None else {"code_revision": code.partition("@")[2]}),
         **({} if attention is None else {"attn_implementation": attention}),
     }
-
-
-def small_json(place: ModelPlace, name: str) -> Any:
-    """Return a JSON file beside the config, or None where the checkpoint has none."""
-    import json
-
-    from transformers.utils import cached_file
-
-    path = cached_file(
-        place.source,
-        name,
-        revision=place.revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from .batches import Answer, Batcher, Work, pad, sound, too_long
 from .buffers import load_whole
 from .heads import float32_heads, float32_module
 from .loading import Checkpoint, device_of, dtype_of, load_model
-from .pairtemplate import names_roles
+from .pairtemplate import PairTemplate, names_roles
 from .saved import is_composed, module_types
 from .works import LOWER_PAIR, Prepared, Works
 
@@ -181,6 +181,12 @@ def require_pair_text(checkpoint: Checkpoint) -> None:
             f"the chat template of {checkpoint.name} has no query and document roles, and does not "
             f"say how a pair becomes one text: {cure}"
         )
+
+
+def require_template(checkpoint: Checkpoint) -> None:
+    """Raise EngineFault where a composed checkpoint's pairs take more than a template."""
+    require_pair_text(checkpoint)
+    PairTemplate.of(checkpoint)
 
 
 def no_pair_head(checkpoint: Checkpoint) -> EngineFault:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadOption, EngineFault
+from ..prompt import environment
 from .saved import is_composed, module_types, saved_system
 
 if TYPE_CHECKING:
@@ -85,13 +86,10 @@ def _chat(tokenizer: Any, system: str | None) -> Callable[[str, str], str]:
 
 
 def _jinja(source: str) -> Callable[[str, str], str]:
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2 import TemplateError
 
     try:
-        template = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined, keep_trailing_newline=True
-        ).from_string(source)
+        template = environment().from_string(source)
         shown = template.render(query=_PROBE[0], document=_PROBE[1])
     except TemplateError as error:
         raise BadOption(f"pair_template: {error}; it may use query and document only") from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .loading import Checkpoint, small_json
+from ..models import small_json
+from .loading import Checkpoint
 
 
 def is_composed(checkpoint: Checkpoint) -> bool:

@@ -6,7 +6,6 @@ then what its authors publish (`prompts.toml`). A model without any of them is g
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadOption, EngineFault
-from ..models import ModelPlace
+from ..models import ModelPlace, small_json
 from .pool import PoolOptions, Sent
 
 _SAVED = "config_sentence_transformers.json"
@@ -101,28 +100,14 @@ def _families() -> list[dict[str, Any]]:
 
 def saved_prompts(place: ModelPlace) -> Saved:
     """Read a checkpoint's prompts without loading it; none where it saves none."""
-    path = _saved_file(place)
-    if path is None:
-        return Saved()
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = small_json(place, _SAVED)
+        if told is None:
+            return Saved()
         texts = {name: text for name, text in (told.get("prompts") or {}).items() if text}
         if not all(isinstance(text, str) for text in texts.values()):
             raise TypeError("a prompt is no text")
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise EngineFault(f"model {place.name}: {path} cannot be read: {error}") from error
+        raise EngineFault(f"model {place.name}: {_SAVED} cannot be read: {error}") from error
     # sentence-transformers saves empty prompts for models that were trained without any
     return Saved(texts, told.get("default_prompt_name"))
-
-
-def _saved_file(place: ModelPlace) -> Path | None:
-    if place.folder is not None:
-        path = place.folder / _SAVED
-        return path if path.is_file() else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(place.source, _SAVED, revision=place.revision))
-    except EntryNotFoundError:  # also where the hub cannot be reached and the cache lacks the file
-        return None

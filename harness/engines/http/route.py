@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import EngineFault
 from ...types import PairScore, Score
-from ..pairs import output_names, pair_head, require_pair_text
+from ..pairs import output_names, pair_head, require_template
 from ..pairtemplate import PairTemplate
 from ..saved import is_composed
 from .dialects import PATHS
@@ -81,8 +81,7 @@ class PairRoute:
         tokens, checkpoint = self.site.tokens, self.site.checkpoint
         self.site.require(PATHS[Score], PairScore)
         if checkpoint is not None and not self._given and is_composed(checkpoint):
-            require_pair_text(checkpoint)
-            PairTemplate.of(checkpoint)  # raises for what takes more than a template
+            require_template(checkpoint)
         elif not self._given and tokens.pair.types is not None:
             raise EngineFault(
                 f"model {self.site.model} has several outputs and segment ids, which a server's "

@@ -27,7 +27,7 @@ from ..encoder import MaxSim
 from ..feed import Feed, Queued
 from ..identity import describe, vllm_environment
 from ..loading import Checkpoint, end_ids, no_language_model, open_checkpoint
-from ..pairs import no_pair_head, output_names, pair_head, require_pair_text
+from ..pairs import no_pair_head, output_names, pair_head, require_template
 from ..pairtemplate import PairTemplate
 from ..reading import Reading
 from ..tokens import Tokens
@@ -202,8 +202,7 @@ class VllmEngine:
             if request is not None and kind not in known:
                 self._mode_of(kind)
                 if kind is PairScore and self.head == "composed":
-                    require_pair_text(self.checkpoint)
-                    PairTemplate.of(self.checkpoint)  # raises for what takes more than a template
+                    require_template(self.checkpoint)
                 known.add(kind)
             yield request
 
