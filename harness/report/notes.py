@@ -14,9 +14,20 @@ _ANSWERS = {
     "unfinished": "answers unfinished",
     "thoughts": "answers with unasked thoughts",
 }
-_NAMED = {**_ANSWERS, "missing_labels": "labels missing"}
-_WHOLES = {"label_calls", "label_tokens", "labels", "generations"}
-_PARTS = {"missing_labels": "labels", **dict.fromkeys(_ANSWERS, "generations")}
+_NAMED = {
+    **_ANSWERS,
+    "missing_labels": "labels missing",
+    "equal_scores": "queries with all scores equal",
+}
+_WHOLES = {
+    "label_calls", "label_tokens", "labels", "generations", "scored_queries", "label_probability",
+    "label_probability_calls",
+}  # fmt: skip
+_PARTS = {
+    "missing_labels": "labels",
+    "equal_scores": "scored_queries",
+    **dict.fromkeys(_ANSWERS, "generations"),
+}
 
 
 def named(row: Row) -> str:

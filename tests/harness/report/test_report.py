@@ -22,7 +22,7 @@ from rerank_bench.evaluation import (
     load_claims,
     match,
 )
-from rerank_bench.report import print_tables, report_of, to_csv, to_json, to_markdown
+from rerank_bench.report import notes, print_tables, report_of, to_csv, to_json, to_markdown
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 from rerank_bench.usage import Usage
 
@@ -261,3 +261,11 @@ def test_other_judgements_have_a_first_stage_and_a_mark_of_their_own(tmp_path: P
     assert "bm25 = bm25() computed 2 0.3155" in words
     assert "bm25 = bm25() (grades from 2) computed 2 0.0000" in words
     assert "strict (grades from 2, not comparable" in words
+
+
+def test_notes_name_what_is_odd_and_not_the_totals_it_is_a_part_of() -> None:
+    told = notes._told(
+        {"scored_queries": 50, "equal_scores": 2, "label_calls": 9, "label_tokens": 9, "labels": 18}
+        | {"label_probability": 7_000_000, "label_probability_calls": 9}
+    )
+    assert told == "2 of 50 queries with all scores equal"
