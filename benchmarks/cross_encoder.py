@@ -22,10 +22,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rerank_bench.engines import EngineOptions
+from rerank_bench.engines import EngineOptions, find_model
 from rerank_bench.engines.loading import quiet
 from rerank_bench.engines.transformers import TransformersEngine
-from rerank_bench.models import find_model
 from rerank_bench.tasks import Task, find_tasks
 from rerank_bench.types import PairScore
 

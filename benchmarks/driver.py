@@ -34,9 +34,9 @@ from rerank_bench import (
     ask,
     drive,
 )
-from rerank_bench.engines.cache import ReplyCache
-from rerank_bench.manifest import hardware, versions
-from rerank_bench.registry import choose
+from rerank_bench.engines import ReplyCache
+from rerank_bench.reranking import choose
+from rerank_bench.runs.manifest import hardware, versions
 
 RESULTS = Path(__file__).parent / "results" / "driver.json"
 CASES = {

@@ -20,15 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from rerank_bench import Candidates, Engine, Job, drive, load_task, open_engine
-from rerank_bench.candidates import Fitting
 from rerank_bench.engines import EngineOptions
-from rerank_bench.fitting import Budget
-from rerank_bench.manifest import hardware, versions
 from rerank_bench.pools import build_pool
-from rerank_bench.rankings import head
-from rerank_bench.registry import choose
-from rerank_bench.suite import Scope, chosen_queries
-from rerank_bench.usage import Usage, total
+from rerank_bench.reranking import Budget, Fitting, Scope, Usage, choose, chosen_queries, total
+from rerank_bench.runs.manifest import hardware, versions
+from rerank_bench.runs.rankings import head
 
 RESULTS = Path(__file__).parent / "results" / "engines.json"
 WINDOWS = "window=10,stride=5,max_doc_tokens=24"

@@ -25,11 +25,10 @@ from typing import Any
 import torch
 
 from rerank_bench import Candidates, Document, Job, MissingExtra, drive, open_engine
-from rerank_bench.engines import EngineOptions
-from rerank_bench.limits import SHAPES, Shape, decode_flops, sequence_flops
-from rerank_bench.manifest import hardware, versions
-from rerank_bench.models import packaged
-from rerank_bench.registry import choose
+from rerank_bench.engines import EngineOptions, packaged
+from rerank_bench.reranking import Shape, choose, decode_flops, sequence_flops
+from rerank_bench.reranking.limits import SHAPES
+from rerank_bench.runs.manifest import hardware, versions
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 METHODS = {

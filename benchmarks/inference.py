@@ -26,8 +26,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from rerank_bench.evaluation import Row, evaluate, infer, interval
-from rerank_bench.evaluation.measures import MEASURES
+from rerank_bench.evaluation import MEASURES, Row, evaluate, infer, interval
 from rerank_bench.evaluation.significance import LEVEL, estimate, holm
 from rerank_bench.runs import find_runs
 

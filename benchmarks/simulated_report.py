@@ -7,11 +7,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from rerank_bench.evaluation import MEASURES, Evaluation, Group, LatencyRow, OrderRow, QueryRow, Row
-from rerank_bench.evaluation.claims import Claim, ClaimRow
-from rerank_bench.evaluation.strata import StratumRow
-from rerank_bench.exchanges import Exchange
-from rerank_bench.replay import QueryView, ViewDocument
+from rerank_bench.evaluation import (
+    MEASURES,
+    Claim,
+    ClaimRow,
+    Evaluation,
+    Group,
+    LatencyRow,
+    OrderRow,
+    QueryRow,
+    Row,
+    StratumRow,
+)
+from rerank_bench.inspect.exchanges import Exchange
+from rerank_bench.inspect.replay import QueryView, ViewDocument
 
 PROFILES = ("bm25", "dense", "hybrid")
 TASKS_PER_SET = 25

@@ -56,26 +56,26 @@ from .types import (
 )
 
 if TYPE_CHECKING:
-    from .driver import Job, Reranked, drive, order, rerank_one
+    from .api import Ranked, RankedDocument, load_rows, load_run, rerank
     from .engines import EngineOptions, open_engine
     from .engines.fake import FakeEngine
-    from .frames import Runs, load_runs
-    from .library import Ranked, RankedDocument, load_rows, load_run, load_task, rerank
+    from .evaluation.frames import Runs, load_runs
     from .pools import Pool, PoolOptions, PoolRow, build_pool
     from .prompt import Template, escape_identifiers, load_template
-    from .tasks import Task, TaskOptions, find_tasks
-    from .usage import Usage
+    from .reranking.scheduler import Job, Reranked, drive, order, rerank_one
+    from .reranking.usage import Usage
+    from .tasks import Task, TaskOptions, find_tasks, load_task
 
 _LATER = {
-    "driver": ("Job", "Reranked", "drive", "order", "rerank_one"),
+    "reranking.scheduler": ("Job", "Reranked", "drive", "order", "rerank_one"),
     "engines": ("EngineOptions", "open_engine"),
     "engines.fake": ("FakeEngine",),
-    "frames": ("Runs", "load_runs"),
-    "library": ("Ranked", "RankedDocument", "load_rows", "load_run", "load_task", "rerank"),
+    "evaluation.frames": ("Runs", "load_runs"),
+    "api": ("Ranked", "RankedDocument", "load_rows", "load_run", "rerank"),
     "pools": ("Pool", "PoolOptions", "PoolRow", "build_pool"),
     "prompt": ("Template", "escape_identifiers", "load_template"),
-    "tasks": ("Task", "TaskOptions", "find_tasks"),
-    "usage": ("Usage",),
+    "tasks": ("Task", "TaskOptions", "find_tasks", "load_task"),
+    "reranking.usage": ("Usage",),
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 

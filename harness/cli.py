@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,23 +46,23 @@ def run(suite: Path | None, print_toml: bool, as_json: bool, **flags: Any) -> No
 
     SUITE is a TOML file with the same names as these flags; flags win over it.
     """
-    from . import printing
+    from .inspect.listing import note_printer
     from .suite import run_suite
 
     built = _suite(suite, flags, print_toml=print_toml)
-    folders = run_suite(built, done=_tell, noted=printing.note_printer())
+    folders = run_suite(built, done=_tell, noted=note_printer())
     _print_report(folders, "json" if as_json else "table")
 
 
 def _suite(file: Path | None, flags: Mapping[str, Any], *, print_toml: bool) -> Suite:
     """Lay the flags over the file and resolve all names; or print both as one file and exit."""
-    from . import suitefile
+    from .suite import build_suite, merge, read_suite, to_toml
 
-    table = suitefile.merge(suitefile.read_suite(file) if file else {}, _table(flags))
+    table = merge(read_suite(file) if file else {}, _table(flags))
     if print_toml:
-        click.echo(suitefile.to_toml(table), nl=False)
+        click.echo(to_toml(table), nl=False)
         click.get_current_context().exit()
-    return suitefile.build_suite(table)
+    return build_suite(table)
 
 
 def _tell(finished: Any) -> None:
@@ -99,9 +100,9 @@ def _pair(text: str) -> tuple[str, str]:
 @JSON
 def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
     """Build pools, write them if asked, and print the first stages' own numbers."""
-    from . import printing
+    from .inspect import listing
 
-    printing.pools(_table(flags), out, as_json=as_json)
+    listing.pools(_table(flags), out, as_json=as_json)
 
 
 @main.command()
@@ -127,7 +128,7 @@ def report(
     With --html they are written as one page that needs no network; --detail adds to it what a run,
     a folder or TASK/PROFILE/LABEL, did to each of its queries.
     """
-    from . import printing
+    from .report import printing
 
     if html is None and (detail or cache):
         raise click.UsageError("--detail and --cache are for the page; add --html FILE")
@@ -136,11 +137,16 @@ def report(
     elif form is not None:
         raise click.UsageError("--html stands for itself; print other forms in a run of their own")
     else:
-        printing.page(list(runs), html, detail=detail, cache=cache, prices=price)
+        from .inspect.replay import replay_run
+        from .runs import named_run
+
+        folders = [named_run(name, *runs) for name in detail]
+        views = partial(replay_run, cache=cache)
+        printing.page(list(runs), html, detail=folders, views=views, prices=price)
 
 
 def _print_report(folders: Sequence[Path], form: str) -> None:
-    from . import printing
+    from .report import printing
 
     printing.report(folders, form)
 
@@ -165,7 +171,7 @@ def export(runs: Sequence[Path], out: Path, form: str) -> None:
 @JSON
 def compare(one: str, other: str, runs: Path, queries: int, as_json: bool) -> None:
     """Set the rerankers ONE and OTHER, by their labels, against each other on the same pools."""
-    from . import printing
+    from .report import printing
 
     printing.comparison((one, other), runs, queries=queries, as_json=as_json)
 
@@ -191,7 +197,7 @@ def show(
 
     RUN is a folder, or TASK/PROFILE/LABEL below --runs.
     """
-    from . import show as showing
+    from .inspect import show as showing
 
     showing.show(
         run_, query_id, root=runs, against=against, cache=cache, whole=whole, as_json=as_json
@@ -208,9 +214,9 @@ def show(
 @JSON
 def list_(what: str, folder: Path | None, task: Sequence[str], as_json: bool) -> None:
     """List what can be named; `runs` takes a folder, `profiles` a --task."""
-    from . import printing
+    from .inspect import listing
 
-    printing.listing(what, folder or Path("runs"), task, as_json=as_json)
+    listing.listing(what, folder or Path("runs"), task, as_json=as_json)
 
 
 @main.command()
@@ -219,9 +225,11 @@ def list_(what: str, folder: Path | None, task: Sequence[str], as_json: bool) ->
 @JSON
 def demo(out: Path | None, quick: bool, as_json: bool) -> None:
     """Rerank Python's own standard library with real models: about five minutes on a laptop."""
-    from . import demo as demonstration
+    from .report import printing
+    from .suite import demo as demonstration
 
-    demonstration.run(out, quick=quick, form="json" if as_json else "table")
+    form = "json" if as_json else "table"
+    demonstration.run(out, quick=quick, report=partial(printing.report, form=form))
 
 
 @main.command()
@@ -240,7 +248,7 @@ def doctor(
     as_json: bool,
 ) -> None:
     """Ask one --engine whether it agrees with itself, or two whether they agree; 1 if not."""
-    from . import doctor as examination
+    from .inspect import doctor as examination
 
     if len(engine) > 2:
         raise click.UsageError("--engine is given once or twice")
@@ -270,8 +278,8 @@ def plan(
 
     Takes what `run` takes, and stores nothing.
     """
-    from . import plan as planning
-    from .limits import find_gpu
+    from .inspect import plan as planning
+    from .reranking import find_gpu
 
     built = _suite(suite, flags, print_toml=print_toml)
     found = planning.plan_suite(built, find_gpu(gpu), shape=shape, block=block)

@@ -18,7 +18,7 @@ from rerank_bench import (
     escape_identifiers,
     load_template,
 )
-from rerank_bench.thinking import answer_after_thoughts
+from rerank_bench.engines.thinking import answer_after_thoughts
 
 from .budgets import check_budgets
 from .instructions import check_instruction, takes_instruction

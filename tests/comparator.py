@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rerank_bench.engines.fake import FakeEngine
+from rerank_bench.engines import FakeEngine
 from rerank_bench.types import (
     ContinuationScore,
     Generation,

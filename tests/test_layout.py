@@ -13,63 +13,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "vllm", "ranx", "numba", "pandas", "datasets", "faiss", "bm25s"}
-TIES_TOGETHER = {"__init__", "candidates", "cli", "demo", "library", "manifest", "printing"} | {
-    "doctor",
-    "plan",
-    "prepared",
-    "rankings",
-    "replay",
-    "restage",
-    "suite",
-    "suitefile",
-}
-"""What may import anything of harness/."""
-
-MAY_IMPORT = {
-    "types": set(),
-    "errors": set(),
-    "places": set(),
-    "progress": set(),
-    "usage": set(),
-    "prompt": {"errors", "types"},
-    "tasks": {"errors", "types", "progress", "places"},
-    "pools": {"errors", "progress", "places", "models", "quiet", "tasks"},
-    "quiet": set(),
-    "models": {"errors", "places", "progress", "quiet"},
-    "engines": {"errors", "types", "models", "progress", "prompt", "quiet", "thinking"},
-    "desk": {"errors", "types", "engines", "flows"},
-    "driver": {"desk", "errors", "types", "progress", "engines", "flows"},
-    "fitting": {"errors", "types"},
-    "flags": set(),
-    "instructions": {"errors", "prompt", "registry", "tasks"},
-    "flows": {"errors", "types", "usage", "mechanism"},
-    "mechanism": {"thinking", "types"},
-    "thinking": set(),
-    "variants": {"errors"},
-    "options": {"errors"},
-    "registry": {"errors", "types", "engines", "options"},
-    "doctor_checks": {"doctor_requests", "types"},
-    "doctor_requests": {"errors", "types"},
-    "ideal": {"engines", "errors", "limits", "types", "usage"},
-    "limits": {"errors"},
-    "plan_engine": {"engines", "errors", "limits", "types"},
-    "runs": {"errors", "manifestfile", "runfiles"},
-    "runfiles": {"errors", "manifestfile", "usage"},
-    "manifestfile": {"errors"},
-    "evaluation": {"errors", "mechanism", "places", "progress", "runs", "runfiles", "usage"}
-    | {"variants"},
-    "exchanges": {"engines", "errors", "flows", "types"},
-    "frames": {"errors", "evaluation", "runs", "variants"},
-    "show": {"errors", "replay", "report", "runs", "show_ranks"},
-    "show_ranks": {"replay", "report"},
-    "report": {"errors", "evaluation", "runs", "variants"},
-}
-"""Folder or module of harness/ -> what of harness/ it may import."""
+ORDER = [
+    *("errors", "types", "flags", "places", "progress", "quiet", "prompt"),
+    *("tasks", "engines", "pools", "reranking", "runs", "suite", "evaluation", "report"),
+    *("inspect", "api", "cli"),
+]
+"""Parts of harness/; each may import those before it."""
 
 
 def part_of(path: Path) -> str:
-    inside = path.relative_to(ROOT / "harness")
-    return inside.parts[0].removesuffix(".py")
+    return path.relative_to(ROOT / "harness").parts[0].removesuffix(".py")
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> list[tuple[str, int]]:
@@ -90,18 +43,18 @@ def harness_files() -> list[Path]:
     return sorted((ROOT / "harness").rglob("*.py"))
 
 
-PARTS = [path for path in harness_files() if part_of(path) not in TIES_TOGETHER]
+PARTS = [path for path in harness_files() if part_of(path) != "__init__"]
 
 
 @pytest.mark.parametrize("path", PARTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_each_part_of_the_harness_imports_only_what_stands_before_it(path):
-    part = part_of(path)
-    depth = len(path.relative_to(ROOT / "harness").parts)
+    part, depth = part_of(path), len(path.relative_to(ROOT / "harness").parts)
     for module, level in imports(path):
         assert not module.startswith("rerank_bench"), f"{path} imports {module} absolutely"
         if level == depth:
-            target = module.partition(".")[0]
-            assert target in MAY_IMPORT[part] | {part}, f"{path} imports {target}"
+            target, _, file = module.partition(".")
+            assert ORDER.index(target) < ORDER.index(part), f"{path} imports {target}"
+            assert not file or part == "cli", f"{path} imports the file {module}, not its folder"
 
 
 @pytest.mark.parametrize("path", harness_files(), ids=lambda p: str(p.relative_to(ROOT)))

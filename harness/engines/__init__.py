@@ -6,15 +6,51 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 from ..errors import EngineFault, unknown
+from .cache import Keys, ReplyCache, decode
+from .fake import FakeEngine, overlap
+from .loading import Checkpoint, no_language_model, open_checkpoint
+from .models import PACKAGED, ModelPlace, find_model, packaged, small_json
+from .none import NoEngine
 from .options import EngineOptions, check_options, option_kinds, readers
+from .pairs import no_pair_head, pair_head, require_pair_text
+from .pairtemplate import PairTemplate
+from .thinking import thoughts
+from .tokens import Tokens
+from .works import Works
 
 if TYPE_CHECKING:
     from ..types import Engine
 
 __all__ = [
-    "ENGINES", "EngineOptions", "check_options", "open_engine", "option_kinds", "readers",
+    "ENGINES",
+    "PACKAGED",
+    "Checkpoint",
+    "EngineOptions",
+    "FakeEngine",
+    "Keys",
+    "ModelPlace",
+    "NoEngine",
+    "PairTemplate",
+    "ReplyCache",
+    "Tokens",
+    "Works",
+    "check_options",
+    "decode",
+    "find_model",
+    "no_language_model",
+    "no_pair_head",
+    "open_checkpoint",
+    "open_engine",
+    "option_kinds",
+    "overlap",
+    "packaged",
+    "pair_head",
+    "readers",
+    "require_pair_text",
     "require_support",
-]  # fmt: skip
+    "small_json",
+    "thoughts",
+]
 
 ENGINES = {
     "transformers": ("transformers", "TransformersEngine", "a model in this process, CPU or GPU"),

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import EngineFault
-from ..thinking import BLOCKS, HARMONY_ANSWER, closing, open_marker
 from ..types import Message, Prompt
+from .thinking import BLOCKS, HARMONY_ANSWER, closing, open_marker
 
 _TAG = re.compile(r"<\|.*?\|>")
 

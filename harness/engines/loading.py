@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BadOption, EngineFault
-from ..models import ModelPlace, find_model, hub_commit, small_json
 from ..quiet import quiet
 from .buffers import load_whole
 from .heads import float32_heads
+from .models import ModelPlace, find_model, hub_commit, small_json
 
 if TYPE_CHECKING:
     from . import EngineOptions

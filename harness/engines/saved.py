@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..models import small_json
 from .loading import Checkpoint
+from .models import small_json
 
 
 def is_composed(checkpoint: Checkpoint) -> bool:

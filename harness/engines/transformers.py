@@ -27,14 +27,7 @@ from .encoder import Encoder, MaxSim
 from .generation import Writer
 from .identity import describe, packages
 from .language import LanguageModel
-from .loading import (
-    Checkpoint,
-    Task,
-    device_of,
-    load_model,
-    no_language_model,
-    open_checkpoint,
-)
+from .loading import Checkpoint, Task, device_of, load_model, no_language_model, open_checkpoint
 from .pairs import Classifier, ComposedPairs, no_pair_head, pair_head, require_pair_text
 from .pairtemplate import PairTemplate
 from .tokens import Tokens

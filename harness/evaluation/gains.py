@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..runfiles import QueryResult, Run
+    from ..runs import QueryResult, Run
     from .measures import Values
 
 SAME = 1e-9

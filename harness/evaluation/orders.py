@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..runfiles import QueryResult
+    from ..runs import QueryResult
 
 SHUFFLES = 20
 

@@ -10,7 +10,7 @@ from . import orders
 from .measures import MEASURES
 
 if TYPE_CHECKING:
-    from ..runfiles import QueryResult, Run
+    from ..runs import QueryResult, Run
     from .gains import QueryValues
 
 _REPAIRED = ("repaired", "unparsable")

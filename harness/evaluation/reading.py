@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from . import orders
 
 if TYPE_CHECKING:
-    from ..runfiles import Run
+    from ..runs import Run
 
 
 def reading(run: Run) -> dict[str, Any]:

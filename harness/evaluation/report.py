@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadData
+from ..reranking import FIRST_STAGE
 from ..runs import read_run
-from ..variants import FIRST_STAGE
 from .claims import load_claims, match
 from .gains import pool_side, query_values
 from .ground import set_apart
@@ -23,7 +23,7 @@ from .sensitivity import latency_row, order_row, spread
 from .strata import strata
 
 if TYPE_CHECKING:
-    from ..runfiles import Run
+    from ..runs import Run
     from .claims import ClaimRow
     from .gains import PoolSide, QueryValues
     from .groups import Group

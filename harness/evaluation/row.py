@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..variants import FIRST_STAGE
+from ..reranking import FIRST_STAGE
 from .measures import BINARY
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from ..mechanism import checks, invalid, label_probability
-from ..usage import total
-from ..variants import Variant
+from ..reranking import checks, invalid, label_probability, total
+from ..runs import Variant
 from . import orders
 from .gains import SAME, binary_values
 from .measures import MEASURES, MICRO, RECALL, recall_values
@@ -20,7 +19,7 @@ from .reading import reading
 from .row import Row, captured
 
 if TYPE_CHECKING:
-    from ..runfiles import Run
+    from ..runs import Run
     from .gains import QueryValues
     from .measures import Values
 

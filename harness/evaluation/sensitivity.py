@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..variants import RANDOM, Variant, arranged
+from ..reranking import RANDOM, arranged
+from ..runs import Variant
 from . import orders
 
 if TYPE_CHECKING:
-    from ..runfiles import QueryResult, Run
+    from ..runs import QueryResult, Run
     from .row import Row
 
 _TENTHS, _TOP = 10, 10

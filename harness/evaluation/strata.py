@@ -12,7 +12,7 @@ from .queries import bases_of
 from .significance import FEWEST, interval
 
 if TYPE_CHECKING:
-    from ..runfiles import Run
+    from ..runs import Run
     from .queries import QueryRow
 
 LANGUAGE, LENGTH, RANK = "language", "query length", "positive's rank"

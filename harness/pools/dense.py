@@ -17,8 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..engines import ModelPlace, find_model
 from ..errors import EngineFault, RerankBenchError
-from ..models import ModelPlace, find_model
 from ..places import cache_folder
 from ..progress import bar
 from ..quiet import quiet

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..errors import BadData
-from ..tasks import Task
-from ..tasks.matching import CURE, SHARE, examples
+from ..tasks import CURE, SHARE, Task, examples
 
 OF_A_FILE = (SHARE, 0.5)
 OF_A_SHIPPED_LIST = (0.9, 0.9)

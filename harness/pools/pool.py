@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import BadOption
 from ..tasks import Note
@@ -29,6 +29,14 @@ class PoolRow:
     def natural(self) -> tuple[str, ...]:
         """The candidates that the first stage found itself."""
         return self.doc_ids if self.safeguard is None else self.doc_ids[:-1]
+
+    def first(self, depth: int | None) -> PoolRow:
+        """Return the part that is reranked: the first `depth` candidates and the safeguard."""
+        if depth is None or depth >= len(self.natural):
+            return self
+        kept = self.natural[:depth] + (() if self.safeguard is None else (self.safeguard,))
+        scores = None if self.scores is None else self.scores[:depth]
+        return replace(self, doc_ids=kept, scores=scores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData, RerankBenchError
-from ..tasks import Task
-from ..tasks.lines import read_lines
-from ..tasks.matching import examples
-from ..tasks.tables import as_id
+from ..tasks import Task, as_id, examples, read_lines
 from .matching import OF_A_FILE, check_ids
 from .pool import Pool
 from .runlines import Lists, id_of, parse_object, read_json_run, read_run, twice

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..engines import ModelPlace, small_json
 from ..errors import BadOption, EngineFault
-from ..models import ModelPlace, small_json
 from .pool import PoolOptions, Sent
 
 _SAVED = "config_sentence_transformers.json"

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from ..tasks import Note
-from ..tasks.lines import fields, is_number, whole_number
-from ..tasks.tables import as_id
+from ..tasks import Note, as_id, fields, is_number, whole_number
 
 Ranked = Mapping[str, list[tuple[str, float | None]]]
 """Query id -> (document id, score), best first."""

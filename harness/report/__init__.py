@@ -7,14 +7,22 @@ from .export import to_csv, to_json
 from .latex import to_latex
 from .markdown import to_markdown
 from .sources import report_of
+from .tables import Table
 from .terminal import print_table, print_tables
+from .text import NOTHING, count, number, plain, signed
 
 __all__ = [
+    "NOTHING",
+    "Table",
     "comparison_json",
     "comparison_tables",
+    "count",
+    "number",
+    "plain",
     "print_table",
     "print_tables",
     "report_of",
+    "signed",
     "to_csv",
     "to_json",
     "to_latex",

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData, RerankBenchError, unknown
 from ..evaluation import JSON_FIELDS, QueryRow, Row, StratumRow, mean_rows
-from ..runs import find_all_runs, read_run, run_folder
-from ..variants import Variant
+from ..runs import Variant, find_all_runs, read_run, run_folder
 from .latex import to_latex
 from .sources import report_of
 from .trec import write_trec

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import BadData
-from ..evaluation.orders import first_stage, natural
+from ..evaluation import first_stage, natural
 from ..runs import QueryResult, Run
 
 _ORDERS: dict[str, Callable[[QueryResult], Iterable[str]]] = {

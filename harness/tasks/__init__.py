@@ -6,10 +6,16 @@
 from __future__ import annotations
 
 from .catalog import CatalogueEntry, catalogue
-from .find import find_tasks
+from .find import find_tasks, load_task
+from .lines import fields, is_number, read_lines, whole_number
+from .matching import CURE, SHARE, examples
+from .tables import as_id
 from .task import NoLists, Note, Shipped, Source, Task, TaskOptions, TaskRef
+from .texts import readable
 
 __all__ = [
+    "CURE",
+    "SHARE",
     "CatalogueEntry",
     "NoLists",
     "Note",
@@ -18,6 +24,14 @@ __all__ = [
     "Task",
     "TaskOptions",
     "TaskRef",
+    "as_id",
     "catalogue",
+    "examples",
+    "fields",
     "find_tasks",
+    "is_number",
+    "load_task",
+    "read_lines",
+    "readable",
+    "whole_number",
 ]

@@ -131,3 +131,11 @@ def _no_folder(path: Path) -> UnknownName:
     missing = path if path.parent.is_dir() else path.parent
     beside = missing.parent.glob("*/") if missing.parent.is_dir() else ()
     return unknown("folder", str(missing), [str(folder) for folder in beside])
+
+
+def load_task(name: str, options: TaskOptions | None = None) -> Task:
+    """Load one task by name. BadData where the name stands for several."""
+    refs = find_tasks(name, options or TaskOptions())
+    if len(refs) != 1:
+        raise BadData(f"{name} holds {len(refs)} tasks; name one: {refs[0].name}, …")
+    return refs[0].load()

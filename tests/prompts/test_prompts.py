@@ -4,7 +4,7 @@ import pytest
 
 from rerank_bench import load_template
 from rerank_bench.prompt import prompt_files
-from rerank_bench.registry import catalogue
+from rerank_bench.reranking import catalogue
 
 PASSAGES = [{"id": "1", "text": "first"}, {"id": "2", "text": "second"}]
 VALUES = {"query": "QUERY", "document": "DOCUMENT", "instruction": "INSTRUCTION"}

@@ -22,8 +22,8 @@ from rerank_bench import (
     order,
     rerank_one,
 )
-from rerank_bench.registry import Defaults, choose
 from rerank_bench.rerankers.parsing import read_permutation
+from rerank_bench.reranking import Defaults, choose
 
 GRADED = "pointwise:prompt=graded,graded=true"
 THINKING = "listwise:thinking=true"

@@ -7,10 +7,8 @@ import importlib.util
 import pytest
 
 from rerank_bench import BadOption, load_template
-from rerank_bench.engines import EngineOptions
-from rerank_bench.engines.loading import open_checkpoint
-from rerank_bench.engines.tokens import Tokens
-from rerank_bench.registry import catalogue, choose
+from rerank_bench.engines import EngineOptions, Tokens, open_checkpoint
+from rerank_bench.reranking import catalogue, choose
 
 MARK = "\N{SNOWMAN}"
 BERTS = ("ms-marco-MiniLM", "ettin")  # [CLS] [SEP] [SEP]; XLM-RoBERTa's <s> </s></s> </s> are 4

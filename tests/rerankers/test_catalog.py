@@ -11,9 +11,8 @@ import sys
 import pytest
 
 from rerank_bench import Candidates, Document, FakeEngine, load_template, rerank_one
-from rerank_bench.engines.fake import overlap
-from rerank_bench.models import PACKAGED
-from rerank_bench.registry import catalogue, choose
+from rerank_bench.engines import PACKAGED, overlap
+from rerank_bench.reranking import catalogue, choose
 
 WANTED = {"bge-reranker-v2-m3", "ms-marco-MiniLM-L6-v2", "gte-multilingual-reranker-base"}
 WANTED |= {f"ettin-reranker-{size}" for size in ("17m", "32m", "68m", "150m", "400m")}
@@ -94,7 +93,7 @@ def test_another_package_brings_named_rerankers_and_prompts(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     code = (
-        "import json; from rerank_bench.registry import choose; found = choose('theirs')\n"
+        "import json; from rerank_bench.reranking import choose; found = choose('theirs')\n"
         "print(json.dumps([found.label, found.engine.model, found.reranker.prompt]))"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -22,7 +22,7 @@ from rerank_bench import (
     order,
     rerank_one,
 )
-from rerank_bench.registry import Defaults, choose
+from rerank_bench.reranking import Defaults, choose
 
 SIZES = [0, 1, 2, 19, 20, 21, 95, 100, 101]
 MODEL_FREE = ["identity", "reverse", "random"]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import BadOption, UnknownName
-from rerank_bench.registry import Defaults, choose
 from rerank_bench.rerankers.orders import Sliding
+from rerank_bench.reranking import Defaults, choose
 
 ASKING = ["cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"]
 

@@ -15,7 +15,7 @@ from rerank_bench import (
     Logits,
     rerank_one,
 )
-from rerank_bench.registry import Defaults, choose
+from rerank_bench.reranking import Defaults, choose
 
 
 def built(text: str):

@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` brings its own")
 
 from rerank_bench import load_run
-from rerank_bench.models import find_model
+from rerank_bench.engines import find_model
 from rerank_bench.runs import find_runs
 
 LABELLED = ["pointwise", "query-likelihood", "first"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import BadOption, EngineFault
-from ...models import find_model
 from ..loading import Checkpoint, dtype_of
+from ..models import find_model
 
 if TYPE_CHECKING:
     from .. import EngineOptions

@@ -10,7 +10,7 @@ from ..notes import notes_of, sentence
 from .columns import Packed, column, columns, measure
 
 if TYPE_CHECKING:
-    from ...evaluation.claims import ClaimRow
+    from ...evaluation import ClaimRow
 
 MAIN = MEASURES[0]
 

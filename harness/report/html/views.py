@@ -15,7 +15,7 @@ _EXCHANGE = ("round", "request", "prompt", "reply", "repaired", "known")
 
 
 class Document(Protocol):
-    """A candidate, with the fields of `rerank_bench.replay.ViewDocument`."""
+    """A candidate, with the fields of `rerank_bench.inspect.replay.ViewDocument`."""
 
     @property
     def text(self) -> str:
@@ -23,7 +23,7 @@ class Document(Protocol):
 
 
 class View(Protocol):
-    """One query of one run, as `rerank_bench.replay` finds it, with all fields of its QueryView."""
+    """One query of one run, with the fields of `rerank_bench.inspect.replay.QueryView`."""
 
     @property
     def documents(self) -> Sequence[Document]:

@@ -29,7 +29,8 @@ from rerank_bench import (
     ask,
     drive,
 )
-from rerank_bench.engines.cache import Keys, ReplyCache, decode, encode
+from rerank_bench.engines import Keys, ReplyCache, decode
+from rerank_bench.engines.cache import encode
 
 PROMPT = Prompt((Message("user", "hello"),))
 number = st.floats(allow_nan=False, width=64)

@@ -11,9 +11,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from rerank_bench import EngineFault, Likelihood, Message, NextToken, Prompt, load_template
+from rerank_bench.engines import Tokens, Works
 from rerank_bench.engines.chat import ChatTemplate
-from rerank_bench.engines.tokens import Tokens
-from rerank_bench.engines.works import Works
 
 TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 ASKED = Prompt((Message("system", "Judge."), Message("user", "Is it? Yes or No.")))

@@ -9,12 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import NextToken, Prompt
-from rerank_bench.engines import EngineOptions
+from rerank_bench.engines import EngineOptions, Tokens, Works, open_checkpoint
 from rerank_bench.engines import feed as module
 from rerank_bench.engines.feed import Feed
-from rerank_bench.engines.loading import open_checkpoint
-from rerank_bench.engines.tokens import Tokens
-from rerank_bench.engines.works import Works
 from rerank_bench.types import Likelihood
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from rerank_bench import EngineFault, NextToken, Prompt
-from rerank_bench.engines import EngineOptions, identity, loading
-from rerank_bench.engines.cache import Keys
+from rerank_bench.engines import EngineOptions, Keys, identity, loading
 from rerank_bench.engines.transformers import TransformersEngine
 
 REQUEST = NextToken(Prompt(text="a"), ("b",))

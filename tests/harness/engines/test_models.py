@@ -18,11 +18,10 @@ from transformers import (
     AutoTokenizer,
 )
 
-from rerank_bench.engines import EngineOptions
-from rerank_bench.engines.loading import open_checkpoint
+from rerank_bench.engines import EngineOptions, find_model, open_checkpoint, packaged
+from rerank_bench.engines.models import fingerprint, publish
 from rerank_bench.engines.transformers import TransformersEngine
 from rerank_bench.errors import BadOption, EngineFault, MissingExtra
-from rerank_bench.models import find_model, fingerprint, packaged, publish
 from rerank_bench.types import Embed, Likelihood, Message, NextToken, PairScore, Prompt, Score
 
 Engines = Callable[..., TransformersEngine]

@@ -7,9 +7,16 @@ from dataclasses import fields
 import pytest
 
 from rerank_bench import BadOption, UnknownName
-from rerank_bench.engines import ENGINES, EngineOptions, open_engine
-from rerank_bench.engines.options import READS, check_options, option_kinds, readers
-from rerank_bench.registry import Defaults, choose
+from rerank_bench.engines import (
+    ENGINES,
+    EngineOptions,
+    check_options,
+    open_engine,
+    option_kinds,
+    readers,
+)
+from rerank_bench.engines.options import READS
+from rerank_bench.reranking import Defaults, choose
 
 
 def test_every_engine_says_what_it_reads_and_every_option_is_read_by_one() -> None:

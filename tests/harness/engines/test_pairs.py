@@ -69,7 +69,7 @@ def test_scores_do_not_depend_on_order_or_neighbours(
 def test_joined_ids_are_those_of_the_tokenizer(
     cross_encoder: Path, llama_classifier: Path, base_llama: Path, texts: list[str]
 ) -> None:
-    from rerank_bench.engines.tokens import Tokens
+    from rerank_bench.engines import Tokens
 
     for folder in (cross_encoder, llama_classifier, base_llama):
         tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from rerank_bench.engines.tokens import Tokens
+from rerank_bench.engines import Tokens
 from rerank_bench.engines.transformers import TransformersEngine
 from rerank_bench.types import Message, Prompt
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rerank_bench.evaluation import MEASURES, Row
-from rerank_bench.evaluation.claims import SAME_FIRST_STAGE, load_claims, match
-from rerank_bench.registry import catalogue
+from rerank_bench.evaluation import MEASURES, Row, load_claims, match
+from rerank_bench.evaluation.claims import SAME_FIRST_STAGE
+from rerank_bench.reranking import catalogue
 
 ZEPHYR = Row(
     task="NanoGraded/trec_dl19",

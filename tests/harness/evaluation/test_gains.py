@@ -24,8 +24,8 @@ from rerank_bench.evaluation import (
     query_values,
     run_rows,
 )
+from rerank_bench.reranking import Usage
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
-from rerank_bench.usage import Usage
 
 
 def manifest(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rerank_bench.evaluation.reading import reading
-from rerank_bench.runfiles import QueryResult, Run
+from rerank_bench.runs import QueryResult, Run
 
 
 def run(*, asks=("PairScore",), options=None, **settings: Any) -> Run:

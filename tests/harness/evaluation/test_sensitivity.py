@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rerank_bench.evaluation.row import Row
+from rerank_bench.evaluation import Row
 from rerank_bench.evaluation.sensitivity import (
     agreement,
     latency_row,
@@ -12,9 +12,8 @@ from rerank_bench.evaluation.sensitivity import (
     promotion,
     spread,
 )
-from rerank_bench.runfiles import QueryResult, Run
-from rerank_bench.usage import Usage
-from rerank_bench.variants import arranged
+from rerank_bench.reranking import Usage, arranged
+from rerank_bench.runs import QueryResult, Run
 
 POOL = [f"d{i:02}" for i in range(20)]
 

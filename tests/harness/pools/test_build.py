@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from rerank_bench import BadOption, UnknownName
-from rerank_bench.pools import PoolOptions, Sent, build, build_pool
-from rerank_bench.pools.pool import PoolRow, fingerprint
+from rerank_bench.pools import PoolOptions, PoolRow, Sent, build, build_pool
+from rerank_bench.pools.pool import fingerprint
 
 PROMPTS = (Sent("query: ", "the card"), Sent("passage: ", "the card"))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rerank_bench import EngineFault, RerankBenchError
-from rerank_bench.models import ModelPlace
+from rerank_bench.engines import ModelPlace
 from rerank_bench.places import cache_folder
 from rerank_bench.pools import PoolOptions, dense
 from rerank_bench.pools import prompts as prompts_module

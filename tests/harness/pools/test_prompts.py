@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from rerank_bench import BadOption, EngineFault
 from rerank_bench.cli import main
-from rerank_bench.models import ModelPlace, find_model
+from rerank_bench.engines import ModelPlace, find_model
 from rerank_bench.pools import PoolOptions, Sent, build_pool, dense, release_encoder
 from rerank_bench.pools.prompts import _families, prompts_of
-from rerank_bench.suitefile import pool_suite
+from rerank_bench.suite import pool_suite
 
 WEB = "Given a web search query, retrieve relevant passages that answer the query"
 BGE = "Represent this sentence for searching relevant passages: "

@@ -15,13 +15,12 @@ from ir_measures import AP, RR, Success, nDCG
 
 from rerank_bench.errors import BadData, RerankBenchError, UnknownName
 from rerank_bench.evaluation import JSON_FIELDS, query_values
-from rerank_bench.report import report_of, to_csv
+from rerank_bench.report import report_of, to_csv, to_latex
 from rerank_bench.report.exports import export
-from rerank_bench.report.latex import tex, to_latex
+from rerank_bench.report.latex import tex
 from rerank_bench.report.notes import sentence
 from rerank_bench.report.trec import write_trec
-from rerank_bench.runs import QueryResult, Run, run_folder, write_run
-from rerank_bench.variants import Variant
+from rerank_bench.runs import QueryResult, Run, Variant, run_folder, write_run
 
 NAMES = {nDCG @ 10: "nDCG@10", Success @ 10: "hit@10", RR @ 10: "MRR@10", AP @ 100: "MAP@100"}
 

@@ -23,8 +23,8 @@ from rerank_bench.evaluation import (
     match,
 )
 from rerank_bench.report import notes, print_tables, report_of, to_csv, to_json, to_markdown
+from rerank_bench.reranking import Usage
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
-from rerank_bench.usage import Usage
 
 KEYS = [
     "task", "profile", "origin", "reranker", "measure", "queries", "first_stage", "natural",

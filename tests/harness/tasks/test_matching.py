@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from rerank_bench.errors import BadData
-from rerank_bench.tasks import Task, TaskOptions, find_tasks
-from rerank_bench.tasks.matching import examples
+from rerank_bench.tasks import Task, TaskOptions, examples, find_tasks
 
 Writer = Callable[..., Path]
 KEEP = TaskOptions(keep_going=True)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rerank_bench.errors import BadData
-from rerank_bench.tasks import Note, Task, find_tasks
-from rerank_bench.tasks.texts import joined, readable
+from rerank_bench.tasks import Note, Task, find_tasks, readable
+from rerank_bench.tasks.texts import joined
 
 Writer = Callable[..., Path]
 REPLACED = "texts in which U+FFFD replaces NUL or a lone surrogate"

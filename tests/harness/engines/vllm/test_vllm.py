@@ -19,15 +19,20 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
 
 from rerank_bench import BadOption, EngineFault, MissingExtra, NextToken, PairScore, Prompt
-from rerank_bench.engines import EngineOptions, open_engine
+from rerank_bench.engines import (
+    EngineOptions,
+    PairTemplate,
+    Tokens,
+    Works,
+    open_checkpoint,
+    open_engine,
+    require_pair_text,
+)
 from rerank_bench.engines import vllm as vllm_engine
 from rerank_bench.engines.asks import MOST_LABELS, Told
 from rerank_bench.engines.batches import Batcher
-from rerank_bench.engines.loading import open_checkpoint
-from rerank_bench.engines.pairs import ComposedPairs, require_pair_text
-from rerank_bench.engines.pairtemplate import PairTemplate
+from rerank_bench.engines.pairs import ComposedPairs
 from rerank_bench.engines.reading import Reading
-from rerank_bench.engines.tokens import Tokens
 from rerank_bench.engines.vllm import LONGEST_CONTEXT, VllmEngine
 from rerank_bench.engines.vllm import settings as vllm_settings
 from rerank_bench.engines.vllm.settings import environments, worker_settings
@@ -39,7 +44,6 @@ from rerank_bench.engines.vllm.worker import (
     require_head_dtype,
     require_label_ids,
 )
-from rerank_bench.engines.works import Works
 from rerank_bench.types import Failure, Generate
 
 Installed = Callable[[str | None], None]

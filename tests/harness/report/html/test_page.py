@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rerank_bench.evaluation import Evaluation
-from rerank_bench.replay import QueryView
+from rerank_bench.inspect.replay import QueryView
 from rerank_bench.report.html import to_html
 
 

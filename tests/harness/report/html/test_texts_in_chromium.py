@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rerank_bench.evaluation import Evaluation
-from rerank_bench.exchanges import Exchange
-from rerank_bench.replay import QueryView, ViewDocument
+from rerank_bench.inspect.exchanges import Exchange
+from rerank_bench.inspect.replay import QueryView, ViewDocument
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -1,0 +1,122 @@
+"""rerank-bench from Python: rerank a list, load a task, read runs; each one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .engines import EngineOptions, open_engine, require_support
+from .reranking import Budget, Defaults, Fitter, Usage, build, order, parse, rerank_one
+from .runs import Run, find_runs, read_run
+from .tasks import readable
+from .types import Candidates, Document, Engine, Reranker
+
+if TYPE_CHECKING:
+    from .evaluation import Row
+
+
+@dataclass(frozen=True)
+class RankedDocument:
+    """A document in its new place: `rank` from 1, `index` in the list that was given, from 0."""
+
+    rank: int
+    index: int
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Documents best first, what it cost, and what the reranker counted on the way."""
+
+    documents: tuple[RankedDocument, ...]
+    usage: Usage
+    counts: dict[str, int]
+
+    def __iter__(self) -> Iterator[RankedDocument]:
+        return iter(self.documents)
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+
+def rerank(
+    query: str,
+    documents: Sequence[str],
+    *,
+    reranker: str | Reranker = "cross-encoder",
+    engine: str | Engine | None = None,
+    model: str | None = None,
+    instruction: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Ranked:
+    """Order `documents`, given in first-stage order, by `reranker`; ties keep their order.
+
+    `reranker` is a name as on the command line, or an object with `rerank(candidates)`. `engine` is
+    a name, or an open engine, which stays open; `options` are the reranker's and the engine's.
+    Raises RerankBenchError where the command line would print an error.
+    """
+    method, opened = _resolve(reranker, engine, model, options or {})
+    try:
+        result = rerank_one(
+            method, _candidates(query, documents, method, opened, instruction), opened
+        )
+    finally:
+        if opened is not engine:
+            opened.close()
+    ranked = [
+        RankedDocument(rank, i, documents[i], result.scores[i])
+        for rank, i in enumerate(order(result.scores), start=1)
+    ]
+    return Ranked(tuple(ranked), result.usage, dict(result.counts))
+
+
+def _resolve(
+    reranker: str | Reranker,
+    engine: str | Engine | None,
+    model: str | None,
+    options: Mapping[str, Any],
+) -> tuple[Reranker, Engine]:
+    """The method and the engine it is to ask; an engine that is open already is taken as it is."""
+    name = engine if engine is None or isinstance(engine, str) else "none"
+    if isinstance(reranker, str):
+        method, given = parse(reranker)
+        choice = build(method, {**given, **options}, Defaults(model, name))
+        method_, wanted = choice.reranker, choice.engine
+    else:
+        method_ = reranker
+        wanted = EngineOptions(engine=name or ("transformers" if model else "none"), model=model)
+    opened = open_engine(wanted) if engine is None or isinstance(engine, str) else engine
+    require_support(opened, frozenset(getattr(method_, "asks", ())), reranker=str(reranker))
+    return method_, opened
+
+
+def _candidates(
+    query: str,
+    documents: Sequence[str],
+    reranker: Reranker,
+    engine: Engine,
+    instruction: str | None,
+) -> Candidates:
+    corpus = {str(place): readable(text) for place, text in enumerate(documents)}
+    fitter = Fitter(corpus, engine, Budget.of(reranker))
+    (fitted_query,) = fitter.queries([readable(query)])
+    fitter.prepare([(fitted_query, list(corpus))])
+    fitted = zip(corpus, fitter.documents(fitted_query, list(corpus)), strict=True)
+    texts = tuple(Document(doc_id, document.text) for doc_id, document in fitted)
+    return Candidates("rerank", "query", fitted_query.text, texts, instruction)
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read one run folder: its manifest, its rankings with scores, its judgements."""
+    return read_run(Path(folder))
+
+
+def load_rows(*folders: str | Path) -> list[Row]:
+    """Evaluate all runs below `folders`: one row per task, profile, reranker and measure."""
+    from .evaluation import evaluate
+
+    found = evaluate([run for folder in folders for run in find_runs(Path(folder))])
+    return list(found.rows)

@@ -1,0 +1,146 @@
+"""Run folders as pandas frames, for a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..runs import Run, Variant, find_all_runs, read_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from . import Evaluation
+
+_RANKING = (
+    "task", "profile", "reranker", "query_id", "doc_id", "rank", "score", "first_stage_rank",
+    "is_safeguard", "grade",
+)  # fmt: skip
+_CLAIM = (
+    "task", "profile", "reranker", "measure", "published", "measured", "comparable", "within",
+    "source",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of `folders` as tidy frames, each made when it is first asked for.
+
+    Variants of a run (other input orders, repeats, one query at a time) are in `orders` and
+    `latencies` alone. A frame is made once: change a copy.
+    """
+
+    folders: tuple[Path, ...]
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """All that a report shows of these runs, with every query of every run."""
+        from . import evaluate
+
+        return evaluate(self.folders, detail=self.folders)
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """One row per task, profile, reranker and measure, as `report --csv` writes them.
+
+        The rows of a profile's recall have no reranker.
+        """
+        from . import JSON_FIELDS
+
+        return _frame(self.evaluation.rows, JSON_FIELDS)
+
+    @cached_property
+    def strata(self) -> pd.DataFrame:
+        """One row per run and language, length of the query, or rank of its best positive."""
+        from . import StratumRow
+
+        return _frame(self.evaluation.strata, _fields(StratumRow))
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """The means over the tasks of each data set that has several, in the columns of `rows`."""
+        from . import JSON_FIELDS, mean_rows
+
+        return _frame(mean_rows(self.evaluation.groups), JSON_FIELDS)
+
+    @cached_property
+    def queries(self) -> pd.DataFrame:
+        """One row per query of each run: nDCG@10 before and after, and the best positive's rank."""
+        from . import QueryRow
+
+        return _frame(self.evaluation.queries, _fields(QueryRow))
+
+    @cached_property
+    def orders(self) -> pd.DataFrame:
+        """One row per run that was also given its candidates in other orders."""
+        from . import OrderRow
+
+        return _frame(self.evaluation.orders, _fields(OrderRow))
+
+    @cached_property
+    def latencies(self) -> pd.DataFrame:
+        """One row per run that also served one query at a time."""
+        from . import LatencyRow
+
+        return _frame(self.evaluation.latencies, _fields(LatencyRow))
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """One row per published figure that a run can be set beside; `within` where comparable."""
+        import pandas as pd
+
+        rows = [
+            (r.task, r.profile, r.reranker, r.claim.measure, r.claim.value, r.measured,
+             r.comparable, r.within, r.claim.source)
+            for r in self.evaluation.claims
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=list(_CLAIM))
+
+    @cached_property
+    def rankings(self) -> pd.DataFrame:
+        """One row per document of each finished ranking, the safeguard among them.
+
+        rank and first_stage_rank: from 1. score: missing where a document was not reranked. grade:
+        missing where it was not judged.
+        """
+        import pandas as pd
+
+        runs = (read_run(folder) for folder in self.folders)
+        told = (run for run in runs if Variant.of(run.manifest["settings"]).is_main)
+        records = [record for run in told for record in _ranked(run)]
+        return pd.DataFrame(records, columns=list(_RANKING))
+
+
+def load_runs(*roots: str | Path) -> Runs:
+    """Find all runs in and below `roots`; nothing is read before a frame is asked for.
+
+    Raises BadData where there is no run.
+    """
+    return Runs(tuple(find_all_runs([Path(root) for root in roots])))
+
+
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def _frame(records: Iterable[Any], columns: Sequence[str]) -> pd.DataFrame:
+    """A row for each record, a column for each of its attributes that is named."""
+    import pandas as pd
+
+    values = [[getattr(record, name) for name in columns] for record in records]
+    return pd.DataFrame(values, columns=list(columns))
+
+
+def _ranked(run: Run) -> Iterator[tuple[Any, ...]]:
+    """The rows of `Runs.rankings` that a run makes."""
+    told = run.manifest["settings"]
+    where = (told["task"], told["profile"]["asked"], told["reranker"]["label"])
+    for result in run.results:
+        judged = run.qrels.get(result.query_id, {})
+        documents = zip(result.doc_ids, result.scores, result.first_stage_ranks, strict=True)
+        for rank, (doc_id, score, before) in enumerate(documents, 1):
+            own = (result.query_id, doc_id, rank, score, before, doc_id == result.safeguard)
+            yield *where, *own, judged.get(doc_id)

@@ -1,0 +1,214 @@
+"""What the commands `list` and `pool` print."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..report import plain
+
+if TYPE_CHECKING:
+    from ..pools import Pool
+    from ..suite import Prepared
+    from ..tasks import Task
+
+Record = Mapping[str, Any]
+
+
+def pools(table: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
+    """Build the pools of a suite table, write them to `out`, and print the profiles' numbers."""
+    from ..pools import write_pool
+    from ..suite import build_pools, pool_suite
+
+    prepared = build_pools(pool_suite(table))
+    built = [(item.task, item.pool) for item in prepared]
+    if out is not None:
+        write_pool((pool for _, pool in built), out)
+        click.echo(f"wrote {out}", err=True)
+    records = [_numbers(task, pool) for task, pool in built]
+    tell = note_printer()
+    for item in prepared:
+        tell(item)
+    _print(records, as_json=as_json, hidden={"notes", "prompts", "sha256"})
+
+
+def note_printer() -> Callable[[Prepared], None]:
+    """Return a function that prints what was counted in a pool, and in its task once.
+
+    It also prints what dense models were given before queries and documents.
+    """
+    told: set[int] = set()
+
+    def tell(item: Prepared) -> None:
+        name = item.task.name
+        for model, (query, document) in item.pool.prompts.items():
+            said = f"{model}: query prompt {query}, document prompt {document}"
+            click.echo(plain(f"{name} · {said}"), err=True)
+        found = [] if id(item.task) in told else [(name, item.task.notes)]
+        told.add(id(item.task))
+        for where, notes in [*found, (f"{name} · {item.pool.profile}", item.pool.notes)]:
+            for what, note in notes.items():
+                examples = f" ({', '.join(note.examples)})" if note.examples else ""
+                click.echo(plain(f"{where}: {note.count} {what}{examples}"), err=True)
+
+    return tell
+
+
+def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
+    """A first stage's own numbers, which never see a safeguard, beside the published ones."""
+    from ..evaluation import MICRO, pool_values, relevant
+
+    rows = pool.rows
+    grades = [relevant(task.qrels[row.query_id], min_grade=task.min_grade) for row in rows]
+    natural = [row.natural for row in rows]
+    values = pool_values(natural, grades)
+    published = task.published.get(pool.resolved, {})
+    named = {"nDCG@10": "nDCG@10", "hit@10": "hit@10", MICRO: "recall@100"}
+    beside = {f"{name} published": published.get(key) for name, key in named.items()}
+    again = pool_values(natural, grades, convention=task.convention)["nDCG@10"]
+    if again != values["nDCG@10"]:
+        beside[f"nDCG@10 with {task.convention} gain"] = again
+    notes = {**task.notes, **pool.notes}
+    return {
+        "task": task.name,
+        "profile": pool.profile,
+        "resolved": pool.resolved,
+        "origin": pool.origin,
+        "queries": len(rows),
+        **values,
+        **(beside if published else {}),
+        "safeguards": sum(row.safeguard is not None for row in rows),
+        "sha256": pool.sha256,
+        "prompts": {name: [asdict(sent) for sent in both] for name, both in pool.prompts.items()},
+        "notes": {name: asdict(note) for name, note in notes.items()},
+    }
+
+
+def listing(what: str, folder: Path, tasks: Sequence[str], *, as_json: bool) -> None:
+    """Print what can be named: `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `runs`."""
+    listings: dict[str, Callable[[], Iterable[Record]]] = {
+        "tasks": _tasks,
+        "profiles": lambda: _profiles(tasks),
+        "rerankers": _rerankers,
+        "engines": _engines,
+        "prompts": _prompts,
+        "runs": lambda: _runs(folder),
+    }
+    _print(list(listings[what]()), as_json=as_json)
+
+
+def _tasks() -> Iterable[Record]:
+    from ..tasks import catalogue
+
+    yield {"task": "stdlib-code", "language": "en", "queries": 200, "documents": 1500}
+    for name, entry in catalogue().items():
+        yield {
+            "task": name,
+            "language": entry.language or "many",
+            "queries": entry.queries,
+            "documents": entry.documents,
+        }
+
+
+_PROFILES = {
+    "CONFIG": "a candidate list that the data set ships, by its own name",
+    "bm25": "the shipped list if there is one, else bm25()",
+    "bm25()": "computed here, tokenised by language",
+    "dense": "the shipped dense list if there is one, else dense()",
+    "dense(MODEL)": "computed here by a sentence-transformers model",
+    "hybrid": "the shipped reranking_hybrid if there is one, else rrf(bm25,dense)",
+    "rrf(A,B,…)": "reciprocal rank fusion of other profiles",
+    "run(FILE)": "your own list: a run of TREC, MS MARCO or ranx, or the lines of `pool`",
+}
+
+
+def _profiles(tasks: Sequence[str]) -> Iterable[Record]:
+    from ..tasks import find_tasks
+
+    if not tasks:
+        return [{"profile": name, "what": what} for name, what in _PROFILES.items()]
+    refs = [ref for name in tasks for ref in find_tasks(name)]
+    return [{"task": r.name, "profile": n} for r in refs for n in r.load().shipped.names()]
+
+
+def _rerankers() -> Iterable[Record]:
+    from ..reranking import catalogue, methods
+
+    for name in sorted(methods()):
+        yield {"reranker": name, "method": name, "model": "", "licence": "", "paper": ""}
+    for name, entry in sorted(catalogue().items()):
+        yield {
+            "reranker": name,
+            "method": entry.method,
+            "model": entry.model or "",
+            "licence": entry.licence,
+            "paper": entry.paper,
+            "context": entry.context,
+        }
+
+
+def _engines() -> Iterable[Record]:
+    from ..engines import ENGINES
+
+    return [{"engine": name, "what": about} for name, (_, _, about) in ENGINES.items()]
+
+
+def _prompts() -> Iterable[Record]:
+    from ..prompt import load_template, prompt_files
+
+    for name in sorted(prompt_files()):
+        template = load_template(name)
+        yield {"prompt": name, "licence": template.licence, "source": template.source}
+
+
+def _runs(folder: Path) -> Iterable[Record]:
+    from ..runs import find_runs
+
+    for run in find_runs(folder):
+        settings = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["settings"]
+        yield {
+            "task": settings["task"],
+            "profile": settings["profile"]["asked"],
+            "reranker": settings["reranker"]["label"],
+            "folder": str(run),
+        }
+
+
+def _print(records: Sequence[Record], *, as_json: bool, hidden: Iterable[str] = ()) -> None:
+    """Print records as JSON, as a table on a terminal, or tab-separated into a pipe."""
+    if as_json:
+        click.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        return
+    columns = [c for c in dict.fromkeys(c for r in records for c in r) if c not in set(hidden)]
+    rows = [[_cell(record.get(column)) for column in columns] for record in records]
+    if sys.stdout.isatty():
+        _print_table(columns, rows)
+    else:
+        csv.writer(sys.stdout, "excel-tab", lineterminator="\n").writerows([columns, *rows])
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    for column in columns:
+        table.add_column(Text(column))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else plain(str(value))

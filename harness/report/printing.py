@@ -1,0 +1,86 @@
+"""What the commands `report` and `compare` print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import BadData, RerankBenchError, unknown
+
+if TYPE_CHECKING:
+    from .html.views import View
+
+
+def report(folders: Sequence[Path], form: str, *, prices: Sequence[str] = ()) -> None:
+    """Print the report of all runs below `folders`: `table`, `json`, `csv`, `md` or `latex`.
+
+    `prices` are as in `--price`.
+    """
+    from ..evaluation import mean_rows, parse_prices
+    from . import print_tables, report_of, to_csv, to_json, to_latex, to_markdown
+
+    found = report_of(folders, prices=parse_prices(prices))
+    if form == "table":
+        from rich.console import Console
+
+        print_tables(found, Console())
+        return
+    rows = [*found.rows, *mean_rows(found.groups)]
+    written = {
+        "json": lambda: to_json(rows),
+        "csv": lambda: to_csv(rows),
+        "md": lambda: to_markdown(found),
+        "latex": lambda: to_latex(found),
+    }[form]()
+    click.echo(written, nl=not written.endswith("\n"))
+
+
+def page(
+    folders: Sequence[Path],
+    file: Path,
+    *,
+    detail: Sequence[Path],
+    views: Callable[[Path], Iterable[View]],
+    prices: Sequence[str],
+) -> None:
+    """Write the report of all runs below `folders` as one HTML file.
+
+    `detail` are the run folders whose queries are shown with their texts; `views` reads them.
+    """
+    from ..evaluation import parse_prices
+    from . import report_of
+    from .html import to_html
+
+    found = report_of(folders, detail=detail, prices=parse_prices(prices))
+    shown = [view for folder in detail for view in views(folder)]
+    try:
+        file.write_text(to_html(found, shown), encoding="utf-8")
+    except OSError as error:
+        raise RerankBenchError(f"cannot write {file}: {error.strerror}") from error
+    click.echo(f"wrote {file}", err=True)
+
+
+def comparison(labels: tuple[str, str], runs: Path, *, queries: int, as_json: bool) -> None:
+    """Print how two rerankers of the folder `runs` differ, and in which queries the most."""
+    from ..evaluation import compare
+    from . import comparison_json, comparison_tables, print_table, report_of
+
+    rows = report_of(runs).rows
+    known = dict.fromkeys(row.reranker for row in rows if row.reranker is not None)
+    for label in labels:
+        if label not in known and Path(label).is_dir():
+            raise BadData(f"{label} is a folder; compare takes labels: {', '.join(known)}")
+        if label not in known:
+            raise unknown(f"reranker in {runs}", label, known)
+    one, other = ([row for row in rows if row.reranker == label] for label in labels)
+    found = compare(one, other)
+    if as_json:
+        click.echo(comparison_json(found))
+        return
+    from rich.console import Console
+
+    for table in comparison_tables(found, queries=queries):
+        print_table(table, Console())

@@ -1,0 +1,80 @@
+"""Rerank the candidates of many queries with one engine.
+
+In: a reranker by name (`choose`), a task and its pool (`Jobs`). Out: per query one score per
+candidate, what was counted on the way and what it cost (`drive` yields `Reranked` or `Failed`).
+`health` decides whether a method worked as it is meant to; `cost` and `limits` say what its
+requests need of a GPU.
+"""
+
+from __future__ import annotations
+
+from .candidates import FIRST_STAGE, RANDOM, REVERSE, Fitting, Jobs, arranged
+from .cost import ideal_flops
+from .fitting import Budget, Fitter
+from .flow import Failed, Job, OpenFlow, Outcome, Reranked
+from .health import checks, invalid, label_probability
+from .instructions import TASK, in_effect
+from .limits import (
+    Gpu,
+    Shape,
+    decode_flops,
+    decode_seconds,
+    find_gpu,
+    find_shape,
+    prefill_seconds,
+    sequence_flops,
+    sequences_held,
+)
+from .options import parameters, typed
+from .registry import Choice, Defaults, build, catalogue, choose, load_method, methods, parse
+from .scheduler import drive, order, rerank_one
+from .scope import Scope, chosen_queries
+from .usage import Usage, total
+
+__all__ = [
+    "FIRST_STAGE",
+    "RANDOM",
+    "REVERSE",
+    "TASK",
+    "Budget",
+    "Choice",
+    "Defaults",
+    "Failed",
+    "Fitter",
+    "Fitting",
+    "Gpu",
+    "Job",
+    "Jobs",
+    "OpenFlow",
+    "Outcome",
+    "Reranked",
+    "Scope",
+    "Shape",
+    "Usage",
+    "arranged",
+    "build",
+    "catalogue",
+    "checks",
+    "choose",
+    "chosen_queries",
+    "decode_flops",
+    "decode_seconds",
+    "drive",
+    "find_gpu",
+    "find_shape",
+    "ideal_flops",
+    "in_effect",
+    "invalid",
+    "label_probability",
+    "load_method",
+    "methods",
+    "order",
+    "parameters",
+    "parse",
+    "prefill_seconds",
+    "rerank_one",
+    "sequence_flops",
+    "sequences_held",
+    "total",
+    "typed",
+]

@@ -1,0 +1,144 @@
+"""From pool rows to jobs: what a reranker is given is cut to its budget, each text once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from ..types import Candidates, Document, Engine, Fitted
+from .fitting import Budget, Fitter
+from .flow import Job
+from .instructions import given
+
+if TYPE_CHECKING:
+    from ..pools import Pool, PoolRow
+    from ..tasks import Task
+    from .registry import Choice
+    from .scope import Scope
+
+
+FIRST_STAGE, REVERSE, RANDOM = "first-stage", "reverse", "random"
+
+
+@dataclass
+class Fitting:
+    """The texts of one task, fitted by one engine to one budget; shared by all who agree on these.
+
+    What is done to a text is counted, and `counts` tells it per pool row.
+    """
+
+    task: Task
+    engine: Engine
+    budget: Budget
+    _fitter: Fitter = field(init=False)
+    _queries: dict[str, Fitted] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._fitter = Fitter(self.task.corpus, self.engine, self.budget)
+
+    def prepare(self, rows: Iterable[PoolRow]) -> None:
+        """Fit everything `rows` speak of, with few calls to the engine."""
+        rows = list(rows)
+        ids = [row.query_id for row in rows if row.query_id not in self._queries]
+        queries = self._fitter.queries([self.task.queries[query_id] for query_id in ids])
+        self._queries |= dict(zip(ids, queries, strict=True))
+        self._fitter.prepare([(self._queries[row.query_id], row.doc_ids) for row in rows])
+
+    def candidates(self, row: PoolRow, *, instruction: str | None = None) -> Candidates:
+        """Return what a reranker is given for `row`, which was prepared before."""
+        signals = {} if row.scores is None else {"first_stage": _scores(row, row.scores)}
+        query = self._queries[row.query_id]
+        fitted = zip(row.doc_ids, self._fitter.documents(query, row.doc_ids), strict=True)
+        return Candidates(
+            task=self.task.name,
+            query_id=row.query_id,
+            query=query.text,
+            documents=tuple(Document(d, one.text, self.task.language) for d, one in fitted),
+            instruction=instruction,
+            query_language=self.task.query_languages.get(row.query_id),
+            signals=signals,
+        )
+
+    def counts(self, row: PoolRow) -> Mapping[str, int]:
+        """Count the row's truncated documents, and the special tokens made harmless in them."""
+        query = self._queries[row.query_id]
+        documents = self._fitter.documents(query, row.doc_ids)
+        found = {
+            "truncated": sum(document.truncated for document in documents),
+            "truncated_query": int(query.truncated),
+            "neutralised": sum(document.neutralised for document in documents),
+        }
+        return {name: count for name, count in found.items() if count}
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Makes jobs of whole pools for one engine: the first `depth` of a row, and the safeguard.
+
+    Rerankers that read as much of a text share its fitting. `scope` says how many documents are
+    given and how much of each; `order` is that of a variant, in which the candidates are given.
+    """
+
+    engine: Engine
+    scope: Scope
+    order: str = FIRST_STAGE
+    _fittings: dict[tuple[int, Budget], Fitting] = field(default_factory=dict, init=False)
+
+    def of(self, task: Task, pool: Pool, choice: Choice, owner: Any = None) -> Iterator[Job]:
+        """Yield one job per row; its key is (owner, row, what was counted in fitting it)."""
+        scope = self.scope
+        budget = Budget.of(
+            choice.reranker, doc_tokens=scope.max_doc_tokens, doc_chars=scope.max_doc_chars
+        )
+        key = (id(task), budget)  # two tasks may share a name
+        fitting = self._fittings.setdefault(key, Fitting(task, self.engine, budget))
+        rows = [(row, row.first(scope.depth)) for row in pool.rows]
+        fitting.prepare(part for _, part in rows)
+        for row, part in rows:
+            job_key = (owner, row, fitting.counts(part))
+            found = fitting.candidates(part, instruction=given(task, scope.instructions))
+            candidates = rearranged(found, self.order)
+            yield Job(job_key, choice.reranker, candidates, choice.label)
+
+
+def rearranged(candidates: Candidates, order: str) -> Candidates:
+    """Return the candidates in another order than the first stage's, with their signals."""
+    if order == FIRST_STAGE:
+        return candidates
+    ids = [document.doc_id for document in candidates.documents]
+    places = arranged(ids, candidates.query_id, order)
+    return replace(
+        candidates,
+        documents=tuple(candidates.documents[place] for place in places),
+        signals={n: tuple(v[place] for place in places) for n, v in candidates.signals.items()},
+    )
+
+
+def arranged(doc_ids: Sequence[str], query_id: str, order: str) -> list[int]:
+    """Return the places of `doc_ids`, which stand in first-stage order, in the order `order`.
+
+    A document's place in a random order is decided by a hash of seed, query and document.
+    """
+    if order == FIRST_STAGE:
+        return list(range(len(doc_ids)))
+    if order == REVERSE:
+        return list(range(len(doc_ids) - 1, -1, -1))
+
+    def key(place: int) -> bytes:
+        text = f"{order}\0{query_id}\0{doc_ids[place]}"
+        return sha256(text.encode(errors="surrogatepass")).digest()
+
+    return sorted(range(len(doc_ids)), key=key)
+
+
+def _scores(row: PoolRow, scores: tuple[float, ...]) -> tuple[float, ...]:
+    """First-stage scores, one per document; a safeguard has the least, just below the last.
+
+    Without one a row's length alone would tell a reranker that a positive was appended.
+    """
+    if len(scores) == len(row.doc_ids):
+        return scores
+    return (*scores, math.nextafter(min(scores, default=0.0), -math.inf))

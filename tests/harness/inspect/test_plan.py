@@ -1,0 +1,304 @@
+"""The command `plan`: its counts are those of a run, and its costs follow from them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerank_bench import BadOption, EngineFault
+from rerank_bench.cli import main
+from rerank_bench.engines import EngineOptions
+from rerank_bench.errors import RequestFailed
+from rerank_bench.inspect.plan import plan_suite, summed
+from rerank_bench.inspect.plan_engine import CountingEngine, PrefixBlocks, open_reader
+from rerank_bench.pools import PoolOptions
+from rerank_bench.reranking import Defaults, Scope, choose
+from rerank_bench.reranking.limits import GPUS, SHAPES
+from rerank_bench.runs import read_run
+from rerank_bench.suite import Suite, run_suite
+from rerank_bench.tasks import TaskOptions
+from rerank_bench.types import Embed, Generate, Likelihood, Message, NextToken, Prompt
+
+H200 = GPUS["h200"]
+QUERIES = {f"q{i}": f"which pear goes with apple number {i}" for i in range(3)}
+CORPUS = {f"d{i}": f"apple number {i} goes with pear number {i * 7 % 11}" for i in range(12)}
+QRELS = {f"q{i}": {f"d{i}": 1} for i in range(3)}
+POINTWISE = "pointwise:labels=Y,N"  # one token each of the tiny tokenizers
+PROMPT = Prompt((Message("user", "which pear goes with which apple"),))
+WINDOWED = "window=4,stride=2"  # over 12 documents: 1 + (12 - 4) / 2 = 5 windows
+
+
+@pytest.fixture
+def suite_of(beir, tmp_path):
+    data = beir(QUERIES, CORPUS, QRELS)
+
+    def build(*rerankers, model=None, profiles=("bm25",), **scope):
+        defaults = Defaults(model=None if model is None else str(model))
+        return Suite(
+            tasks=[(str(data), TaskOptions())],
+            profiles=[(profile, PoolOptions()) for profile in profiles],
+            rerankers=[choose(name, defaults) for name in rerankers],
+            out=tmp_path / "runs",
+            scope=Scope(**scope),
+        )
+
+    return build
+
+
+def test_calls_rounds_and_tokens_are_those_that_a_run_reports(suite_of, llama):
+    suite = suite_of(POINTWISE, f"first:{WINDOWED}", "query-likelihood", "identity", model=llama)
+    rows = plan_suite(suite, H200).rows
+    runs = [read_run(folder) for folder in run_suite(suite)]
+    assert len(rows) == len(runs) == 4
+    for row, run in zip(rows, runs, strict=True):
+        usages = [result.usage for result in run.results]
+        for name in ("calls", "rounds", "prompt_tokens", "output_tokens"):
+            assert getattr(row, name) == sum(getattr(usage, name) for usage in usages), name
+
+
+@pytest.mark.parametrize(
+    ("reranker", "model"),
+    [("cross-encoder", "cross_encoder"), ("late-interaction", "encoder")],
+)
+def test_pairs_are_counted_as_a_run_counts_them_and_an_encoder_caches_nothing(
+    suite_of, request, reranker, model
+):
+    suite = suite_of(reranker, model=request.getfixturevalue(model))
+    (row,) = plan_suite(suite, H200).rows
+    (run,) = (read_run(folder) for folder in run_suite(suite))
+    assert row.prompt_tokens == sum(result.usage.prompt_tokens for result in run.results) > 0
+    assert row.repeated == 0
+    assert row.cacheable_tokens == 0
+    assert row.seconds == row.seconds_cached
+
+
+def test_late_interaction_reads_each_text_once(suite_of, encoder):
+    (row,) = plan_suite(suite_of("late-interaction", model=encoder), H200).rows
+    (pairs,) = plan_suite(suite_of("cross-encoder:head=maxsim", model=encoder), H200).rows
+    assert row.read_tokens == pairs.read_tokens < row.prompt_tokens / 2
+
+
+def test_a_pair_head_with_a_template_is_counted_with_it(suite_of, qwen_reranker, llama_classifier):
+    (plain,) = plan_suite(suite_of("cross-encoder", model=llama_classifier), H200).rows
+    (whole,) = plan_suite(suite_of("cross-encoder", model=qwen_reranker), H200).rows
+    assert whole.prompt_tokens > plain.prompt_tokens
+    assert plain.cacheable_tokens > 0
+
+
+def test_a_generated_window_costs_a_permutation_and_an_end_and_waits_for_itself(suite_of, llama):
+    first, listwise = plan_suite(
+        suite_of(f"first:{WINDOWED}", f"listwise:{WINDOWED}", model=llama), H200
+    ).rows
+    assert first.output_tokens == first.calls == 3 * 5
+    assert first.rounds == listwise.rounds == 3 * 5
+    tokens = listwise.output_tokens / listwise.calls
+    assert 4 * 2 < tokens <= 6 * 4  # an identifier takes from two tokens up to the limit of six
+    assert listwise.seconds_alone > 2 * listwise.seconds  # one query uses a third of each step
+    assert listwise.flops > first.flops
+
+
+def test_an_answer_is_no_longer_than_it_may_be(suite_of, llama):
+    (row,) = plan_suite(suite_of(f"listwise:{WINDOWED},max_tokens=3", model=llama), H200).rows
+    assert row.output_tokens == 3 * row.calls
+
+
+def test_a_model_free_reranker_costs_nothing(suite_of):
+    (row,) = plan_suite(suite_of("reverse"), H200).rows
+    assert (row.queries, row.calls, row.flops, row.seconds_alone, row.model) == (3, 0, 0, 0, "")
+    assert row.cacheable is None
+    assert row.queries_per_pflop is None
+
+
+def test_what_was_asked_after_another_first_stage_costs_nothing_again(suite_of, llama):
+    suite = suite_of(POINTWISE, model=llama, profiles=("bm25", "rrf(bm25,bm25)"))
+    once, again = plan_suite(suite, H200).rows
+    assert once.repeated == 0
+    assert again.repeated == again.calls == once.calls
+    assert (again.read_tokens, again.seconds) == (0, 0)
+    assert again.flops == pytest.approx(once.flops)
+    assert again.seconds_alone == pytest.approx(once.seconds_alone)
+    whole = summed((once, again))
+    assert (whole.calls, whole.seconds) == (2 * once.calls, once.seconds)
+
+
+def test_a_sample_and_a_depth_are_planned_as_they_are_run(suite_of, llama):
+    (row,) = plan_suite(suite_of(POINTWISE, model=llama, queries=2, depth=5), H200).rows
+    assert (row.queries, row.calls) == (2, 10)
+
+
+def test_a_larger_block_finds_less_in_the_cache(suite_of, llama):
+    suite = suite_of(POINTWISE, model=llama)
+    found = [plan_suite(suite, H200, block=block).rows[0] for block in (1, 16, 512)]
+    assert found[0].cacheable_tokens > found[1].cacheable_tokens > found[2].cacheable_tokens == 0
+    assert found[0].seconds_cached <= found[1].seconds_cached <= found[2].seconds_cached
+    assert len({row.seconds for row in found}) == 1
+
+
+tokens = st.lists(st.integers(0, 1), min_size=1, max_size=14)
+
+
+@given(st.lists(tokens, max_size=8), st.integers(1, 4))
+def test_the_cache_serves_the_longest_head_that_was_read_before(sequences, size):
+    blocks = PrefixBlocks(size)
+    for place, ids in enumerate(sequences):
+        heads = range(0, len(ids), size)  # full blocks; the last token is always computed
+        known = [
+            n for n in heads if any(s[:n] == ids[:n] and len(s) >= n for s in sequences[:place])
+        ]
+        expected = max(known, default=0) if place else 0
+        assert blocks.read(ids, len(ids) - 1) == expected
+
+
+@pytest.mark.parametrize(
+    ("requests", "served"),
+    [
+        ([NextToken(PROMPT, ("Y",)), NextToken(PROMPT, ("N",))], lambda n: n - 1),
+        ([Generate(PROMPT, 5), Generate(PROMPT, 6)], lambda n: n - 1),
+        ([Likelihood(PROMPT, " a"), Likelihood(PROMPT, " a b")], lambda n: n - 1),
+        ([Embed(PROMPT, "last"), Embed(PROMPT, "last", normalise=False)], lambda n: n - 1),
+        ([Embed(PROMPT), Embed(PROMPT, normalise=False)], lambda n: 0),
+    ],
+)
+def test_what_is_read_off_is_computed_and_the_rest_comes_from_the_cache(llama, requests, served):
+    reader = open_reader(EngineOptions(model=str(llama)), None)
+    engine = CountingEngine(reader, H200, block=1, known=set())
+    replies = dict(engine.answer(requests))
+    prompt = len(reader.works.tokens.prompts([PROMPT])[0].ids)
+    assert engine.tally.read == sum(reply.prompt_tokens for reply in replies.values())
+    assert engine.tally.cached == served(prompt)
+
+
+def test_a_shape_takes_the_place_of_the_models_own_sizes_and_context(suite_of, llama):
+    suite = suite_of(POINTWISE, model=llama)
+    (own,) = plan_suite(suite, H200).rows
+    planned = plan_suite(suite, H200, shape="Qwen3-4B")
+    (row,) = planned.rows
+    assert row.prompt_tokens == own.prompt_tokens
+    assert row.model == "Qwen3-4B"
+    at_least = 2 * SHAPES["Qwen3-4B"].body * row.prompt_tokens
+    assert at_least < row.flops < 1.2 * at_least
+    assert row.queries_per_pflop == pytest.approx(3e15 / row.flops)
+    assert row.seconds == pytest.approx(row.flops / H200.matmul)
+    assert f"Tokens are those of {llama}" in planned.assumptions[-1]
+
+
+def test_a_tokenizer_that_stands_in_need_not_know_the_labels_nor_predict(suite_of, encoder):
+    suite = suite_of(POINTWISE, model=encoder)
+    with pytest.raises(EngineFault, match="no causal language model"):
+        plan_suite(suite, H200)
+    assert plan_suite(suite, H200, shape="Qwen3-0.6B").rows[0].calls == 36
+
+
+def test_a_window_that_exceeds_the_context_is_told_before_anything_runs(suite_of, llama):
+    suite = suite_of("first:max_model_len=60", model=llama)
+    with pytest.raises(RequestFailed, match="exceed the model's context of 60"):
+        plan_suite(suite, H200)
+
+
+def test_a_model_without_the_head_is_refused(suite_of, llama):
+    with pytest.raises(EngineFault, match="has no head for pairs"):
+        plan_suite(suite_of("cross-encoder", model=llama), H200)
+
+
+def test_a_model_that_is_not_at_hand_is_told_with_a_way_round(suite_of, tmp_path):
+    suite = suite_of(POINTWISE, model=tmp_path / "absent")
+    with pytest.raises(EngineFault, match="no such folder") as caught:
+        plan_suite(suite, H200)
+    assert "--shape Qwen3-4B" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_plan_needs_a_tokenizer_whatever_the_engine(suite_of):
+    with pytest.raises(BadOption, match="give --model"):
+        plan_suite(suite_of("pointwise:engine=fake"), H200)
+
+
+def test_blocks_of_nothing_are_refused(suite_of, llama):
+    with pytest.raises(BadOption, match="--block must be at least 1"):
+        plan_suite(suite_of(POINTWISE, model=llama), H200, block=0)
+
+
+def run(*words):
+    return CliRunner().invoke(main, ["plan", *map(str, words)])
+
+
+def test_the_command_prints_a_table_with_what_it_rests_on(beir, llama, tmp_path):
+    data = beir(QUERIES, CORPUS, QRELS)
+    done = run("--task", data, "--reranker", POINTWISE, "--reranker", "reverse", "--model", llama)
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert any("GPU-hours" in line for line in lines[:4])
+    assert any(line.split()[:2] == ["all", "total"] for line in lines)
+    assert [line for line in lines if line.startswith(("Limits, not", "Assumed:"))] == lines[-3:-1]
+    assert not list(tmp_path.glob("runs*"))
+
+
+def test_the_command_prints_json_with_the_same_rows(beir, llama):
+    data = beir(QUERIES, CORPUS, QRELS)
+    options = ("--model", llama, "--gpu", "l4", "--shape", "Qwen3-0.6B", "--block", 32, "--json")
+    done = run("--task", data, "--reranker", "pointwise", *options)
+    found = json.loads(done.stdout)
+    assert (found["gpu"]["name"], found["gpu"]["measured"], found["block"]) == ("l4", False, 32)
+    (row,) = found["rows"]
+    assert row["gpu_hours"] == pytest.approx(row["seconds_cached"] / 3600)
+    assert 0 < row["cacheable"] < 1
+    assert found["total"]["calls"] == row["calls"] == 36
+
+
+def test_the_command_reads_a_suite_file_as_run_does(beir, llama, tmp_path):
+    file = tmp_path / "suite.toml"
+    data = beir(QUERIES, CORPUS, QRELS)
+    rows = f'[[task]]\ntask = "{data}"\n[[reranker]]\nreranker = "{POINTWISE}"\nmodel = "{llama}"\n'
+    file.write_text(rows)
+    assert json.loads(run(file, "--json").stdout)["total"]["calls"] == 36
+
+
+def test_the_command_takes_every_flag_of_run(beir, llama, tmp_path):
+    missing = {p.name for p in main.commands["run"].params} - {
+        p.name for p in main.commands["plan"].params
+    }
+    assert not missing
+    data = beir(QUERIES, CORPUS, QRELS)
+    words = ["--task", data, "--reranker", POINTWISE, "--as", "mine", "--model", llama, "--engine"]
+    words += ["vllm", "--data-parallel", "2", "--out", tmp_path / "runs", "--no-cache", "--cache"]
+    words += [tmp_path / "replies", "--keep-going", "--json"]
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    assert [row["reranker"] for row in json.loads(done.stdout)["rows"]] == ["mine"]
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "replies").exists()
+    toml = run(*words, "--print-toml").stdout
+    assert toml == CliRunner().invoke(main, ["run", *map(str, words), "--print-toml"]).stdout
+    assert "data-parallel = 2" in toml
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--gpu", "h20"], "unknown GPU 'h20'; did you mean h200"),
+        (["--shape", "Qwen-4B"], "unknown shape 'Qwen-4B'; did you mean Qwen3-4B"),
+        (["--reranker", "pointwize"], "unknown reranker 'pointwize'; did you mean pointwise"),
+    ],
+)
+def test_the_command_names_what_does_not_exist(beir, llama, words, told):
+    data = beir(QUERIES, CORPUS, QRELS)
+    done = run("--task", data, "--reranker", "pointwise", "--model", llama, *words)
+    assert done.exit_code == 1
+    assert told in done.output
+
+
+def test_a_real_task_is_planned_as_worked_out_by_hand(nano, llama):
+    """Sixteen thousand passages of TREC DL 2019 that a run would read: 100 calls, or 9 windows."""
+    options = ("--model", llama, "--shape", "Qwen3-4B", "--queries", 4, "--json")
+    rerankers = ("--reranker", "pointwise", "--reranker", "first")
+    task = nano / "NanoGraded" / "trec_dl19"
+    done = run("--task", task, "--profile", "bm25", *rerankers, *options)
+    assert done.exit_code == 0, done.output
+    pointwise, first = json.loads(done.stdout)["rows"]
+    assert [r["calls"] / 4 for r in (pointwise, first)] == [100, 9]
+    assert [r["rounds"] / 4 for r in (pointwise, first)] == [1, 9]
+    assert pointwise["cacheable"] > 3 * first["cacheable"]

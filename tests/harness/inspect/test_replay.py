@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rerank_bench import Candidates, Document, Failure, FakeEngine, Generation, UnknownName, errors
+from rerank_bench.engines import fake
+from rerank_bench.inspect.exchanges import NOT_CACHED, converse, count_mended, find_mended
+from rerank_bench.inspect.replay import replay
+from rerank_bench.inspect.restage import find_cut
+from rerank_bench.pools import PoolOptions
+from rerank_bench.rerankers.listwise import Listwise
+from rerank_bench.reranking import Defaults, Job, Scope, choose
+from rerank_bench.suite import Suite, run_suite
+from rerank_bench.tasks import TaskOptions
+
+FAKE = Defaults(engine="fake")
+QUERIES = {f"q{i}": f"apple pear{i}" for i in range(4)}
+CORPUS = {f"d{i}": f"apple number {i} pear{i % 4}" for i in range(12)} | {"lost": "nothing here"}
+QRELS = {f"q{i}": {f"d{i}": 2, f"d{i + 4}": 0} for i in range(3)} | {"q3": {"lost": 1}}
+
+
+@pytest.fixture
+def made(beir, tmp_path, monkeypatch):
+    """Make a run of one reranker and return its folder; the data lie in `data`."""
+
+    def make(name, *, data="data", answer=fake.overlap, **changes):
+        folder = tmp_path / data
+        folder = folder if folder.exists() else beir(QUERIES, CORPUS, QRELS, name=data)
+        monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(answer))
+        suite = Suite(
+            tasks=[(str(folder), TaskOptions())],
+            profiles=[("bm25", PoolOptions(depth=6))],
+            rerankers=[choose(name, FAKE)],
+            out=tmp_path / "runs",
+            cache=tmp_path / "replies",
+        )
+        return run_suite(dataclasses.replace(suite, **changes))[0]
+
+    return make
+
+
+def seen(folder, query_id="q1", cache=None):
+    (view,) = replay(folder, [query_id], cache=cache or folder.parents[4] / "replies")
+    return view
+
+
+def changed(folder, **values):
+    """Write other settings into a run's manifest."""
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    for key, value in values.items():
+        manifest["settings"][key] |= value
+    file.write_text(json.dumps(manifest))
+
+
+def test_a_view_holds_texts_ranks_and_judgements_in_finished_order(made):
+    view = seen(made("reverse"))
+    assert (view.task, view.profile, view.reranker) == ("data/test", "bm25", "reverse")
+    assert view.query == QUERIES["q1"]
+    assert [document.after for document in view.documents] == [1, 2, 3, 4, 5, 6]
+    assert [document.before for document in view.documents] == [6, 5, 4, 3, 2, 1]
+    assert all(document.text == CORPUS[document.doc_id] for document in view.documents)
+    graded = {document.doc_id: document.grade for document in view.documents}
+    assert (graded["d1"], graded["d5"], graded["d9"]) == (2, 0, None)
+    assert [document.doc_id for document in view.documents if document.positive] == ["d1"]
+    assert view.natural < view.first_stage == 1.0
+    assert view.exchanges == view.notes == ()
+
+
+def test_a_safeguard_is_marked_and_what_was_not_found_is_said(made):
+    view = seen(made("identity"), "q3")
+    assert [d.doc_id for d in view.documents if d.safeguard] == ["lost"]
+    assert view.documents[-1].before == 7
+    assert view.first_stage == view.natural == 0.0
+    assert view.notes == ("positives that the first stage did not find: 1",)
+
+
+def test_every_request_is_shown_with_its_reply(made):
+    view = seen(made("pointwise"))
+    assert view.notes == ()
+    assert [exchange.round for exchange in view.exchanges] == [1] * 6
+    assert {exchange.request for exchange in view.exchanges} == {"NextToken"}
+    first = view.exchanges[0]
+    assert f"Query: {QUERIES['q1']}" in first.prompt
+    assert first.prompt.startswith("user:\n")
+    assert first.reply.startswith("Yes -")
+    assert first.known
+    assert not first.repaired
+
+
+def test_a_sliding_window_is_told_round_by_round(made):
+    view = seen(made("listwise:window=4,stride=2"))
+    assert [(e.round, e.request) for e in view.exchanges] == [(1, "Generate"), (2, "Generate")]
+    assert view.exchanges[0].prompt.endswith("assistant:\n[")
+
+
+def test_what_is_shown_is_what_was_asked_after_cutting(made):
+    folder = made("cross-encoder:max_doc_tokens=2", scope=Scope(depth=3, max_doc_chars=10))
+    view = seen(folder)
+    assert view.notes == ()
+    assert len(view.exchanges) == 3
+    assert all(e.prompt.endswith("document: apple numb") for e in view.exchanges)
+    assert sum(document.score is None for document in view.documents) == 3
+
+
+def test_a_run_of_before_joint_budgets_and_recorded_instructions_is_shown_as_it_was(made):
+    folder = made("cross-encoder:max_doc_tokens=600,max_pair_tokens=none")
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest["settings"]["reranker"]["options"]["max_pair_tokens"]
+    del manifest["settings"]["reranker"]["instruction"], manifest["settings"]["max_doc_tokens"]
+    file.write_text(json.dumps(manifest))
+    view = seen(folder)
+    assert view.notes == ()
+    assert all(exchange.known for exchange in view.exchanges)
+
+
+def test_only_the_answers_that_were_repaired_are_marked(made):
+    calls = itertools.count()
+
+    def forgetful(request):
+        reply = fake.overlap(request)
+        return dataclasses.replace(reply, text="1] > [2]") if next(calls) % 2 else reply
+
+    folder = made("listwise:window=3,stride=2", answer=forgetful)
+    views = list(replay(folder, list(QUERIES), cache=folder.parents[4] / "replies"))
+    for view in views:
+        assert view.counts.get("repaired", 0) == sum(e.repaired for e in view.exchanges)
+        assert all(e.repaired == (e.reply == "1] > [2]") for e in view.exchanges)
+    marks = {exchange.repaired for view in views for exchange in view.exchanges}
+    assert marks == {True, False}
+
+
+ANSWERS = {"1] > [2] > [3]": 0, "2] > [1]": 1, "I cannot say": 1, "3] > [3] > [1] > [2]": 1, "": 1}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(sorted(ANSWERS)), min_size=4, max_size=4))
+def test_each_answer_is_judged_as_the_rerankers_own_parser_judged_it(answers):
+    documents = tuple(Document(f"d{i}", f"text {i}") for i in range(9))
+    job = Job(None, Listwise(window=3, stride=2), Candidates("t", "q", "query", documents))
+
+    told: dict[object, str] = {}
+    left = list(answers)
+
+    def answer(request):
+        # Equal requests have equal replies, as in a cache; new ones come with the first blank.
+        if request not in told:
+            told[request] = left.pop(0) if left else ""
+        return Generation(told[request], finished=True)
+
+    engine = FakeEngine(answer)
+    conversation = converse(job, engine)
+    total = count_mended(conversation.outcome.counts)
+    found = find_mended(job, engine, conversation, total=total)
+    said = [reply.text for _, _, reply in conversation.asked]
+    assert found == [place for place, text in enumerate(said) if ANSWERS[text]]
+
+
+def test_counts_that_do_not_add_up_are_not_shared_out():
+    documents = tuple(Document(f"d{i}", f"text {i}") for i in range(3))
+    job = Job(None, Listwise(window=3), Candidates("t", "q", "query", documents))
+    engine = FakeEngine(lambda request: Generation("2] > [1]", finished=True))
+    with pytest.raises(errors.RerankBenchError, match="add up"):
+        find_mended(job, engine, converse(job, engine), total=2)
+
+
+def test_a_reply_that_is_not_in_the_cache_ends_the_replay(made, tmp_path):
+    folder = made("listwise:window=4,stride=2")
+    with closing(sqlite3.connect(tmp_path / "replies" / "replies.sqlite")) as cache, cache:
+        cache.execute("DELETE FROM replies")
+    view = seen(folder)
+    assert [(e.reply, e.known) for e in view.exchanges] == [(NOT_CACHED, False)]
+    assert view.notes == ("the replay ends in round 1: 1 of its replies are not in the cache",)
+
+
+def test_replies_of_another_run_are_not_passed_off_as_this_ones(made):
+    folder = made("cross-encoder")
+    other = made("cross-encoder:as=other", answer=lambda r: Failure("no"), cache=None,
+                 scope=Scope(keep_going=True))  # fmt: skip
+    assert seen(folder).notes == ()
+    view = seen(other)
+    assert view.failed == "no"
+    assert view.natural == 0.0
+    assert any("it had other replies" in note for note in view.notes)
+
+
+def test_no_cache_is_made_where_there_is_none(made, tmp_path):
+    view = seen(made("cross-encoder"), cache=tmp_path / "elsewhere")
+    assert view.exchanges == ()
+    assert "no cache of replies in" in view.notes[0]
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_variant_has_no_replies_of_its_own(made):
+    folder = made("cross-encoder")
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["settings"]["variant"] = {"order": "reverse"}
+    file.write_text(json.dumps(manifest))
+    view = seen(folder)
+    assert view.reranker == "cross-encoder~order-reverse"
+    assert view.exchanges == ()
+    assert "read no cached replies" in view.notes[0]
+
+
+def test_data_that_have_changed_are_not_shown_as_those_of_the_run(made, beir, tmp_path):
+    folder = made("pointwise")
+    before = seen(folder)
+    corpus = tmp_path / "data" / "corpus.jsonl"
+    corpus.write_text(corpus.read_text().replace("number 1 ", "number one "))
+    view = seen(folder)
+    assert {document.text for document in view.documents} == {""}
+    assert [d.doc_id for d in view.documents] == [d.doc_id for d in before.documents]
+    assert view.exchanges == ()
+    assert len(view.notes) == 1
+    assert "have changed since the run" in view.notes[0]
+    shutil.rmtree(tmp_path / "data")
+    assert "ids without texts" in seen(folder).notes[0]
+
+
+def test_an_unknown_query_is_answered_with_near_ones(made):
+    with pytest.raises(UnknownName, match="did you mean q1"):
+        replay(made("identity"), ["q11"])
+
+
+MINE = """
+from pathlib import Path
+from rerank_bench import PairScore, ask
+Path({mark!r}).touch()
+class Mine:
+    def rerank(self, candidates):
+        pairs = [PairScore(candidates.query, d.text) for d in candidates.documents]
+        replies = yield from ask(pairs)
+        return [reply.logits[0] for reply in replies]
+"""
+
+
+def test_a_file_of_code_that_has_changed_is_not_run(made, tmp_path):
+    mine, mark = tmp_path / "mine.py", tmp_path / "mark"
+    mine.write_text(MINE.format(mark=str(mark)))
+    folder = made(f"{mine}:Mine:engine=fake")
+    assert len(seen(folder).exchanges) == 6
+    mark.unlink()
+    mine.write_text(mine.read_text() + "# changed\n")
+    assert "is no longer that of the run" in seen(folder).notes[0]
+    mine.unlink()
+    assert "cannot be read" in seen(folder).notes[0]
+    assert not mark.exists()
+
+
+def test_without_the_tokenizer_the_texts_are_shown_uncut_and_it_is_said(made):
+    folder = made("pointwise:max_doc_tokens=2")
+    gone = {"engine": "transformers", "name": "transformers", "model": "./gone", "files": "0" * 64}
+    changed(folder, engine=gone)
+    view = seen(folder)
+    assert "model ./gone is not on this machine" in view.notes[0]
+    assert "number" in view.exchanges[0].prompt
+    assert not view.exchanges[0].known
+
+
+def test_a_tokenizer_is_taken_only_from_the_model_that_ran(llama, tmp_path):
+    from rerank_bench.engines.models import fingerprint
+
+    told = {"engine": "transformers", "model": str(llama), "files": fingerprint(llama)}
+    (fitted,) = find_cut(told, {})(["one two three four five six"], 2)
+    assert fitted.truncated
+    server = {"http://a": {"tokenizer": str(llama)}}
+    served = {"engine": "http", "model": "m", "tokenizer": fingerprint(llama)}
+    assert find_cut(served, server)(["one two three four five six"], 2) == [fitted]
+    with pytest.raises(errors.EngineFault, match="have changed since the run"):
+        find_cut({**told, "files": "0" * 64}, {})
+    with pytest.raises(errors.EngineFault, match="not on this machine at aaaaaaaaaaaa"):
+        find_cut({"engine": "vllm", "model": "org/gone", "revision": "a" * 40}, {})
+    with pytest.raises(errors.EngineFault, match="cut at the server"):
+        find_cut({"engine": "http", "model": "m"}, {})
+
+
+def test_a_changed_prompt_is_said(made):
+    folder = made("pointwise")
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["settings"]["reranker"] |= {"prompt": "0" * 64, "code": "rerank-bench 0.0.1"}
+    file.write_text(json.dumps(manifest))
+    notes = seen(folder).notes
+    assert any("ran as rerank-bench 0.0.1" in note for note in notes)
+    assert any("prompt has changed" in note for note in notes)

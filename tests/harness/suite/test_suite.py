@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from rerank_bench import (
+    BadData,
+    BadOption,
+    EngineDied,
+    FakeEngine,
+    Logits,
+    RunConflict,
+    load_rows,
+    load_run,
+)
+from rerank_bench.engines import fake
+from rerank_bench.pools import PoolOptions, PoolRow
+from rerank_bench.reranking import Defaults, Scope, choose, chosen_queries
+from rerank_bench.runs import find_runs
+from rerank_bench.suite import Suite, run_suite
+from rerank_bench.suite import execution as suite_module
+from rerank_bench.tasks import TaskOptions
+
+QUERIES = {f"q{i}": f"apple pear{i}" for i in range(12)}
+CORPUS = {f"d{i}": f"apple number {i} pear{i % 12}" for i in range(40)}
+QRELS = {f"q{i}": {f"d{i}": 2, f"d{i + 12}": 1, f"d{(i + 1) % 12}": 0} for i in range(12)}
+
+
+@pytest.fixture
+def suite(beir, tmp_path):
+    data = beir(QUERIES, CORPUS, QRELS)
+    return Suite(
+        tasks=[(str(data), TaskOptions())],
+        profiles=[("bm25", PoolOptions())],
+        rerankers=[choose("identity"), choose("reverse"), choose("cross-encoder:engine=fake")],
+        out=tmp_path / "runs",
+        cache=tmp_path / "replies",
+    )
+
+
+def test_every_task_profile_and_reranker_leaves_a_run_folder(suite):
+    folders = run_suite(suite)
+    assert len(folders) == 3
+    assert sorted(folders) == find_runs(suite.out)
+    run = load_run(folders[0])
+    assert [result.query_id for result in run.results] == list(QUERIES)
+    assert run.qrels == QRELS
+    assert run.manifest["settings"]["profile"]["resolved"] == "bm25()"
+
+
+def test_identity_gains_nothing_and_no_ranking_loses_a_document(suite):
+    folders = run_suite(suite)
+    for folder in folders:
+        for result in load_run(folder).results:
+            assert sorted(result.first_stage_ranks) == list(range(1, len(result.doc_ids) + 1))
+    gains = {row.measure: row.gain for row in load_rows(suite.out) if row.reranker == "identity"}
+    assert gains["nDCG@10"] == gains["MAP@100"] == 0
+
+
+def test_a_finished_run_is_skipped_and_other_settings_are_refused(suite):
+    run_suite(suite)
+    seen = []
+    run_suite(suite, done=seen.append)
+    assert [finished.skipped for finished in seen] == [True] * 3
+    with pytest.raises(RunConflict, match="queries"):
+        run_suite(dataclasses.replace(suite, scope=Scope(queries=3)))
+
+
+def test_a_sample_of_queries_is_nested_and_the_same_everywhere():
+    ids = [f"q{i}" for i in range(100)]
+    ten, twenty = (chosen_queries(ids, Scope(queries=n)) for n in (10, 20))
+    assert len(ten) == 10
+    assert ten < twenty
+    assert chosen_queries(ids[::-1], Scope(queries=10)) == ten
+    assert chosen_queries(ids, Scope(queries=10, seed=1)) != ten
+    assert chosen_queries(ids, Scope()) == set(ids)
+
+
+def test_depth_reranks_the_first_and_the_safeguard_and_the_rest_keeps_its_place(suite):
+    shallow = dataclasses.replace(
+        suite, rerankers=[choose("reverse")], scope=Scope(depth=3), cache=None
+    )
+    (folder,) = run_suite(shallow)
+    for result in load_run(folder).results:
+        moved = list(result.first_stage_ranks[:3])
+        assert moved == [3, 2, 1]
+        assert list(result.first_stage_ranks[3:]) == sorted(result.first_stage_ranks[3:])
+        assert result.scores[3:] == (None,) * len(result.scores[3:])
+
+
+def test_the_head_of_a_row_keeps_the_safeguard():
+    row = PoolRow("q", ("a", "b", "c", "s"), "s", (3.0, 2.0, 1.0))
+    assert row.first(2) == PoolRow("q", ("a", "b", "s"), "s", (3.0, 2.0))
+    assert row.first(3) == row.first(None) == row
+
+
+def test_two_rerankers_of_one_label_are_refused_before_anything_runs(suite):
+    twice = dataclasses.replace(suite, rerankers=[choose("identity"), choose("identity")])
+    with pytest.raises(BadOption, match="as=NAME"):
+        run_suite(twice)
+    assert not suite.out.exists()
+
+
+@pytest.mark.parametrize(
+    "scope", [{"queries": 0}, {"depth": 0}, {"max_doc_chars": -1}, {"max_doc_tokens": 0}]
+)
+def test_a_scope_of_nothing_is_refused(scope):
+    with pytest.raises(BadOption, match="must be at least 1"):
+        Scope(**scope)
+
+
+def test_a_task_without_positives_is_an_error(suite, beir):
+    data = beir({"q": "apple"}, {"d": "apple"}, {"q": {"d": 0}}, name="empty")
+    with pytest.raises(BadData):
+        run_suite(dataclasses.replace(suite, tasks=[(str(data), TaskOptions())]))
+    assert not suite.out.exists()
+
+
+def test_documents_are_cut_and_counted_before_a_reranker_sees_them(suite, monkeypatch):
+    seen = []
+
+    def watch(request):
+        seen.append(request.document)
+        return Logits((0.0,))
+
+    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(watch))
+    cut = dataclasses.replace(
+        suite,
+        rerankers=[choose("cross-encoder:max_doc_tokens=2", Defaults(engine="fake"))],
+        scope=Scope(max_doc_chars=12),
+        cache=None,
+    )
+    (folder,) = run_suite(cut)
+    assert seen
+    assert all(len(text.split()) <= 2 and len(text) <= 12 for text in seen)
+    results = load_run(folder).results
+    assert all(result.counts["truncated"] == len(result.doc_ids) for result in results)
+
+
+def test_one_limit_in_tokens_is_part_of_the_settings_and_lowers_every_budget(suite, monkeypatch):
+    seen = []
+
+    def watch(request):
+        seen.append(len(request.document.split()))
+        return Logits((0.0,))
+
+    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(watch))
+    names = ["cross-encoder:engine=fake", "cross-encoder:engine=fake,max_doc_tokens=2,as=short"]
+    cut = dataclasses.replace(
+        suite, rerankers=[choose(name) for name in names], scope=Scope(max_doc_tokens=3), cache=None
+    )
+    run_suite(cut)
+    assert set(seen) == {2, 3}
+    told = {row.reranker: (row.budget, row.cut) for row in load_rows(suite.out) if row.reranker}
+    assert told == {
+        "cross-encoder": ("3, 508 with query", 1.0),
+        "short": ("2, 508 with query", 1.0),
+    }
+    with pytest.raises(RunConflict, match="max_doc_tokens 3, now null"):
+        run_suite(dataclasses.replace(cut, scope=Scope()))
+
+
+def test_a_failed_query_keeps_first_stage_order_and_is_counted(suite, monkeypatch):
+    from rerank_bench import Failure
+
+    def fragile(request):
+        if request.query.endswith("pear3"):
+            return Failure("no room")
+        return Logits((-float(request.document.split()[2]),))
+
+    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(fragile))
+    kept = dataclasses.replace(
+        suite,
+        rerankers=[choose("cross-encoder:engine=fake")],
+        scope=Scope(keep_going=True),
+        cache=None,
+    )
+    (folder,) = run_suite(kept)
+    failed = [result for result in load_run(folder).results if result.failed]
+    assert [(result.query_id, result.failed) for result in failed] == [("q3", "no room")]
+    assert list(failed[0].first_stage_ranks) == sorted(failed[0].first_stage_ranks)
+    assert {row.failed for row in load_rows(suite.out) if row.reranker} == {1}
+
+
+def test_a_run_with_failed_queries_is_not_taken_for_a_finished_one(suite, monkeypatch):
+    from rerank_bench import Failure
+
+    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(lambda r: Failure("no")))
+    failing = dataclasses.replace(
+        suite,
+        rerankers=[choose("cross-encoder:engine=fake")],
+        scope=Scope(keep_going=True),
+        cache=None,
+    )
+    run_suite(failing)
+    run_suite(failing)
+    with pytest.raises(RunConflict, match="12 of its queries failed"):
+        run_suite(dataclasses.replace(failing, scope=Scope()))
+
+
+def test_a_safeguard_has_a_first_stage_score_below_all_others(suite):
+    seen = {}
+
+    class Watch:
+        def rerank(self, candidates):
+            seen[candidates.query_id] = candidates.signals["first_stage"]
+            return [0.0] * len(candidates.documents)
+
+    watching = dataclasses.replace(choose("identity"), reranker=Watch(), label="watch")
+    (folder,) = run_suite(dataclasses.replace(suite, rerankers=[watching]))
+    for result in load_run(folder).results:
+        scores = seen[result.query_id]
+        assert len(scores) == len(result.doc_ids)
+        assert list(scores) == sorted(scores, reverse=True)
+
+
+def test_runs_lie_where_their_names_say(suite):
+    folders = run_suite(suite)
+    assert folders[0].relative_to(suite.out) == Path("data/test/bm25/identity")
+
+
+def test_an_engine_that_dies_takes_its_own_reranker_with_it_and_the_suite_goes_on(
+    suite, monkeypatch
+):
+    class Dying(FakeEngine):
+        def answer(self, requests):
+            yield 0, fake.overlap(requests[0])
+            raise EngineDied("the engine's process ended (SIGKILL)")
+
+    opened = suite_module.open_engine
+
+    def open_some(options):
+        return Dying(fake.overlap) if options.model == "dying" else opened(options)
+
+    monkeypatch.setattr(suite_module, "open_engine", open_some)
+    names = ["pointwise:engine=fake,model=dying", "cross-encoder:engine=fake", "identity"]
+    dying = dataclasses.replace(suite, rerankers=[choose(name) for name in names])
+    with pytest.raises(EngineDied, match=r"^pointwise-dying: the engine's process ended"):
+        run_suite(dying)
+    labels = {folder.name for folder in find_runs(suite.out)}
+    assert labels == {"cross-encoder", "identity"}
+
+
+def test_a_manifest_tells_what_was_checked_of_the_mechanism(suite):
+    pointwise = dataclasses.replace(suite, rerankers=[choose("pointwise:engine=fake")])
+    (folder,) = run_suite(pointwise)
+    told = load_run(folder).manifest
+    names = {check["name"]: check for check in told["mechanism"]}
+    assert names["labels found"]["found"] == names["labels found"]["expected"] > 0
+    assert told["invalid"] is None
+    assert told["startup_seconds"] == 0.0
+
+
+class Loading(FakeEngine):
+    """Takes ten seconds to load at its first request, and one more for another kind."""
+
+    def __init__(self):
+        super().__init__(fake.overlap)
+        self.startup_seconds = 0.0
+        self._kinds = set()
+
+    def answer(self, requests):
+        kind = type(requests[0])
+        if kind not in self._kinds:
+            self.startup_seconds += 1.0 if self._kinds else 10.0
+            self._kinds.add(kind)
+        yield from super().answer(requests)
+
+
+def test_a_start_is_charged_once_and_every_run_says_who_shared_it(suite, monkeypatch):
+    opened = suite_module.open_engine
+    loading = lambda options: Loading() if options.engine == "fake" else opened(options)  # noqa: E731
+    monkeypatch.setattr(suite_module, "open_engine", loading)
+    names = ["pointwise:engine=fake", "cross-encoder:engine=fake", "identity"]
+    profiles = [("bm25", PoolOptions()), ("rrf(bm25,bm25)", PoolOptions())]
+    several = dataclasses.replace(
+        suite, rerankers=[choose(name) for name in names], profiles=profiles, cache=None
+    )
+    told = {f.relative_to(suite.out).as_posix(): load_run(f).manifest for f in run_suite(several)}
+    charged = {name: each["startup_seconds"] for name, each in told.items()}
+    shared = sorted(name for name in told if not name.endswith("identity"))
+    assert sorted(charged.values()) == [0.0, 0.0, 0.0, 0.0, 1.0, 10.0]
+    assert {name.rpartition("/")[2] for name, paid in charged.items() if paid} == {
+        "pointwise", "cross-encoder",
+    }  # fmt: skip
+    for name in shared:
+        assert sorted(told[name]["startup_shared_by"]) == shared
+        assert told[name]["seconds"] < 10
