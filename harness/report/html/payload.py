@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ...evaluation import MEASURES, Evaluation, Group, Row, mean_rows
+from ...evaluation import MACRO, MAIN, MEASURES, MICRO, Evaluation, records
 from ..notes import notes_of, sentence
 from .columns import Packed, column, columns, measure
 
 if TYPE_CHECKING:
-    from ...evaluation import ClaimRow
+    import pandas as pd
 
-MAIN = MEASURES[0]
+    from ...evaluation import ClaimRow, Results
 
 _RUN = (
     "task", "profile", "origin", "resolved", "reranker", "model", "engine", "hardware", "queries",
@@ -38,99 +39,76 @@ _QUERY = (
 _STAGES = ("first_stage", "natural", "safeguarded")
 _CLAIM = ("reranker", "measure", "source", "why", "caveat", "safeguarded")
 
-ByMeasure = dict[str, Row]
-
 
 def blocks(found: Evaluation) -> dict[str, Any]:
     """Return the page's blocks by name; `first` is read at once, the others when needed."""
-    runs = _by_measure(found.rows)
     first = {
         "measures": list(MEASURES),
-        "groups": _groups(found.groups),
+        "groups": _groups(found),
         "summary": _summary(found),
         "left_out": list(found.left_out),
-        "runs": _runs(runs),
-        "values": _values(MAIN, runs),
+        "runs": _packed(found.runs, _RUN),
+        "values": _values(MAIN, found.results),
     }
     return {
         "first": first,
-        **{f"values-{m}": _values(m, runs) for m in MEASURES[1:]},
-        "recall": _recall(found.rows),
+        **{f"values-{m}": _values(m, found.results) for m in MEASURES[1:]},
+        "recall": _recall(found),
         "rest": _rest(found),
         "queries": columns(found.queries, _QUERY, measures=_STAGES),
     }
 
 
-def _by_measure(rows: Iterable[Row]) -> list[ByMeasure]:
-    """The rows of each run by their measures; recall is of no run."""
-    runs: dict[tuple[str, str, str], ByMeasure] = {}
-    for row in rows:
-        if row.reranker is not None:
-            runs.setdefault(row.key, {})[row.measure] = row
-    return list(runs.values())
+def _packed(frame: pd.DataFrame, fields: Iterable[str], measures: Iterable[str] = ()) -> Packed:
+    """Return some columns of a frame; `measures` are rounded to four digits."""
+    col = {name: column(_plain(frame[name])) for name in fields}
+    col |= {name: measure(_plain(frame[name])) for name in measures}
+    return {"n": len(frame), "col": col}
 
 
-def _runs(runs: Iterable[ByMeasure]) -> Packed:
-    """What is the same for all measures of a run."""
-    return columns([next(iter(run.values())) for run in runs], _RUN)
+def _plain(values: pd.Series) -> list[Any]:
+    return [None if value is None or value != value else value for value in values.tolist()]
 
 
-def _values(name: str, runs: Iterable[ByMeasure]) -> Packed:
-    """One measure of all `runs`, in their order; a run without it has none of its values."""
-    rows = [run.get(name) for run in runs]
-    col = {field: column([_get(row, field) for row in rows]) for field in _NUMBERS}
-    col |= {field: measure([_get(row, field) for row in rows]) for field in _MEASURED}
-    return {"n": len(rows), "col": col}
+def _values(name: str, results: Results) -> Packed:
+    """Return one measure of all runs, in their order; a run without it has none of its values."""
+    own = results.values[results.values["measure"] == name].set_index("run")
+    rows = own.reindex(results.runs.index)
+    rows = rows.join(results.runs[["rerankable", "judged", "judged_first_stage"]])
+    return _packed(rows, _NUMBERS, _MEASURED)
 
 
-def _get(row: Row | None, field: str) -> Any:
-    return None if row is None else getattr(row, field)
-
-
-def _groups(groups: Sequence[Group]) -> dict[str, Any]:
-    runs = _by_measure(mean_rows(groups))
+def _groups(found: Evaluation) -> dict[str, Any]:
     return {
-        "names": [group.name for group in groups],
-        "tasks": [list(group.tasks) for group in groups],
-        "left_out": [[list(who) for who in group.left_out] for group in groups],
-        "runs": _runs(runs),
-        "values": {m: _values(m, runs) for m in MEASURES},
+        "names": [group.name for group in found.groups],
+        "tasks": [list(group.tasks) for group in found.groups],
+        "left_out": [[list(who) for who in group.left_out] for group in found.groups],
+        "runs": _packed(found.means.runs, _RUN),
+        "values": {m: _values(m, found.means) for m in MEASURES},
     }
 
 
 def _summary(found: Evaluation) -> list[dict[str, Any]]:
-    """What each data set shows by each profile: a sentence, and what is to be known with it."""
-    wholes: Iterable[Sequence[Row]] = [group.rows for group in found.groups]
-    named = {task for group in found.groups for task in group.tasks}
-    alone = [row for row in found.rows if row.task not in named]
-    told = []
-    for rows in [*wholes, *_parts(alone, "task")]:
-        main = [row for row in rows if row.measure == MAIN and row.reranker is not None]
-        for part in _parts(main, "profile"):
-            part = sorted(part, key=lambda row: (row.apart, -(row.natural or 0.0)))
-            told.append(
-                {
-                    "task": part[0].task,
-                    "profile": part[0].profile,
-                    "sentence": sentence(part),
-                    "notes": notes_of(part),
-                }
-            )
-    return told
+    """Return for each data set and profile a sentence, and what a reader must know with it."""
+    in_means = {task for group in found.groups for task in group.tasks}
+    tasks = found.results.rows(MAIN)
+    rows = records(found.means.rows(MAIN)) + records(tasks[~tasks["task"].isin(in_means)])
+    rows = [row for row in rows if not row["apart"]]
+    rows.sort(key=lambda row: (row["task"], row["profile"], -row["natural"]))
+    parts = groupby(rows, key=lambda row: (row["task"], row["profile"]))
+    summary = []
+    for (task, profile), part in parts:
+        own = list(part)
+        words = {"sentence": sentence(own), "notes": notes_of(own)}
+        summary.append({"task": task, "profile": profile, **words})
+    return summary
 
 
-def _parts(rows: Iterable[Row], field: str) -> Iterable[list[Row]]:
-    parts: dict[str, list[Row]] = {}
-    for row in rows:
-        parts.setdefault(getattr(row, field), []).append(row)
-    return parts.values()
-
-
-def _recall(rows: Iterable[Row]) -> Packed:
-    """What the first stages are worth by themselves."""
-    own = [row for row in rows if row.reranker is None]
+def _recall(found: Evaluation) -> Packed:
+    """Return what the first stages are worth by themselves."""
+    own = found.first_stages[found.first_stages["measure"].isin([MICRO, MACRO])]
     fields = ("task", "profile", "origin", "resolved", "measure", "queries", "safeguards")
-    return columns(own, fields, measures=("first_stage", "published"))
+    return _packed(own, fields, ("first_stage", "published"))
 
 
 def _rest(found: Evaluation) -> dict[str, Packed]:
