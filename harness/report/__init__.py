@@ -8,7 +8,7 @@ from .latex import to_latex
 from .markdown import to_markdown
 from .sources import report_of
 from .tables import Table
-from .terminal import print_table, print_tables
+from .terminal import print_compact, print_table, print_tables
 from .text import NOTHING, count, number, plain, signed
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "count",
     "number",
     "plain",
+    "print_compact",
     "print_table",
     "print_tables",
     "report_of",

@@ -14,19 +14,26 @@ if TYPE_CHECKING:
     from .html.views import View
 
 
-def report(folders: Sequence[Path], form: str, *, prices: Sequence[str] = ()) -> None:
-    """Print the report of all runs below `folders`: `table`, `json`, `csv`, `md` or `latex`.
+def report(
+    folders: Sequence[Path], form: str, *, explain: bool = False, prices: Sequence[str] = ()
+) -> None:
+    """Print the report of all runs below `folders`.
 
-    `prices` are as in `--price`.
+    form: `table`, `wide`, `json`, `csv`, `md` or `latex`. explain: also print what the columns
+    mean. prices: as in `--price`.
     """
+    from rich.console import Console
+
     from ..evaluation import parse_prices
-    from . import print_tables, report_of, to_csv, to_json, to_latex, to_markdown
+    from . import report_of, to_csv, to_json, to_latex, to_markdown
+    from .terminal import print_compact, print_glossary, print_tables
 
     found = report_of(folders, prices=parse_prices(prices))
-    if form == "table":
-        from rich.console import Console
-
-        print_tables(found, Console())
+    if form in ("table", "wide"):
+        console = Console()
+        (print_compact if form == "table" else print_tables)(found, console)
+        if explain:
+            print_glossary(console)
         return
     forms = {"json": to_json, "csv": to_csv, "md": to_markdown, "latex": to_latex}
     written = forms[form](found)
