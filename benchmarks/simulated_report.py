@@ -186,8 +186,8 @@ def _queries(
 
 def _claim(row: Record) -> ClaimRow:
     claim = Claim(
-        row["reranker"], row["model"], row["task"], (row["task"],), 50, "bm25", 0.5, "nDCG@10",
-        0.61, "Nobody et al. 2026", 0.01, "two runs of the same",
+        row["reranker"], row["model"], row["task"], 50, "bm25", 0.5, "nDCG@10", 0.61,
+        "Nobody et al. 2026", 0.01, "two runs of the same",
     )  # fmt: skip
     return ClaimRow(claim, row["task"], row["profile"], row["reranker"], 0.605, within=True)
 

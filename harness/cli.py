@@ -165,7 +165,7 @@ def report(
 @click.option("--form", required=True, type=click.Choice(["trec", "csv", "parquet", "latex"]))
 def export(runs: Sequence[Path], out: Path, form: str) -> None:
     """Write the runs in the folders RUNS as files for other programs."""
-    from .report.exports import export as write
+    from .report import export as write
 
     for file in write(list(runs), out, form):
         click.echo(printable(str(file)))

@@ -53,7 +53,7 @@ def conclusions(found: Evaluation) -> Iterator[str]:
         yield f"{name}: {_best([row for row in rows if not row['apart'] and is_real(row)])}"
     odd = "; ".join(_odd(records(found.results.rows(MAIN)), found))
     if odd:
-        yield f"{odd}."
+        yield f"{odd[0].upper()}{odd[1:]}."
 
 
 def _by_task(results: Results) -> list[tuple[str, list[Record]]]:
@@ -128,7 +128,7 @@ def _counted(rows: Sequence[Record], runs: Counter[str]) -> Iterator[str]:
 def _odd(rows: Sequence[Record], found: Evaluation) -> Iterator[str]:
     """Name what is invalid, failed, not comparable or left out."""
     kinds = {
-        "Invalid": [row for row in rows if row["invalid"]],
+        "invalid": [row for row in rows if row["invalid"]],
         "failed queries, which count as 0": [row for row in rows if row["failed"]],
         "not comparable (other queries, pools or judgements)": [r for r in rows if r["apart"]],
     }

@@ -37,7 +37,7 @@ _QUERY = (
     *_NAMES, "query_id", "language", "rank_before", "rank_after", "safeguard", "failed", "repaired",
 )  # fmt: skip
 _STAGES = ("first_stage", "natural", "safeguarded")
-_CLAIM = ("reranker", "measure", "source", "why", "caveat", "safeguarded")
+_CLAIM = ("reranker", "measure", "source", "why", "safeguarded")
 
 
 def blocks(found: Evaluation) -> dict[str, Any]:
@@ -132,6 +132,7 @@ def _claims(rows: Sequence[ClaimRow]) -> Packed:
     own = columns(rows, ("task", "profile", "within"), measures=("measured",))
     claims = [row.claim for row in rows]
     col = {name: column([getattr(claim, name) for claim in claims]) for name in _CLAIM}
+    col["caveat"] = column([""] * len(claims))
     col["published"] = measure([claim.value for claim in claims])
     col["tolerance"] = measure([claim.tolerance for claim in claims])
     return {"n": len(rows), "col": {**own["col"], **col}}
