@@ -203,7 +203,8 @@ COLUMNS: list[Column] = [
            of=lambda own: _per_peta(own.run.manifest.get("ideal_flops")),
            mean=lambda rows, name: 1e15 / rules.per_query(rows, "ideal_flops"),
            show="filled", is_written=False),
-    Column("price", "price per 1000", "Price of the tokens of a query, by --price; tables have that of 1000 queries.",
+    Column("price", "price per 1000", "Price of the tokens of a query, by --price; tables show "
+           "that of 1000 queries.",
            mean=rules.per_query, format="cost", show="filled"),
     _text("model", "model", "The model.", lambda own: str(own.engine.get("model", "")),
           mean=rules.same, show="more"),

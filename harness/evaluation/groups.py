@@ -51,9 +51,10 @@ def means_of(results: Results) -> tuple[Results, list[Group]]:
     if several.empty:
         return Results(results.runs[:0], results.values[:0]), []
     runs = runs[runs["set"].isin(several.index)].sort_values(["set", "profile", "reranker", "task"])
+    runs = runs.assign(method=runs.groupby(_METHOD, dropna=False).ngroup())
     columns = runs.groupby(["set", "profile", "reranker"], sort=False)
     few = columns["task"].transform("size") < runs["set"].map(several.map(len))
-    mixed = columns[_METHOD].transform(lambda own: own.nunique(dropna=False)).max(axis=1) > 1
+    mixed = columns["method"].transform("nunique") > 1
     without = runs[few | mixed].assign(few=few).drop_duplicates(["set", "profile", "reranker"])
     sizes = columns.size()
     groups = []
