@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..reranking import label_probability
 from . import facts, rules
@@ -16,7 +16,8 @@ from . import facts, rules
 if TYPE_CHECKING:
     from .rules import Rule
 
-RUNS, VALUES = "runs", "values"
+RUNS: Final = "runs"
+VALUES: Final = "values"
 
 
 @dataclass(frozen=True)

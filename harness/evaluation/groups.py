@@ -88,5 +88,5 @@ def _mean_rows(rows: pd.DataFrame, frame: str) -> pd.DataFrame:
     """Return one row for each number in the column `mean`."""
     import pandas as pd
 
-    columns = [column for column in columns_of(frame) if column.mean is not None]
-    return pd.DataFrame({c.name: c.mean(rows, c.name) for c in columns if c.name in rows})
+    rules = {c.name: c.mean for c in columns_of(frame) if c.mean is not None and c.name in rows}
+    return pd.DataFrame({name: rule(rows, name) for name, rule in rules.items()})
