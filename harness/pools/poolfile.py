@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData, RerankBenchError
-from ..tasks import Task, as_id, examples, read_lines
+from ..tasks import Task, as_id, examples, parse_json, read_lines
 from .matching import OF_A_FILE, check_ids
 from .pool import Pool
 from .runlines import Lists, id_of, parse_object, read_json_run, read_run, twice
@@ -67,12 +67,12 @@ def read_ranked(path: Path, *, task: Task, keep_going: bool = False) -> Lists:
 
 
 def _read(path: Path, lines: list[tuple[int, str]], task: str) -> Lists:
-    first = lines[0][1]
+    number, first = lines[0]
     if not first.lstrip().startswith("{"):
         return read_run(path, lines)
-    row = parse_object(path, first)
+    row = parse_object(f"{path}, line {number}", first)
     if row is None:  # one object over several lines, or a broken line
-        row = parse_object(path, "\n".join(line for _, line in lines))
+        row = parse_object(str(path), "\n".join(line for _, line in lines))
     elif len(lines) > 1 or "query-id" in row or "corpus-ids" in row:
         row = None
     return _json_lines(path, lines, task) if row is None else read_json_run(path, row)
@@ -99,7 +99,7 @@ def _json_row(path: Path, number: int, line: str) -> tuple[object, str, list[str
     """Task, query id, document ids and safeguard of one line; ids may be numbers."""
     where = f"{path}, line {number}"
     try:
-        row = json.loads(line)
+        row = parse_json(line, where)
         query_id, doc_ids = row["query-id"], row["corpus-ids"]
         if type(doc_ids) is not list:
             raise TypeError("corpus-ids is no list")

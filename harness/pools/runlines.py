@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from ..tasks import Note, as_id, fields, is_number, whole_number
+from ..tasks import Note, as_id, fields, is_number, parse_json, whole_number
 
 Ranked = Mapping[str, list[tuple[str, float | None]]]
 """Query id -> (document id, score), best first."""
@@ -143,19 +142,10 @@ def read_json_run(path: Path, found: Mapping[str, Any]) -> Lists:
     return Lists(ranked)
 
 
-def parse_object(path: Path, text: str) -> Mapping[str, Any] | None:
+def parse_object(where: str, text: str) -> Mapping[str, Any] | None:
     """Return the one JSON object that `text` is, None where it is none; BadData at a key twice."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            again = next(key for key in keys if keys.count(key) > 1)
-            raise BadData(f"{path}: {again!r} is there twice in one JSON object")
-        return found
-
     try:
-        found = json.loads(text, object_pairs_hook=once)
+        found = parse_json(text, where)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .catalog import CatalogueEntry, catalogue
 from .find import find_tasks, load_task
-from .lines import fields, is_number, read_lines, whole_number
+from .lines import fields, is_number, parse_json, read_lines, whole_number
 from .matching import CURE, SHARE, examples
 from .tables import as_id
 from .task import NoLists, Note, Shipped, Source, Task, TaskOptions, TaskRef
@@ -31,6 +31,7 @@ __all__ = [
     "find_tasks",
     "is_number",
     "load_task",
+    "parse_json",
     "read_lines",
     "readable",
     "whole_number",

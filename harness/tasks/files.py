@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from .lines import read_lines
+from .lines import parse_json, read_lines, repeated
 from .qrelsfile import read_beir_qrels
 from .tables import Part, Table
 
@@ -69,7 +68,7 @@ def read_jsonl(path: Path, required: Sequence[str] = ()) -> Table:
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in read_lines(path):
         try:
-            row = json.loads(line)
+            row = parse_json(line, f"{path}, line {number}")
         except ValueError as error:
             raise BadData(f"{path}, line {number} is no JSON: {error}") from None
         if not isinstance(row, dict):
@@ -87,4 +86,7 @@ def _read_parquet(file: Path) -> Table:
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise BadData(f"{file} cannot be read as parquet: {reason}") from error
+    again = repeated(table.column_names)
+    if again is not None:
+        raise BadData(f"{file}: column {again!r} is there twice; keep one")
     return Table(str(file), columns, (Part(str(file), range(1, table.num_rows + 1)),))

@@ -81,6 +81,9 @@ def test_equal_scores_keep_the_order_of_a_json_file_and_the_ranks_of_a_run(make_
         ('{"q": {"d001": 1, "d001": 2}}', "'d001' is there twice in one JSON object"),
         ('{"q": {"d001": 1}', "line 1: expected"),
         ('{"query-id": "q", "corpus-ids": ["d\\ud800"]}', "an id is a string or a whole number"),
+        ('{"q": ' * 99999, "line 1: expected .*nested too deeply"),
+        (f"q Q0 d001 {'9' * 5000} 1.0 me\n", "line 1: rank '9{40}…' is no whole number"),
+        ('{"query-id": "q", "corpus-ids": ["a"], "corpus-ids": ["b"]}', "line 1: .*is there twice"),
         ('{"q": {"d\\u0000": 1}}', "document: 'd.x00' is no id"),
     ],
 )

@@ -138,7 +138,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     (
         "half a grade",
         {"qrels": {"query-id": ["q1"], "corpus-id": ["d1"], "score": [0.5]}},
-        "score 0.5 of query 'q1'",
+        "query 'q1': score 0.5 is no whole number",
     ),
 ]
 

@@ -102,3 +102,28 @@ def test_the_trec_file_of_a_nano_task_may_have_grades_with_a_point(
     (tmp_path / "mine.txt").write_text("q1 0 d1 1.0\nq2\t0\td2\t2.0\n")
     (ref,) = find_tasks(str(nano_folder()), TaskOptions(qrels=str(tmp_path / "mine.txt")))
     assert ref.load().qrels == {"q1": {"d1": 1}, "q2": {"d2": 2}}
+
+
+def test_a_grade_in_json_lines_may_be_a_string_as_in_tsv(beir_folder: Path) -> None:
+    (beir_folder / "qrels" / "test.tsv").unlink()
+    rows = [{"query-id": "q1", "corpus-id": d, "score": f"{g}.0"} for d, g in WANTED["q1"].items()]
+    (beir_folder / "qrels" / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert of(beir_folder).qrels == WANTED
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "grade"),
+    [
+        ("test.tsv", "q1\td1\t" + "9" * 5000, "grade '9{40}…'"),
+        ("test.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": 1%s}' % ("0" * 20), "1"),
+        ("test.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": "x"}', "score 'x'"),
+        ("test.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": null}', "score None"),
+    ],
+)
+def test_a_grade_that_no_run_file_can_hold_is_refused_with_its_line(
+    beir_folder: Path, name: str, line: str, grade: str
+) -> None:
+    (beir_folder / "qrels" / "test.tsv").unlink()
+    (beir_folder / "qrels" / name).write_text(line + "\n")
+    with pytest.raises(BadData, match=rf"{name}, line 1.*{grade}.* is no whole number of up to"):
+        of(beir_folder)
