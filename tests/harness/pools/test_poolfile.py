@@ -91,12 +91,10 @@ def test_a_broken_file_is_named_with_its_line(make_task, tmp_path, content, mess
 def test_a_file_that_cannot_be_read_is_told(make_task, tmp_path):
     with pytest.raises(BadData, match="cannot be read"):
         build_pool(make_task(), f"run({tmp_path / 'none.run'})")
-    for name, content in (
-        ("half.gz", gzip.compress(b"q Q0 d 1 2 x\n" * 99)[:-9]),
-        ("b", b"q d 1\n\xff"),
-    ):
+    half = gzip.compress(b"q Q0 d 1 2 x\n" * 99)[:-9]
+    for name, content, said in (("half.gz", half, ""), ("b", b"q d 1\n\xff", ", line 2")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(BadData, match="cannot be read"):
+        with pytest.raises(BadData, match=f"{name}{said} cannot be read"):
             build_pool(make_task(), f"run({tmp_path / name})")
 
 
