@@ -77,6 +77,11 @@ def test_unknown_documents_are_counted_and_left_out(make_task, tmp_path):
         ('{"query-id": "q", "corpus-ids": ["a", "a"]}\n', "line 1: query q ranks document a twice"),
         ('{"task": "x/y", "query-id": "q", "corpus-ids": []}\n', "set/split, only of x/y"),
         ('{"task": ["x"], "query-id": "q", "corpus-ids": []}\n', "no line of task set/split"),
+        ('{"query-id": "q", "corpus-ids": ["a"], "scores": [1]}\n', "line 1: .*'scores' is not re"),
+        (
+            '{"query-id": "q", "corpus-ids": ["a", "b"], "safeguard": "a"}\n',
+            "line 1: safeguard 'a' must be the last of its corpus-ids",
+        ),
         ("other Q0 d001 1 2 me\n", "ranks no query of task set/split"),
     ],
 )
