@@ -7,12 +7,12 @@ was rewritten it has been seen to return the old rows. Here nothing is ever stal
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadData
-from .files import JSONL, read_files, stem
+from .files import JSONL, column_names, read_files, stem
 from .tables import Table
 from .task import Source
 
@@ -31,7 +31,7 @@ class FolderReader:
     _files: Mapping[str, Files] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_files", {**_subfolders(self.folder), **_declared(self.folder)})
+        object.__setattr__(self, "_files", _all_files(self.folder))
 
     def configs(self) -> tuple[str, ...]:
         """Return the names of all configs."""
@@ -43,19 +43,31 @@ class FolderReader:
 
     def read(self, config: str, split: str) -> Table:
         """Return one split; raise BadData where a file cannot be read."""
-        return read_files(self._files[config][split])
+        holds_texts = config.rpartition("-")[2] in ("corpus", "queries")
+        return read_files(self._files[config][split], ("_id", "text") if holds_texts else ())
+
+    def columns(self, config: str, split: str) -> Sequence[str]:
+        """Return the columns of one split; raise BadData where its first file cannot be read."""
+        return column_names(self._files[config][split][0])
 
 
 def is_nano(folder: Path) -> bool:
     """Say whether a folder looks like a Nano data set, complete or not."""
-    found = {*_subfolders(folder), *_declared(folder)} if folder.is_dir() else set()
+    found = _all_files(folder) if folder.is_dir() else {}
     names = ("corpus", "queries", "qrels")
     return any(config.rpartition("-")[2] in names for config in found)
 
 
-def _subfolders(folder: Path) -> dict[str, Files]:
+def _all_files(folder: Path) -> dict[str, Files]:
+    declared = _declared(folder)
+    covered = {f for splits in declared.values() for files in splits.values() for f in files}
+    return {**_subfolders(folder, covered), **declared}
+
+
+def _subfolders(folder: Path, covered: Container[Path]) -> dict[str, Files]:
     found: dict[str, Files] = {}
-    for file in sorted(f for end in (".parquet", *JSONL) for f in folder.glob(f"*/*{end}")):
+    files = sorted(f for end in (".parquet", *JSONL) for f in folder.glob(f"*/*{end}"))
+    for file in (file for file in files if file not in covered):
         split = _SHARD.sub("", stem(file))
         splits = dict(found.get(file.parent.name, {}))
         found[file.parent.name] = {**splits, split: (*splits.get(split, ()), file)}

@@ -90,6 +90,10 @@ class HubReader:
             rows = datasets.load_dataset(dataset, config, split=split, revision=commit)
             return Table(where, rows.to_dict())
 
+    def columns(self, config: str, split: str) -> tuple[str, ...] | None:
+        """Return the columns that the data set's card declares, None where it declares none."""
+        return _columns(self.source.dataset, config, self.source.revision)
+
 
 @cache
 def _configs(dataset: str, commit: str | None) -> tuple[str, ...]:
@@ -105,6 +109,15 @@ def _splits(dataset: str, config: str, commit: str | None) -> tuple[str, ...]:
 
     with _told(f"{dataset} {config}"):
         return tuple(datasets.get_dataset_split_names(dataset, config, revision=commit))
+
+
+@cache
+def _columns(dataset: str, config: str, commit: str | None) -> tuple[str, ...] | None:
+    import datasets
+
+    with _told(f"{dataset} {config}"):
+        found = datasets.get_dataset_config_info(dataset, config, revision=commit).features
+    return None if found is None else tuple(found)
 
 
 @contextmanager

@@ -43,7 +43,12 @@ def served(
     def serve(dataset: str, *splits: str, **changed: Any) -> list[Any]:
         folder = nano_folder(*splits, **changed)
         (folder / "README.md").write_text(header(folder))
-        for name in ("get_dataset_config_names", "get_dataset_split_names", "load_dataset"):
+        for name in (
+            "get_dataset_config_names",
+            "get_dataset_split_names",
+            "get_dataset_config_info",
+            "load_dataset",
+        ):
             real = getattr(datasets, name)
 
             def call(path: str, *rest: str, _real: Any = real, revision: str, **kind: Any) -> Any:
@@ -55,6 +60,7 @@ def served(
         monkeypatch.setattr(hub, "resolve", lambda dataset, revision: revision or COMMIT)
         hub._configs.cache_clear()
         hub._splits.cache_clear()
+        hub._columns.cache_clear()
         return asked
 
     return serve

@@ -199,3 +199,14 @@ def test_a_parquet_file_with_two_columns_of_one_name_is_refused(nano_folder: Wri
     pq.write_table(table, folder / "corpus" / "a.parquet")
     with pytest.raises(BadData, match=r"corpus/a.parquet: column 'text' is there twice"):
         only(folder)
+
+
+@pytest.mark.parametrize("layout", [as_beir, as_mteb])
+def test_a_json_line_without_a_text_is_refused_in_every_layout(
+    layout: Callable[..., Path], nano_folder: Writer, beir_folder: Path
+) -> None:
+    folder = layout(nano_folder, beir_folder)
+    (file,) = folder.rglob("corpus.jsonl")
+    write_lines(file, [{"_id": "d1", "text": "x"}, {"_id": "d2", "txt": "y"}])
+    with pytest.raises(BadData, match=r"corpus.jsonl, line 2: 'text' is missing"):
+        only(folder)
