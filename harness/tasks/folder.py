@@ -1,4 +1,4 @@
-"""A Nano data set in a local folder: `CONFIG/SPLIT.parquet` or `.jsonl`, read with pyarrow itself.
+"""A Nano data set in a local folder: `CONFIG/SPLIT.parquet` or `.jsonl`, `.tsv` for judgements.
 
 `datasets.load_dataset` would do, but it keys its cache by names and not by contents: after a file
 was rewritten it has been seen to return the old rows. Here nothing is ever stale.
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadData
-from .files import JSONL, column_names, read_files, stem
+from .files import JSONL, SEPARATED, column_names, read_files, stem
 from .tables import Table
 from .task import Source
 
 # the hub writes large splits as several files: belebele-00000-of-00002.parquet
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
 
 Files = Mapping[str, tuple[Path, ...]]
 
@@ -42,7 +42,8 @@ class FolderReader:
         return tuple(split for split, files in self._files[config].items() if files)
 
     def read(self, config: str, split: str) -> Table:
-        """Return one split; raise BadData where a file cannot be read."""
+        """Return one split; raise BadData where a file cannot be read or is missing."""
+        _check_shards(self._files[config][split])
         holds_texts = config.rpartition("-")[2] in ("corpus", "queries")
         return read_files(self._files[config][split], ("_id", "text") if holds_texts else ())
 
@@ -66,28 +67,57 @@ def _all_files(folder: Path) -> dict[str, Files]:
 
 def _subfolders(folder: Path, covered: Container[Path]) -> dict[str, Files]:
     found: dict[str, Files] = {}
-    files = sorted(f for end in (".parquet", *JSONL) for f in folder.glob(f"*/*{end}"))
-    for file in (file for file in files if file not in covered):
+    files = [f for end in (".parquet", *JSONL) for f in folder.glob(f"*/*{end}")]
+    files += [f for end in SEPARATED for f in folder.glob(f"*/*{end}") if _judges(f.parent.name)]
+    for file in sorted(file for file in files if file not in covered):
         split = _SHARD.sub("", stem(file))
         splits = dict(found.get(file.parent.name, {}))
         found[file.parent.name] = {**splits, split: (*splits.get(split, ()), file)}
     return found
 
 
+def _judges(config: str) -> bool:
+    return "qrels" in config or config == "default"
+
+
+def _check_shards(files: Sequence[Path]) -> None:
+    """Raise BadData where some of the files into which a split was cut are missing."""
+    for file in files:
+        shard = _SHARD.search(stem(file))
+        if shard:
+            names = (f"-{number:05}-of-{shard[1]}" for number in range(int(shard[1])))
+            whole = [file.with_name(file.name.replace(shard[0], name)) for name in names]
+            missing = [path.name for path in whole if path not in files]
+            if missing:
+                named = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+                raise BadData(f"{file.parent} lacks {named}; fetch every file of the split")
+
+
 def _declared(folder: Path) -> dict[str, Files]:
     readme = folder / "README.md"
     if not readme.is_file():
         return {}
+    import yaml
     from huggingface_hub import metadata_load
 
     try:
         header = metadata_load(readme) or {}
         configs = header.get("configs") or []
         return {
-            c["config_name"]: _files(folder, c["data_files"]) for c in configs if "data_files" in c
+            str(c["config_name"]): _files(folder, c["data_files"])
+            for c in configs
+            if "data_files" in c
         }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+    # NotImplementedError: glob takes no path from the root
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        NotImplementedError,
+        yaml.YAMLError,
+    ) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadData(f"{readme}: the `configs` of its header cannot be read ({reason})") from error
 
 

@@ -130,9 +130,18 @@ def _told(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # ValueError, ConnectionError, DatasetGenerationError, pyarrow's …
-        reason = f"{type(error).__name__}: {_first_line(error)}"
-        raise RerankBenchError(f"cannot read {where} from the hub ({reason})") from error
+        first = _first_cause(error)
+        reason = f"{type(first).__name__}: {_first_line(first)}"
+        cure = "download its repository and name the folder: --task ./FOLDER"
+        raise RerankBenchError(f"cannot read {where} from the hub ({reason}); {cure}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_cause(error: BaseException) -> BaseException:
+    # "An error occurred while generating the dataset" is what `datasets` raises from the reason
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0]
