@@ -48,7 +48,7 @@ def column_names(file: Path) -> Sequence[str]:
         return next((list(row) for _, row in _objects(file)), [])
     if suffix(file) in SEPARATED:
         return list(read_beir_qrels(file).columns)
-    return _parquet(file, lambda parquet: parquet.schema_arrow.names)
+    return list(_parquet(file, lambda parquet: parquet.schema_arrow.names))
 
 
 def _read(file: Path, required: Sequence[str]) -> Table:

@@ -25,7 +25,7 @@ def examples(missing: Iterable[str], known: Iterable[str]) -> str:
 
 def _core(name: str) -> str:
     """Return the part of an id that its spellings share: its only number, or else all of it."""
-    digits = re.findall(r"[0-9]+", name)
+    digits: list[str] = re.findall(r"[0-9]+", name)
     if len(digits) == 1:
         return digits[0].lstrip("0")
     return re.sub(r"[\W_]|(?<![0-9])0+(?=[0-9])", "", name).casefold()
