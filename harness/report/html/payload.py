@@ -1,159 +1,274 @@
-"""What the page is told: blocks of JSON, of which the first is enough for the first table."""
+"""The data of the page as blocks of JSON: `report` is read at once, the others on demand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...evaluation import MEASURES, Evaluation, Group, Row, mean_rows
-from ..notes import notes_of, sentence
-from .columns import Packed, column, columns, measure
+from ...evaluation import MEASURES, Evaluation
+from ..text import plain
+from .adapter import Results, split
+from .adapter_columns import COLUMNS
+from .pack import Packed, packed, table
+from .plots import KINDS, SYMBOLS, TEMPLATES
+from .sections import column_list, sections
 
 if TYPE_CHECKING:
-    from ...evaluation import ClaimRow
+    from ...evaluation import ClaimRow, OrderRow, QueryRow, StratumRow
 
-MAIN = MEASURES[0]
+Key = tuple[str, str, str]
+Marks = Mapping[Key, tuple[str, ...]]
 
-_RUN = (
-    "task", "profile", "origin", "resolved", "reranker", "model", "engine", "hardware", "queries",
-    "safeguards", "failed", "calls_per_query", "rounds", "prompt_tokens", "output_tokens",
-    "cached_tokens", "from_cache", "seconds_per_query", "gpu_seconds", "startup_seconds",
-    "ideal_flops", "price", "invalid", "depth", "judgements", "apart", "floor", "repeats",
-    "clusters",
-    "repaired", "unparsable", "budget", "cut", "instruction", "tied_at_10", "label_probability",
-)  # fmt: skip
-_NUMBERS = (
-    "decided", "p", "p_holm", "starred", "family", "wins", "ties", "losses", "rerankable",
-)  # fmt: skip
-_MEASURED = (
-    "first_stage", "natural", "safeguarded", "ceiling", "ceiling_safeguarded", "gain", "gain_low",
-    "gain_high", "gain_safeguarded", "detectable", "noise", "headroom_captured", "judged",
-    "judged_first_stage", "published",
-)  # fmt: skip
 _NAMES = ("task", "profile", "reranker")
-
-_QUERY = (
-    *_NAMES, "query_id", "language", "rank_before", "rank_after", "safeguard", "failed", "repaired",
-)  # fmt: skip
-_STAGES = ("first_stage", "natural", "safeguarded")
-_CLAIM = ("reranker", "measure", "source", "why", "caveat", "safeguarded")
-
-ByMeasure = dict[str, Row]
+_SHOWN = {name for c in COLUMNS if c.label for name in (c.name, *c.fields)}
 
 
 def blocks(found: Evaluation) -> dict[str, Any]:
-    """Return the page's blocks by name; `first` is read at once, the others when needed."""
-    runs = _by_measure(found.rows)
-    first = {
-        "measures": list(MEASURES),
-        "groups": _groups(found.groups),
-        "summary": _summary(found),
-        "left_out": list(found.left_out),
-        "runs": _runs(runs),
-        "values": _values(MAIN, runs),
+    """Return the page's blocks by name.
+
+    report: sections, columns, runs and all small frames; values-MEASURE: the values of one measure.
+    """
+    parts = dict(zip(("means", "tasks"), map(_best_first, split(found)[:2]), strict=True))
+    runs = {name: _runs(own) for name, own in parts.items()}
+    values = {m: {name: _values(own, m) for name, own in parts.items()} for m in MEASURES}
+    frames = _frames(found)
+    filled = {name: _filled(runs[name], *(own[name] for own in values.values())) for name in parts}
+    filled["results"] = filled["means"] | filled["tasks"]
+    filled |= {name: _filled(frame) for name, frame in frames.items()}
+    report = {
+        "measures": MEASURES,
+        "sections": sections(filled),
+        "columns": column_list(),
+        "symbols": SYMBOLS,
+        "kinds": KINDS,
+        "templates": TEMPLATES,
+        "rerankers": _rerankers(parts["tasks"]),
+        "sets": {plain(g.name): [plain(task) for task in g.tasks] for g in found.groups},
+        "languages": _languages(found),
+        "runs": runs,
+        "frames": frames,
     }
+    return {"report": report, **{f"values-{m}": own for m, own in values.items()}}
+
+
+def _best_first(results: Results) -> Results:
+    """Return the runs by task and profile, the best first; a run's index is its place."""
+    values = results.values
+    main = values[values["measure"] == MEASURES[0]].set_index("run")["natural"]
+    runs = results.runs.assign(natural=main).sort_values(
+        ["task", "profile", "apart", "natural"], ascending=[True, True, True, False], kind="stable"
+    )
+    places = {label: place for place, label in enumerate(runs.index)}
+    return Results(
+        runs.drop(columns="natural").reset_index(drop=True),
+        values.assign(run=values["run"].map(places)).sort_values("run", kind="stable"),
+    )
+
+
+def _runs(results: Results) -> Packed:
+    """Return what is the same for all measures of a run."""
+    runs = results.runs
+    records = runs.to_dict("records")
+    col = {name: runs[name].tolist() for name in runs if name in _SHOWN}
+    col["scope"] = [scope(run) for run in records]
+    col["kind"] = [kind(run) for run in records]
+    col["marks"] = [marks(run) for run in records]
+    col["health"] = [health(run) for run in records]
+    col["tokens_per_query"] = [_tokens(run) for run in records]
+    return packed(col, len(records))
+
+
+def _values(results: Results, measure: str) -> Packed:
+    """Return the values of one measure, each with the place of its run."""
+    own = results.values[results.values["measure"] == measure]
+    shown = [name for name in own if name == "run" or name in _SHOWN]
+    return packed({name: own[name].tolist() for name in shown}, len(own))
+
+
+def scope(run: Mapping[str, Any]) -> str:
+    """Return the name of a task, or of a data set with the number of tasks that its mean is of."""
+    return f"{run['task']}, mean of {run['tasks']} tasks" if run["tasks"] > 1 else run["task"]
+
+
+def kind(run: Mapping[str, Any]) -> str:
+    """Return what keeps a run from being a result like others; an empty text if nothing does."""
+    if run["invalid"]:
+        return "invalid"
+    if run["floor"]:
+        return "floor"
+    if run["engine"] == "fake":
+        return "fake engine"
+    return "not comparable" if run["apart"] else ""
+
+
+def marks(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a reader must know of a run before its numbers."""
+    depth, judgements = run["depth"], run["judgements"]
+    words = {
+        f"invalid: {run['invalid']}": run["invalid"],
+        "floor": run["floor"],
+        "fake engine": run["engine"] == "fake",
+        "not comparable": run["apart"],
+        f"first {depth:.0f}" if depth else "": depth == depth,
+        judgements: True,
+    }
+    return tuple(word for word, holds in words.items() if word and holds)
+
+
+def health(run: Mapping[str, Any]) -> str | None:
+    """Return how many queries failed and how many replies were repaired or unusable."""
+    names = {"failed": "failed", "repaired": "repaired", "unparsable": "unusable"}
+    counts = {word: run[name] for name, word in names.items()}
+    return ", ".join(f"{n:.0f} {word}" for word, n in counts.items() if n and n == n) or None
+
+
+def _tokens(run: Mapping[str, Any]) -> float | None:
+    total: float = run["prompt_tokens"] + run["output_tokens"]
+    return total / run["queries"]
+
+
+def _filled(*frames: Packed) -> set[str]:
+    """Return the columns in which any row has a value other than 0."""
     return {
-        "first": first,
-        **{f"values-{m}": _values(m, runs) for m in MEASURES[1:]},
-        "recall": _recall(found.rows),
-        "rest": _rest(found),
-        "queries": columns(found.queries, _QUERY, measures=_STAGES),
+        name
+        for frame in frames
+        for name, values in frame["col"].items()
+        if any(values["of"] if isinstance(values, dict) else values)
     }
 
 
-def _by_measure(rows: Iterable[Row]) -> list[ByMeasure]:
-    """The rows of each run by their measures; recall is of no run."""
-    runs: dict[tuple[str, str, str], ByMeasure] = {}
-    for row in rows:
-        if row.reranker is not None:
-            runs.setdefault(row.key, {})[row.measure] = row
-    return list(runs.values())
+def _rerankers(tasks: Results) -> list[str]:
+    """Return all rerankers, those that compare first and floors last, best mean gain first."""
+    main = tasks.values[tasks.values["measure"] == MEASURES[0]].set_index("run")
+    runs = tasks.runs.assign(gain=main["gain"])
+    rank = {"": 0, "floor": 2}
+    runs["odd"] = [rank.get(kind(run), 1) for run in runs.to_dict("records")]
+    each = runs.groupby("reranker").agg({"odd": "max", "gain": "mean"})
+    ordered = each.sort_values(["odd", "gain"], ascending=[True, False], kind="stable")
+    return [plain(name) for name in ordered.index]
 
 
-def _runs(runs: Iterable[ByMeasure]) -> Packed:
-    """What is the same for all measures of a run."""
-    return columns([next(iter(run.values())) for run in runs], _RUN)
+def _languages(found: Evaluation) -> dict[str, list[str]]:
+    """Return the languages of each task's queries, where they are known."""
+    pairs = {(row.task, row.language) for row in found.queries if row.language}
+    pairs |= {(row.task, row.value) for row in found.strata if row.kind == "language"}
+    languages: dict[str, list[str]] = {}
+    for task, language in sorted(pairs):
+        languages.setdefault(plain(task), []).append(plain(language))
+    return languages
 
 
-def _values(name: str, runs: Iterable[ByMeasure]) -> Packed:
-    """One measure of all `runs`, in their order; a run without it has none of its values."""
-    rows = [run.get(name) for run in runs]
-    col = {field: column([_get(row, field) for row in rows]) for field in _NUMBERS}
-    col |= {field: measure([_get(row, field) for row in rows]) for field in _MEASURED}
-    return {"n": len(rows), "col": col}
+def _frames(found: Evaluation) -> dict[str, Packed]:
+    """Return the small frames; each run in them has the marks of its results."""
+    means, tasks, stages = split(found)
+    known: dict[Key, tuple[str, ...]] = {}
+    for results in (means, tasks):
+        for run in results.runs.to_dict("records"):
+            known[run["task"], run["profile"], run["reranker"]] = marks(run)
+    order = {name: place for place, name in enumerate(_rerankers(tasks))}
 
+    def best_first(rows: Iterable[Any]) -> list[Any]:
+        return sorted(rows, key=lambda row: order.get(plain(row.reranker), len(order)))
 
-def _get(row: Row | None, field: str) -> Any:
-    return None if row is None else getattr(row, field)
-
-
-def _groups(groups: Sequence[Group]) -> dict[str, Any]:
-    runs = _by_measure(mean_rows(groups))
     return {
-        "names": [group.name for group in groups],
-        "tasks": [list(group.tasks) for group in groups],
-        "left_out": [[list(who) for who in group.left_out] for group in groups],
-        "runs": _runs(runs),
-        "values": {m: _values(m, runs) for m in MEASURES},
+        "first_stages": _stages(stages),
+        "queries": _queries(best_first(found.queries), known),
+        "strata": _strata(best_first(found.strata), known),
+        "orders": _orders(found.orders, known),
+        "promotions": _promotions(found.orders),
+        "latencies": _run_table(found.latencies, ("queries", "p50", "p95", "hardware"), known),
+        "claims": _claims(found.claims, known),
     }
 
 
-def _summary(found: Evaluation) -> list[dict[str, Any]]:
-    """What each data set shows by each profile: a sentence, and what is to be known with it."""
-    wholes: Iterable[Sequence[Row]] = [group.rows for group in found.groups]
-    named = {task for group in found.groups for task in group.tasks}
-    alone = [row for row in found.rows if row.task not in named]
-    told = []
-    for rows in [*wholes, *_parts(alone, "task")]:
-        main = [row for row in rows if row.measure == MAIN and row.reranker is not None]
-        for part in _parts(main, "profile"):
-            part = sorted(part, key=lambda row: (row.apart, -(row.natural or 0.0)))
-            told.append(
-                {
-                    "task": part[0].task,
-                    "profile": part[0].profile,
-                    "sentence": sentence(part),
-                    "notes": notes_of(part),
-                }
-            )
-    return told
+def _stages(stages: Results) -> Packed:
+    names = [n for n in (*stages.values, *stages.runs) if n in _SHOWN and n != "reranker"]
+    rows = stages.values.join(stages.runs, on="run")
+    return packed({name: rows[name].tolist() for name in names}, len(rows))
 
 
-def _parts(rows: Iterable[Row], field: str) -> Iterable[list[Row]]:
-    parts: dict[str, list[Row]] = {}
-    for row in rows:
-        parts.setdefault(getattr(row, field), []).append(row)
-    return parts.values()
+def _run_table(rows: Sequence[Any], fields: Sequence[str], known: Marks, **more: Any) -> Packed:
+    """Return a table of records of runs."""
+    found = [known.get((row.task, row.profile, row.reranker), ()) for row in rows]
+    return table(rows, (*_NAMES, *fields), marks=found, **more)
 
 
-def _recall(rows: Iterable[Row]) -> Packed:
-    """What the first stages are worth by themselves."""
-    own = [row for row in rows if row.reranker is None]
-    fields = ("task", "profile", "origin", "resolved", "measure", "queries", "safeguards")
-    return columns(own, fields, measures=("first_stage", "published"))
+def _queries(rows: Sequence[QueryRow], known: Marks) -> Packed:
+    fields = (
+        "query_id", "language", "first_stage", "natural", "safeguarded", "rank_before",
+        "rank_after",
+    )  # fmt: skip
+    moved = [row.rank_before - row.rank_after if row.rank_before and row.rank_after else None
+             for row in rows]  # fmt: skip
+    return _run_table(
+        rows, fields, known,
+        query_gain=[row.natural - row.first_stage for row in rows],
+        moved=moved,
+        direction=[_direction(steps) for steps in moved],
+        health=[_query_health(row) for row in rows],
+    )  # fmt: skip
 
 
-def _rest(found: Evaluation) -> dict[str, Packed]:
-    """The small tables."""
-    return {
-        "orders": columns(
-            found.orders, (*_NAMES, "orders", "promotion"), measures=("mean", "sd", "tau")
-        ),
-        "latencies": columns(found.latencies, (*_NAMES, "queries", "p50", "p95", "hardware")),
-        "strata": columns(
-            found.strata,
-            (*_NAMES, "kind", "value", "queries"),
-            measures=("first_stage", "natural", "gain", "gain_low", "gain_high"),
-        ),
-        "claims": _claims(found.claims),
+def _direction(moved: int | None) -> str | None:
+    if moved is None:
+        return None
+    return "rose" if moved > 0 else "fell" if moved < 0 else "stayed"
+
+
+def _query_health(row: QueryRow) -> str | None:
+    words = {
+        "failed": row.failed,
+        f"{row.repaired} repaired": row.repaired,
+        "safeguard": row.safeguard,
     }
+    return ", ".join(word for word, holds in words.items() if holds) or None
 
 
-def _claims(rows: Sequence[ClaimRow]) -> Packed:
-    """Each claim beside its run; `published` and `first_stage` are the source's."""
-    own = columns(rows, ("task", "profile", "within"), measures=("measured",))
+def _strata(rows: Sequence[StratumRow], known: Marks) -> Packed:
+    fields = ("queries", "first_stage", "natural", "gain", "gain_low", "gain_high")
+    return _run_table(
+        rows, fields, known,
+        stratum_kind=[row.kind for row in rows],
+        stratum=[row.value for row in rows],
+        language=[row.value if row.kind == "language" else None for row in rows],
+    )  # fmt: skip
+
+
+def _orders(rows: Sequence[OrderRow], known: Marks) -> Packed:
+    names = [", ".join(row.orders) for row in rows]
+    return _run_table(rows, ("mean", "sd", "tau"), known, orders=names)
+
+
+def _promotions(rows: Sequence[OrderRow]) -> Packed:
+    """Return one row for each tenth of each reranker's input."""
+    long = [(row, tenth, share) for row in rows for tenth, share in enumerate(row.promotion, 1)]
+    return packed(
+        {
+            **{name: [getattr(row, name) for row, _, _ in long] for name in _NAMES},
+            "scope": [f"{row.task}, {row.profile}" for row, _, _ in long],
+            "tenth": [tenth for _, tenth, _ in long],
+            "promoted": [share for _, _, share in long],
+        },
+        len(long),
+    )
+
+
+def _claims(rows: Sequence[ClaimRow], known: Marks) -> Packed:
     claims = [row.claim for row in rows]
-    col = {name: column([getattr(claim, name) for claim in claims]) for name in _CLAIM}
-    col["published"] = measure([claim.value for claim in claims])
-    col["tolerance"] = measure([claim.tolerance for claim in claims])
-    return {"n": len(rows), "col": {**own["col"], **col}}
+    return _run_table(
+        rows, ("measured",), known,
+        measure=[f"{c.measure}, safeguarded" if c.safeguarded else c.measure for c in claims],
+        claimed=[claim.value for claim in claims],
+        difference=[row.measured - row.claim.value for row in rows],
+        tolerance=[claim.tolerance for claim in claims],
+        verdict=[verdict(row) for row in rows],
+        caveat=[claim.caveat or None for claim in claims],
+        source=[claim.source for claim in claims],
+    )  # fmt: skip
+
+
+def verdict(row: ClaimRow) -> str:
+    """Say whether a run agrees with a published figure."""
+    if not row.comparable:
+        return "does not compare"
+    return "agrees" if row.within else "differs"

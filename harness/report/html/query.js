@@ -1,166 +1,93 @@
-// One query: what two rerankers made of the same pool, and what was said on the way.
+// One query: what two rerankers made of the same pool, with requests and replies.
 
 const LONG = 320; // characters of a document that are shown at once
+const STEPS = [
+  ["task", "Task", "task"],
+  ["profile", "After", "profile"],
+  ["query", "Query", "query_id"],
+];
 
-class QueryPanel {
-  constructor(section, { texts, views }) {
-    Object.assign(this, { section, texts, views });
-    this.form = section.querySelector("form");
-    this.host = section.querySelector("#view");
-    this.form.addEventListener("submit", (event) => event.preventDefault());
-    this.chosen = {
-      task: views[0].task,
-      profile: views[0].profile,
-      query: views[0].query_id,
-      left: "",
-      right: "",
-    };
-    section.hidden = false;
-    for (const kind of ["change", "toggle"]) section.addEventListener(kind, () => this.asked(), true);
-    this.update();
-  }
+const keyOf = (...parts) => parts.join("\n");
+const viewsByKey = (views) =>
+  once("views by key", () => new Set(views.map((v) => keyOf(v.task, v.profile, v.reranker, v.query_id))));
+let opened = null; // the texts, once they are read
 
-  /** Whether a query of a run can be shown. */
-  has(task, profile, query, reranker) {
-    return this.views.some(
-      (v) => v.task === task && v.profile === profile && v.query_id === query && v.reranker === reranker,
-    );
-  }
+const hasTexts = (col, i) =>
+  opened && viewsByKey(opened.views).has(keyOf(col.task[i], col.profile[i], col.reranker[i], col.query_id[i]));
 
-  /** From now on paper shows the query too: somebody looked at it. */
-  asked() {
-    this.section.classList.add("asked");
-  }
+/** A button that shows a row's query. */
+function opener(col, i) {
+  const values = { tab: "One query", "query.task": col.task[i], "query.profile": col.profile[i] };
+  Object.assign(values, { "query.query": col.query_id[i], "query.left": col.reranker[i] });
+  const name = `open ${col.query_id[i]} of ${col.reranker[i]}`;
+  return h("button", { type: "button", class: "open", "aria-label": name, click: () => change(values) }, "open");
+}
 
-  /** Show a query of a run, at the left. */
-  open(task, profile, query, reranker) {
-    this.chosen = { task, profile, query, left: reranker, right: this.chosen.right };
-    this.asked();
-    this.update();
-    this.section.scrollIntoView();
-    this.form.querySelector("select").focus({ preventScroll: true });
-  }
+/** Draw the selects, each with what the ones before it leave, and the chosen query. */
+function drawQuery(section, host, controls) {
+  let views = opened.views;
+  const chosen = (key, options) => (options.includes(state.get(`query.${key}`)) ? state.get(`query.${key}`) : options[0]);
+  const set = (key) => (value) => change({ [`query.${key}`]: value });
+  const selects = STEPS.map(([key, text, field]) => {
+    const options = distinct(views.map((view) => view[field]));
+    const value = chosen(key, options);
+    views = views.filter((view) => view[field] === value);
+    return select(text, options, value, set(key), key);
+  });
+  const names = page.report.rerankers.filter((name) => views.some((view) => view.reranker === name));
+  const rerankers = distinct([...names, ...views.map((view) => view.reranker)]);
+  const left = chosen("left", rerankers);
+  const right = chosen("right", [...rerankers.filter((name) => name !== left), "none"]);
+  selects.push(select("Left", rerankers, left, set("left"), "left"));
+  selects.push(select("Right", [...rerankers, "none"], right, set("right"), "right"));
+  const focused = controls.contains(document.activeElement) ? document.activeElement.dataset.choice : null;
+  controls.replaceChildren(...selects);
+  if (focused) controls.querySelector(`[data-choice="${focused}"]`).focus();
+  const sides = [left, right].map((name) => views.find((view) => view.reranker === name)).filter(Boolean);
+  host.replaceChildren(
+    h("blockquote", { class: "text" }, sides[0].query || "(the text of the query could not be read)"),
+    h("div", { class: "sides" }, ...sides.map(side)),
+  );
+}
 
-  /** What can be chosen at each step, given the steps before. */
-  options() {
-    const own = (keys) =>
-      this.views.filter((v) => keys.every(([key, field]) => v[field] === this.chosen[key]));
-    const step = (key, field, before) => {
-      const values = distinct(own(before).map((v) => v[field]));
-      if (!values.includes(this.chosen[key])) this.chosen[key] = values[0];
-      return values;
-    };
-    const tasks = step("task", "task", []);
-    const profiles = step("profile", "profile", [["task", "task"]]);
-    const queries = step("query", "query_id", [
-      ["task", "task"],
-      ["profile", "profile"],
-    ]);
-    const found = own([
-      ["task", "task"],
-      ["profile", "profile"],
-      ["query", "query_id"],
-    ]);
-    const rerankers = found.map((v) => v.reranker).sort((a, b) => bestPlace(a) - bestPlace(b));
-    return { tasks, profiles, queries, rerankers, found };
-  }
-
-  update() {
-    const { tasks, profiles, queries, rerankers, found } = this.options();
-    if (!rerankers.includes(this.chosen.left)) this.chosen.left = rerankers[0];
-    if (!rerankers.includes(this.chosen.right))
-      this.chosen.right = rerankers.find((name) => name !== this.chosen.left) ?? "";
-    const lists = [
-      ["Task", "task", tasks],
-      ["Profile", "profile", profiles],
-      ["Query", "query", queries],
-      ["Left", "left", rerankers],
-      ["Right", "right", [["", "none"], ...rerankers.map((name) => [name, name])]],
-    ];
-    this.form.replaceChildren(...lists.map(([text, key, values]) => this.list(text, key, values)));
-    const sides = [this.chosen.left, this.chosen.right]
-      .map((name) => found.find((v) => v.reranker === name))
-      .filter(Boolean);
-    this.host.replaceChildren(
-      h("blockquote", { class: "text" }, found[0].query || "(the query's text could not be read)"),
-      h("div", { class: "sides" }, ...sides.map((view) => this.side(view))),
-    );
-  }
-
-  list(text, key, values) {
-    const made = select(text, values, this.chosen[key], (value) => {
-      this.chosen[key] = value;
-      this.update();
-      this.form.querySelector(`[data-choice="${key}"]`).focus();
-    });
-    made.lastChild.dataset.choice = key;
-    return made;
-  }
-
-  side(view) {
-    const gain = view.natural - view.first_stage;
-    const documents = frame(view.documents);
-    const counts = Object.entries(view.counts)
-      .map(([name, n]) => `${n} ${name.replaceAll("_", " ")}`)
-      .join(", ");
-    return h(
-      "section",
-      { class: "side", "aria-label": view.reranker },
-      h("h3", {}, isolated(view.reranker), " ", view.failed ? badge("bad", "failed") : null),
-      h(
-        "p",
-        {},
-        `nDCG@10 ${number(view.first_stage)} → ${number(view.natural)} (${signed(gain)})`,
-        h("span", { class: "quiet" }, counts && ` · ${counts}`),
-      ),
-      view.failed ? h("p", { class: "fault text" }, view.failed) : null,
-      ...view.notes.map((note) => h("p", { class: "quiet text" }, note)),
-      this.documents(documents),
-      exchanges(frame(view.exchanges), {
-        ids: documents.col.doc_id,
-        texts: documents.col.text.map((place) => this.texts[place]),
-      }),
-    );
-  }
-
-  documents({ n, col: c }) {
-    const heads = [
-      ["rank", "num"],
-      ["before", "num"],
-      ["moved", "num"],
-      ["score", "num"],
-      ["document", "name"],
-    ];
-    const head = h("tr", {}, ...heads.map(([text, kind]) => h("th", { scope: "col", class: kind }, text)));
-    const body = places(n).map((i) => this.document(c, i));
-    return h(
+function side(view) {
+  const { n, col } = once(view, () => unpack(view.documents));
+  const counts = Object.entries(view.counts).map(([name, count_]) => `${count_} ${name.replaceAll("_", " ")}`);
+  const values = `nDCG@10 ${number(view.first_stage)} → ${number(view.natural)} (${signed(view.natural - view.first_stage)})`;
+  const rows = Array.from({ length: n }, (_, i) => candidate(col, i));
+  const heads = ["rank", "before", "moved", "score", "document"].map((text) => h("th", { scope: "col" }, text));
+  return h(
+    "section",
+    { class: "side", "aria-label": view.reranker },
+    h("h3", {}, isolated(view.reranker), view.failed ? badge("failed") : ""),
+    h("p", {}, values, h("span", { class: "quiet" }, counts.length ? ` · ${counts.join(", ")}` : "")),
+    view.failed ? h("p", { class: "fault text" }, view.failed) : "",
+    ...view.notes.map((note) => h("p", { class: "quiet text" }, note)),
+    h(
       "div",
       { class: "scroll tall", role: "region", tabindex: 0, "aria-label": "Candidates" },
-      h("table", { class: "documents" }, h("thead", {}, head), h("tbody", {}, ...body)),
-    );
-  }
+      h("table", { class: "documents" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows)),
+    ),
+    exchanges(view.exchanges, col),
+  );
+}
 
-  document(c, i) {
-    const kind = c.safeguard[i] ? "guard" : c.positive[i] ? "positive" : "";
-    return h(
-      "tr",
-      { class: kind },
-      h("td", {}, String(c.after[i])),
-      h("td", {}, String(c.before[i])),
-      h("td", {}, move(c.before[i] - c.after[i])),
-      h(
-        "td",
-        {},
-        missing(c.score[i]) ? NOTHING : String(Number(c.score[i].toPrecision(5))).replace("-", MINUS),
-      ),
-      h(
-        "td",
-        { class: "name" },
-        h("div", { class: "ids" }, ...documentMarks(c, i), h("code", {}, isolated(c.doc_id[i]))),
-        folded(this.texts[c.text[i]]),
-      ),
-    );
-  }
+function candidate(col, i) {
+  const kind = col.safeguard[i] ? "guard" : col.positive[i] ? "positive" : "";
+  const score = missing(col.score[i]) ? NOTHING : String(Number(col.score[i].toPrecision(5))).replace("-", MINUS);
+  const grade = missing(col.grade[i]) ? "" : `grade ${col.grade[i]}`;
+  const marks = [
+    col.positive[i] ? h("span", { class: "badge good" }, `✓ positive${grade && `, ${grade}`}`) : "",
+    col.safeguard[i] ? badge("safeguard: appended because the pool held no positive") : "",
+    !col.positive[i] && grade ? badge(grade) : "",
+  ];
+  const figures = [col.after[i], col.before[i], move(col.before[i] - col.after[i]), score];
+  return h(
+    "tr",
+    { class: kind },
+    ...figures.map((value) => h("td", { class: "figure" }, value)),
+    h("td", { class: "name" }, h("div", { class: "quiet" }, ...marks, h("code", {}, isolated(col.doc_id[i]))), folded(opened.texts[col.text[i]])),
+  );
 }
 
 function move(steps) {
@@ -168,24 +95,43 @@ function move(steps) {
   return h("span", { class: steps > 0 ? "up" : "down" }, `${steps > 0 ? "▲" : "▼"} ${Math.abs(steps)}`);
 }
 
-function documentMarks(c, i) {
-  return [
-    c.positive[i] ? badge("good", `✓ positive${missing(c.grade[i]) ? "" : `, grade ${c.grade[i]}`}`) : null,
-    c.safeguard[i]
-      ? badge("", "safeguard", "Appended because the pool held no positive; natural numbers leave it out")
-      : null,
-    !c.positive[i] && !missing(c.grade[i]) ? badge("", `grade ${c.grade[i]}`) : null,
-  ];
-}
-
-/** A text, of which a long one shows its beginning until it is asked for. */
+/** A text, of which a long one shows its beginning until it is opened. */
 function folded(text) {
   if (!text) return h("p", { class: "quiet" }, "(no text)");
   if (text.length <= LONG * 1.3) return h("p", { class: "text" }, text);
+  const start = h("summary", { class: "text" }, `${text.slice(0, LONG)}…`);
+  return h("details", { class: "long" }, start, h("p", { class: "text" }, text));
+}
+
+function exchanges(all, col) {
+  if (!all.length) return h("p", { class: "quiet" }, "No requests and replies.");
+  const repaired = all.filter((one) => one.repaired).length;
+  const title = `${all.length} requests and replies${repaired ? `, ${repaired} repaired or unusable` : ""}`;
+  const box = h("div");
+  const fill = () => box.childElementCount || box.append(...all.map((one) => exchange(one, col)));
+  return h("details", { toggle: fill }, h("summary", {}, title), box);
+}
+
+function exchange(one, col) {
+  const ids = one.about.map((k) => col.doc_id[k]);
+  const about = ids.length > 3 ? `${ids.length} documents` : ids.join(", ");
+  const said = one.reply.slice(0, 400).replace(/\s+/g, " ").trim();
   return h(
     "details",
-    { class: "long" },
-    h("summary", { class: "text" }, `${text.slice(0, LONG)}…`),
-    h("p", { class: "text" }, text),
+    { class: `exchange ${one.repaired ? "repaired" : ""}` },
+    h(
+      "summary",
+      {},
+      h("span", { class: "quiet" }, `Round ${one.round} · ${one.request} · `),
+      isolated(about),
+      one.repaired ? badge("repaired") : "",
+      one.known ? "" : badge("no reply"),
+      " → ",
+      h("span", { class: "text" }, said.length > 90 ? `${said.slice(0, 90)}…` : said),
+    ),
+    h("h4", {}, "Request"),
+    h("pre", { class: "text" }, one.prompt),
+    h("h4", {}, "Reply"),
+    h("pre", { class: "text" }, one.reply),
   );
 }
