@@ -35,7 +35,7 @@ const count = known((value) => {
 
 const FORMATS = {
   text: known((value) => (Array.isArray(value) ? value.join(", ") : String(value) || NOTHING)),
-  plain: known(String),
+  whole: known((value) => String(value).replace("-", MINUS)),
   number,
   signed,
   share,

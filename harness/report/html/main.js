@@ -72,7 +72,6 @@ function listen() {
 function reset(event) {
   event.preventDefault();
   for (const key of [...state.keys()]) if (key !== "tab") state.delete(key);
-  for (const { made } of tables.values()) made.order([]);
   buildFilters();
   change({});
 }

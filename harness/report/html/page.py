@@ -22,10 +22,12 @@ from ...evaluation import Evaluation
 from ..text import plain
 from .payload import blocks
 from .sections import tabs
-from .summary import FEW, left_out, summary, summary_tables
+from .summary import left_out, parts_of, sentences, summary_tables
 from .views import View, texts_block
 
 _SCRIPTS = ("data.js", "format.js", "state.js", "tables.js", "plots.js", "query.js", "main.js")
+_FEW = 9
+"""Sentences that are shown at once."""
 
 
 def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
@@ -38,6 +40,7 @@ def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
+    parts = parts_of(found)
     script = "\n".join(_text(name) for name in _SCRIPTS)
     libraries = {"datatables": datatables(), "plotly": get_plotlyjs()}
     data = {**blocks(found), "texts": texts_block(views)}
@@ -56,10 +59,10 @@ def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
         tabs=tabs(report["sections"]),
         sections=report["sections"],
         columns=report["columns"],
-        summary=summary(found),
-        few=FEW,
+        summary=sentences(parts),
+        few=_FEW,
         left_out=left_out(found),
-        tables=summary_tables(found),
+        tables=summary_tables(parts),
     )
 
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...evaluation import MEASURES, Evaluation
+from ...evaluation import COLUMNS, MAIN, MEASURES, Evaluation, Results, records
 from ..text import plain
-from .adapter import Results, split
-from .adapter_columns import COLUMNS
 from .pack import Packed, packed, table
 from .plots import KINDS, SYMBOLS, TEMPLATES
 from .sections import column_list, sections
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ...evaluation import ClaimRow, OrderRow, QueryRow, StratumRow
 
 Key = tuple[str, str, str]
 Marks = Mapping[Key, tuple[str, ...]]
 
 _NAMES = ("task", "profile", "reranker")
-_SHOWN = {name for c in COLUMNS if c.label for name in (c.name, *c.fields)}
+_SHOWN = {name for column in COLUMNS for name in (column.name, *column.fields) if column.label}
 
 
 def blocks(found: Evaluation) -> dict[str, Any]:
@@ -28,11 +28,13 @@ def blocks(found: Evaluation) -> dict[str, Any]:
 
     report: sections, columns, runs and all small frames; values-MEASURE: the values of one measure.
     """
-    parts = dict(zip(("means", "tasks"), map(_best_first, split(found)[:2]), strict=True))
-    runs = {name: _runs(own) for name, own in parts.items()}
+    parts = {"means": _best_first(found.means), "tasks": _best_first(found.results)}
+    runs = {name: records(own.runs) for name, own in parts.items()}
+    order = _rerankers(parts["tasks"], runs["tasks"])
+    frames = _frames(found, [*runs["means"], *runs["tasks"]], order)
+    packed_runs = {name: _runs(own) for name, own in runs.items()}
     values = {m: {name: _values(own, m) for name, own in parts.items()} for m in MEASURES}
-    frames = _frames(found)
-    filled = {name: _filled(runs[name], *(own[name] for own in values.values())) for name in parts}
+    filled = {name: _filled(own, values[MAIN][name]) for name, own in packed_runs.items()}
     filled["results"] = filled["means"] | filled["tasks"]
     filled |= {name: _filled(frame) for name, frame in frames.items()}
     report = {
@@ -42,52 +44,52 @@ def blocks(found: Evaluation) -> dict[str, Any]:
         "symbols": SYMBOLS,
         "kinds": KINDS,
         "templates": TEMPLATES,
-        "rerankers": _rerankers(parts["tasks"]),
+        "rerankers": order,
         "sets": {plain(g.name): [plain(task) for task in g.tasks] for g in found.groups},
         "languages": _languages(found),
-        "runs": runs,
+        "runs": packed_runs,
         "frames": frames,
     }
     return {"report": report, **{f"values-{m}": own for m, own in values.items()}}
 
 
 def _best_first(results: Results) -> Results:
-    """Return the runs by task and profile, the best first; a run's index is its place."""
-    values = results.values
-    main = values[values["measure"] == MEASURES[0]].set_index("run")["natural"]
+    """Return the runs by task and profile, the best first; a run's label is its place."""
+    main = results.values[results.values["measure"] == MAIN].set_index("run")["natural"]
     runs = results.runs.assign(natural=main).sort_values(
         ["task", "profile", "apart", "natural"], ascending=[True, True, True, False], kind="stable"
     )
     places = {label: place for place, label in enumerate(runs.index)}
     return Results(
         runs.drop(columns="natural").reset_index(drop=True),
-        values.assign(run=values["run"].map(places)).sort_values("run", kind="stable"),
+        results.values.assign(run=results.values["run"].map(places)),
     )
 
 
-def _runs(results: Results) -> Packed:
+def _runs(runs: Sequence[Mapping[str, Any]]) -> Packed:
     """Return what is the same for all measures of a run."""
-    runs = results.runs
-    records = runs.to_dict("records")
-    col = {name: runs[name].tolist() for name in runs if name in _SHOWN}
-    col["scope"] = [scope(run) for run in records]
-    col["kind"] = [kind(run) for run in records]
-    col["marks"] = [marks(run) for run in records]
-    col["health"] = [health(run) for run in records]
-    col["tokens_per_query"] = [_tokens(run) for run in records]
-    return packed(col, len(records))
+    names = [column.name for column in COLUMNS if column.frame == "runs" and column.name in _SHOWN]
+    computed = {
+        "scope": scope,
+        "kind": kind,
+        "marks": marks,
+        "health": health,
+        "tokens_per_query": _tokens,
+    }
+    col = {name: [run[name] for run in runs] for name in names}
+    col |= {name: [of(run) for run in runs] for name, of in computed.items()}
+    return packed(col, len(runs))
 
 
 def _values(results: Results, measure: str) -> Packed:
     """Return the values of one measure, each with the place of its run."""
-    own = results.values[results.values["measure"] == measure]
-    shown = [name for name in own if name == "run" or name in _SHOWN]
-    return packed({name: own[name].tolist() for name in shown}, len(own))
+    own = results.values[results.values["measure"] == measure].sort_values("run")
+    return packed({name: own[name].tolist() for name in own if name in {"run", *_SHOWN}}, len(own))
 
 
 def scope(run: Mapping[str, Any]) -> str:
     """Return the name of a task, or of a data set with the number of tasks that its mean is of."""
-    return f"{run['task']}, mean of {run['tasks']} tasks" if run["tasks"] > 1 else run["task"]
+    return f"{run['task']}, mean of {run['tasks']} tasks" if run["tasks"] > 1 else str(run["task"])
 
 
 def kind(run: Mapping[str, Any]) -> str:
@@ -103,28 +105,27 @@ def kind(run: Mapping[str, Any]) -> str:
 
 def marks(run: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what a reader must know of a run before its numbers."""
-    depth, judgements = run["depth"], run["judgements"]
     words = {
         f"invalid: {run['invalid']}": run["invalid"],
         "floor": run["floor"],
         "fake engine": run["engine"] == "fake",
-        "not comparable": run["apart"],
-        f"first {depth:.0f}" if depth else "": depth == depth,
-        judgements: True,
+        "not comparable: other queries, pool or judgements": run["apart"],
+        f"first {run['depth']}": run["depth"],
+        run["judgements"]: run["judgements"],
     }
-    return tuple(word for word, holds in words.items() if word and holds)
+    return tuple(word for word, holds in words.items() if holds)
 
 
 def health(run: Mapping[str, Any]) -> str | None:
     """Return how many queries failed and how many replies were repaired or unusable."""
-    names = {"failed": "failed", "repaired": "repaired", "unparsable": "unusable"}
-    counts = {word: run[name] for name, word in names.items()}
-    return ", ".join(f"{n:.0f} {word}" for word, n in counts.items() if n and n == n) or None
+    counts = {"failed": "failed", "repaired": "repaired", "unparsable": "unusable"}
+    return ", ".join(f"{run[name]} {word}" for name, word in counts.items() if run[name]) or None
 
 
 def _tokens(run: Mapping[str, Any]) -> float | None:
-    total: float = run["prompt_tokens"] + run["output_tokens"]
-    return total / run["queries"]
+    if run["prompt_tokens"] is None or run["output_tokens"] is None:
+        return None
+    return float(run["prompt_tokens"] + run["output_tokens"]) / float(run["queries"])
 
 
 def _filled(*frames: Packed) -> set[str]:
@@ -137,15 +138,18 @@ def _filled(*frames: Packed) -> set[str]:
     }
 
 
-def _rerankers(tasks: Results) -> list[str]:
+def _rerankers(tasks: Results, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return all rerankers, those that compare first and floors last, best mean gain first."""
-    main = tasks.values[tasks.values["measure"] == MEASURES[0]].set_index("run")
-    runs = tasks.runs.assign(gain=main["gain"])
-    rank = {"": 0, "floor": 2}
-    runs["odd"] = [rank.get(kind(run), 1) for run in runs.to_dict("records")]
-    each = runs.groupby("reranker").agg({"odd": "max", "gain": "mean"})
-    ordered = each.sort_values(["odd", "gain"], ascending=[True, False], kind="stable")
-    return [plain(name) for name in ordered.index]
+    gains = tasks.values[tasks.values["measure"] == MAIN].set_index("run")["gain"]
+    last = {"": 0, "floor": 2}
+    each = (
+        tasks.runs[["reranker"]]
+        .assign(gain=gains, odd=[last.get(kind(run), 1) for run in runs])
+        .groupby("reranker")
+        .agg({"odd": "max", "gain": "mean"})
+        .sort_values(["odd", "gain"], ascending=[True, False], kind="stable")
+    )
+    return [plain(name) for name in each.index]
 
 
 def _languages(found: Evaluation) -> dict[str, list[str]]:
@@ -158,20 +162,18 @@ def _languages(found: Evaluation) -> dict[str, list[str]]:
     return languages
 
 
-def _frames(found: Evaluation) -> dict[str, Packed]:
-    """Return the small frames; each run in them has the marks of its results."""
-    means, tasks, stages = split(found)
-    known: dict[Key, tuple[str, ...]] = {}
-    for results in (means, tasks):
-        for run in results.runs.to_dict("records"):
-            known[run["task"], run["profile"], run["reranker"]] = marks(run)
-    order = {name: place for place, name in enumerate(_rerankers(tasks))}
+def _frames(
+    found: Evaluation, runs: Iterable[Mapping[str, Any]], order: Sequence[str]
+) -> dict[str, Packed]:
+    """Return the small frames; a run has the same marks in all of them."""
+    known = {(run["task"], run["profile"], run["reranker"]): marks(run) for run in runs}
+    places = {name: place for place, name in enumerate(order)}
 
     def best_first(rows: Iterable[Any]) -> list[Any]:
-        return sorted(rows, key=lambda row: order.get(plain(row.reranker), len(order)))
+        return sorted(rows, key=lambda row: places.get(plain(row.reranker), len(places)))
 
     return {
-        "first_stages": _stages(stages),
+        "first_stages": _stages(found.first_stages),
         "queries": _queries(best_first(found.queries), known),
         "strata": _strata(best_first(found.strata), known),
         "orders": _orders(found.orders, known),
@@ -181,10 +183,10 @@ def _frames(found: Evaluation) -> dict[str, Packed]:
     }
 
 
-def _stages(stages: Results) -> Packed:
-    names = [n for n in (*stages.values, *stages.runs) if n in _SHOWN and n != "reranker"]
-    rows = stages.values.join(stages.runs, on="run")
-    return packed({name: rows[name].tolist() for name in names}, len(rows))
+def _stages(stages: pd.DataFrame) -> Packed:
+    rows = records(stages)
+    names = [name for name in stages if name in _SHOWN]
+    return packed({name: [row[name] for row in rows] for name in names}, len(rows))
 
 
 def _run_table(rows: Sequence[Any], fields: Sequence[str], known: Marks, **more: Any) -> Packed:

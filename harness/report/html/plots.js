@@ -39,15 +39,17 @@ async function drawPlot(section, host, { col }, rows, chosen) {
 /** A plot with a front has a logarithmic axis of costs and shows nothing that only serves comparison. */
 const fitsPlot = (plot, col, costs, i) => !plot.has_front || (costs[i] > 0 && col.kind[i] !== "floor");
 
-/** Names of series: rerankers in the order of the report, others as they come. */
+/** Names of series: rerankers in the order of the report, others by name. */
 function seriesOf(plot, col, rows) {
   const found = distinct(rows.map((i) => col[plot.series][i]));
-  if (plot.series !== "reranker") return found;
+  if (plot.series !== "reranker") return found.sort(collator.compare);
   return page.report.rerankers.filter((name) => found.includes(name));
 }
 
 function trace(plot, { name, k, col, axes, x, y }, rows) {
   const { symbols, kinds } = page.report;
+  const odd = (i) => ISOLATED.includes(col.kind?.[i]);
+  rows = [...rows.filter((i) => !odd(i)), ...rows.filter(odd)]; // the legend shows the first symbol
   const points = plot.is_counted ? counted(axes, rows) : rows.map((i) => [i, 1]);
   const base = plot.trace.marker.symbol ?? symbols[k % symbols.length];
   const size = points.map(([, n]) => plot.trace.marker.size + (plot.is_counted ? 3 * Math.sqrt(n) - 6 : 0));
@@ -110,14 +112,15 @@ function front({ x, y }, rows, kind) {
 }
 
 function layoutOf(plot, { x, y, col, drawn }) {
-  const title = (name) => {
-    const { label: text, unit } = columnOf(name);
-    return { text: unit ? `${text} (${unit})` : text, standoff: 8 };
-  };
+  const title = (name) => ({ text: columnOf(name).label, standoff: 8 });
   const layout = structuredClone(plot.layout);
   layout.template = page.report.templates[isDark() ? "dark" : "light"];
   layout.xaxis.title = title(x);
   layout.yaxis.title = title(y);
+  if (plot.has_front) {
+    const costs = drawn.map((i) => col[x][i]);
+    layout.xaxis.dtick = Math.max(...costs) > 100 * Math.min(...costs) ? 1 : "D2"; // powers, or 1, 2, 5
+  }
   if (plot.row_height) {
     const present = new Set(drawn.map((i) => col[y][i]));
     const names = page.report.rerankers.filter((name) => present.has(name)).map((name) => label(name, 34));

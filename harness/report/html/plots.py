@@ -57,15 +57,14 @@ def _layout(height: int, xaxis: Mapping[str, Any], yaxis: Mapping[str, Any]) -> 
         "hoverlabel": {"align": "left", "namelength": -1},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "showlegend": True,
-        "scattermode": "group",
-        "scattergap": 0.4,
         "xaxis": {"automargin": True, **xaxis},
         "yaxis": {"automargin": True, **yaxis},
     }
 
 
 _SIGNED = {"tickformat": "+~g"}
-_POINTS = {"type": "scatter", "mode": "markers", "marker": {"size": 9, "line": {"width": 1.4}}}
+_NO_LINE = {"width": 1.4, "color": "rgba(0,0,0,0)"}
+_POINTS = {"type": "scatter", "mode": "markers", "marker": {"size": 9, "line": _NO_LINE}}
 _RANKS = {
     "type": "log",
     "tickvals": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
@@ -77,8 +76,8 @@ GAINS = Plot(
     "significant at 5 % after Holm correction, open ones are not or were not tested. " + _LEGEND,
     x="gain", y="reranker", series="profile",
     hover=("reranker", "profile", "gain", "gain_low", "marks"), interval=("gain_low", "gain_high"),
-    row_height=26, trace={**_POINTS, "marker": {"size": 9, "symbol": "circle-open"}},
-    layout=_layout(110, _SIGNED, {"zeroline": False}),
+    row_height=26, trace={**_POINTS, "orientation": "h", "marker": {"size": 9, "symbol": "circle-open", "line": _NO_LINE}},
+    layout={**_layout(110, _SIGNED, {"zeroline": False}), "scattermode": "group", "scattergap": 0.4},
 )  # fmt: skip
 
 COST = Plot(
@@ -87,7 +86,7 @@ COST = Plot(
     "such cost. " + _LEGEND,
     x="seconds_per_query", y="gain", series="reranker",
     hover=("reranker", "gain", "gain_low", "seconds_per_query", "marks"), has_front=True,
-    trace=_POINTS, layout=_layout(480, {"type": "log"}, {**_SIGNED, "zeroline": True}),
+    trace=_POINTS, layout=_layout(480, {"type": "log", "minorloglabels": "complete"}, {**_SIGNED, "zeroline": True}),
 )  # fmt: skip
 
 QUALITY = Plot(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .adapter_columns import COLUMNS
+from ...evaluation import COLUMNS
 from .plots import COST, GAINS, ORDERS, QUALITY, RANKS, Plot
 
 
@@ -67,7 +67,7 @@ SECTIONS = (
         "profiles", "Overview", "matrix", "results", "Rerankers after each first stage",
         "Gain over the first stage; ★: significant at 5 % after Holm correction. Each number's "
         "interval is its tooltip.",
-        ("profile",), (_SCOPE, _MATRIX),
+        ("profile",), (_SCOPE, _MATRIX), has_search=False,
     ),
     Section(
         "means", "Results", "table", "means", "Means over data sets",
@@ -160,15 +160,15 @@ OTHERS: Mapping[str, tuple[str, str, str]] = {
     "query_id": ("query", "The id of the query.", "text"),
     "query_gain": ("gain", "Natural minus first stage of one query.", "signed"),
     "language": ("language", "The language of the query.", "text"),
-    "rank_before": ("rank before", "Rank of the best positive in the pool.", "plain"),
-    "rank_after": ("rank after", "Rank of the best positive in the finished ranking.", "plain"),
-    "moved": ("moved up", "Rank before minus rank after.", "plain"),
+    "rank_before": ("rank before", "Rank of the best positive in the pool.", "whole"),
+    "rank_after": ("rank after", "Rank of the best positive in the finished ranking.", "whole"),
+    "moved": ("moved up", "Rank before minus rank after.", "whole"),
     "direction": ("direction", "Whether the best positive rose, stayed or fell.", "text"),
     "mean": ("mean", "Mean nDCG@10 over the orders.", "number"),
     "sd": ("sd", "Standard deviation over the orders.", "number"),
     "tau": ("tau", "Kendall's tau between the outputs of two orders.", "number"),
     "orders": ("orders", "The orders in which the candidates were given.", "text"),
-    "tenth": ("tenth of the input, from its top", "A tenth of the input.", "plain"),
+    "tenth": ("tenth of the input, from its top", "A tenth of the input.", "whole"),
     "promoted": ("share among the first ten", "Share that ends among the first ten.", "share"),
     "p50": ("median seconds", "Median of the engine seconds of a query.", "seconds"),
     "p95": ("95 % seconds", "95th percentile of the engine seconds of a query.", "seconds"),

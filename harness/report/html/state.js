@@ -1,6 +1,7 @@
 // What is shown: one object in the fragment of the address, and the bar of filters that changes it.
 
 const state = new URLSearchParams(location.hash.slice(1));
+const MANY = 2500; // rows that one plot draws at once
 const FILTERS = ["profile", "reranker", "language"];
 
 /** Change the state and show it; empty values are removed. `tab` makes an entry in the history. */
@@ -114,12 +115,13 @@ function fitting({ n, col }) {
  */
 function choose(section, host, { col }, rows) {
   const chosen = {};
+  const many = rows.length > MANY;
   const selects = section.choices.map(({ key, label, columns, has_all }) => {
     const id = `${section.id}.${key}`;
     const known = columns.filter((name) => rows.some((i) => !missing(col[name]?.[i])));
     const options = columns.length
       ? (known.length ? known : columns).map((name) => [name, columnOf(name).label])
-      : [...(has_all ? [["", "all"]] : []), ...distinct(rows.map((i) => col[key][i])).map((name) => [name, name])];
+      : [...(has_all && !many ? [["", "all"]] : []), ...distinct(rows.map((i) => col[key][i])).map((name) => [name, name])];
     const value = options.find(([name]) => name === state.get(id)) ?? options[0];
     chosen[key] = value?.[0] ?? "";
     if (!columns.length && chosen[key]) rows = rows.filter((i) => col[key][i] === chosen[key]);

@@ -1,6 +1,7 @@
 // Tables and matrices, drawn by DataTables: it sorts, pages, searches, prints and writes CSV.
 
 const COLOURED = ["gain", "gain_safeguarded", "headroom_captured"];
+const ISOLATED = ["invalid", "floor", "fake engine", "not comparable"]; // kinds that are not compared
 
 /** Sort what is missing last, whichever way the rest goes. */
 function defineTypes() {
@@ -38,16 +39,11 @@ function shownCell(column, col, i, values) {
   return node;
 }
 
-function heading(column) {
-  const title = h("span", {}, column.label, column.unit ? h("small", {}, column.unit) : "");
-  return title.outerHTML;
-}
-
 /** Options of a column for DataTables; `col` is looked up anew, for it changes with the measure. */
 function options(column, current, hidden) {
   const name = isName(column);
   return {
-    title: heading(column),
+    title: isolated(column.label).innerHTML,
     name: column.name,
     type: name ? "name" : "figure",
     className: `${name ? "name" : "figure"} c-${column.name}`,
@@ -71,15 +67,26 @@ function buttons(section, names, hides) {
   return hides ? [...own, { extend: "colvis", text: "Columns" }] : own;
 }
 
-/** Make a table; the order of its rows is part of the state. */
+/** The order of a table's rows that the state asks for. */
+function orderOf(section, names) {
+  const [name, way] = (state.get(`${section.id}.sort`) ?? "").split(":");
+  const at = names.indexOf(name);
+  return at >= 0 && ["asc", "desc"].includes(way) ? [[at, way]] : [];
+}
+
+function remember(section, names, [at, way] = []) {
+  const key = `${section.id}.sort`;
+  state.delete(key);
+  if (way) state.set(key, `${names[at]}:${way}`);
+  history.replaceState(null, "", `#${state}`);
+}
+
 function makeTable(section, host, columns, settings) {
   const table = h("table", { "aria-label": section.title });
   host.replaceChildren(table);
-  const order = (state.get(`${section.id}.sort`) ?? "").split(":");
-  const at = settings.names.indexOf(order[0]);
   const made = new DataTable(table, {
     columns: columns.map((column, k) => (k ? column : { ...column, cellType: "th" })),
-    order: at < 0 ? [] : [[at, order[1]]],
+    order: orderOf(section, settings.names),
     autoWidth: false,
     deferRender: true,
     pageLength: 50,
@@ -105,13 +112,6 @@ function makeTable(section, host, columns, settings) {
   return made;
 }
 
-function remember(section, names, [at, way] = []) {
-  const key = `${section.id}.sort`;
-  state.delete(key);
-  if (way) state.set(key, `${names[at]}:${way}`);
-  history.replaceState(null, "", `#${state}`);
-}
-
 const tables = new Map();
 
 function drawTable(section, host, frame, rows) {
@@ -128,7 +128,7 @@ function drawTable(section, host, frame, rows) {
   }
   const { current, made } = tables.get(section.id);
   current.frame = frame;
-  made.clear();
+  made.clear().order(orderOf(section, section.columns));
   made.rows.add(rows.map((i) => [i])).draw();
 }
 
@@ -141,7 +141,7 @@ function drawMatrix(section, host, { col }, rows, { value }) {
   const rerankers = page.report.rerankers.filter((name) => present.has(name));
   const names = distinct(rows.map((i) => col[key][i])).sort(collator.compare);
   const firsts = new Map(rows.map((i) => [col[key][i], col.first_stage[i]]));
-  const most = Math.max(...rows.map((i) => Math.abs(col[value][i] ?? 0)));
+  const most = Math.max(...rows.filter((i) => col.kind[i] !== "floor").map((i) => Math.abs(col[value][i] ?? 0)));
   const own = (name, reranker) => places.get(`${name}\n${reranker}`);
   const heads = [key, "first_stage", ...rerankers];
   const made = [
@@ -163,7 +163,7 @@ function drawMatrix(section, host, { col }, rows, { value }) {
     names: heads,
     hides: false,
     help: (k) => (k > 1 ? `${column.label} of ${heads[k]}` : ""),
-    more: { data: names, paging: names.length > 50 },
+    more: { data: names, ...(names.length > 50 ? {} : { paging: false, info: false }) },
   });
 }
 
@@ -173,8 +173,8 @@ function matrixCell(column, col, i, most) {
   const tooltip = [FORMATS.bounds(col.gain_low[i], col.gain_high[i]), ...col.marks[i]].join("; ");
   const star = column.name === "gain" && col.starred[i] ? "★" : "";
   const digits = column.format === "share" ? written(column, [value]) : (column.format === "number" ? number : signed)(value, 3);
-  const odd = ["invalid", "fake engine", "not comparable"].includes(col.kind[i]) ? "✕ " : "";
-  const strength = COLOURED.includes(column.name) && most ? Math.round((70 * Math.abs(value ?? 0)) / most) : 0;
+  const odd = ISOLATED.includes(col.kind[i]) && col.kind[i] !== "floor" ? "✕ " : "";
+  const strength = COLOURED.includes(column.name) && most ? Math.round(75 * Math.min(1, Math.abs(value ?? 0) / most)) : 0;
   const style = `--strength: ${strength}%; --ground: var(--${value < 0 ? "bad" : "good"}-cell)`;
   return h("span", { class: "value", style, title: tooltip }, `${odd}${digits}${star}`);
 }
