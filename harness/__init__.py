@@ -4,8 +4,7 @@
     >>> best = rerank_bench.rerank("query", ["a document", …], reranker="cross-encoder", model=…)
     >>> task = rerank_bench.load_task("stdlib-code")
     >>> pool = rerank_bench.build_pool(task, "bm25")
-    >>> rows = rerank_bench.load_rows("runs/")
-    >>> frames = rerank_bench.load_runs("runs/")
+    >>> rows = rerank_bench.load_runs("runs/").rows
 
 Importing this loads neither torch nor transformers; each name loads what it needs when it is used.
 """
@@ -56,7 +55,7 @@ from .types import (
 )
 
 if TYPE_CHECKING:
-    from .api import Ranked, RankedDocument, load_rows, load_run, rerank
+    from .api import Ranked, RankedDocument, load_run, rerank
     from .engines import EngineOptions, open_engine
     from .engines.fake import FakeEngine
     from .evaluation.frames import Runs, load_runs
@@ -71,7 +70,7 @@ _LATER = {
     "engines": ("EngineOptions", "open_engine"),
     "engines.fake": ("FakeEngine",),
     "evaluation.frames": ("Runs", "load_runs"),
-    "api": ("Ranked", "RankedDocument", "load_rows", "load_run", "rerank"),
+    "api": ("Ranked", "RankedDocument", "load_run", "rerank"),
     "pools": ("Pool", "PoolOptions", "PoolRow", "build_pool"),
     "prompt": ("Template", "escape_identifiers", "load_template"),
     "tasks": ("Task", "TaskOptions", "find_tasks", "load_task"),
@@ -94,6 +93,6 @@ __all__ = [
     "RankedDocument", "Reply", "Request", "RequestFailed", "RerankBenchError", "Reranked",
     "Reranker", "RerankerFault", "RunConflict", "Runs", "Score", "Scored", "Scores", "Task",
     "TaskOptions", "Template", "UnknownName", "Usage", "Vectors", "ask", "build_pool", "drive",
-    "escape_identifiers", "find_tasks", "load_rows", "load_run", "load_runs", "load_task",
+    "escape_identifiers", "find_tasks", "load_run", "load_runs", "load_task",
     "load_template", "open_engine", "order", "rerank", "rerank_one",
 ]  # fmt: skip

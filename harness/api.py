@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .engines import EngineOptions, open_engine, require_support
 from .reranking import Budget, Defaults, Fitter, Usage, build, order, parse, rerank_one
-from .runs import Run, find_runs, read_run
+from .runs import Run, read_run
 from .tasks import readable
 from .types import Candidates, Document, Engine, Reranker
-
-if TYPE_CHECKING:
-    from .evaluation import Row
 
 
 @dataclass(frozen=True)
@@ -112,11 +109,3 @@ def _candidates(
 def load_run(folder: str | Path) -> Run:
     """Read one run folder: its manifest, its rankings with scores, its judgements."""
     return read_run(Path(folder))
-
-
-def load_rows(*folders: str | Path) -> list[Row]:
-    """Evaluate all runs below `folders`: one row per task, profile, reranker and measure."""
-    from .evaluation import evaluate
-
-    found = evaluate([run for folder in folders for run in find_runs(Path(folder))])
-    return list(found.rows)

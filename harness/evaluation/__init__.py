@@ -1,45 +1,57 @@
-"""From run folders to numbers: measures, ceilings, gains, how sure they are, and at what price."""
+"""From run folders to numbers: measures, ceilings, gains, how sure they are, and at what price.
+
+In: the folders of finished runs, nothing else. Out: `evaluate` returns an `Evaluation` with two
+frames, `runs` and `values`, the same two for the means over data sets, and arrays query by query.
+Their columns are declared in `columns.py`.
+"""
 
 from __future__ import annotations
 
 from .claims import Claim, ClaimRow, load_claims, match
+from .columns import COLUMNS, Column
 from .compare import Comparison, Duel, compare
+from .facts import Facts, PerQuery
 from .frames import Runs, load_runs
 from .gains import QueryValues, query_values
-from .groups import Group, mean_rows
+from .groups import Group, data_set
 from .inference import infer
 from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, relevant
 from .orders import first_stage, natural
 from .prices import Price, parse_prices
 from .queries import QueryRow, query_rows
-from .report import Evaluation, evaluate
-from .row import JSON_FIELDS, Row
-from .rows import run_rows
+from .reading import Evaluation, evaluate
+from .results import MAIN, Results, columns_of, records, results_of, written
 from .sensitivity import LatencyRow, OrderRow
 from .significance import interval
 from .strata import StratumRow, strata
 
 __all__ = [
-    "JSON_FIELDS",
+    "COLUMNS",
     "MACRO",
+    "MAIN",
     "MEASURES",
     "MICRO",
     "RECALL",
     "Claim",
     "ClaimRow",
+    "Column",
     "Comparison",
     "Duel",
     "Evaluation",
+    "Facts",
     "Group",
     "LatencyRow",
     "OrderRow",
+    "PerQuery",
     "Price",
     "QueryRow",
     "QueryValues",
-    "Row",
+    "Results",
     "Runs",
     "StratumRow",
+    "columns_of",
     "compare",
+    "data_set",
     "evaluate",
     "first_stage",
     "infer",
@@ -47,14 +59,15 @@ __all__ = [
     "load_claims",
     "load_runs",
     "match",
-    "mean_rows",
     "measure",
     "natural",
     "parse_prices",
     "pool_values",
     "query_rows",
     "query_values",
+    "records",
     "relevant",
-    "run_rows",
+    "results_of",
     "strata",
-]  # fmt: skip
+    "written",
+]

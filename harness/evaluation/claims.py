@@ -14,15 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .measures import MEASURES
+from .measures import BINARY, MEASURES
+from .results import records
 
 if TYPE_CHECKING:
-    from .row import Row
+    import pandas as pd
+
+    from .results import Record, Results
 
 SAME_FIRST_STAGE = 5e-4
 """First stages whose values differ by less are the same pool: sources tell four digits or three."""
 
-_DEPTHS = (None, 100)
+_DEPTH = 100
 _ROUNDING = 1e-9
 _NAMES = ("tasks", "sets", "judgements")
 
@@ -109,74 +112,72 @@ def _claims(told: Mapping[str, Any], pool: Mapping[str, Any]) -> Iterator[Claim]
         )
 
 
-def match(rows: Iterable[Row], claims: Iterable[Claim]) -> tuple[ClaimRow, ...]:
-    """Set `rows`, of tasks and of data sets' means, beside the claims that are about them.
+def match(results: Iterable[Results], claims: Iterable[Claim]) -> tuple[ClaimRow, ...]:
+    """Return the claims that are about a run, or a mean over a data set, beside its own value.
 
-    Rows of variants, of invalid runs, of the fake engine, of less than the first 100 candidates or
-    of cut texts, and by other judgements match nothing. `Row.apart` is no matter: it is about a
-    row's neighbours, and the pool that counts here is the source's. A run with failed queries gets
-    no verdict.
+    results: of runs and of means. Invalid runs, those of the fake engine, of less than the first
+    100 candidates or of cut texts, and by other judgements match nothing. A run with failed queries
+    gets no verdict.
     """
     by_reranker: dict[tuple[str, str], list[Claim]] = {}
     for claim in claims:
         by_reranker.setdefault((claim.reranker, claim.measure), []).append(claim)
     return tuple(
         _beside(claim, row)
-        for row in rows
-        if _is_whole(row)
-        for claim in by_reranker.get((row.reranker or "", row.measure), ())
+        for each in results
+        for row in records(_whole(each.rows()))
+        for claim in by_reranker.get((row["reranker"], row["measure"]), ())
         if _is_about(claim, row)
     )
 
 
-def _is_whole(row: Row) -> bool:
-    odd = row.is_variant or row.invalid is not None or row.engine == "fake"
-    odd = odd or row.instruction == "task"  # published figures are by the model's own
-    uncut = row.max_doc_chars is None and row.max_doc_tokens is None
-    whole = row.depth in _DEPTHS and uncut
-    return not odd and whole and row.natural is not None
+def _whole(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are of the first 100 candidates by a real model that worked."""
+    real = rows["invalid"].isna() & (rows["engine"] != "fake")
+    own = rows["instruction"] != "task"  # published figures are by the model's own
+    uncut = rows["max_doc_chars"].isna() & rows["max_doc_tokens"].isna()
+    return rows[real & own & uncut & rows["depth"].fillna(_DEPTH).eq(_DEPTH)]
 
 
-def _is_about(claim: Claim, row: Row) -> bool:
-    """Say whether a row is of the model, the queries and the pool of a claim."""
-    data, _, task = row.task.lower().rpartition("/")
+def _is_about(claim: Claim, row: Record) -> bool:
+    """Return whether a row is of the model, the queries and the pool of a claim."""
+    data, _, task = row["task"].lower().rpartition("/")
     if task not in claim.tasks or (claim.sets and _last(data) not in claim.sets):
         return False
-    if (row.queries, row.tasks) != (claim.queries, claim.mean_of):
+    if (row["queries"], row["tasks"]) != (claim.queries, claim.mean_of):
         return False
-    if row.judgements and row.judgements not in claim.judgements:
+    if row["judgements"] and row["judgements"] not in claim.judgements:
         return False
-    if _last(row.model) != _last(claim.model):
+    if _last(row["model"]) != _last(claim.model):
         return False
-    if not any(_is_named(profile, claim.profile) for profile in (row.profile, row.resolved)):
+    if not any(_is_named(row[name], claim.profile) for name in ("profile", "resolved")):
         return False
-    own = row.under(claim.convention, "first_stage") or 0.0
+    own = _under(claim, row, "first_stage")
     return claim.first_stage is None or abs(own - claim.first_stage) <= SAME_FIRST_STAGE
 
 
+def _under(claim: Claim, row: Record, stage: str) -> float:
+    """Return the value of a stage under the convention of a claim."""
+    return float(row[f"{stage}_binary" if claim.convention == BINARY else stage])
+
+
 def _is_named(profile: str, word: str) -> bool:
-    """Say whether a profile is named for a first stage: `bm25()`, `run(bm25.trec)`, no fusion."""
+    """Return whether a profile is named for a first stage: `bm25()`, `run(bm25.trec)`."""
     name = profile.lower()
     return name.startswith(word) or (name.startswith("run(") and word in name)
 
 
 def _last(model: str) -> str:
-    """The last part of a model's id or folder, which a local copy shares with the hub's."""
+    """Return the last part of a model's id or folder, which a local copy shares with the hub's."""
     return model.rstrip("/").rpartition("/")[2].lower()
 
 
-def _beside(claim: Claim, row: Row) -> ClaimRow:
-    stage = "safeguarded" if claim.safeguarded else "natural"
-    measured = row.under(claim.convention, stage) or 0.0
+def _beside(claim: Claim, row: Record) -> ClaimRow:
+    measured = _under(claim, row, "safeguarded" if claim.safeguarded else "natural")
     near = abs(measured - claim.value) <= claim.tolerance + _ROUNDING
-    if row.failed:
-        failed = f"{row.failed} of {row.queries} queries failed in {row.task} · {row.profile}"
+    where = row["task"], row["profile"], row["reranker"]
+    if row["failed"]:
+        number = f"{row['failed']} of {row['queries']}"
+        failed = f"{number} queries failed in {' · '.join(where[:2])}"
         claim = replace(claim, caveat="; ".join(filter(None, (claim.caveat, failed))))
-    return ClaimRow(
-        claim=claim,
-        task=row.task,
-        profile=row.profile,
-        reranker=row.reranker or "",
-        measured=measured,
-        within=near and not claim.caveat,
-    )
+    return ClaimRow(claim, *where, measured=measured, within=near and not claim.caveat)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import BadData
 from .gains import SAME
-from .groups import Group
-from .inference import MAIN, infer
-from .row import Row
+from .inference import infer
+from .results import MAIN, Results, records, results_of
+from .significance import estimate
+
+if TYPE_CHECKING:
+    from .facts import PerQuery
+    from .groups import Group
+    from .reading import Evaluation
+    from .results import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Duel:
-    """One query in which two rerankers are set against each other; values are of nDCG@10."""
+    """One query that two rerankers answered; values are of nDCG@10."""
 
     task: str
     profile: str
@@ -35,117 +39,97 @@ class Duel:
 class Comparison:
     """Two rerankers on the same pools.
 
-    In `rows` and `groups` the natural value is that of `one`, the first stage's that of `other`,
+    In `results` and `means` the natural value is that of `one`, the first stage's that of `other`,
     and the gain their difference. `duels` are all queries, the largest difference first.
-    `left_out` tells where the two ran but do not compare, and why.
+    `left_out` names where the two ran but do not compare, and why.
     """
 
     one: str
     other: str
-    rows: tuple[Row, ...]
+    results: Results
+    means: Results
     groups: tuple[Group, ...]
     duels: tuple[Duel, ...]
     left_out: tuple[str, ...] = ()
 
 
-def compare(ones: Iterable[Row], others: Iterable[Row]) -> Comparison:
-    """Compare two rerankers wherever both ran after the same profile of the same task.
+def compare(found: Evaluation, one: str, other: str) -> Comparison:
+    """Compare two rerankers, by their labels, wherever both ran after the same profile of a task.
 
-    `ones` and `others` are the rows of one reranker each. Queries that only one of them ran are
-    left out, and so is where their pools, depths or judgements differ. Raises BadData where
-    nothing is left.
+    Queries that only one of them ran are left out, and so is where their pools, depths or
+    judgements differ. Raises BadData where nothing is left.
     """
-    first, second = _main(ones), _main(others)
+    first, second = (_records(found, label) for label in (one, other))
     shared = sorted(first.keys() & second.keys())
     if not shared:
         raise BadData("the two rerankers ran on no task and profile in common; run both on one")
-    apart = {key: why for key in shared if (why := _apart(first[key], second[key]))}
-    if len(apart) == len(shared):
-        raise BadData(next(iter(apart.values())))
-    pairs = [_paired(first[key], second[key]) for key in shared if key not in apart]
-    rows, groups = infer(row for row, _ in pairs)
+    arrays = {
+        place: (found.per_query[*place, one], found.per_query[*place, other]) for place in shared
+    }
+    why = {place: _differ(first[place], second[place], *arrays[place]) for place in shared}
+    left_out = [words for words in why.values() if words]
+    if len(left_out) == len(shared):
+        raise BadData(left_out[0])
+    compared = [place for place in shared if not why[place]]
+    pairs = [_paired(first[place], second[place], *arrays[place]) for place in compared]
+    results, means, groups = infer(results_of([record for record, _ in pairs]))
     duels = sorted((duel for _, own in pairs for duel in own), key=lambda d: -abs(d.difference))
-    return Comparison(
-        one=next(iter(first.values())).reranker or "",
-        other=next(iter(second.values())).reranker or "",
-        rows=tuple(rows),
-        groups=tuple(group for group in groups if group.rows),
-        duels=tuple(duels),
-        left_out=tuple(apart.values()),
-    )
+    return Comparison(one, other, results, means, tuple(groups), tuple(duels), tuple(left_out))
 
 
-def _main(rows: Iterable[Row]) -> dict[tuple[str, str], Row]:
-    kept = (row for row in rows if row.measure == MAIN and not row.is_variant)
-    return {(row.task, row.profile): row for row in kept}
+def _records(found: Evaluation, reranker: str) -> Mapping[tuple[str, str], Record]:
+    rows = found.results.rows(MAIN)
+    own = records(rows[rows["reranker"] == reranker])
+    return {(record["task"], record["profile"]): record for record in own}
 
 
-def _cut(row: Row) -> tuple[int | None, int | None]:
-    return row.max_doc_chars, row.max_doc_tokens
-
-
-def _apart(one: Row, other: Row) -> str:
-    """Say why two rows do not compare; nothing where they do."""
+def _differ(one: Record, other: Record, a: PerQuery, b: PerQuery) -> str:
+    """Say why two runs do not compare; nothing where they do."""
     why = ""
-    if one.pool != other.pool:
+    if one["pool"] != other["pool"]:
         why = "the two ran on different pools, so their values do not compare"
-    elif one.depth != other.depth:
-        why = f"one reranked {_reach(one)}, one {_reach(other)}"
-    elif _cut(one) != _cut(other):
+    elif _depth(one) != _depth(other):
+        why = f"one reranked {_depth(one)}, one {_depth(other)}"
+    elif any(one[n] != other[n] for n in ("max_doc_chars", "max_doc_tokens")):
         why = "the two saw documents cut to different lengths"
-    elif one.judgements != other.judgements:
-        by = " and ".join(row.judgements or "the usual ones" for row in (one, other))
+    elif one["judgements"] != other["judgements"]:
+        by = " and ".join(record["judgements"] or "the usual ones" for record in (one, other))
         why = f"the two were measured by different judgements ({by})"
-    elif not set(one.query_ids) & set(other.query_ids):
+    elif not set(a.query_ids) & set(b.query_ids):
         why = "the two have no query in common"
-    return f"{one.task} after {one.profile}: {why}" if why else ""
+    return f"{one['task']} after {one['profile']}: {why}" if why else ""
 
 
-def _reach(row: Row) -> str:
-    return "all candidates" if row.depth is None else f"the first {row.depth}"
+def _depth(record: Record) -> str:
+    depth = record["depth"]
+    return "all candidates" if depth is None else f"the first {depth}"
 
 
-def _paired(one: Row, other: Row) -> tuple[Row, list[Duel]]:
-    places, others = _shared(one.query_ids, other.query_ids)
-    a, b = one.query_naturals[places], other.query_naturals[others]
-    ids = tuple(one.query_ids[place] for place in places)
+def _paired(one: Record, other: Record, a: PerQuery, b: PerQuery) -> tuple[Record, list[Duel]]:
+    """Return the record of a difference, and its queries."""
+    place = {query_id: index for index, query_id in enumerate(b.query_ids)}
+    ids = [query_id for query_id in a.query_ids if query_id in place]
+    mine = [index for index, query_id in enumerate(a.query_ids) if query_id in place]
+    x, y = a.natural[MAIN][mine], b.natural[MAIN][[place[query_id] for query_id in ids]]
+    where = one["task"], one["profile"]
     duels = [
-        Duel(one.task, one.profile, query_id, float(x), float(y))
-        for query_id, x, y in zip(ids, a, b, strict=True)
+        Duel(*where, query_id, float(v), float(w)) for query_id, v, w in zip(ids, x, y, strict=True)
     ]
-    return _difference(one, other, a - b, places, ids), duels
-
-
-def _shared(one: Sequence[str], other: Sequence[str]) -> tuple[list[int], list[int]]:
-    place = {query_id: index for index, query_id in enumerate(other)}
-    both = [(index, place[q]) for index, q in enumerate(one) if q in place]
-    return [index for index, _ in both], [index for _, index in both]
-
-
-def _difference(
-    one: Row, other: Row, gains: NDArray[np.float64], places: list[int], ids: tuple[str, ...]
-) -> Row:
-    bases = one.query_bases
-    naturals = one.query_naturals[places]
-    return replace(
-        one,
-        reranker=f"{one.reranker} - {other.reranker}",
-        queries=len(ids),
-        natural=float(naturals.mean()),
-        first_stage=float((naturals - gains).mean()),
-        gain=float(gains.mean()),
-        wins=int((gains > SAME).sum()),
-        ties=int((abs(gains) <= SAME).sum()),
-        losses=int((gains < -SAME).sum()),
-        floor=one.floor or other.floor,
-        invalid=one.invalid or other.invalid,
-        engine="fake" if "fake" in {one.engine, other.engine} else one.engine,
-        failed=len((one.query_failed | other.query_failed) & set(ids)),
-        noise=max((row.noise for row in (one, other) if row.noise is not None), default=None),
-        repeated=(),
-        headroom_captured=None,
-        query_ids=ids,
-        query_bases=None if bases is None else tuple(bases[place] for place in places),
-        query_gains=gains,
-        query_naturals=naturals,
-    )
+    bases = None if a.bases is None else [a.bases[index] for index in mine]
+    record = {
+        **one,
+        "reranker": f"{one['reranker']} - {other['reranker']}",
+        "queries": len(ids),
+        "natural": float(x.mean()),
+        "first_stage": float(y.mean()),
+        "wins": int((x - y > SAME).sum()),
+        "ties": int((abs(x - y) <= SAME).sum()),
+        "losses": int((x - y < -SAME).sum()),
+        "floor": one["floor"] or other["floor"],
+        "invalid": one["invalid"] or other["invalid"],
+        "engine": "fake" if "fake" in {one["engine"], other["engine"]} else one["engine"],
+        "failed": len((a.failed | b.failed) & set(ids)),
+        "noise": max((r["noise"] for r in (one, other) if r["noise"] is not None), default=None),
+    }
+    estimated = estimate(x - y, bases)._asdict()
+    return record | {"gain": estimated.pop("mean"), **estimated}, duels

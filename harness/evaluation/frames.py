@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..runs import Run, Variant, find_all_runs, read_run
+from .results import written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,9 +49,7 @@ class Runs:
 
         The rows of a profile's recall have no reranker.
         """
-        from . import JSON_FIELDS
-
-        return _frame(self.evaluation.rows, JSON_FIELDS)
+        return _written(self.evaluation.rows())
 
     @cached_property
     def strata(self) -> pd.DataFrame:
@@ -62,9 +61,7 @@ class Runs:
     @cached_property
     def means(self) -> pd.DataFrame:
         """The means over the tasks of each data set that has several, in the columns of `rows`."""
-        from . import JSON_FIELDS, mean_rows
-
-        return _frame(mean_rows(self.evaluation.groups), JSON_FIELDS)
+        return _written(self.evaluation.means.rows())
 
     @cached_property
     def queries(self) -> pd.DataFrame:
@@ -120,6 +117,13 @@ def load_runs(*roots: str | Path) -> Runs:
     Raises BadData where there is no run.
     """
     return Runs(tuple(find_all_runs([Path(root) for root in roots])))
+
+
+def _written(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that JSON and CSV have."""
+    import pandas as pd
+
+    return pd.DataFrame(written(rows))
 
 
 def _fields(kind: type) -> tuple[str, ...]:

@@ -1,207 +1,91 @@
-"""Means over the tasks of a data set, as the published group scores are: plain, tasks as fixed."""
+"""Means over the tasks of a data set, as published group scores are: plain, tasks as fixed."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from .measures import BINARY
-from .row import Column, Row, captured
-from .sensitivity import spread
+from .columns import RUNS, VALUES
+from .measures import MEASURES
+from .results import Results, columns_of, typed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_METHOD = ["model", "depth", "max_doc_chars", "max_doc_tokens", "budget"]
+_OTHER_METHOD = "not one model, depth and length of texts"
 
 
 @dataclass(frozen=True)
 class Group:
-    """The mean rows of one data set, and who is missing from them.
+    """A data set of several tasks, and the rerankers without a mean over all of them.
 
-    left_out: (profile, reranker, why) of those that did not run on all tasks, or whose model or
-    depth is not the same in all of them.
+    left_out: (profile, reranker, why) of those that did not run on all tasks, or whose model, depth
+    or length of texts is not the same in all of them.
     """
 
     name: str
     tasks: tuple[str, ...]
-    rows: tuple[Row, ...]
     left_out: tuple[tuple[str, str, str], ...]
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Say of each who is left out that it has no mean, and why."""
+        """Say of each reranker without a mean why it has none."""
         left = self.left_out
         return tuple(f"{self.name} · {p} · {r}: no mean, with {why}" for p, r, why in left)
 
 
-def mean_rows(groups: Iterable[Group]) -> list[Row]:
-    """Return the rows of all groups."""
-    return [row for group in groups for row in group.rows]
+def data_set(task: str) -> str:
+    """Return the data set of a task: its name up to the last slash."""
+    return task.rpartition("/")[0] or task
 
 
-def data_set(row: Row) -> str:
-    """Return the data set a row's task is of: what stands before the last slash of its name."""
-    return row.task.rpartition("/")[0] or row.task
+def means_of(results: Results) -> tuple[Results, list[Group]]:
+    """Return the means of all data sets of several tasks, and who has none.
 
-
-def columns_of(rows: Iterable[Row]) -> dict[Column, list[Row]]:
-    """Return the rows of each (profile, reranker, measure), by task."""
-    columns: dict[Column, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (*row.column, row.task)):
-        columns.setdefault(row.column, []).append(row)
-    return columns
-
-
-def left_out(
-    columns: Mapping[Column, Sequence[Row]], tasks: Sequence[str]
-) -> dict[tuple[str, str], str]:
-    """Tell why a profile's reranker has no mean.
-
-    All means of a group are over the same tasks, and each is of one method: one model, one depth.
+    results: of tasks. All means of a data set are over the same tasks, and each is of one method.
     """
-    why: dict[tuple[str, str], str] = {}
-    for (profile, reranker, _), part in columns.items():
-        if len(part) < len(tasks):
-            why[profile, reranker] = f"{len(part)} of {len(tasks)} tasks"
-        elif len({_method(row) for row in part}) > 1:
-            why[profile, reranker] = "not one model, depth and length of texts"
-    return why
+    runs = results.runs.assign(set=results.runs["task"].map(data_set))
+    tasks = runs.groupby("set")["task"].unique().map(sorted)
+    several = tasks[tasks.map(len) > 1]
+    if several.empty:
+        return Results(results.runs[:0], results.values[:0]), []
+    runs = runs[runs["set"].isin(several.index)].sort_values(["set", "profile", "reranker", "task"])
+    columns = runs.groupby(["set", "profile", "reranker"], sort=False)
+    few = columns["task"].transform("size") < runs["set"].map(several.map(len))
+    mixed = columns[_METHOD].transform(lambda own: own.nunique(dropna=False)).max(axis=1) > 1
+    without = runs[few | mixed].assign(few=few).drop_duplicates(["set", "profile", "reranker"])
+    sizes = columns.size()
+    groups = []
+    for name, own in several.items():
+        left = without[without["set"] == name]
+        left_out = tuple(
+            (p, r, f"{sizes[name, p, r]} of {len(own)} tasks" if few_ else _OTHER_METHOD)
+            for p, r, few_ in zip(left["profile"], left["reranker"], left["few"], strict=True)
+        )
+        groups.append(Group(name, tuple(own), left_out))
+    whole = runs[~(few | mixed)]
+    return _means(whole, results.values[results.values["run"].isin(whole.index)]), groups
 
 
-def _method(row: Row) -> tuple[object, ...]:
-    """What is the same in all rows of a mean: the model, and how much of what is reranked."""
-    return row.model, row.depth, row.max_doc_chars, row.max_doc_tokens, row.budget
+def _means(runs: pd.DataFrame, values: pd.DataFrame) -> Results:
+    """Return the means of runs, which are sorted by data set, profile and reranker."""
+    if runs.empty:
+        return Results(runs.drop(columns="set"), values)
+    by = runs.groupby(["set", "profile", "reranker"], sort=False)
+    runs = runs.assign(mean=by.ngroup())
+    means = _mean_rows(runs, RUNS)
+    means["task"] = runs.groupby("mean")["set"].first()
+    of = values["run"].map(runs["mean"])
+    values = values.assign(of=of, mean=of * len(MEASURES) + values["measure"].map(MEASURES.index))
+    found = _mean_rows(values, VALUES)
+    found.insert(0, "run", values.groupby("mean")["of"].first())
+    return Results(typed(means), typed(found))
 
 
-def mean_row(name: str, rows: Sequence[Row]) -> Row:
-    """Return the mean of one column's rows; how sure its gain is has not been asked yet.
+def _mean_rows(rows: pd.DataFrame, frame: str) -> pd.DataFrame:
+    """Return one row for each number in the column `mean`."""
+    import pandas as pd
 
-    Measures are plain means over tasks, calls, rounds and operations means over all queries, counts
-    and tokens sums. Seconds are told if all ran on the same hardware. The headroom captured is the
-    sum of gains by the sum of headrooms.
-    """
-    told = {field: rule(rows, field) for field, rule in RULES.items()}
-    headroom = told["ceiling"] - told["first_stage"]
-    return Row(
-        task=name, tasks=len(rows), headroom_captured=captured(told["gain"], headroom), **told
-    )
-
-
-Rule = Callable[[Sequence[Row], str], Any]
-
-
-def _values(rows: Sequence[Row], field: str) -> list[Any]:
-    return [getattr(row, field) for row in rows]
-
-
-def _same(rows: Sequence[Row], field: str) -> Any:
-    """What all rows of a column have in common."""
-    return getattr(rows[0], field)
-
-
-def _mean(rows: Sequence[Row], field: str, weights: Sequence[float] | None = None) -> Any:
-    """The plain mean; None where any row has none."""
-    values, weights = _values(rows, field), weights or [1.0] * len(rows)
-    if any(value is None for value in values):
-        return None
-    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
-
-
-def _per_query(rows: Sequence[Row], field: str) -> Any:
-    """The mean over all queries; None where any row has none."""
-    return _mean(rows, field, [float(row.queries) for row in rows])
-
-
-def _on_one_machine(rows: Sequence[Row], field: str) -> Any:
-    return _per_query(rows, field) if len({row.hardware for row in rows}) == 1 else None
-
-
-def _sum(rows: Sequence[Row], field: str) -> Any:
-    values = _values(rows, field)
-    return None if any(value is None for value in values) else sum(values)
-
-
-def _added(rows: Sequence[Row], field: str) -> dict[str, int]:
-    return dict(sum((Counter(counts) for counts in _values(rows, field)), Counter()))
-
-
-def _binary(rows: Sequence[Row], field: str) -> dict[str, float]:
-    """The means under BINARY of each stage, where they differ in any row."""
-    stages = dict.fromkeys(stage for row in rows for stage in row.binary)
-    values = {stage: [row.under(BINARY, stage) or 0.0 for row in rows] for stage in stages}
-    return {stage: sum(own) / len(own) for stage, own in values.items()}
-
-
-def _joined(rows: Sequence[Row], field: str) -> str:
-    return "+".join(dict.fromkeys(filter(None, _values(rows, field))))
-
-
-def _judgements(rows: Sequence[Row], field: str) -> str:
-    named = _joined(rows, field)
-    return named if all(row.judgements for row in rows) or not named else f"in part {named}"
-
-
-def _engine(rows: Sequence[Row], field: str) -> str:
-    engines = _values(rows, field)
-    return "fake" if "fake" in engines else str(engines[0])
-
-
-def _clusters(rows: Sequence[Row], field: str) -> int | None:
-    if all(row.clusters is None for row in rows):
-        return None
-    return sum(row.queries if row.clusters is None else row.clusters for row in rows)
-
-
-def _invalid(rows: Sequence[Row], field: str) -> str | None:
-    bad = [row for row in rows if row.invalid]
-    return f"{len(bad)} of {len(rows)} tasks, {bad[0].task} by {bad[0].invalid}" if bad else None
-
-
-def _repeated(rows: Sequence[Row], field: str) -> tuple[float, ...]:
-    """The group's means, repeat by repeat: as many as every task has."""
-    repeats = list(zip(*_values(rows, field), strict=False))
-    return tuple(sum(values) / len(values) for values in repeats)
-
-
-def _noise(rows: Sequence[Row], field: str) -> float | None:
-    return spread(_repeated(rows, "repeated"))
-
-
-def _ground(rows: Sequence[Row], field: str) -> int:
-    return hash(tuple((row.task, row.ground) for row in rows))
-
-
-def _cut(rows: Sequence[Row], field: str) -> float | None:
-    if any(row.cut is None for row in rows):
-        return None
-    return sum(row.truncated or 0 for row in rows) / sum(row.documents or 0 for row in rows)
-
-
-def _instruction(rows: Sequence[Row], field: str) -> str | None:
-    return _joined(rows, field) or None
-
-
-_BY_RULE: Mapping[Rule, str] = {
-    _same: "profile reranker measure model depth max_doc_chars max_doc_tokens budget floor order "
-    "repeat alone",
-    _mean: "first_stage natural safeguarded ceiling ceiling_safeguarded gain gain_safeguarded "
-    "judged judged_first_stage published as_published",
-    _sum: "queries safeguards decided failed prompt_tokens output_tokens cached_tokens seconds "
-    "startup_seconds from_cache wins ties losses rerankable repaired unparsable truncated "
-    "documents",
-    _per_query: "calls_per_query rounds ideal_flops price tied_at_10 label_probability",
-    _on_one_machine: "seconds_per_query gpu_seconds",
-    _joined: "origin resolved hardware",
-    _judgements: "judgements",
-    _engine: "engine",
-    _clusters: "clusters",
-    _invalid: "invalid",
-    _added: "counts",
-    _binary: "binary",
-    _repeated: "repeated",
-    _noise: "noise",
-    _ground: "ground",
-    _cut: "cut",
-    _instruction: "instruction",
-    lambda rows, field: min(_values(rows, field)): "repeats",
-}
-RULES = {field: rule for rule, fields in _BY_RULE.items() for field in fields.split()}
-"""How each field of a mean row comes from the rows of tasks."""
+    columns = [column for column in columns_of(frame) if column.mean is not None]
+    return pd.DataFrame({c.name: c.mean(rows, c.name) for c in columns if c.name in rows})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
 from ..errors import BadOption
-from .row import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MILLION = 1e6
 
@@ -38,17 +41,18 @@ def parse_prices(texts: Iterable[str]) -> dict[str, Price]:
     return found
 
 
-def priced(rows: Sequence[Row], prices: Mapping[str, Price]) -> list[Row]:
-    """Return `rows` with the price of a query where there is one.
+def priced(runs: pd.DataFrame, prices: Mapping[str, Price]) -> list[float | None]:
+    """Return the price of a query of each run, where there is one.
 
-    Tokens that a prefix cache held are charged as others: providers differ in what they take off.
+    Tokens that a prefix cache held cost as much as others: providers differ in their discounts.
     """
-    return [replace(row, price=_price(row, prices)) for row in rows] if prices else list(rows)
-
-
-def _price(row: Row, prices: Mapping[str, Price]) -> float | None:
-    own = next((prices[n] for n in (row.reranker or "", row.model, "*") if n in prices), None)
-    if own is None or row.prompt_tokens is None or row.output_tokens is None:
-        return None
-    spent = row.prompt_tokens * own.read + row.output_tokens * own.written
-    return spent / _MILLION / row.queries
+    rows = zip(
+        *(runs[n] for n in ("reranker", "model", "prompt_tokens", "output_tokens", "queries")),
+        strict=True,
+    )
+    found = []
+    for reranker, model, read, written, queries in rows:
+        own = next((prices[name] for name in (reranker, model, "*") if name in prices), None)
+        spent = None if own is None else read * own.read + written * own.written
+        found.append(None if spent is None else spent / _MILLION / queries)
+    return found

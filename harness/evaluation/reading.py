@@ -1,51 +1,311 @@
-"""How much of the texts a reranker read, and by which instruction: from a run alone."""
+"""From run folders to everything that a report shows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import orders
+from ..errors import BadData
+from ..reranking import FIRST_STAGE
+from ..runs import Variant, read_run
+from .claims import load_claims, match
+from .columns import COLUMNS, RUNS, VALUES
+from .facts import Facts, PerQuery, per_query
+from .gains import pool_side, query_values
+from .inference import infer
+from .measures import MACRO, MEASURES, MICRO
+from .prices import priced
+from .queries import query_rows
+from .results import KEY, Results, columns_of, frame_of, results_of
+from .sensitivity import latency_row, order_row
+from .strata import strata
 
 if TYPE_CHECKING:
-    from ..runs import Run
+    import pandas as pd
+
+    from .claims import ClaimRow
+    from .gains import PoolSide
+    from .groups import Group
+    from .prices import Price
+    from .queries import QueryRow
+    from .results import Record
+    from .sensitivity import LatencyRow, OrderRow
+    from .strata import StratumRow
+
+    Key = tuple[str, str, str]
+
+MOST_QUERIES = 5_000
+"""Per-query rows that a report holds; beyond them only those of the runs asked for in detail."""
 
 
-def reading(run: Run) -> dict[str, Any]:
-    """Return the fields of a row that say what of its texts a run's reranker was given."""
-    settings = run.manifest["settings"]
-    documents = _documents(run, settings.get("depth"))
-    truncated = sum(result.counts.get("truncated", 0) for result in run.results)
-    reads = bool(settings["reranker"].get("asks"))
-    return {
-        "budget": _budget(settings) if reads else None,
-        "max_doc_tokens": settings.get("max_doc_tokens"),
-        "documents": documents,
-        "cut": truncated / documents if reads and documents else None,
-        "instruction": _instruction(settings["reranker"]),
-    }
+@dataclass(frozen=True)
+class Evaluation:
+    """All that a report shows.
+
+    results: of runs, sorted by task, profile and reranker. means: over data sets of several tasks.
+    first_stages: one row a task, profile, judgements and measure (MEASURES, MICRO, MACRO).
+    per_query: the arrays of each run by task, profile and reranker.
+    orders, latencies: of runs with other input orders, and with one query at a time. strata,
+    queries: of all runs while there are few queries, else of the runs asked for in detail. claims:
+    published figures that compare with a run. left_out: what is in no table, and why.
+    """
+
+    results: Results
+    means: Results
+    first_stages: pd.DataFrame
+    groups: tuple[Group, ...] = ()
+    per_query: Mapping[Key, PerQuery] = field(default_factory=dict)
+    orders: tuple[OrderRow, ...] = ()
+    latencies: tuple[LatencyRow, ...] = ()
+    strata: tuple[StratumRow, ...] = ()
+    queries: tuple[QueryRow, ...] = ()
+    claims: tuple[ClaimRow, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[Record] = (),
+        means: Sequence[Record] = (),
+        first_stages: Sequence[Record] = (),
+        **more: Any,
+    ) -> Evaluation:
+        """Return the evaluation of flat records: one a run and measure, a mean, a first stage."""
+        columns = [column for column in COLUMNS if column.of_pool]
+        return cls(results_of(rows), results_of(means), frame_of(first_stages, columns), **more)
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row a run: identity, cost, health."""
+        return self.results.runs
+
+    @property
+    def values(self) -> pd.DataFrame:
+        """One row a run and measure; `run` is the label of its row in `runs`."""
+        return self.results.values
+
+    def rows(self) -> pd.DataFrame:
+        """Return one row a task, profile, reranker and measure, as JSON and CSV have them.
+
+        Rows of a first stage's recall have no reranker and come before its rerankers'.
+        """
+        import pandas as pd
+
+        recall = self.first_stages[self.first_stages["measure"].isin([MICRO, MACRO])]
+        rows = pd.concat([recall.assign(reranker=None), self.results.rows()], ignore_index=True)
+        keys = [rows[name].fillna("") for name in KEY]
+        order = sorted(range(len(rows)), key=list(zip(*keys, strict=True)).__getitem__)
+        return rows.iloc[order].reset_index(drop=True)
 
 
-def _documents(run: Run, depth: int | None) -> int:
-    """How many documents were given, over all queries."""
-    pools = ((orders.first_stage(result)[:depth], result.safeguard) for result in run.results)
-    return sum(len(pool) + (safeguard is not None) for pool, safeguard in pools)
+def evaluate(
+    folders: Sequence[Path],
+    *,
+    detail: Sequence[Path] = (),
+    prices: Mapping[str, Price] | None = None,
+) -> Evaluation:
+    """Evaluate run folders, with the queries of the runs in `detail` in any case.
+
+    Recall is given once per task, profile and judgements, of the run with the most queries. Raises
+    BadData, naming the folder, for a run that cannot be read, holds no query, or occurs twice.
+    """
+    found = _Found(frozenset(folder.resolve() for folder in detail))
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        found.add(folder)
+    results, means, groups = infer(found.results(prices or {}))
+    with_means = set(means.runs["task"])
+    without = (group for group in groups if group.name not in with_means)
+    return Evaluation(
+        results=results,
+        means=Results(means.runs.assign(apart=set_apart(means.runs)), means.values),
+        first_stages=found.first_stages(),
+        groups=tuple(group for group in groups if group.name in with_means),
+        per_query={key: main.per_query for key, main in found.mains.items()},
+        orders=tuple(found.orders()),
+        latencies=tuple(found.latencies()),
+        strata=tuple(found.strata),
+        queries=tuple(found.queries),
+        left_out=(*found.left_out(), *(words for group in without for words in group.reasons)),
+        claims=match([results, means], load_claims()),
+    )
 
 
-def _budget(settings: Mapping[str, Any]) -> str:
-    """Write the tokens of a document: `128`, `509 with query`, `450, 3000 a window` or `all`."""
-    options = settings["reranker"].get("options") or {}
-    limits = [options.get("max_doc_tokens"), settings.get("max_doc_tokens")]
-    own = min((limit for limit in limits if limit is not None), default=None)
-    pair, window = options.get("max_pair_tokens"), options.get("max_window_tokens")
-    told = [] if own is None or own == pair else [str(own)]
-    told += [] if pair is None else [f"{pair} with query"]
-    told += [] if window is None else [f"{window} a window"]
-    return ", ".join(told) or "all"
+def set_apart(runs: pd.DataFrame) -> pd.Series:
+    """Return which runs do not rest on the queries, pool and judgements of the others.
+
+    The others are those of a task and profile that share all three and hold the most results, which
+    are queries times runs; among several such those with the most queries, and then those by the
+    usual judgements.
+    """
+    sizes = runs.groupby(["task", "profile", "ground"])["queries"].transform("sum")
+    standing = runs.assign(size=sizes, usual=runs["judgements"] == "")
+    order = ["size", "queries", "usual"]
+    best = standing.sort_values(order, ascending=False, kind="stable")
+    first = best.groupby(["task", "profile"])["ground"].transform("first")
+    return runs["ground"] != first.reindex(runs.index)
 
 
-def _instruction(reranker: Mapping[str, Any]) -> str | None:
-    """Name whose instruction it was; None for a run that did not record it."""
-    if "instruction" not in reranker:
-        return None
-    return str((reranker["instruction"] or {}).get("source", "none"))
+@dataclass(frozen=True)
+class _Evaluated:
+    """What is kept of one run; `settings` is a hash of all that its variants have in common."""
+
+    folder: Path
+    key: Key
+    variant: Variant
+    settings: str
+    run: Record
+    values: list[Record]
+    per_query: PerQuery
+
+    def is_same_run(self, other: _Evaluated) -> bool:
+        """Return whether two runs differ in nothing but their variant, and no query failed.
+
+        A failed query counts as 0: what it moves is neither noise nor an effect of the order.
+        """
+        one, two = self.per_query, other.per_query
+        whole = not one.failed and not two.failed
+        return whole and (self.settings, one.query_ids) == (other.settings, two.query_ids)
+
+
+def evaluated(folder: Path, facts: Facts) -> _Evaluated:
+    """Compute all columns of a run."""
+    settings = facts.settings
+    common = {name: value for name, value in settings.items() if name != "variant"}
+    run = {c.name: c.of(facts) for c in columns_of(RUNS) if c.of}
+    values = [
+        {c.name: c.of(facts, measure) for c in columns_of(VALUES) if c.of} for measure in MEASURES
+    ]
+    return _Evaluated(
+        folder=folder,
+        key=(run["task"], run["profile"], run["reranker"]),
+        variant=Variant.of(settings),
+        settings=sha256(json.dumps(common, sort_keys=True).encode()).hexdigest(),
+        run=run,
+        values=values,
+        per_query=per_query(facts, MEASURES),
+    )
+
+
+def _first_stage_records(facts: Facts) -> list[Record]:
+    """Return what a first stage is worth by itself: one record a measure."""
+    pool = {c.name: c.of(facts) for c in columns_of(RUNS) if c.of and c.of_pool}
+    values = [c for c in columns_of(VALUES) if c.of and c.of_pool]
+    return [
+        {**pool, **{c.name: c.of(facts, measure) for c in values}}
+        for measure in (*MEASURES, MICRO, MACRO)
+    ]
+
+
+@dataclass
+class _Found:
+    """What has been read so far."""
+
+    detail: frozenset[Path]
+    mains: dict[Key, _Evaluated] = field(default_factory=dict)
+    queries: list[QueryRow] = field(default_factory=list)
+    strata: list[StratumRow] = field(default_factory=list)
+    _variants: dict[Key, list[_Evaluated]] = field(default_factory=lambda: defaultdict(list))
+    _pools: dict[Key, list[Record]] = field(default_factory=dict)
+    _folders: dict[object, Path] = field(default_factory=dict)
+    _many: bool = False
+    _side: PoolSide | None = None
+
+    def add(self, folder: Path) -> None:
+        """Read and evaluate one run."""
+        run = read_run(folder)
+        if not run.results:
+            raise BadData(f"the run {folder} holds no query; remove that folder and run it again")
+        # The runs of one pool lie side by side, so the last one's is mostly this one's.
+        self._side = pool_side(run, self._side)
+        facts = Facts(run, query_values(run, self._side))
+        own = evaluated(folder, facts)
+        first = self._folders.setdefault((*own.key, own.variant.suffix), folder)
+        if first != folder:
+            raise BadData(f"{first} and {folder} are the same run; report one, or use --as")
+        if own.variant.suffix:
+            self._variants[own.key].append(own)
+            return
+        self.mains[own.key] = own
+        self._add_queries(facts, own)
+        pool = own.key[0], own.key[1], own.run["judgements"]
+        known = self._pools.get(pool)
+        if known is None or known[0]["queries"] < own.run["queries"]:
+            self._pools[pool] = _first_stage_records(facts)
+
+    def _add_queries(self, facts: Facts, own: _Evaluated) -> None:
+        if self._many and own.folder not in self.detail:
+            return
+        rows = query_rows(facts.run, facts.values)
+        self.queries += rows
+        self.strata += strata(facts.run, rows)
+        if len(self.queries) > MOST_QUERIES and not self._many:
+            self._many = True
+            kept = {key for key, main in self.mains.items() if main.folder in self.detail}
+            self.queries = [q for q in self.queries if (q.task, q.profile, q.reranker) in kept]
+            self.strata = [s for s in self.strata if (s.task, s.profile, s.reranker) in kept]
+
+    def results(self, prices: Mapping[str, Price]) -> Results:
+        """Return the frames of all runs, sorted by task, profile and reranker."""
+        mains = [self.mains[key] for key in sorted(self.mains)]
+        values = [
+            {"run": place, **own, **self._repeats(main, number)}
+            for place, main in enumerate(mains)
+            for number, own in enumerate(main.values)
+        ]
+        runs = frame_of([main.run for main in mains], columns_of(RUNS))
+        repeats = [1 + len(self._same(main, lambda v: v.repeat > 1)) for main in mains]
+        runs = runs.assign(repeats=repeats, price=priced(runs, prices), apart=set_apart(runs))
+        found = frame_of(values, columns_of(VALUES))
+        found.insert(0, "run", [own["run"] for own in values])
+        return Results(runs, found)
+
+    def _same(self, main: _Evaluated, kind: Callable[[Variant], bool]) -> list[_Evaluated]:
+        """Return the variants of one kind that are the same run but for their circumstances."""
+        found = self._variants.get(main.key, ())
+        return [own for own in found if kind(own.variant) and own.is_same_run(main)]
+
+    def _repeats(self, main: _Evaluated, number: int) -> Record:
+        """Return the natural means of a run and its repeats for one measure, and their spread."""
+        others = self._same(main, lambda variant: variant.repeat > 1)
+        if not others:
+            return {"repeated": []}
+        repeated = [own.values[number]["natural"] for own in (main, *others)]
+        return {"repeated": repeated, "noise": max(repeated) - min(repeated)}
+
+    def first_stages(self) -> pd.DataFrame:
+        """Return the frame of first stages, in the order they were found."""
+        columns = [column for column in COLUMNS if column.of_pool]
+        return frame_of([record for own in self._pools.values() for record in own], columns)
+
+    def orders(self) -> Iterator[OrderRow]:
+        """Compare each run that was given other input orders with itself."""
+        for _, main in sorted(self.mains.items()):
+            same = self._same(main, lambda variant: variant.order != FIRST_STAGE)
+            if same:
+                own = [main, *same]
+                values = [each.values[0]["natural"] for each in own]
+                yield order_row(main.key, values, [read_run(each.folder) for each in own])
+
+    def left_out(self) -> Iterator[str]:
+        """Name the variants that do not compare with the run itself."""
+        for key, variants in sorted(self._variants.items()):
+            main = self.mains.get(key)
+            name = " · ".join(key)
+            if main is None:
+                yield f"{name}: {len(variants)} variants without the run itself"
+                continue
+            other = [own for own in variants if not own.variant.alone]
+            if number := sum(not own.is_same_run(main) for own in other):
+                yield f"{name}: {number} variants with other settings, or where queries failed"
+
+    def latencies(self) -> Iterable[LatencyRow]:
+        """Sum up the runs that served one query at a time."""
+        for key, variants in sorted(self._variants.items()):
+            for own in variants:
+                if own.variant.alone:
+                    yield latency_row(key, own.run["hardware"], read_run(own.folder))

@@ -15,7 +15,8 @@ from . import orders
 
 if TYPE_CHECKING:
     from ..runs import QueryResult, Run
-    from .row import Row
+
+    Key = tuple[str, str, str]
 
 _TENTHS, _TOP = 10, 10
 
@@ -53,14 +54,15 @@ class LatencyRow:
     hardware: str
 
 
-def order_row(rows: Sequence[Row], runs: Sequence[Run]) -> OrderRow:
-    """Compare the runs of one reranker by the order of its input; `rows` are their nDCG@10."""
-    values = [row.natural or 0.0 for row in rows]
+def order_row(key: Key, values: Sequence[float], runs: Sequence[Run]) -> OrderRow:
+    """Compare the runs of one reranker by the order of its input.
+
+    key: task, profile and reranker.
+    values: nDCG@10 of each run, natural.
+    """
     return OrderRow(
-        task=rows[0].task,
-        profile=rows[0].profile,
-        reranker=rows[0].reranker or "",
-        orders=tuple(row.order for row in rows),
+        *key,
+        orders=tuple(map(_order, runs)),
         mean=float(np.mean(values)),
         sd=float(np.std(values, ddof=1)),
         tau=agreement(runs),
@@ -130,21 +132,8 @@ def _given(result: QueryResult, reranked: set[str], order: str) -> list[str]:
     return [pool[place] for place in arranged(pool, result.query_id, order)]
 
 
-def latency_row(row: Row, run: Run) -> LatencyRow:
-    """Sum up a run that served one query at a time."""
+def latency_row(key: Key, hardware: str, run: Run) -> LatencyRow:
+    """Sum up a run that served one query at a time; `key` is its task, profile and reranker."""
     seconds = [result.usage.seconds for result in run.results if result.failed is None]
-    ends = np.percentile(seconds, [50, 95]).tolist() if seconds else (None, None)
-    return LatencyRow(
-        task=row.task,
-        profile=row.profile,
-        reranker=row.reranker or "",
-        queries=len(seconds),
-        p50=ends[0],
-        p95=ends[1],
-        hardware=row.hardware,
-    )
-
-
-def spread(values: Sequence[float]) -> float | None:
-    """Return how far repeats lie apart, highest minus lowest; None for fewer than two."""
-    return max(values) - min(values) if len(values) > 1 else None
+    p50, p95 = np.percentile(seconds, [50, 95]).tolist() if seconds else (None, None)
+    return LatencyRow(*key, queries=len(seconds), p50=p50, p95=p95, hardware=hardware)

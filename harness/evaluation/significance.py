@@ -9,29 +9,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    Array = NDArray[np.float64]
+
 LEVEL = 0.05
 FEWEST = 20
 """A gain over fewer queries is not tested; a stratum of fewer has no interval either."""
 
-_NO_SPREAD = 1e-12  # standard errors of equal values are as large as rounding makes them
-_DETECTABLE = 2.8
+DETECTABLE = 2.8
 """z(0.975) + z(0.8): a true gain of that many standard errors is significant 4 times out of 5."""
 
+_NO_SPREAD = 1e-12  # standard errors of equal values are as large as rounding makes them
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+
+class Estimate(NamedTuple):
     """A mean with its standard error.
 
-    degrees_of_freedom: of the standard error, which is unknown where they are 0.
+    standard_error: NaN where it is unknown: for a single unit, and for values that are all equal.
+    degrees_of_freedom: of the standard error.
     units: how many independent observations there are: queries, or questions with several versions.
     """
 
@@ -39,40 +41,6 @@ class Estimate:
     standard_error: float
     degrees_of_freedom: float
     units: int
-
-    @property
-    def has_spread(self) -> bool:
-        """Say whether the values tell how far the mean may be off; equal values do not."""
-        return self.degrees_of_freedom > 0 and self.standard_error > _NO_SPREAD
-
-    @property
-    def interval(self) -> tuple[float, float] | tuple[None, None]:
-        """The 95 % confidence interval; None and None without spread."""
-        if not self.has_spread:
-            return None, None
-        half = _critical(self.degrees_of_freedom) * self.standard_error
-        return self.mean - half, self.mean + half
-
-    @property
-    def p(self) -> float | None:
-        """The two-sided p-value of a true mean of 0; None without spread."""
-        from scipy.special import stdtr
-
-        if not self.has_spread:
-            return None
-        return float(2 * stdtr(self.degrees_of_freedom, -abs(self.mean) / self.standard_error))
-
-    @property
-    def detectable(self) -> float | None:
-        """The smallest true mean that is significant 4 times out of 5, at 5 % and before Holm."""
-        return _DETECTABLE * self.standard_error if self.has_spread else None
-
-
-@lru_cache(maxsize=1024)
-def _critical(degrees_of_freedom: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees_of_freedom, 1 - LEVEL / 2))
 
 
 def estimate(values: ArrayLike, clusters: Sequence[str] | None = None) -> Estimate:
@@ -93,7 +61,9 @@ def estimate(values: ArrayLike, clusters: Sequence[str] | None = None) -> Estima
         places, units = _places(tuple(clusters))
         residuals = np.asarray(np.bincount(places, residuals), dtype=np.float64)
     variance = float(residuals @ residuals) * units / max(units - 1, 1) / len(array) ** 2
-    return Estimate(mean, math.sqrt(variance), units - 1, units)
+    error = math.sqrt(variance)
+    is_known = units > 1 and error > _NO_SPREAD
+    return Estimate(mean, error if is_known else math.nan, units - 1, units)
 
 
 @lru_cache(maxsize=256)  # all runs of a task have the same clusters
@@ -102,21 +72,20 @@ def _places(clusters: tuple[str, ...]) -> tuple[NDArray[np.intp], int]:
     return np.array([numbers[name] for name in clusters], dtype=np.intp), len(numbers)
 
 
-def mean_of(parts: Sequence[Estimate]) -> Estimate:
-    """Return the plain mean of independent estimates.
+def half_width(standard_error: ArrayLike, degrees_of_freedom: ArrayLike) -> Array:
+    """Return half the width of 95 % confidence intervals; NaN without a standard error."""
+    from scipy.special import stdtrit
 
-    Its degrees of freedom are Satterthwaite's (1946) and Welch's (1947). Where a part is of a
-    single unit, the standard error is unknown.
-    """
-    mean = math.fsum(part.mean for part in parts) / len(parts)
-    units = sum(part.units for part in parts)
-    variances = [part.standard_error**2 for part in parts]
-    total = math.fsum(variances)
-    if total == 0 or not all(part.degrees_of_freedom for part in parts):
-        return Estimate(mean, 0.0, 0.0, units)
-    pairs = zip(variances, parts, strict=True)
-    freedom = 1 / math.fsum((v / total) ** 2 / part.degrees_of_freedom for v, part in pairs)
-    return Estimate(mean, math.sqrt(total) / len(parts), freedom, units)
+    critical = stdtrit(np.asarray(degrees_of_freedom, float), 1 - LEVEL / 2)
+    return np.asarray(critical * np.asarray(standard_error, float), dtype=np.float64)
+
+
+def p_value(mean: ArrayLike, standard_error: ArrayLike, degrees_of_freedom: ArrayLike) -> Array:
+    """Return the two-sided p-values of true means of 0; NaN without a standard error."""
+    from scipy.special import stdtr
+
+    ratio = np.abs(np.asarray(mean, float)) / np.asarray(standard_error, float)
+    return np.asarray(2 * stdtr(np.asarray(degrees_of_freedom, float), -ratio), dtype=np.float64)
 
 
 def interval(
@@ -126,14 +95,16 @@ def interval(
 
     clusters: see `estimate`. None and None for one value, or for values that are all equal.
     """
-    return estimate(values, clusters).interval
+    found = estimate(values, clusters)
+    half = float(half_width(found.standard_error, found.degrees_of_freedom))
+    return (None, None) if math.isnan(half) else (found.mean - half, found.mean + half)
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def holm(p: ArrayLike) -> Array:
     """Return p-values adjusted after Holm (1979), in the order given; at most 1 each."""
-    adjusted = [0.0] * len(p)
-    highest = 0.0
-    for place, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        highest = max(highest, min(1.0, (len(p) - place) * p[index]))
-        adjusted[index] = highest
+    array = np.asarray(p, dtype=np.float64)
+    order = np.argsort(array, kind="stable")
+    adjusted = np.empty_like(array)
+    remaining = np.arange(len(array), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(remaining * array[order]), 1.0)
     return adjusted

@@ -5,25 +5,33 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ..evaluation import JSON_FIELDS, Row
+from ..evaluation import written
 
-
-def to_json(rows: Iterable[Row]) -> str:
-    """Return a JSON list with one object per row; a profile's recall has null for its reranker."""
-    return json.dumps([_object(row) for row in rows], indent=2, ensure_ascii=False, allow_nan=False)
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
 
 
-def _object(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in JSON_FIELDS}
+def to_json(found: Evaluation) -> str:
+    """Return a JSON list of the rows of tasks, then of means: one object a run and measure.
+
+    A first stage's recall has null for its reranker.
+    """
+    objects = [
+        dict(zip(columns, row, strict=True))
+        for columns in map(written, (found.rows(), found.means.rows()))
+        for row in zip(*columns.values(), strict=True)
+    ]
+    return json.dumps(objects, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def to_csv(rows: Iterable[Row]) -> str:
-    """Return CSV with a header; what a row does not have is left empty."""
+def to_csv(found: Evaluation) -> str:
+    """Return the same rows as CSV with a header; what a row does not have is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(JSON_FIELDS)
-    writer.writerows([getattr(row, name) for name in JSON_FIELDS] for row in rows)
+    tables = [written(found.rows()), written(found.means.rows())]
+    writer.writerow(tables[0])
+    for columns in tables:
+        writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import BadData, RerankBenchError, unknown
-from ..evaluation import JSON_FIELDS, QueryRow, Row, StratumRow, mean_rows
+from ..evaluation import COLUMNS, QueryRow, StratumRow, written
 from ..runs import Variant, find_all_runs, read_run, run_folder
 from .latex import to_latex
 from .sources import report_of
 from .trec import write_trec
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    Write = Callable[[Path, type, Sequence[str], Sequence[Any]], None]
-
-_BLOCK = 100_000  # rows of Parquet that are turned into columns at a time
+Columns = Mapping[str, Sequence[Any]]
+Write = Callable[[Path, Columns, Mapping[str, type]], None]
 
 
 def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
@@ -59,49 +55,37 @@ def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
 def _tables(suffix: str, write: Write) -> Callable[[Sequence[Path], Path], list[Path]]:
     def write_all(roots: Sequence[Path], out: Path) -> list[Path]:
         found = report_of(roots, detail=find_all_runs(roots))
-        tables: dict[str, tuple[type, Sequence[str], Sequence[Any]]] = {
-            "rows": (Row, JSON_FIELDS, found.rows),
-            "means": (Row, JSON_FIELDS, mean_rows(found.groups)),
-            "queries": (QueryRow, _names(QueryRow), found.queries),
-            "strata": (StratumRow, _names(StratumRow), found.strata),
-        }
-        for name, (kind, names, records) in tables.items():
-            write(out / f"{name}.{suffix}", kind, names, records)
-        return [out / f"{name}.{suffix}" for name in tables]
+        kinds = {column.name: column.kind for column in COLUMNS}
+        write(out / f"rows.{suffix}", written(found.rows()), kinds)
+        write(out / f"means.{suffix}", written(found.means.rows()), kinds)
+        write(out / f"queries.{suffix}", *_listed(QueryRow, found.queries))
+        write(out / f"strata.{suffix}", *_listed(StratumRow, found.strata))
+        return [out / f"{name}.{suffix}" for name in ("rows", "means", "queries", "strata")]
 
     return write_all
 
 
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _listed(kind: type, items: Sequence[Any]) -> tuple[Columns, Mapping[str, type]]:
+    """Return dataclasses as columns, and the type of each, which one without a value keeps."""
+    types = {t.__name__: t for t in (str, int, float, bool)}
+    kinds = {f.name: types[str(f.type).partition(" |")[0]] for f in fields(kind)}
+    return {name: [getattr(item, name) for item in items] for name in kinds}, kinds
 
 
-def _write_csv(file: Path, kind: type, names: Sequence[str], records: Sequence[Any]) -> None:
+def _write_csv(file: Path, columns: Columns, kinds: Mapping[str, type]) -> None:
     with file.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([getattr(record, name) for name in names] for record in records)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _write_parquet(file: Path, kind: type, names: Sequence[str], records: Sequence[Any]) -> None:
+def _write_parquet(file: Path, columns: Columns, kinds: Mapping[str, type]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = _schema(kind, names)
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for start in range(0, len(records), _BLOCK):
-            block = records[start : start + _BLOCK]
-            columns = {name: [getattr(record, name) for record in block] for name in names}
-            writer.write_table(pa.table(columns, schema=schema))
-
-
-def _schema(kind: type, names: Sequence[str]) -> pa.Schema:
-    """Columns typed as the dataclass is annotated, so that one without a value keeps its type."""
-    import pyarrow as pa
-
-    types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-    told = {f.name: str(f.type).partition(" |")[0] for f in fields(kind)}
-    return pa.schema([(name, types[told[name]]) for name in names])
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    schema = pa.schema([(name, types[kinds[name]]) for name in columns])
+    pq.write_table(pa.table(columns, schema=schema), file, compression="zstd")
 
 
 def _latex(roots: Sequence[Path], out: Path) -> list[Path]:

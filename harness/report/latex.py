@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from ..evaluation import MEASURES, Evaluation, Row
-from .notes import apart, named
+from ..evaluation import MAIN, Evaluation, records
+from .notes import Record, named
 from .text import NOTHING, bounds, number, plain, signed
 
-MAIN = MEASURES[0]
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
@@ -25,14 +24,17 @@ _HEAD = "% Needs \\usepackage{booktabs}, and \\usepackage[T1]{fontenc} for some 
 def to_latex(found: Evaluation) -> str:
     """Return a table for each data set's means, then one for each task: gains in nDCG@10.
 
-    A line for each reranker, best first, and a column for each profile. The caption says over what
-    a star was corrected.
+    A line for each reranker, best first, and a column for each profile. The caption names the
+    family of a star. What does not compare is left out, and named in the caption.
     """
-    means = [(f"{g.name}, mean of {len(g.tasks)} tasks", g.rows) for g in found.groups]
-    by_task = groupby(sorted(found.rows, key=lambda row: row.task), key=lambda row: row.task)
-    parts = [*means, *((task, tuple(rows)) for task, rows in by_task)]
-    tables = [_table(title, [r for r in rows if r.measure == MAIN]) for title, rows in parts]
-    return _HEAD + "\n".join(table for table in tables if table)
+    sizes = {group.name: len(group.tasks) for group in found.groups}
+    tables = []
+    for results in (found.means, found.results):
+        rows = records(results.rows(MAIN))
+        for task, part in groupby(rows, key=lambda row: str(row["task"])):
+            mean = f", mean of {sizes[task]} tasks" if results is found.means else ""
+            tables.append(_table(f"{task}{mean}", list(part)))
+    return _HEAD + "\n".join(tables)
 
 
 def tex(text: str) -> str:
@@ -40,15 +42,14 @@ def tex(text: str) -> str:
     return _SPECIALS.sub(lambda found: _SPECIAL[found[0]], plain(text))
 
 
-def _table(title: str, rows: Sequence[Row]) -> str:
-    """One table; nothing where no reranker ran."""
-    if not rows:
-        return ""
-    profiles = sorted({row.profile for row in rows})
+def _table(title: str, rows: Sequence[Record]) -> str:
+    apart = [row for row in rows if row["apart"]]
+    rows = [row for row in rows if not row["apart"]]
+    profiles = sorted({row["profile"] for row in rows})
     lines = [
         "\\begin{table}",
         "\\centering",
-        f"\\caption{{{' '.join(_caption(title, rows))}}}",
+        f"\\caption{{{' '.join(_caption(title, rows, apart))}}}",
         f"\\begin{{tabular}}{{l{'l' * len(profiles)}}}",
         "\\toprule",
         _line(["reranker", *map(tex, profiles)]),
@@ -65,42 +66,44 @@ def _line(cells: Iterable[str]) -> str:
     return f"{' & '.join(cells)} \\\\"
 
 
-def _cells(rows: Sequence[Row], profiles: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Each reranker's name and its gain after each profile, the best on average first."""
-    by_name: dict[str, dict[str, Row]] = {}
+def _cells(rows: Sequence[Record], profiles: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Return each reranker's name and its gain after each profile, the best on average first."""
+    by_name: dict[str, dict[str, Record]] = {}
     for row in rows:
-        by_name.setdefault(named(row), {})[row.profile] = row
+        by_name.setdefault(named(row), {})[row["profile"]] = row
     for name, own in sorted(by_name.items(), key=lambda item: (-_mean(item[1]), item[0])):
         yield name, [_gain(own[p]) if p in own else "--" for p in profiles]
 
 
-def _mean(own: dict[str, Row]) -> float:
-    return sum(row.gain or 0.0 for row in own.values()) / len(own)
+def _mean(own: dict[str, Record]) -> float:
+    return sum(row["gain"] for row in own.values()) / len(own)
 
 
-def _gain(row: Row) -> str:
-    star = "^{*}" if row.starred else ""
-    interval = bounds(row.gain_low, row.gain_high)
-    told = "--" if interval == NOTHING else f"${interval}$"
-    return f"${signed(row.gain)}{star}$ {{\\footnotesize {told}}}"
+def _gain(row: Record) -> str:
+    star = "^{*}" if row["starred"] else ""
+    interval = bounds(row["gain_low"], row["gain_high"])
+    words = "--" if interval == NOTHING else f"${interval}$"
+    return f"${signed(row['gain'])}{star}$ {{\\footnotesize {words}}}"
 
 
-def _caption(title: str, rows: Sequence[Row]) -> Iterator[str]:
-    most = max(row.queries for row in rows)
-    before = {row.profile: row.first_stage for row in rows if not row.apart}
-    told = "; ".join(f"{tex(name)} ${number(value)}$" for name, value in sorted(before.items()))
+def _caption(title: str, rows: Sequence[Record], apart: Sequence[Record]) -> Iterator[str]:
+    most = max(row["queries"] for row in rows)
+    before = sorted({row["profile"]: row["first_stage"] for row in rows}.items())
+    alone = "; ".join(f"{tex(name)} ${number(value)}$" for name, value in before)
     yield f"{tex(title)}, {most} queries: gain in {MAIN} over each first stage (reranked minus"
     yield "first stage, without appended positives), with its 95\\,\\% confidence interval"
     yield "(Student's $t$)."
-    yield f"First stages alone: {told}."
-    families = dict.fromkeys(row.family for row in rows if row.family)
+    yield f"First stages alone: {alone}."
+    families = dict.fromkeys(row["family"] for row in rows if row["family"])
     if families:
         yield "$^{*}$: $p \\le 0.05$ in a paired $t$-test, after Holm over"
         yield f"{'; over '.join(map(tex, families))}."
     else:
         yield "No gain was tested: too few queries, equal gains, or nothing but floors."
-    yield from map(tex, apart(rows))
+    if apart:
+        names = dict.fromkeys(f"{named(row)} ({row['queries']} queries)" for row in apart)
+        yield f"Left out, for other queries, pools or judgements: {tex(', '.join(names))}."
     for row in rows:
-        if row.failed:
-            who = f"{tex(named(row))} after {tex(row.profile)}"
-            yield f"{who}: {row.failed} failed queries count as 0."
+        if row["failed"]:
+            who = f"{tex(named(row))} after {tex(row['profile'])}"
+            yield f"{who}: {row['failed']} failed queries count as 0."

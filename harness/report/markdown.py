@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..evaluation import Evaluation
-from .tables import LEGEND, Table, tables
+from .tables import Table, glossary, tables
 from .text import plain
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
@@ -14,7 +14,8 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 
 def to_markdown(found: Evaluation) -> str:
     """Return all tables of a report as Markdown, and under them what the columns mean."""
-    return "\n\n".join([*(_table(table) for table in tables(found)), escape(LEGEND)]) + "\n"
+    words = [f"* **{escape(label)}**: {escape(text)}" for label, text in glossary()]
+    return "\n\n".join([*(_table(table) for table in tables(found)), "\n".join(words)]) + "\n"
 
 
 def escape(text: str) -> str:

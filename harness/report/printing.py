@@ -19,7 +19,7 @@ def report(folders: Sequence[Path], form: str, *, prices: Sequence[str] = ()) ->
 
     `prices` are as in `--price`.
     """
-    from ..evaluation import mean_rows, parse_prices
+    from ..evaluation import parse_prices
     from . import print_tables, report_of, to_csv, to_json, to_latex, to_markdown
 
     found = report_of(folders, prices=parse_prices(prices))
@@ -28,13 +28,8 @@ def report(folders: Sequence[Path], form: str, *, prices: Sequence[str] = ()) ->
 
         print_tables(found, Console())
         return
-    rows = [*found.rows, *mean_rows(found.groups)]
-    written = {
-        "json": lambda: to_json(rows),
-        "csv": lambda: to_csv(rows),
-        "md": lambda: to_markdown(found),
-        "latex": lambda: to_latex(found),
-    }[form]()
+    forms = {"json": to_json, "csv": to_csv, "md": to_markdown, "latex": to_latex}
+    written = forms[form](found)
     click.echo(written, nl=not written.endswith("\n"))
 
 
@@ -68,15 +63,14 @@ def comparison(labels: tuple[str, str], runs: Path, *, queries: int, as_json: bo
     from ..evaluation import compare
     from . import comparison_json, comparison_tables, print_table, report_of
 
-    rows = report_of(runs).rows
-    known = dict.fromkeys(row.reranker for row in rows if row.reranker is not None)
+    evaluation = report_of(runs)
+    known = list(evaluation.runs["reranker"].unique())
     for label in labels:
         if label not in known and Path(label).is_dir():
             raise BadData(f"{label} is a folder; compare takes labels: {', '.join(known)}")
         if label not in known:
             raise unknown(f"reranker in {runs}", label, known)
-    one, other = ([row for row in rows if row.reranker == label] for label in labels)
-    found = compare(one, other)
+    found = compare(evaluation, *labels)
     if as_json:
         click.echo(comparison_json(found))
         return

@@ -7,44 +7,22 @@ its means come first. Runs repeated in other circumstances have tables of their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from ..evaluation import (
-    MACRO,
-    MEASURES,
-    MICRO,
-    ClaimRow,
-    Evaluation,
-    Group,
-    LatencyRow,
-    OrderRow,
-    Row,
-)
+from ..evaluation import COLUMNS, MACRO, MAIN, MEASURES, MICRO, Column, records
 from .notes import named, notes_of, sentence
-from .text import NOTHING, bounds, cost, count, number, share, signed
+from .text import FORMATS, NOTHING, bounds, number, share, signed
 
-MAIN, OTHERS = MEASURES[0], MEASURES[1:]
+if TYPE_CHECKING:
+    import pandas as pd
 
-LEGEND = (
-    "gain: natural minus first stage, over the same queries; beside it its 95 % confidence "
-    "interval, Student's t, or – where all gains are equal. *: significant among all the gains its "
-    "table looks at (paired t-test, Holm, 5 %). natural / safeguarded: without / with the positive "
-    "that was appended to a pool that held none. ceiling: the best order of the same pool; "
-    "headroom: the part of it gained. "
-    "wins: queries that gained, stayed, lost. noise: how far repeats of the same run lie apart. "
-    "safeguards: queries with an appended positive, and how many of them it decides. calls and "
-    "rounds are means per query, tokens (read / written) and replies from the cache are totals; "
-    "cached tokens are those read that a prefix cache held. seconds: of the engine, per query, "
-    "where no reply came from the cache. GFLOP: what a query needs of the model at least. "
-    "tied@10: the share of queries whose top ten is decided by equal scores, which keep the order "
-    "of the first stage. p(labels): the mean probability of all labels together. "
-    "doc tokens: what the reranker reads of a document; cut: the share of documents that are "
-    "longer. instruction: the model's default, the task's, the user's own, or none. "
-    "invalid: the method did not work as it is meant to."
-)
-"""What the columns mean; shown once, under the last table."""
+    from ..evaluation import ClaimRow, Evaluation, Group, LatencyRow, OrderRow
+    from .notes import Record
+
+OTHERS = MEASURES[1:]
 
 
 @dataclass(frozen=True)
@@ -64,28 +42,39 @@ class Table:
 
 def tables(found: Evaluation) -> list[Table]:
     """Return all tables of a report, in reading order."""
-    made = [table for group in found.groups for table in _group_tables(group)]
-    for task, part in groupby(sorted(found.rows, key=_task), key=_task):
-        members = list(part)
-        made += [_profile_table(task, members), *_reranker_tables(task, members)]
+    means = _by_task(found.means.rows())
+    tasks = _by_task(found.results.rows())
+    first_stages = _by_task(found.first_stages)
+    made = [table for group in found.groups for table in _group_tables(group, means[group.name])]
+    for task in sorted(first_stages):
+        made.append(_profile_table(task, first_stages[task]))
+        made += _reranker_tables(task, tasks.get(task, []))
     made += [
         _order_table(found.orders),
         _latency_table(found.latencies),
         _claim_table(found.claims),
+        Table("Left out", ("what, and why",), tuple((words,) for words in found.left_out)),
     ]
-    made += [_left_out(found.left_out)]
     return [table for table in made if table.rows]
 
 
-def _left_out(told: Sequence[str]) -> Table:
-    return Table("Left out", ("what, and why",), tuple((words,) for words in told))
+def glossary() -> list[tuple[str, str]]:
+    """Return the heading of each column that tables show, and what it means."""
+    return [(column.label, column.help) for column in COLUMNS if _is_shown(column)]
 
 
-def _task(row: Row) -> str:
-    return row.task
+def _is_shown(column: Column) -> bool:
+    return column.show in ("always", "filled")
 
 
-def _group_tables(group: Group) -> list[Table]:
+def _by_task(rows: pd.DataFrame) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for row in records(rows):
+        found.setdefault(row["task"], []).append(row)
+    return found
+
+
+def _group_tables(group: Group, rows: Sequence[Record]) -> list[Table]:
     notes = [
         f"Plain means over {len(group.tasks)} tasks, taken as fixed: {', '.join(group.tasks)}."
     ]
@@ -97,126 +86,105 @@ def _group_tables(group: Group) -> list[Table]:
         for (profile, why), rerankers in left_out.items()
     ]
     title = f"{group.name}, mean of {len(group.tasks)} tasks"
-    return _reranker_tables(title, group.rows, notes=notes)
+    return _reranker_tables(title, rows, notes=notes)
 
 
-def _reranker_tables(title: str, rows: Iterable[Row], *, notes: Iterable[str] = ()) -> list[Table]:
-    """One table for each profile, best reranker first, and one of the other measures."""
-    ranked = sorted((row for row in rows if row.reranker is not None), key=lambda r: r.profile)
-    main = [row for row in ranked if row.measure == MAIN]
+def _reranker_tables(
+    title: str, rows: Sequence[Record], *, notes: Sequence[str] = ()
+) -> list[Table]:
+    """Return a table for each profile, one of other measures, and one of what does not compare."""
+    main = _best_first(row for row in rows if row["measure"] == MAIN)
+    alike = [row for row in main if not row["apart"]]
     made = [
-        _gain_table(title, list(part), notes) for _, part in groupby(main, key=lambda r: r.profile)
+        _gain_table(f"{title} · after {_profile(part[0])} · {MAIN}", part, notes)
+        for part in _parts(alike, "profile")
     ]
-    return [*made, _others_table(title, _best_first(main), ranked)]
+    return [*made, _others_table(title, alike, rows), _apart_table(title, main)]
 
 
-def _gain_table(title: str, rows: Sequence[Row], notes: Iterable[str]) -> Table:
-    rows = _best_first(rows)
-    cells = [[cell(row) for row in rows] for _, cell, _ in _COLUMNS]
+def _parts(rows: Iterable[Record], name: str) -> list[list[Record]]:
+    """Return rows in parts of equal neighbours."""
+    return [list(part) for _, part in groupby(rows, key=lambda row: row[name])]
+
+
+def gain_cells(rows: Sequence[Record]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return the headings and the lines of all columns that have anything to show."""
     shown = [
-        (name, texts)
-        for (name, _, always), texts in zip(_COLUMNS, cells, strict=True)
-        if always or any(text != NOTHING for text in texts)
+        (column.label, texts)
+        for column in COLUMNS
+        if _is_shown(column)
+        for texts in [[_cell(column, row) for row in rows]]
+        if column.show == "always" or any(text != NOTHING for text in texts)
     ]
-    return Table(
-        title=f"{title} · after {_profile(rows[0])} · {MAIN}",
-        columns=tuple(name for name, _ in shown),
-        rows=tuple(zip(*(texts for _, texts in shown), strict=True)),
-        notes=(*notes, *notes_of(rows)),
-        lead=sentence(rows),
+    return (
+        tuple(label for label, _ in shown),
+        tuple(zip(*(texts for _, texts in shown), strict=True)),
     )
 
 
-def _best_first(rows: Iterable[Row]) -> list[Row]:
-    """Profiles by name, and within each the best reranker first; what does not compare is last."""
-
-    def place(row: Row) -> tuple[str, bool, float, str]:
-        return row.profile, row.apart, -(row.natural or 0.0), row.reranker or ""
-
-    return sorted(rows, key=place)
+def _cell(column: Column, row: Record) -> str:
+    if column.name == "reranker":
+        return named(row)
+    return FORMATS[column.format](*(row.get(name) for name in column.fields or (column.name,)))
 
 
-def _profile(row: Row) -> str:
-    name = row.profile if row.resolved in {"", row.profile} else f"{row.profile} = {row.resolved}"
-    return f"{name} ({row.origin})"
+def _gain_table(title: str, rows: Sequence[Record], notes: Iterable[str] = ()) -> Table:
+    heads, cells = gain_cells(rows)
+    return Table(title, heads, cells, notes=(*notes, *notes_of(rows)), lead=sentence(rows))
 
 
-def _tokens(row: Row) -> str:
-    cached = f" ({count(row.cached_tokens)} cached)" if row.cached_tokens else ""
-    return f"{count(row.prompt_tokens)}{cached} / {count(row.output_tokens)}"
+def _apart_table(title: str, main: Sequence[Record]) -> Table:
+    """Return the table of other queries, pools or judgements than most results have."""
+    rows = [row for row in main if row["apart"]]
+    if not rows:
+        return Table(title, (), ())
+    table = _gain_table(f"{title} · other queries, pools or judgements · {MAIN}", rows)
+    cells = tuple((_profile(row), *own) for row, own in zip(rows, table.rows, strict=True))
+    lead = "These do not compare with the tables above, nor all with one another."
+    return replace(table, columns=("profile", *table.columns), rows=cells, names=2, lead=lead)
 
 
-def _wins(row: Row) -> str:
-    return NOTHING if row.wins is None else f"{row.wins} / {row.ties} / {row.losses}"
+def _best_first(rows: Iterable[Record]) -> list[Record]:
+    """Return rows by profile, and within each the best reranker first."""
+    return sorted(rows, key=lambda row: (row["profile"], -row["natural"], row["reranker"]))
 
 
-_COLUMNS: tuple[tuple[str, Callable[[Row], str], bool], ...] = (
-    ("reranker", named, True),
-    ("queries", lambda row: str(row.queries), True),
-    ("first stage", lambda row: number(row.first_stage), True),
-    ("natural", lambda row: number(row.natural), True),
-    ("gain", lambda row: f"{signed(row.gain)}{' *' if row.starred else ''}", True),
-    ("95 % interval", lambda row: bounds(row.gain_low, row.gain_high), True),
-    ("noise", lambda row: number(row.noise), False),
-    ("wins / ties / losses", _wins, False),
-    ("ceiling", lambda row: number(row.ceiling), True),
-    ("headroom", lambda row: share(row.headroom_captured), False),
-    ("safeguarded", lambda row: number(row.safeguarded), True),
-    ("safeguards / decided", lambda row: f"{row.safeguards} / {count(row.decided)}", True),
-    ("judged@10", lambda row: share(row.judged), False),
-    ("doc tokens", lambda row: row.budget or NOTHING, False),
-    ("cut", lambda row: share(row.cut), False),
-    ("instruction", lambda row: row.instruction or NOTHING, False),
-    ("failed", lambda row: count(row.failed), True),
-    ("tied@10", lambda row: share(row.tied_at_10 or None), False),
-    ("p(labels)", lambda row: share(row.label_probability), False),
-    ("calls", lambda row: count(row.calls_per_query), True),
-    ("rounds", lambda row: count(row.rounds), True),
-    ("tokens", _tokens, True),
-    ("from cache", lambda row: count(row.from_cache), True),
-    ("seconds", lambda row: count(row.seconds_per_query), True),
-    ("GPU seconds", lambda row: count(row.gpu_seconds), False),
-    ("price per 1000", lambda row: cost(row.price), False),
-    ("GFLOP", lambda row: count(_per(row.ideal_flops, 1e9)), False),
-    ("queries / PFLOP", lambda row: count(_inverse(row.ideal_flops, 1e15)), False),
-)
-"""Head and cell of each column, and whether it is shown where no row has anything in it."""
+def _profile(row: Record) -> str:
+    """Name a profile, what its name stood for, and where its lists come from."""
+    return f"{_resolved(row)} ({row['origin']})"
 
 
-def _per(value: float | None, unit: float) -> float | None:
-    return None if value is None else value / unit
+def _resolved(row: Record) -> str:
+    profile, resolved = row["profile"], row["resolved"]
+    return profile if resolved in {"", None, profile} else f"{profile} = {resolved}"
 
 
-def _inverse(value: float | None, unit: float) -> float | None:
-    return unit / value if value else None
-
-
-def _others_table(title: str, main: Sequence[Row], ranked: Sequence[Row]) -> Table:
-    """The other measures of the same rows, in the same order."""
-    found = {(row.profile, row.reranker, row.measure): row for row in ranked}
+def _others_table(title: str, main: Sequence[Record], rows: Sequence[Record]) -> Table:
+    """Return the other measures of the same rows, in the same order."""
+    found = {(row["profile"], row["reranker"], row["measure"]): row for row in rows}
     heads = ("profile", "reranker", *(f"{measure} and gain" for measure in OTHERS))
     cells = tuple(
         (
             _profile(row),
             named(row),
-            *(_value_and_gain(found.get((row.profile, row.reranker, m))) for m in OTHERS),
+            *(_value_and_gain(found.get((row["profile"], row["reranker"], m))) for m in OTHERS),
         )
         for row in main
     )
     return Table(f"{title} · other measures", heads, cells, names=2)
 
 
-def _value_and_gain(row: Row | None) -> str:
+def _value_and_gain(row: Record | None) -> str:
     if row is None:
         return NOTHING
-    return f"{number(row.natural)} {signed(row.gain)} {bounds(row.gain_low, row.gain_high)}"
+    interval = bounds(row["gain_low"], row["gain_high"])
+    return f"{number(row['natural'])} {signed(row['gain'])} {interval}"
 
 
-def _profile_table(task: str, rows: Sequence[Row]) -> Table:
-    """What the first stages are worth by themselves; no safeguard is in these numbers."""
-    micro = [row for row in rows if row.measure == MICRO]
-    cells = tuple(_profile_cells(row, rows) for row in micro)
-    known = [(row.first_stage, row.as_published) for row in rows if row.published is not None]
+def _profile_table(task: str, rows: Sequence[Record]) -> Table:
+    """Return what the first stages are worth by themselves; no safeguard is in these numbers."""
+    cells = tuple(_profile_cells(part) for part in _parts(rows, "ground"))
+    known = [(r["first_stage"], r["as_published"]) for r in rows if r["published"] is not None]
     notes = ["In brackets: what is published for this first stage."] if known else []
     if any(number(again) not in (number(own), NOTHING) for own, again in known):
         notes.append("It has equal gains for all positives: compare it with the value behind it.")
@@ -224,28 +192,26 @@ def _profile_table(task: str, rows: Sequence[Row]) -> Table:
     return Table(f"{task} · first stages", columns, cells, names=2, notes=tuple(notes))
 
 
-def _profile_cells(micro: Row, rows: Sequence[Row]) -> tuple[str, ...]:
-    same = {
-        row.measure: row
-        for row in rows
-        if (row.profile, row.ground) == (micro.profile, micro.ground)
-    }
-    values = (_own_and_published(same[name]) for name in (*MEASURES, MICRO, MACRO))
-    name = micro.profile
-    if micro.resolved != name:
-        name = f"{name} = {micro.resolved}"
-    if micro.judgements:
-        name = f"{name} ({micro.judgements})"
-    return name, micro.origin, str(micro.queries), *values, str(micro.safeguards)
+def _profile_cells(rows: Sequence[Record]) -> tuple[str, ...]:
+    first = rows[0]
+    by = f" ({first['judgements']})" if first["judgements"] else ""
+    values = {row["measure"]: _own_and_published(row) for row in rows}
+    return (
+        f"{_resolved(first)}{by}",
+        first["origin"],
+        str(first["queries"]),
+        *(values.get(name, NOTHING) for name in (*MEASURES, MICRO, MACRO)),
+        str(first["safeguards"]),
+    )
 
 
-def _own_and_published(row: Row) -> str:
-    own = number(row.first_stage)
-    if row.published is None:
+def _own_and_published(row: Record) -> str:
+    own = number(row["first_stage"])
+    if row["published"] is None:
         return own
-    again = number(row.as_published)
+    again = number(row["as_published"])
     beside = "" if again in (own, NOTHING) else f"; {again}"
-    return f"{own} ({number(row.published)}{beside})"
+    return f"{own} ({number(row['published'])}{beside})"
 
 
 def _order_table(rows: Sequence[OrderRow]) -> Table:
@@ -281,7 +247,7 @@ def _latency_table(rows: Sequence[LatencyRow]) -> Table:
 
 
 def _claim_table(rows: Sequence[ClaimRow]) -> Table:
-    """Published figures beside measured ones; those that do not compare have no verdict."""
+    """Return published figures beside measured ones; those that do not compare have no verdict."""
     cells = tuple(
         (
             f"{r.task} · {r.profile}",
@@ -295,6 +261,7 @@ def _claim_table(rows: Sequence[ClaimRow]) -> Table:
         )
         for r in rows
     )
-    heads = ("task", "reranker", "source", "measure", "published", "measured", "apart", "verdict")
+    heads = ("task", "reranker", "source", "measure", "published", "measured", "difference",
+             "verdict")  # fmt: skip
     caveats = dict.fromkeys(f"{r.reranker}: {r.claim.caveat}." for r in rows if r.claim.caveat)
     return Table("Published figures", heads, cells, names=3, notes=tuple(caveats))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..evaluation import Evaluation
-from .tables import LEGEND, Table, tables
+from .tables import Table, tables
 from .text import plain
 
 if TYPE_CHECKING:
@@ -19,16 +19,13 @@ _GAP = 2
 
 
 def print_tables(found: Evaluation, console: Console) -> None:
-    """Print all tables of a report, and under them what the columns mean.
+    """Print all tables of a report.
 
     Numbers are never cut: what a narrow terminal cannot show side by side follows as a further
     table with the same names. Names are folded.
     """
-    from rich.text import Text
-
     for table in tables(found):
         print_table(table, console)
-    (console if console.is_terminal else _wide(console)).print(Text(LEGEND, style="dim"))
 
 
 def print_table(table: Table, console: Console) -> None:

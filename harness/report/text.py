@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 NOTHING = "–"
 
 
@@ -20,16 +22,19 @@ def number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.4f}"
 
 
-def signed(value: float | None) -> str:
-    """Write a difference of measures; one that would round to nothing has no minus."""
-    return NOTHING if value is None else f"{_no_minus_zero(value, 4):+.4f}"
+def signed(value: float | None, digits: int = 4) -> str:
+    """Write a difference of measures; one that rounds to 0 has no minus."""
+    return NOTHING if value is None else f"{_no_minus_zero(value, digits):+.{digits}f}"
+
+
+def gain(value: float | None, starred: bool | None) -> str:
+    """Write a gain with its star."""
+    return f"{signed(value)}{' *' if starred else ''}"
 
 
 def bounds(low: float | None, high: float | None) -> str:
     """Write an interval of a difference."""
-    if low is None or high is None:
-        return NOTHING
-    return f"[{_no_minus_zero(low, 3):+.3f}, {_no_minus_zero(high, 3):+.3f}]"
+    return NOTHING if low is None or high is None else f"[{signed(low, 3)}, {signed(high, 3)}]"
 
 
 def _no_minus_zero(value: float, decimals: int) -> float:
@@ -50,11 +55,46 @@ def count(value: float | None) -> str:
     return f"{value / 1e3:.1f}k" if value >= 10_000 else f"{value:.0f}"
 
 
+def ratio(*values: float | None) -> str:
+    """Write counts beside one another."""
+    return NOTHING if values[0] is None else " / ".join(map(count, values))
+
+
 def cost(value: float | None) -> str:
     """Write the price of a query as that of a thousand, with three digits."""
     return NOTHING if value is None else f"{1000 * value:.3g}"
 
 
 def share(value: float | None) -> str:
-    """Write a part of a whole in per cent; a part of nothing has no sign."""
+    """Write a part of a whole in per cent; a part that rounds to 0 has no sign."""
     return NOTHING if value is None else f"{_no_minus_zero(100 * value, 0):.0f} %"
+
+
+def probability(value: float | None) -> str:
+    """Write a p-value with two digits."""
+    return NOTHING if value is None else f"{value:.2g}"
+
+
+def text(value: str | None) -> str:
+    """Write a name or words."""
+    return value or NOTHING
+
+
+FORMATS: dict[str, Callable[..., str]] = {
+    "bounds": bounds,
+    "cost": cost,
+    "count": count,
+    "flag": lambda value: "yes" if value else NOTHING,
+    "gain": gain,
+    "giga": lambda value: count(None if value is None else value / 1e9),
+    "number": number,
+    "probability": probability,
+    "ratio": ratio,
+    "share": share,
+    "signed": signed,
+    "some": lambda value: count(value or None),
+    "some_share": lambda value: share(value or None),
+    "text": text,
+    "whole": lambda value: NOTHING if value is None else str(value),
+}
+"""The formats that columns name; each takes the values of the column's `fields`."""

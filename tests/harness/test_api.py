@@ -63,7 +63,7 @@ def test_a_task_a_pool_and_rows_are_one_call_each(beir, tmp_path):
     pool = rerank_bench.build_pool(task, "bm25()")
     assert pool.rows[0].doc_ids == ("d2",)
     with pytest.raises(BadData, match="no folder of runs"):
-        rerank_bench.load_rows(tmp_path / "nothing")
+        rerank_bench.load_runs(tmp_path / "nothing")
 
 
 def test_what_a_query_leaves_of_a_joint_budget_is_the_documents():

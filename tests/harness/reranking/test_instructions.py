@@ -12,8 +12,8 @@ from rerank_bench import (
     FakeEngine,
     LabelScores,
     RunConflict,
-    load_rows,
     load_run,
+    load_runs,
     load_task,
 )
 from rerank_bench.engines import fake
@@ -135,7 +135,8 @@ def test_the_report_says_which_and_nothing_of_a_run_that_did_not_record_it(suite
     manifest = json.loads(file.read_text())
     del manifest["settings"]["reranker"]["instruction"]
     file.write_text(json.dumps(manifest))
-    told = {row.reranker: row.instruction for row in load_rows(plan.out) if row.reranker}
+    runs = load_runs(plan.out).evaluation.runs
+    told = dict(zip(runs["reranker"], runs["instruction"], strict=True))
     assert told == {QWEN: "model default", "identity": "none", "old": None}
 
 

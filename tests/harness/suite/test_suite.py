@@ -12,8 +12,8 @@ from rerank_bench import (
     FakeEngine,
     Logits,
     RunConflict,
-    load_rows,
     load_run,
+    load_runs,
 )
 from rerank_bench.engines import fake
 from rerank_bench.pools import PoolOptions, PoolRow
@@ -55,7 +55,8 @@ def test_identity_gains_nothing_and_no_ranking_loses_a_document(suite):
     for folder in folders:
         for result in load_run(folder).results:
             assert sorted(result.first_stage_ranks) == list(range(1, len(result.doc_ids) + 1))
-    gains = {row.measure: row.gain for row in load_rows(suite.out) if row.reranker == "identity"}
+    values = load_runs(suite.out).rows.query("reranker == 'identity'")
+    gains = dict(zip(values["measure"], values["gain"], strict=True))
     assert gains["nDCG@10"] == gains["MAP@100"] == 0
 
 
@@ -153,7 +154,8 @@ def test_one_limit_in_tokens_is_part_of_the_settings_and_lowers_every_budget(sui
     )
     run_suite(cut)
     assert set(seen) == {2, 3}
-    told = {row.reranker: (row.budget, row.cut) for row in load_rows(suite.out) if row.reranker}
+    runs = load_runs(suite.out).evaluation.runs
+    told = {row.reranker: (row.budget, row.cut) for row in runs.itertuples()}
     assert told == {
         "cross-encoder": ("3, 508 with query", 1.0),
         "short": ("2, 508 with query", 1.0),
@@ -181,7 +183,7 @@ def test_a_failed_query_keeps_first_stage_order_and_is_counted(suite, monkeypatc
     failed = [result for result in load_run(folder).results if result.failed]
     assert [(result.query_id, result.failed) for result in failed] == [("q3", "no room")]
     assert list(failed[0].first_stage_ranks) == sorted(failed[0].first_stage_ranks)
-    assert {row.failed for row in load_rows(suite.out) if row.reranker} == {1}
+    assert set(load_runs(suite.out).evaluation.runs["failed"]) == {1}
 
 
 def test_a_run_with_failed_queries_is_not_taken_for_a_finished_one(suite, monkeypatch):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rerank_bench.evaluation import (
     MEASURES,
+    MICRO,
     Claim,
     ClaimRow,
     Evaluation,
@@ -19,7 +20,6 @@ from rerank_bench.evaluation import (
     LatencyRow,
     OrderRow,
     QueryRow,
-    Row,
     StratumRow,
 )
 from rerank_bench.inspect.exchanges import Exchange
@@ -37,52 +37,52 @@ MEANT = {"good": 0.2, "harmful": -0.1, "broken": 0.3, "random": -0.2, HOSTILE: 0
 LEFT_OUT = f"Nano/de · bm25 · {HOSTILE}: 2 variants without the run itself"
 
 
-def row(task: str, profile: str, reranker: str, measure: str) -> Row:
+def row(task: str, profile: str, reranker: str, measure: str) -> dict[str, Any]:
     """One reranker's row; `good` is starred, `broken` invalid, `random` a floor on other metal."""
     first = 0.4 if profile == "bm25" else 0.5
     gain, main = MEANT[reranker] + (0.01 if task == "Nano/de" else 0.0), measure == MEASURES[0]
     starred = main and reranker == "good"
-    return Row(
-        task=task,
-        profile=profile,
-        origin="computed",
-        resolved=profile,
-        reranker=reranker,
-        measure=measure,
-        queries=50,
-        first_stage=first,
-        natural=first + gain,
-        safeguarded=first + gain + 0.05,
-        ceiling=0.9,
-        ceiling_safeguarded=0.95,
-        gain=gain,
-        gain_low=gain - 0.04,
-        gain_high=gain + 0.04,
-        gain_safeguarded=gain + 0.05,
-        headroom_captured=gain / (0.9 - first),
-        wins=20,
-        ties=20,
-        losses=10,
-        decided=2,
-        safeguards=3,
-        failed=2 if reranker == "harmful" else 0,
-        calls_per_query=100.0,
-        rounds=1.0,
-        prompt_tokens=0 if reranker == "random" else 100_000,
-        output_tokens=50,
-        seconds_per_query=0.5 if reranker == "good" else 0.25,
-        hardware="slow metal" if reranker == "harmful" else "fast metal",
-        ideal_flops=None if reranker == "random" else 2e12,
-        p=0.0001 if starred else 0.5,
-        p_holm=(0.001 if starred else 1.0) if main and reranker != "random" else None,
-        starred=starred,
-        family="4 rerankers x 2 profiles of Nano" if main and reranker != "random" else "",
-        noise=0.002 if reranker == "good" else None,
-        floor=reranker == "random",
-        invalid="a label was not found" if reranker == "broken" else None,
-        repaired=4 if reranker == HOSTILE else 0,
-        counts={"repaired": 4, "generations": 50} if reranker == HOSTILE else {},
-    )
+    return {
+        "task": task,
+        "profile": profile,
+        "origin": "computed",
+        "resolved": profile,
+        "reranker": reranker,
+        "measure": measure,
+        "queries": 50,
+        "first_stage": first,
+        "natural": first + gain,
+        "safeguarded": first + gain + 0.05,
+        "ceiling": 0.9,
+        "ceiling_safeguarded": 0.95,
+        "gain": gain,
+        "gain_low": gain - 0.04,
+        "gain_high": gain + 0.04,
+        "gain_safeguarded": gain + 0.05,
+        "headroom_captured": gain / (0.9 - first),
+        "wins": 20,
+        "ties": 20,
+        "losses": 10,
+        "decided": 2,
+        "safeguards": 3,
+        "failed": 2 if reranker == "harmful" else 0,
+        "calls_per_query": 100.0,
+        "rounds": 1.0,
+        "prompt_tokens": 0 if reranker == "random" else 100_000,
+        "output_tokens": 50,
+        "seconds_per_query": 0.5 if reranker == "good" else 0.25,
+        "hardware": "slow metal" if reranker == "harmful" else "fast metal",
+        "ideal_flops": None if reranker == "random" else 2e12,
+        "p": 0.0001 if starred else 0.5,
+        "p_holm": (0.001 if starred else 1.0) if main and reranker != "random" else None,
+        "starred": starred,
+        "family": "4 rerankers x 2 profiles of Nano" if main and reranker != "random" else "",
+        "noise": 0.002 if reranker == "good" else None,
+        "floor": reranker == "random",
+        "invalid": "a label was not found" if reranker == "broken" else None,
+        "repaired": 4 if reranker == HOSTILE else 0,
+        "counts": {"repaired": 4, "generations": 50} if reranker == HOSTILE else {},
+    }
 
 
 def query(task: str, profile: str, reranker: str, n: int) -> QueryRow:
@@ -128,17 +128,19 @@ def found() -> Evaluation:
     """Two tasks of one data set, two profiles, five rerankers, all measures, every small table."""
     whole = [(p, r, m) for p in PROFILES for r in RERANKERS for m in MEASURES]
     rows = [row(task, *rest) for task in TASKS for rest in whole]
-    means = tuple(replace(row("Nano/en", *rest), task="Nano", queries=100) for rest in whole)
-    recall = Row(
-        task=TASKS[0], profile="bm25", origin="computed", reranker=None,
-        measure="recall@100 (micro)", queries=50, first_stage=0.9, published=0.91,
-    )  # fmt: skip
+    means = [row("Nano/en", *rest) | {"task": "Nano", "queries": 100} for rest in whole]
+    recall = {
+        "task": TASKS[0], "profile": "bm25", "origin": "computed", "measure": MICRO, "queries": 50,
+        "first_stage": 0.9, "published": 0.91,
+    }  # fmt: skip
     claim = Claim(
         "good", "m", "Nano", ("nano/de",), 50, "bm25", None, MEASURES[0], 0.6, HOSTILE, 0.02, ""
     )
-    return Evaluation(
-        rows=(recall, *rows),
-        groups=(Group("Nano", TASKS, means, (("bm25", "half", "1 of 2 tasks"),)),),
+    return Evaluation.of(
+        rows,
+        means,
+        [recall],
+        groups=(Group("Nano", TASKS, (("bm25", "half", "1 of 2 tasks"),)),),
         orders=(OrderRow(TASKS[0], "bm25", "good", ("first-stage", "reverse"), 0.6, 0.01, 0.9,
                          tuple(0.2 - 0.02 * i for i in range(10))),),
         latencies=(LatencyRow(TASKS[0], "bm25", "good", 20, 0.125, 0.5, "fast metal"),),

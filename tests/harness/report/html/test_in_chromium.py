@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rerank_bench.evaluation import Evaluation
+from rerank_bench.evaluation import Evaluation, results_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -243,13 +243,13 @@ def test_a_script_that_is_not_the_pages_own_does_not_run(fresh: Page) -> None:
 def test_runs_without_a_data_sets_mean_open_with_their_tasks(
     open_report: Callable[[Evaluation], Page], found: Evaluation
 ) -> None:
-    page = open_report(replace(found, groups=()))
+    page = open_report(replace(found, groups=(), means=results_of([])))
     assert page.locator("main > section:not([hidden])").first.get_attribute("id") == "summary"
     assert len(column(page, "tasks", "task")) == 20
     assert page.locator("#gains .plot svg.main-svg").count() > 0
 
 
 def test_a_report_of_nothing_opens(open_report: Callable[[Evaluation], Page]) -> None:
-    page = open_report(Evaluation(rows=()))
+    page = open_report(Evaluation.of())
     assert page.locator("#words").is_visible()
     assert page.locator("table").count() == 0

@@ -27,7 +27,7 @@ def test_the_same_input_gives_the_same_file(found: Evaluation, views: Sequence[Q
 
 
 def test_a_report_of_nothing_is_a_page() -> None:
-    assert to_html(Evaluation(rows=())).startswith("<!doctype html>")
+    assert to_html(Evaluation.of()).startswith("<!doctype html>")
 
 
 def test_no_text_of_a_run_stands_in_the_markup(
@@ -69,7 +69,7 @@ def test_the_first_block_is_enough_for_the_first_table(found: Evaluation) -> Non
 
 def test_other_measures_stand_in_blocks_of_their_own(found: Evaluation) -> None:
     page = to_html(found)
-    assert block(page, "values-MAP@100")["n"] == len(found.rows[1:]) // 4
+    assert block(page, "values-MAP@100")["n"] == len(found.runs)
 
 
 def test_a_document_that_two_rerankers_saw_is_told_once(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rerank_bench.evaluation import MEASURES, Evaluation
+from rerank_bench.evaluation import MEASURES, Evaluation, records, results_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -31,22 +31,22 @@ def layout(page: Page, section: str, path: str) -> Any:
 def with_rerankers(found: Evaluation, n: int, *, at: float = 0.1) -> Evaluation:
     """The first task alone, with n equally good rerankers at much the same price, and a floor."""
     template = {
-        (r.profile, r.reranker): r
-        for r in found.rows
-        if r.task == "Nano/de" and r.measure == MEASURES[0]
+        (r["profile"], r["reranker"]): r
+        for r in records(found.results.rows(MEASURES[0]))
+        if r["task"] == "Nano/de"
     }
     rows = [
-        replace(
-            template[profile, "good"],
-            reranker=f"reranker-{i:02}",
-            natural=0.6 + i * at / n,
-            seconds_per_query=1.0 + i % 4,
-        )
+        template[profile, "good"]
+        | {
+            "reranker": f"reranker-{i:02}",
+            "natural": 0.6 + i * at / n,
+            "seconds_per_query": 1.0 + i % 4,
+        }
         for profile in ("bm25", "dense")
         for i in range(n)
     ]
-    floor = replace(template["bm25", "random"], seconds_per_query=0.0, natural=0.01)
-    return replace(found, rows=(*rows, floor), groups=())
+    floor = template["bm25", "random"] | {"seconds_per_query": 0.0, "natural": 0.01}
+    return replace(found, results=results_of([*rows, floor]), means=results_of([]), groups=())
 
 
 def test_a_plots_toolbar_saves_a_picture_and_goes_back_and_offers_nothing_else(page: Page) -> None:
@@ -69,8 +69,9 @@ def test_where_nothing_is_tested_the_legend_says_so(page: Page) -> None:
 def test_the_heat_map_which_is_natural_keeps_its_order_under_the_switch(
     open_report: OpenReport, found: Evaluation
 ) -> None:
-    turned = tuple(replace(row, gain_safeguarded=-(row.gain or 0.0)) for row in found.rows)
-    page = open_report(replace(found, rows=turned))
+    rows = records(found.results.rows())
+    turned = [row | {"gain_safeguarded": -row["gain"]} for row in rows]
+    page = open_report(replace(found, results=results_of(turned)))
     natural = layout(page, "headroom", "xaxis.ticktext")
     assert natural[0] == "good"
     page.get_by_text("safeguarded", exact=True).first.click()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from rerank_bench.evaluation import Evaluation
+from rerank_bench.evaluation import Evaluation, records
 from rerank_bench.inspect.exchanges import Exchange
 from rerank_bench.inspect.replay import QueryView, ViewDocument
 
@@ -33,13 +33,15 @@ def document(doc_id: str, text: str, place: int) -> ViewDocument:
 def turned(open_report: OpenReport, found: Evaluation) -> Page:
     """A report in which every name, id and text holds what must be made visible."""
 
-    def rename(row: Any) -> Any:
-        named = replace(row, task=TURNED, profile=TURNED)
-        return replace(named, reranker=TURNED) if row.reranker == "good" else named
-
-    rows = tuple(rename(row) for row in found.rows if row.task == "Nano/de")
+    names = {"task": TURNED, "profile": TURNED}
+    rows = [
+        row | names | ({"reranker": TURNED} if row["reranker"] == "good" else {})
+        for row in records(found.results.rows())
+        if (row["task"], row["profile"]) == ("Nano/de", "bm25")
+    ]
     queries = tuple(
-        replace(rename(query), query_id=TURNED, language=TURNED) for query in found.queries[:3]
+        replace(query, **names, reranker=TURNED, query_id=TURNED, language=TURNED)
+        for query in found.queries[:3]
     )
     documents = (
         document(TURNED, f"{TURNED}\nsecond line\tof {HEBREW} {PERSIAN}", 1),
@@ -51,7 +53,16 @@ def turned(open_report: OpenReport, found: Evaluation) -> Page:
         notes=(TURNED,),
     )  # fmt: skip
     return open_report(
-        replace(found, rows=rows, groups=(), queries=queries, left_out=(TURNED,)), (view,)
+        Evaluation.of(
+            rows,
+            queries=queries,
+            left_out=(TURNED,),
+            orders=found.orders,
+            strata=found.strata,
+            latencies=found.latencies,
+            claims=found.claims,
+        ),
+        (view,),
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rerank_bench.evaluation import Evaluation, Row
+from rerank_bench.evaluation import Evaluation, records, results_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -39,10 +39,14 @@ def pick(page: Page, name: str, value: str) -> None:
     page.wait_for_timeout(300)
 
 
-def changed(found: Evaluation, change: Callable[[Row], Row]) -> Evaluation:
-    """The same report with other rows, of tasks and of means."""
-    groups = tuple(replace(g, rows=tuple(map(change, g.rows))) for g in found.groups)
-    return replace(found, rows=tuple(map(change, found.rows)), groups=groups)
+def changed(found: Evaluation, **good: Any) -> Evaluation:
+    """The same report with other values of the reranker `good`, in tasks and means."""
+    both = (
+        results_of([row | (good if row["reranker"] == "good" else {}) for row in records(r.rows())])
+        for r in (found.results, found.means)
+    )
+    results, means = both
+    return replace(found, results=results, means=means)
 
 
 def test_a_front_starts_at_the_first_stage_and_nothing_worse_is_on_it(page: Page) -> None:
@@ -57,8 +61,7 @@ def test_a_front_starts_at_the_first_stage_and_nothing_worse_is_on_it(page: Page
 def test_the_fake_engine_is_marked_wherever_its_numbers_stand_and_on_no_front(
     open_report: OpenReport, found: Evaluation
 ) -> None:
-    fake = changed(found, lambda row: replace(row, engine="fake" if row.reranker == "good" else ""))
-    page = open_report(fake)
+    page = open_report(changed(found, engine="fake"))
     for section in ("means", "tasks", "strata", "latencies", "claims", "queries"):
         marked = [row["reranker"] for row in table(page, section) if "good" in row["reranker"]]
         assert marked, section
@@ -73,10 +76,7 @@ def test_the_fake_engine_is_marked_wherever_its_numbers_stand_and_on_no_front(
 def test_what_does_not_compare_is_on_no_front_and_says_so(
     open_report: OpenReport, found: Evaluation
 ) -> None:
-    few = changed(
-        found, lambda r: replace(r, apart=True, first_stage=0.1) if r.reranker == "good" else r
-    )
-    page = open_report(few)
+    page = open_report(changed(found, apart=True, first_stage=0.1))
     last = [row["reranker"] for row in table(page, "tasks") if row["profile"] == "bm25"]
     assert "good" in last[len(last) // 2 - 1]  # of two tasks, the first one's last
     assert "not comparable" in last[len(last) // 2 - 1]
@@ -93,10 +93,7 @@ def test_prices_and_gpu_seconds_are_columns_and_costs_where_a_row_has_them(
     assert not {"gpu", "price"} & table(page, "tasks")[0].keys()
     costs = page.locator("#cost").get_by_label("Cost", exact=True)
     assert "price" not in costs.inner_text()
-    paid = changed(
-        found, lambda r: replace(r, gpu_seconds=0.5, price=0.00123) if r.reranker == "good" else r
-    )
-    other = open_report(paid)
+    other = open_report(changed(found, gpu_seconds=0.5, price=0.00123))
     row = next(row for row in table(other, "tasks") if row["reranker"] == "good")
     assert (row["gpu"], row["price"]) == ("0.500", "1.23")
     other.locator("#cost").get_by_label("Cost", exact=True).select_option("price")

@@ -1,0 +1,299 @@
+"""What a single run says: its pool, method, cost, health, and its values query by query."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..reranking import Usage, checks, total
+from ..reranking import invalid as broken
+from . import orders
+from .gains import SAME, binary_values
+from .measures import BINARY, MACRO, MEASURES, MICRO, RECALL, recall_values
+from .queries import bases_of
+from .significance import Estimate, estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..runs import Run
+    from .gains import QueryValues
+    from .measures import Values
+
+FLOORS = ("identity", "random", "reverse")
+"""Methods that only serve for comparison; their gains are not tested."""
+
+LEAST_HEADROOM = 0.01
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A run and its measured values; the columns of a report are functions of this.
+
+    run: as it was read.
+    values: per-query values of all measures.
+    """
+
+    run: Run
+    values: QueryValues
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """What was asked for, as the manifest records it."""
+        settings: Mapping[str, Any] = self.run.manifest["settings"]
+        return settings
+
+    @cached_property
+    def queries(self) -> int:
+        """How many queries the run has."""
+        return len(self.run.results)
+
+    @cached_property
+    def query_ids(self) -> tuple[str, ...]:
+        """The queries, in the order of all per-query arrays."""
+        return self.values.query_ids
+
+    @cached_property
+    def bases(self) -> tuple[str, ...] | None:
+        """The question that each query is a version of; None where no two share one."""
+        return bases_of(self.run.results)
+
+    @cached_property
+    def engine(self) -> Mapping[str, Any]:
+        """The engine's settings."""
+        return self.settings.get("engine") or {}
+
+    @cached_property
+    def spent(self) -> Usage:
+        """The usage of all queries together."""
+        return total(result.usage for result in self.run.results)
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """What was counted on the way, over all queries."""
+        return sum((Counter(result.counts) for result in self.run.results), Counter())
+
+    @cached_property
+    def reads(self) -> bool:
+        """Whether the reranker sends texts to a model."""
+        return bool(self.settings["reranker"].get("asks"))
+
+    @cached_property
+    def estimates(self) -> Mapping[str, Estimate]:
+        """The mean gain of each measure with its standard error."""
+        return {name: estimate(self.values.gain(name), self.bases) for name in MEASURES}
+
+    @cached_property
+    def binary(self) -> Mapping[str, Values]:
+        """Values under the convention BINARY by stage; empty where they cannot differ."""
+        return binary_values(self.run, self.values)
+
+    def mean(self, stage: str, measure: str) -> float:
+        """Return the mean of a stage's values over the queries."""
+        own: Values = getattr(self.values, stage)
+        if measure in (MICRO, MACRO):
+            return recall_values(own[RECALL], self.values.positives)[measure]
+        return float(own[measure].mean())
+
+    def binary_mean(self, stage: str, measure: str) -> float:
+        """Return the mean of a stage's values under the convention BINARY."""
+        if stage not in self.binary or measure in (MICRO, MACRO):
+            return self.mean(stage, measure)
+        return float(self.binary[stage][measure].mean())
+
+    def per_query(self, value: float) -> float:
+        """Return a total as a mean over the queries."""
+        return value / self.queries
+
+
+@dataclass(frozen=True)
+class PerQuery:
+    """The values of one run, query by query.
+
+    query_ids: in the order of the arrays.
+    bases: the question that each query is a version of; None where no two share one.
+    failed: the ids of failed queries.
+    natural, gains: by measure an array of shape (queries,).
+    """
+
+    query_ids: tuple[str, ...]
+    bases: tuple[str, ...] | None
+    failed: frozenset[str]
+    natural: Mapping[str, NDArray[np.float64]]
+    gains: Mapping[str, NDArray[np.float64]]
+
+
+def per_query(facts: Facts, measures: Sequence[str]) -> PerQuery:
+    """Return the arrays of a run."""
+    return PerQuery(
+        query_ids=facts.query_ids,
+        bases=facts.bases,
+        failed=frozenset(r.query_id for r in facts.run.results if r.failed is not None),
+        natural={name: facts.values.natural[name] for name in measures},
+        gains={name: facts.values.gain(name) for name in measures},
+    )
+
+
+def judgements(facts: Facts) -> str:
+    """Name the judgements by which a run is measured, where they are not the usual ones."""
+    qrels, least = facts.settings.get("qrels") or "qrels", facts.run.min_grade
+    words = [qrels if qrels != "qrels" else "", f"grades from {least}" if least > 1 else ""]
+    return ", ".join(word for word in words if word)
+
+
+def ground(facts: Facts) -> int:
+    """Return a hash of what must be equal for values to compare: pool, queries, judgements."""
+    pool = facts.settings["profile"].get("sha256", "")
+    return hash((pool, facts.query_ids, judgements(facts)))
+
+
+def hardware(facts: Facts) -> str:
+    """Name what the engine ran on; of a server only where it is."""
+    manifest = facts.run.manifest
+    if facts.engine.get("name") == "http":
+        places = sorted(manifest.get("engine") or {})
+        return f"server {', '.join(places)}" if places else "a server"
+    machine = manifest.get("hardware") or {}
+    number = machine.get("gpus", 1)
+    if "gpu" in machine:
+        return f"{machine['gpu']}{f' x {number}' if number > 1 else ''}"
+    return f"{machine.get('processor') or 'processor'}, {machine.get('cores', '?')} cores"
+
+
+def gpus(facts: Facts) -> int:
+    """Return how many GPUs were at work; 0 without any, or where a server answered."""
+    manifest = facts.run.manifest
+    engine = manifest.get("engine") or {}
+    if facts.engine.get("name") == "http" or "gpu" not in (manifest.get("hardware") or {}):
+        return 0
+    return int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
+
+
+def seconds_per_query(facts: Facts) -> float | None:
+    """Return engine seconds per query; None where any reply came from the cache."""
+    return None if facts.spent.from_cache else facts.per_query(facts.spent.seconds)
+
+
+def gpu_seconds(facts: Facts) -> float | None:
+    """Return those seconds times the GPUs at work; None without one."""
+    each, number = seconds_per_query(facts), gpus(facts)
+    return each * number if number and each is not None else None
+
+
+def invalid(facts: Facts) -> str | None:
+    """Say why the method did not work as it is meant to; None where it did."""
+    return broken(checks(facts.counts, engine=facts.engine.get("name", "")))
+
+
+def documents(facts: Facts) -> int:
+    """Return how many documents the reranker was given, over all queries."""
+    depth = facts.settings.get("depth")
+    guards = sum(result.safeguard is not None for result in facts.run.results)
+    return guards + sum(len(pool[:depth]) for pool in facts.values.pools)
+
+
+def cut(facts: Facts) -> float | None:
+    """Return the share of those documents that were truncated; None for a model-free reranker."""
+    given = documents(facts)
+    return facts.counts["truncated"] / given if facts.reads and given else None
+
+
+def budget(facts: Facts) -> str | None:
+    """Write the tokens of a document: `128`, `509 with query`, `450, 3000 a window` or `all`."""
+    if not facts.reads:
+        return None
+    options = facts.settings["reranker"].get("options") or {}
+    limits = [options.get("max_doc_tokens"), facts.settings.get("max_doc_tokens")]
+    own = min((limit for limit in limits if limit is not None), default=None)
+    pair, window = options.get("max_pair_tokens"), options.get("max_window_tokens")
+    words = [] if own is None or own == pair else [str(own)]
+    words += [] if pair is None else [f"{pair} with query"]
+    words += [] if window is None else [f"{window} a window"]
+    return ", ".join(words) or "all"
+
+
+def instruction(facts: Facts) -> str | None:
+    """Name the origin of the instruction; None for a run that did not record it."""
+    reranker = facts.settings["reranker"]
+    if "instruction" not in reranker:
+        return None
+    return str((reranker["instruction"] or {}).get("source", "none"))
+
+
+def rerankable(facts: Facts) -> int:
+    """Count the queries whose order can change nDCG at all."""
+    depth = facts.settings.get("depth")
+    pairs = zip(facts.values.pools, facts.values.grades, strict=True)
+    return sum(len({grades.get(d, 0) for d in pool[:depth]}) > 1 for pool, grades in pairs)
+
+
+def judged(facts: Facts) -> float | None:
+    """Return the judged share of the top ten after reranking; see `_judged_at_10`."""
+    final = (orders.natural(r.doc_ids, r.safeguard) for r in facts.run.results)
+    return _judged_at_10(facts, final)
+
+
+def judged_first_stage(facts: Facts) -> float | None:
+    """Return the judged share of the first stage's top ten; see `_judged_at_10`."""
+    return _judged_at_10(facts, iter(facts.values.pools))
+
+
+def _judged_at_10(facts: Facts, rankings: Iterator[Sequence[str]]) -> float | None:
+    """Return the mean share of the first ten that was judged, over queries with candidates.
+
+    None where all judged documents are positives: the others were not judged then.
+    """
+    run = facts.run
+    if all(grade >= run.min_grade for own in run.qrels.values() for grade in own.values()):
+        return None
+    shares = [
+        sum(doc_id in run.qrels.get(result.query_id, {}) for doc_id in top[:10]) / len(top[:10])
+        for result, top in zip(run.results, rankings, strict=True)
+        if top
+    ]
+    return sum(shares) / len(shares) if shares else None
+
+
+def tied_at_10(facts: Facts) -> float:
+    """Return the share of queries whose top ten is decided by equal scores."""
+    return facts.per_query(sum(map(orders.top_tied, facts.run.results)))
+
+
+def outcomes(facts: Facts, measure: str) -> tuple[int, int, int]:
+    """Count the queries that gained, stayed the same and lost."""
+    gains = facts.values.gain(measure)
+    wins, losses = int((gains > SAME).sum()), int((gains < -SAME).sum())
+    return wins, len(gains) - wins - losses, losses
+
+
+def captured(facts: Facts, measure: str) -> float | None:
+    """Return the part of the headroom that was gained; None where the headroom is under 0.01.
+
+    It is negative where the reranker did harm.
+    """
+    headroom = facts.mean("ceiling", measure) - facts.mean("first_stage", measure)
+    gain = facts.estimates[measure].mean
+    return gain / headroom if headroom >= LEAST_HEADROOM else None
+
+
+def published(facts: Facts, measure: str) -> float | None:
+    """Return the published value of the first stage; None for a sample of the queries."""
+    settings = facts.settings
+    tables: Mapping[str, Mapping[str, float]] = facts.run.manifest.get("published") or {}
+    if settings.get("queries") is not None:
+        return None
+    name = RECALL if measure == MICRO else measure
+    return tables.get(settings["profile"]["resolved"], {}).get(name)
+
+
+def as_published(facts: Facts, measure: str) -> float | None:
+    """Return the first stage's value under the convention of the published one, if there is one."""
+    if published(facts, measure) is None:
+        return None
+    is_binary = facts.run.manifest.get("convention") == BINARY
+    return (facts.binary_mean if is_binary else facts.mean)("first_stage", measure)
