@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Packed = dict[str, Any]
@@ -22,7 +22,7 @@ def table(records: Sequence[Any], fields: Iterable[str], **computed: Sequence[An
     return packed({**col, **computed}, len(records))
 
 
-def packed(col: dict[str, Sequence[Any]], n: int) -> Packed:
+def packed(col: Mapping[str, Sequence[Any]], n: int) -> Packed:
     """Return the columns `col` of n rows in packed form."""
     return {"n": n, "col": {name: column(values) for name, values in col.items()}}
 

@@ -28,7 +28,8 @@ _LEGEND = (
 class Plot:
     """A scatter plot of a frame's rows.
 
-    x, y: columns; a choice of the same name goes before them. series: the column that names a trace.
+    x, y: columns, if no choice of that name replaces them.
+    series: the column whose values are the traces.
     hover: columns that the label of a point shows.
     interval: the columns with the ends of a horizontal error bar.
     row_height: pixels for each category of y, added to the layout's height.
@@ -49,8 +50,11 @@ class Plot:
     layout: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _layout(height: int, xaxis: Mapping[str, Any], yaxis: Mapping[str, Any]) -> dict[str, Any]:
+def _layout(
+    height: int, xaxis: Mapping[str, Any], yaxis: Mapping[str, Any], **more: Any
+) -> dict[str, Any]:
     return {
+        **more,
         "height": height,
         "margin": {"l": 60, "r": 15, "t": 15, "b": 45},
         "hovermode": "closest",
@@ -65,6 +69,11 @@ def _layout(height: int, xaxis: Mapping[str, Any], yaxis: Mapping[str, Any]) -> 
 _SIGNED = {"tickformat": "+~g"}
 _NO_LINE = {"width": 1.4, "color": "rgba(0,0,0,0)"}
 _POINTS = {"type": "scatter", "mode": "markers", "marker": {"size": 9, "line": _NO_LINE}}
+_BARS = {
+    **_POINTS,
+    "orientation": "h",
+    "marker": {"size": 9, "symbol": "circle-open", "line": _NO_LINE},
+}
 _RANKS = {
     "type": "log",
     "tickvals": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
@@ -73,21 +82,29 @@ _RANKS = {
 
 GAINS = Plot(
     "Gain over the first stage with its 95 % confidence interval (Student's t). Filled points are "
-    "significant at 5 % after Holm correction, open ones are not or were not tested. " + _LEGEND,
-    x="gain", y="reranker", series="profile",
-    hover=("reranker", "profile", "gain", "gain_low", "marks"), interval=("gain_low", "gain_high"),
-    row_height=26, trace={**_POINTS, "orientation": "h", "marker": {"size": 9, "symbol": "circle-open", "line": _NO_LINE}},
-    layout={**_layout(110, _SIGNED, {"zeroline": False}), "scattermode": "group", "scattergap": 0.4},
-)  # fmt: skip
+    f"significant at 5 % after Holm correction, open ones are not or were not tested. {_LEGEND}",
+    x="gain",
+    y="reranker",
+    series="profile",
+    hover=("reranker", "profile", "gain", "gain_low", "marks"),
+    interval=("gain_low", "gain_high"),
+    row_height=26,
+    trace=_BARS,
+    layout=_layout(110, _SIGNED, {"zeroline": False}, scattermode="group", scattergap=0.4),
+)
 
 COST = Plot(
-    "What each reranker gains and what it costs, after one first stage and on one kind of hardware. "
-    "The line joins those that no cheaper one exceeds. Floors are left out, and so is what has no "
-    "such cost. " + _LEGEND,
-    x="seconds_per_query", y="gain", series="reranker",
-    hover=("reranker", "gain", "gain_low", "seconds_per_query", "marks"), has_front=True,
-    trace=_POINTS, layout=_layout(480, {"type": "log", "minorloglabels": "complete"}, {**_SIGNED, "zeroline": True}),
-)  # fmt: skip
+    "What each reranker gains and what it costs, after one first stage and on one kind of "
+    "hardware. The line joins those that no cheaper one exceeds. Floors are left out, and so is "
+    f"what has no such cost. {_LEGEND}",
+    x="seconds_per_query",
+    y="gain",
+    series="reranker",
+    hover=("reranker", "gain", "gain_low", "seconds_per_query", "marks"),
+    has_front=True,
+    trace=_POINTS,
+    layout=_layout(480, {"type": "log", "minorloglabels": "complete"}, _SIGNED),
+)
 
 QUALITY = Plot(
     "Each point is one task after one first stage: the better the first stage, the less is left to "
