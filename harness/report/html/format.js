@@ -85,6 +85,6 @@ function select(label, options, chosen, change, key) {
     const [value, text] = Array.isArray(option) ? option : [option, option];
     return h("option", { value, selected: value === chosen }, text);
   });
-  const list = h("select", { "data-choice": key, change: (event) => change(event.target.value) }, ...made);
+  const list = h("select", { "aria-label": label, "data-choice": key, change: (event) => change(event.target.value) }, ...made);
   return h("label", {}, h("span", {}, label), list);
 }

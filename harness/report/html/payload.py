@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...evaluation import COLUMNS, MAIN, MEASURES, Evaluation, Results, records
+from ...evaluation import COLUMNS, MAIN, MEASURES, Column, Evaluation, Results, records
 from ..text import plain
 from .pack import Packed, packed, table
 from .plots import KINDS, SYMBOLS, TEMPLATES
@@ -20,7 +20,6 @@ Key = tuple[str, str, str]
 Marks = Mapping[Key, tuple[str, ...]]
 
 _NAMES = ("task", "profile", "reranker")
-_SHOWN = {name for column in COLUMNS for name in (column.name, *column.fields) if column.label}
 
 
 def blocks(found: Evaluation) -> dict[str, Any]:
@@ -68,7 +67,6 @@ def _best_first(results: Results) -> Results:
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> Packed:
     """Return what is the same for all measures of a run."""
-    names = [column.name for column in COLUMNS if column.frame == "runs" and column.name in _SHOWN]
     computed = {
         "scope": scope,
         "kind": kind,
@@ -76,7 +74,7 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Packed:
         "health": health,
         "tokens_per_query": _tokens,
     }
-    col = {name: [run[name] for run in runs] for name in names}
+    col = {c.name: [run.get(c.name) for run in runs] for c in _shown() if c.frame == "runs"}
     col |= {name: [of(run) for run in runs] for name, of in computed.items()}
     return packed(col, len(runs))
 
@@ -84,7 +82,13 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Packed:
 def _values(results: Results, measure: str) -> Packed:
     """Return the values of one measure, each with the place of its run."""
     own = results.values[results.values["measure"] == measure].sort_values("run")
-    return packed({name: own[name].tolist() for name in own if name in {"run", *_SHOWN}}, len(own))
+    names = ["run", *(column.name for column in _shown() if column.frame == "values")]
+    return packed({name: own[name].tolist() for name in names}, len(own))
+
+
+def _shown() -> list[Column]:
+    """Return the columns with a label: the others are not for readers."""
+    return [column for column in COLUMNS if column.label]
 
 
 def scope(run: Mapping[str, Any]) -> str:
@@ -185,7 +189,7 @@ def _frames(
 
 def _stages(stages: pd.DataFrame) -> Packed:
     rows = records(stages)
-    names = [name for name in stages if name in _SHOWN]
+    names = [column.name for column in _shown() if column.of_pool]
     return packed({name: [row[name] for row in rows] for name in names}, len(rows))
 
 

@@ -31,7 +31,8 @@ class Section:
 
     tab: the tab it is on; kind: `table`, `matrix`, `plot` or `query`.
     frame: the frame whose rows it shows; `means` and `tasks` are the parts of `results`.
-    columns: of a table, in their order; of a matrix the one that names its rows.
+    columns: of a table, in their order, all of results if empty; of a matrix the one that names its
+        rows.
     has_search: whether a table has a search box, which takes long over many rows.
     """
 
@@ -52,10 +53,6 @@ _LEAD = (
     *_RUN, "gain", "gain_low", "first_stage", "natural", "calls_per_query", "prompt_tokens",
     "seconds_per_query", "gpu_seconds", "price", "queries",
 )  # fmt: skip
-_RESULTS = (
-    *_LEAD, *(c.name for c in COLUMNS if c.show != "never" and c.name not in {*_LEAD, "failed"}),
-    "health",
-)  # fmt: skip
 _MATRIX = Choice(
     "value", "Number", ("gain", "headroom_captured", "natural", "gain_safeguarded", "safeguarded")
 )
@@ -73,11 +70,11 @@ SECTIONS = (
         "means", "Results", "table", "means", "Means over data sets",
         "Means over all tasks of a data set, whatever the filters leave of them; the interval "
         "takes the tasks as fixed.",
-        _RESULTS, has_search=False,
+        has_search=False,
     ),
     Section(
         "tasks", "Results", "table", "tasks", "Tasks",
-        "One row for each task, first stage and reranker.", _RESULTS, has_search=False,
+        "One row for each task, first stage and reranker.", has_search=False,
     ),
     Section(
         "matrix", "Matrix", "matrix", "tasks", "Tasks and rerankers",
@@ -211,9 +208,17 @@ def sections(filled: Mapping[str, set[str]]) -> list[dict[str, Any]]:
 
 def _section(section: Section, filled: set[str]) -> dict[str, Any]:
     """Return a section for the page; columns without any value are left to be asked for."""
+    columns = section.columns or (_results() if section.kind == "table" else ())
     more = {c.name for c in COLUMNS if c.show == "more"}
-    hidden = [n for n in section.columns if n in more or (n not in filled and n not in _LEAD[:7])]
-    return {**asdict(section), "hidden": hidden}
+    hidden = [n for n in columns if n in more or (n not in filled and n not in _LEAD[:7])]
+    return {**asdict(section), "columns": columns, "hidden": hidden}
+
+
+def _results() -> tuple[str, ...]:
+    """Return the columns of results: the first ones, and then all others in their order."""
+    first = {*_LEAD, "failed"}  # which is part of `health`
+    others = (c.name for c in COLUMNS if c.show != "never" and c.name not in first)
+    return (*_LEAD, *others, "health")
 
 
 def tabs(shown: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -17,12 +17,16 @@ function defineTypes() {
 const isName = (column) => column.format === "text";
 const fieldsOf = (column, col, i) => column.fields.map((name) => col[name]?.[i]);
 
+/** Return a text as markup that shows it. */
+const markup = (text) => h("i", {}, String(text ?? "")).innerHTML;
+
 /** Return what a cell is for a purpose of DataTables: a node to show, else a value. */
 function cell(column, col, i, purpose) {
   const values = fieldsOf(column, col, i);
   if (purpose === "display") return shownCell(column, col, i, values);
   if (purpose === "export") return column.format === "bounds" ? values.join(" / ") : (values[0] ?? "");
-  if (purpose === "filter") return written(column, values);
+  if (purpose === "print") return written(column, values);
+  if (purpose === "filter") return markup(written(column, values)); // DataTables decodes it as markup
   return Array.isArray(values[0]) ? values[0].join() : values[0];
 }
 
@@ -43,7 +47,7 @@ function shownCell(column, col, i, values) {
 function options(column, current, hidden) {
   const name = isName(column);
   return {
-    title: isolated(column.label).innerHTML,
+    title: markup(column.label),
     name: column.name,
     type: name ? "name" : "figure",
     className: `${name ? "name" : "figure"} c-${column.name}`,
@@ -57,9 +61,8 @@ function options(column, current, hidden) {
 /** Buttons over a table. Exported texts are what they are, not markup. */
 function buttons(section, names, hides) {
   const raw = { orthogonal: "export", stripHtml: false, decodeEntities: false, trim: false };
-  const escape = (data) => h("i", {}, String(data)).innerHTML;
   const csv = { ...raw, escapeExcelFormula: true, format: { header: (_, k) => names[k], body: (data) => data } };
-  const print = { orthogonal: "filter", columns: ":visible", format: { header: (_, k) => names[k], body: escape } };
+  const print = { orthogonal: "print", columns: ":visible", format: { header: (_, k) => markup(names[k]), body: markup } };
   const own = [
     { extend: "csv", text: "CSV", filename: `rerank-bench-${section.id}`, exportOptions: csv },
     { extend: "print", text: "Print", title: `rerank-bench: ${section.title}`, exportOptions: print },
@@ -148,7 +151,7 @@ function drawMatrix(section, host, { col }, rows, { value }) {
     { title: columnOf(key).label, type: "name", className: "name", data: (name, purpose) => (purpose === "display" ? isolated(name) : name) },
     { title: "first stage", type: "figure", className: "figure", data: (name, purpose) => (purpose === "display" ? number(firsts.get(name)) : firsts.get(name)) },
     ...rerankers.map((reranker) => ({
-      title: isolated(reranker).outerHTML,
+      title: markup(reranker),
       type: "figure",
       className: "figure cell",
       orderSequence: ["desc", "asc", ""],
