@@ -64,7 +64,7 @@ def main() -> None:
     start = time.perf_counter()
     text = to_html(found, views(found))
     spent = time.perf_counter() - start
-    print(f"written in {spent:.1f} s, {len(text) / 1e6:.2f} MB, {len(found.rows)} rows")
+    print(f"written in {spent:.1f} s, {len(text) / 1e6:.2f} MB, {len(found.values)} rows")
     with tempfile.TemporaryDirectory() as folder:
         path = asked.keep or Path(folder) / "report.html"
         path.write_text(text, encoding="utf-8")

@@ -38,22 +38,24 @@ LANGUAGES = ("ar", "de", "en", "ja", "sw")
 def simulated(tasks: int, rerankers: int, queries: int) -> Evaluation:
     """Return an evaluation of made-up numbers: all measures of tasks x profiles x rerankers."""
     draw = random.Random(7)
-    names = [
-        *FLOORS,
-        *(NAMES[i] if i < len(NAMES) else f"reranker-{i:02}" for i in range(rerankers)),
-    ]
-    names = names[:rerankers]
+    more = (f"reranker-{i:02}" for i in range(len(NAMES), rerankers))
+    names = [*FLOORS, *NAMES, *more][:rerankers]
     tasked = [
         f"NanoSet{i // TASKS_PER_SET + 1}/task-{i % TASKS_PER_SET + 1:02}" for i in range(tasks)
     ]
-    stages = [stage for task in tasked for stage in _stages(draw, task)]
-    rows = [row for stage in stages for row in _rows(draw, stage, names)]
-    groups = [tasked[start : start + TASKS_PER_SET] for start in range(0, tasks, TASKS_PER_SET)]
+    firsts = {(task, p): draw.uniform(0.25, 0.65) for task in tasked for p in PROFILES}
+    rows = [
+        _row(draw, where, who, measure, first)
+        for where, first in firsts.items()
+        for who in enumerate(names)
+        for measure in MEASURES
+    ]
+    groups, means = _groups(rows, tasked)
     return Evaluation.of(
         rows,
-        [mean for own in groups for mean in _means(rows, own)],
-        [stage | recall for stage in stages for recall in _recalls(draw)],
-        groups=tuple(_group(own) for own in groups),
+        means,
+        [_first_stage(draw, where, measure) for where in firsts for measure in (MICRO, MACRO)],
+        groups=groups,
         orders=tuple(_order(draw, tasked[0], name) for name in names[:8]),
         latencies=tuple(
             LatencyRow(tasked[0], "bm25", name, 50, 0.04 * i, 0.09 * i, "NVIDIA H200")
@@ -67,30 +69,17 @@ def simulated(tasks: int, rerankers: int, queries: int) -> Evaluation:
     )
 
 
-def _stages(draw: random.Random, task: str) -> Iterator[Record]:
-    for place, profile in enumerate(PROFILES):
-        first = draw.uniform(0.25, 0.65) + 0.05 * place
-        yield {
-            "task": task, "profile": profile, "origin": "computed", "resolved": profile,
-            "queries": 50, "safeguards": 4, "measure": MEASURES[0], "first_stage": first,
-        }  # fmt: skip
-
-
-def _recalls(draw: random.Random) -> Iterator[Record]:
-    for measure in (MICRO, MACRO):
-        yield {"measure": measure, "first_stage": draw.uniform(0.7, 0.95)}
-
-
-def _rows(draw: random.Random, stage: Record, names: list[str]) -> Iterator[Record]:
-    for i, name in enumerate(names):
-        for measure in MEASURES:
-            yield stage | _row(draw, stage["task"], (i, name), measure, stage["first_stage"])
+def _first_stage(draw: random.Random, where: tuple[str, str], measure: str) -> Record:
+    return {
+        "task": where[0], "profile": where[1], "origin": "computed", "measure": measure,
+        "queries": 50, "first_stage": draw.uniform(0.7, 0.95), "safeguards": 4,
+    }  # fmt: skip
 
 
 def _row(
-    draw: random.Random, task: str, who: tuple[int, str], measure: str, first: float
+    draw: random.Random, where: tuple[str, str], who: tuple[int, str], measure: str, first: float
 ) -> Record:
-    i, name = who
+    (task, profile), (i, name) = where, who
     floor = name in FLOORS
     ceiling = 0.5 + first / 2
     gain = (draw.gauss(-0.3, 0.05) if floor else draw.gauss(0.012 * i, 0.04)) * (1 - first)
@@ -98,24 +87,24 @@ def _row(
     tested = measure == MEASURES[0] and not floor
     starred = tested and abs(gain) > 1.6 * half
     return {
-        "reranker": name, "measure": measure, "natural": first + gain,
-        "safeguarded": first + gain + 0.02, "ceiling": ceiling,
+        "task": task, "profile": profile, "origin": "computed", "resolved": profile,
+        "reranker": name, "measure": measure, "queries": 50, "first_stage": first,
+        "natural": first + gain, "safeguarded": first + gain + 0.02, "ceiling": ceiling,
         "ceiling_safeguarded": ceiling + 0.05, "gain": gain, "gain_low": gain - half,
         "gain_high": gain + half, "gain_safeguarded": gain + 0.02,
         "p": 0.0001 if starred else 0.4, "starred": starred,
         "p_holm": (0.002 if starred else 1.0) if tested else None,
-        "family": f"{len(FLOORS)} gains of rerankers after profiles in {task}" if tested else "",
-        "headroom_captured": gain / (ceiling - first),
-        "failed": 2 if draw.random() < 0.01 else 0, "floor": floor,
-        **_circumstances(i, name, floor),
+        "family": f"60 gains of rerankers after profiles in {task}" if tested else "",
+        "headroom_captured": gain / (ceiling - first), "floor": floor,
+        "failed": 2 if draw.random() < 0.01 else 0, **_circumstances(i, name, floor),
     }  # fmt: skip
 
 
 def _circumstances(i: int, name: str, floor: bool) -> Record:
-    """What does not depend on how well the reranker did."""
-    mended = i in (6, 9)
+    """Return what does not depend on how well the reranker did."""
+    repaired = i in (6, 9)
     return {
-        "decided": 3, "wins": 20, "ties": 18, "losses": 12, "rerankable": 44,
+        "safeguards": 4, "decided": 3, "wins": 20, "ties": 18, "losses": 12, "rerankable": 44,
         "judged": 0.91, "detectable": 0.05,
         "noise": 0.003 if i == 5 else None, "repeats": 3 if i == 5 else 1,
         "calls_per_query": 100.0 if i % 3 else 9.0, "rounds": 1.0 if i % 3 else 9.0,
@@ -127,23 +116,22 @@ def _circumstances(i: int, name: str, floor: bool) -> Record:
         "hardware": "NVIDIA H200" if i % 4 else "AMD EPYC 9534",
         "model": f"org/{name}", "engine": "vllm",
         "invalid": "21 % of the written answers had to be repaired" if i == 9 else None,
-        "repaired": 3 if mended else 0, "unparsable": 0,
-        "counts": {"repaired": 3, "generations": 400} if mended else {},
+        "repaired": 3 if repaired else 0, "unparsable": 0, "truncated": 0,
+        "counts": {"repaired": 3, "generations": 400} if repaired else {},
     }  # fmt: skip
 
 
-def _group(tasks: list[str]) -> Group:
-    left_out = ("bm25", "set-encoder", f"{len(tasks) - 1} of {len(tasks)} tasks")
-    return Group(tasks[0].partition("/")[0], tuple(tasks), (left_out,))
-
-
-def _means(rows: list[Record], tasks: list[str]) -> Iterator[Record]:
-    name = tasks[0].partition("/")[0]
-    family = f"20 gains of rerankers after profiles in {name}"
-    for row in rows:
-        if row["task"] == tasks[0]:
-            mean = {"task": name, "tasks": len(tasks), "queries": 50 * len(tasks)}
-            yield row | mean | {"family": family if row["family"] else ""}
+def _groups(rows: list[Record], tasked: list[str]) -> tuple[tuple[Group, ...], list[Record]]:
+    """Return data sets, whose means are those of their first tasks."""
+    groups, means = [], []
+    for start in range(0, len(tasked), TASKS_PER_SET):
+        tasks = tuple(tasked[start : start + TASKS_PER_SET])
+        name = tasks[0].partition("/")[0]
+        shared = {"task": name, "tasks": len(tasks), "queries": 50 * len(tasks)}
+        means += [row | shared for row in rows if row["task"] == tasks[0]]
+        left_out = (("bm25", "set-encoder", f"{len(tasks) - 1} of {len(tasks)} tasks"),)
+        groups.append(Group(name, tasks, left_out))
+    return tuple(groups), means
 
 
 def _order(draw: random.Random, task: str, name: str) -> OrderRow:
@@ -198,8 +186,8 @@ def _queries(
 
 def _claim(row: Record) -> ClaimRow:
     claim = Claim(
-        row["reranker"], row["model"], row["task"], (row["task"],), 50, "bm25", 0.5, "nDCG@10",
-        0.61, "Nobody et al. 2026", 0.01, "two runs of the same",
+        row["reranker"], row["model"], row["task"], 50, "bm25", 0.5, "nDCG@10", 0.61,
+        "Nobody et al. 2026", 0.01, "two runs of the same",
     )  # fmt: skip
     return ClaimRow(claim, row["task"], row["profile"], row["reranker"], 0.605, within=True)
 

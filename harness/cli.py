@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import RerankBenchError
-from .flags import JSON, SUITE, TASK, TASK_OPTIONS
+from .flags import JSON, SUITE, TABLES, TASK, TASK_OPTIONS, table_form
 
 if TYPE_CHECKING:
     from .suite import Suite
@@ -41,17 +41,27 @@ def main() -> None:
 
 @main.command()
 @SUITE
-def run(suite: Path | None, print_toml: bool, as_json: bool, **flags: Any) -> None:
+@TABLES
+def run(
+    suite: Path | None,
+    print_toml: bool,
+    as_json: bool,
+    wide: bool,
+    explain: bool,
+    **flags: Any,
+) -> None:
     """Rerank every task x profile with every reranker, and print the gains.
 
     SUITE is a TOML file with the same names as these flags; flags win over it.
     """
     from .inspect.listing import note_printer
+    from .report import printing
     from .suite import run_suite
 
+    form = table_form(wide=wide, explain=explain, form="json" if as_json else None)
     built = _suite(suite, flags, print_toml=print_toml)
     folders = run_suite(built, done=_tell, noted=note_printer())
-    _print_report(folders, "json" if as_json else "table")
+    printing.report(folders, form, explain=explain)
 
 
 def _suite(file: Path | None, flags: Mapping[str, Any], *, print_toml: bool) -> Suite:
@@ -115,9 +125,12 @@ def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
 @click.option("--detail", multiple=True, metavar="RUN", help="Show its queries; repeats.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
 @click.option("--price", multiple=True, metavar="NAME=READ/WRITTEN", help="Per million tokens.")
+@TABLES
 def report(
     runs: Sequence[Path],
     form: str | None,
+    wide: bool,
+    explain: bool,
     html: Path | None,
     detail: Sequence[str],
     cache: Path | None,
@@ -133,8 +146,9 @@ def report(
     if html is None and (detail or cache):
         raise click.UsageError("--detail and --cache are for the page; add --html FILE")
     if html is None:
-        printing.report(list(runs), form or "table", prices=price)
-    elif form is not None:
+        shown = table_form(wide=wide, explain=explain, form=form)
+        printing.report(list(runs), shown, explain=explain, prices=price)
+    elif form is not None or wide or explain:
         raise click.UsageError("--html stands for itself; print other forms in a run of their own")
     else:
         from .inspect.replay import replay_run
@@ -145,19 +159,13 @@ def report(
         printing.page(list(runs), html, detail=folders, views=views, prices=price)
 
 
-def _print_report(folders: Sequence[Path], form: str) -> None:
-    from .report import printing
-
-    printing.report(folders, form)
-
-
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--form", required=True, type=click.Choice(["trec", "csv", "parquet", "latex"]))
 def export(runs: Sequence[Path], out: Path, form: str) -> None:
     """Write the runs in the folders RUNS as files for other programs."""
-    from .report.exports import export as write
+    from .report import export as write
 
     for file in write(list(runs), out, form):
         click.echo(printable(str(file)))
@@ -223,13 +231,15 @@ def list_(what: str, folder: Path | None, task: Sequence[str], as_json: bool) ->
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the runs here.")
 @click.option("--quick", is_flag=True, help="Leave the language model's rows out.")
 @JSON
-def demo(out: Path | None, quick: bool, as_json: bool) -> None:
+@TABLES
+def demo(out: Path | None, quick: bool, as_json: bool, wide: bool, explain: bool) -> None:
     """Rerank Python's own standard library with real models: about five minutes on a laptop."""
     from .report import printing
     from .suite import demo as demonstration
 
-    form = "json" if as_json else "table"
-    demonstration.run(out, quick=quick, report=partial(printing.report, form=form))
+    form = table_form(wide=wide, explain=explain, form="json" if as_json else None)
+    shown = partial(printing.report, form=form, explain=explain)
+    demonstration.run(out, quick=quick, report=shown)
 
 
 @main.command()

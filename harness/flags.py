@@ -25,6 +25,19 @@ def _flags(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Co
     return decorate
 
 
+TABLES = _flags(
+    click.option("--wide", is_flag=True, help="Print all tables and columns."),
+    click.option("--explain", is_flag=True, help="Say what the columns mean."),
+)
+
+
+def table_form(*, wide: bool, explain: bool, form: str | None = None) -> str:
+    """Return the form of a report; raises UsageError for a table's flags on another form."""
+    if form is not None and (wide or explain):
+        raise click.UsageError("--wide and --explain are for tables; leave them out")
+    return form or ("wide" if wide else "table")
+
+
 TASK_OPTIONS = _flags(
     TASK,
     PROFILE,

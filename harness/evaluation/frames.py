@@ -21,8 +21,7 @@ _RANKING = (
     "is_safeguard", "grade",
 )  # fmt: skip
 _CLAIM = (
-    "task", "profile", "reranker", "measure", "published", "measured", "comparable", "within",
-    "source",
+    "task", "profile", "reranker", "measure", "published", "measured", "within", "source",
 )  # fmt: skip
 
 
@@ -86,12 +85,12 @@ class Runs:
 
     @cached_property
     def claims(self) -> pd.DataFrame:
-        """One row per published figure that a run can be set beside; `within` where comparable."""
+        """One row per published figure and the run that compares with it."""
         import pandas as pd
 
         rows = [
             (r.task, r.profile, r.reranker, r.claim.measure, r.claim.value, r.measured,
-             r.comparable, r.within, r.claim.source)
+             r.within, r.claim.source)
             for r in self.evaluation.claims
         ]  # fmt: skip
         return pd.DataFrame(rows, columns=list(_CLAIM))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
 from ..reranking import FIRST_STAGE
-from ..runs import Variant, read_run
+from ..runs import Variant, find_all_runs, read_run
 from .claims import load_claims, match
 from .columns import COLUMNS, RUNS, VALUES
 from .facts import Facts, PerQuery, per_query
@@ -104,18 +104,19 @@ class Evaluation:
 
 
 def evaluate(
-    folders: Sequence[Path],
+    roots: Sequence[Path],
     *,
     detail: Sequence[Path] = (),
     prices: Mapping[str, Price] | None = None,
 ) -> Evaluation:
-    """Evaluate run folders, with the queries of the runs in `detail` in any case.
+    """Evaluate all runs in and below `roots`, with the queries of the runs in `detail` in any case.
 
     Recall is given once per task, profile and judgements, of the run with the most queries. Raises
-    BadData, naming the folder, for a run that cannot be read, holds no query, or occurs twice.
+    BadData where there is no run, and, naming the folder, for a run that cannot be read, holds no
+    query, or occurs twice.
     """
     found = _Found(frozenset(folder.resolve() for folder in detail))
-    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+    for folder in find_all_runs(roots):
         found.add(folder)
     results, means, groups = infer(found.results(prices or {}))
     with_means = set(means.runs["task"])
@@ -131,7 +132,7 @@ def evaluate(
         strata=tuple(found.strata),
         queries=tuple(found.queries),
         left_out=(*found.left_out(), *(words for group in without for words in group.reasons)),
-        claims=match([results, means], load_claims()),
+        claims=match(results, load_claims()),
     )
 
 

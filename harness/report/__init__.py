@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from .comparison import comparison_json, comparison_tables
-from .export import to_csv, to_json
+from .exports import export, to_csv, to_json
 from .latex import to_latex
 from .markdown import to_markdown
-from .sources import report_of
 from .tables import Table
-from .terminal import print_table, print_tables
+from .terminal import print_compact, print_table, print_tables
 from .text import NOTHING, count, number, plain, signed
 
 __all__ = [
@@ -17,11 +16,12 @@ __all__ = [
     "comparison_json",
     "comparison_tables",
     "count",
+    "export",
     "number",
     "plain",
+    "print_compact",
     "print_table",
     "print_tables",
-    "report_of",
     "signed",
     "to_csv",
     "to_json",

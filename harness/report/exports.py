@@ -1,22 +1,41 @@
-"""Reports as files for other programs: TREC runs and judgements, CSV, Parquet, LaTeX."""
+"""Reports for other programs: JSON, CSV, Parquet, LaTeX, TREC runs and judgements."""
 
 from __future__ import annotations
 
 import csv
+import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadData, RerankBenchError, unknown
-from ..evaluation import COLUMNS, QueryRow, StratumRow, written
+from ..evaluation import COLUMNS, Evaluation, QueryRow, StratumRow, evaluate, written
 from ..runs import Variant, find_all_runs, read_run, run_folder
 from .latex import to_latex
-from .sources import report_of
 from .trec import write_trec
 
 Columns = Mapping[str, Sequence[Any]]
 Write = Callable[[Path, Columns, Mapping[str, type]], None]
+
+
+def to_json(found: Evaluation) -> str:
+    """Return a JSON list of the rows of tasks, then of means: one object a run and measure.
+
+    A first stage's recall has null for its reranker.
+    """
+    objects = [
+        dict(zip(columns, row, strict=True))
+        for columns in (written(found.rows()), written(found.means.rows()))
+        for row in zip(*columns.values(), strict=True)
+    ]
+    return json.dumps(objects, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def to_csv(found: Evaluation) -> str:
+    """Return the same rows as CSV with a header; what a row does not have is left empty."""
+    return _csv([written(found.rows()), written(found.means.rows())])
 
 
 def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
@@ -54,7 +73,7 @@ def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
 
 def _tables(suffix: str, write: Write) -> Callable[[Sequence[Path], Path], list[Path]]:
     def write_all(roots: Sequence[Path], out: Path) -> list[Path]:
-        found = report_of(roots, detail=find_all_runs(roots))
+        found = evaluate(roots, detail=find_all_runs(roots))
         kinds = {column.name: column.kind for column in COLUMNS}
         write(out / f"rows.{suffix}", written(found.rows()), kinds)
         write(out / f"means.{suffix}", written(found.means.rows()), kinds)
@@ -73,10 +92,17 @@ def _listed(kind: type, items: Sequence[Any]) -> tuple[Columns, Mapping[str, typ
 
 
 def _write_csv(file: Path, columns: Columns, kinds: Mapping[str, type]) -> None:
-    with file.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(columns)
+    file.write_text(_csv([columns]), encoding="utf-8")
+
+
+def _csv(tables: Sequence[Columns]) -> str:
+    """Return tables of the same columns as one CSV text with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(tables[0])
+    for columns in tables:
         writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
 
 
 def _write_parquet(file: Path, columns: Columns, kinds: Mapping[str, type]) -> None:
@@ -90,7 +116,7 @@ def _write_parquet(file: Path, columns: Columns, kinds: Mapping[str, type]) -> N
 
 def _latex(roots: Sequence[Path], out: Path) -> list[Path]:
     file = out / "report.tex"
-    file.write_text(to_latex(report_of(roots)), encoding="utf-8")
+    file.write_text(to_latex(evaluate(roots)), encoding="utf-8")
     return [file]
 
 

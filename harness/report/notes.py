@@ -45,7 +45,8 @@ def named(row: Record) -> str:
     return f"{row['reranker']} ({marks})" if marks else str(row["reranker"])
 
 
-def _queries(number: int) -> str:
+def queries(number: int) -> str:
+    """Write a number of queries."""
     return f"{number} {'query' if number == 1 else 'queries'}"
 
 
@@ -87,7 +88,7 @@ def notes_of(rows: Sequence[Record]) -> list[str]:
     notes += [f"{reranker}: {words}." for reranker, words in _counted(rows).items()]
     failed = sum(row["failed"] or 0 for row in rows)
     if failed:
-        notes.append(f"Failed, so 0 after reranking: {_queries(failed)}.")
+        notes.append(f"Failed, so 0 after reranking: {queries(failed)}.")
     return notes
 
 
@@ -102,8 +103,8 @@ def statistics(rows: Sequence[Record]) -> Iterable[str]:
         between = least if least == most else f"{least} to {most}"
         yield f"Detectable 4 times out of 5, before Holm: a true gain of {between}."
     clusters = {(row["queries"], row["clusters"]) for row in rows if row["clusters"]}
-    for queries, units in sorted(clusters):
-        yield f"{queries} queries are versions of {units} questions: each is one cluster."
+    for number_, units in sorted(clusters):
+        yield f"{number_} queries are versions of {units} questions: each is one cluster."
 
 
 def _seconds(rows: Sequence[Record]) -> Iterable[str]:

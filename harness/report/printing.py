@@ -14,19 +14,26 @@ if TYPE_CHECKING:
     from .html.views import View
 
 
-def report(folders: Sequence[Path], form: str, *, prices: Sequence[str] = ()) -> None:
-    """Print the report of all runs below `folders`: `table`, `json`, `csv`, `md` or `latex`.
+def report(
+    folders: Sequence[Path], form: str, *, explain: bool = False, prices: Sequence[str] = ()
+) -> None:
+    """Print the report of all runs below `folders`.
 
-    `prices` are as in `--price`.
+    form: `table`, `wide`, `json`, `csv`, `md` or `latex`. explain: also print what the columns
+    mean. prices: as in `--price`.
     """
-    from ..evaluation import parse_prices
-    from . import print_tables, report_of, to_csv, to_json, to_latex, to_markdown
+    from rich.console import Console
 
-    found = report_of(folders, prices=parse_prices(prices))
-    if form == "table":
-        from rich.console import Console
+    from ..evaluation import evaluate, parse_prices
+    from . import to_csv, to_json, to_latex, to_markdown
+    from .terminal import print_compact, print_glossary, print_tables
 
-        print_tables(found, Console())
+    found = evaluate(folders, prices=parse_prices(prices))
+    if form in ("table", "wide"):
+        console = Console()
+        (print_compact if form == "table" else print_tables)(found, console)
+        if explain:
+            print_glossary(console)
         return
     forms = {"json": to_json, "csv": to_csv, "md": to_markdown, "latex": to_latex}
     written = forms[form](found)
@@ -45,11 +52,10 @@ def page(
 
     `detail` are the run folders whose queries are shown with their texts; `views` reads them.
     """
-    from ..evaluation import parse_prices
-    from . import report_of
+    from ..evaluation import evaluate, parse_prices
     from .html import to_html
 
-    found = report_of(folders, detail=detail, prices=parse_prices(prices))
+    found = evaluate(folders, detail=detail, prices=parse_prices(prices))
     shown = [view for folder in detail for view in views(folder)]
     try:
         file.write_text(to_html(found, shown), encoding="utf-8")
@@ -60,10 +66,10 @@ def page(
 
 def comparison(labels: tuple[str, str], runs: Path, *, queries: int, as_json: bool) -> None:
     """Print how two rerankers of the folder `runs` differ, and in which queries the most."""
-    from ..evaluation import compare
-    from . import comparison_json, comparison_tables, print_table, report_of
+    from ..evaluation import compare, evaluate
+    from . import comparison_json, comparison_tables, print_table
 
-    evaluation = report_of(runs)
+    evaluation = evaluate([runs])
     known = list(evaluation.runs["reranker"].unique())
     for label in labels:
         if label not in known and Path(label).is_dir():

@@ -247,7 +247,7 @@ def _latency_table(rows: Sequence[LatencyRow]) -> Table:
 
 
 def _claim_table(rows: Sequence[ClaimRow]) -> Table:
-    """Return published figures beside measured ones; those that do not compare have no verdict."""
+    """Return published figures beside measured ones."""
     cells = tuple(
         (
             f"{r.task} · {r.profile}",
@@ -257,11 +257,10 @@ def _claim_table(rows: Sequence[ClaimRow]) -> Table:
             number(r.claim.value),
             number(r.measured),
             signed(r.measured - r.claim.value),
-            ("agrees" if r.within else "differs") if r.comparable else "does not compare",
+            "agrees" if r.within else "differs",
         )
         for r in rows
     )
     heads = ("task", "reranker", "source", "measure", "published", "measured", "difference",
              "verdict")  # fmt: skip
-    caveats = dict.fromkeys(f"{r.reranker}: {r.claim.caveat}." for r in rows if r.claim.caveat)
-    return Table("Published figures", heads, cells, names=3, notes=tuple(caveats))
+    return Table("Published figures", heads, cells, names=3)

@@ -6,16 +6,30 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..evaluation import Evaluation
-from .tables import Table, tables
+from .compact import LEGEND, conclusions, matrices
+from .tables import Table, glossary, tables
 from .text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-_PIPE = 500  # columns of a pipe or a file; a terminal's own width is kept
+_PIPE = 500  # characters
+_COMPACT = 100
 _NAMES = (20, 60)  # columns after which a name is folded: a quarter of the width, within these
 _GAP = 2
+
+
+def print_compact(found: Evaluation, console: Console) -> None:
+    """Print gains and costs in at most 100 columns, a conclusion, and what is not in the tables."""
+    from rich.text import Text
+
+    console = console if console.is_terminal else _wide(console, _COMPACT)
+    for table in matrices(found):
+        print_table(table, console, width=_COMPACT)
+    for line in conclusions(found):
+        console.print(Text(plain(line)))
+    console.print(Text(LEGEND, style="dim"))
 
 
 def print_tables(found: Evaluation, console: Console) -> None:
@@ -28,11 +42,22 @@ def print_tables(found: Evaluation, console: Console) -> None:
         print_table(table, console)
 
 
-def print_table(table: Table, console: Console) -> None:
-    """Print one table with its title and notes, and an empty line behind it."""
+def print_glossary(console: Console) -> None:
+    """Print what each column means."""
     from rich.text import Text
 
-    console = console if console.is_terminal else _wide(console)
+    for label, text in glossary():
+        console.print(Text.assemble((label, "bold"), f": {text}"))
+
+
+def print_table(table: Table, console: Console, *, width: int = _PIPE) -> None:
+    """Print one table with its title and notes, and an empty line behind it.
+
+    width: in characters, of a pipe or a file; a terminal's own width is kept.
+    """
+    from rich.text import Text
+
+    console = console if console.is_terminal else _wide(console, width)
     console.print(Text(plain(table.title), style="bold"))
     if table.lead:
         console.print(Text(plain(table.lead)))
@@ -43,10 +68,11 @@ def print_table(table: Table, console: Console) -> None:
     console.print()
 
 
-def _wide(console: Console) -> Console:
+def _wide(console: Console, width: int) -> Console:
+    """Return a console of that width for a pipe or a file."""
     from rich.console import Console
 
-    return Console(file=console.file, width=max(console.width, _PIPE), color_system=None)
+    return Console(file=console.file, width=width, color_system=None)
 
 
 def _width(table: Table, column: int, *, width: int) -> int:

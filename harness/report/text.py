@@ -12,6 +12,15 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else _visible(c) for c in text)
 
 
+def crop(text: str, most: int) -> str:
+    """Return `text` as `plain` does, with its middle left out where it is longer than `most`."""
+    shown = plain(text)
+    if len(shown) <= most:
+        return shown
+    tail = (most - 1) // 2
+    return f"{shown[: most - 1 - tail]}…{shown[-tail:]}"
+
+
 def _visible(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 256 else f"\\u{{{code:x}}}"

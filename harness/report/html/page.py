@@ -19,15 +19,16 @@ from typing import Any
 
 from ...errors import RerankBenchError
 from ...evaluation import Evaluation
+from ..compact import conclusions, matrices
 from ..text import plain
 from .payload import blocks
 from .sections import tabs
-from .summary import left_out, parts_of, sentences, summary_tables
+from .summary import left_out, sentences
 from .views import View, texts_block
 
 _SCRIPTS = ("data.js", "format.js", "state.js", "tables.js", "plots.js", "query.js", "main.js")
 _FEW = 9
-"""Sentences that are shown at once."""
+"""Conclusions that are shown at once."""
 
 
 def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
@@ -40,7 +41,6 @@ def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    parts = parts_of(found)
     script = "\n".join(_text(name) for name in _SCRIPTS)
     libraries = {"datatables": datatables(), "plotly": get_plotlyjs()}
     data = {**blocks(found), "texts": texts_block(views)}
@@ -59,10 +59,11 @@ def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
         tabs=tabs(report["sections"]),
         sections=report["sections"],
         columns=report["columns"],
-        summary=sentences(parts),
+        conclusions=list(conclusions(found)),
         few=_FEW,
+        sentences=sentences(found),
         left_out=left_out(found),
-        tables=summary_tables(parts),
+        tables=matrices(found),
     )
 
 

@@ -267,14 +267,7 @@ def _claims(rows: Sequence[ClaimRow], known: Marks) -> Packed:
         claimed=[claim.value for claim in claims],
         difference=[row.measured - row.claim.value for row in rows],
         tolerance=[claim.tolerance for claim in claims],
-        verdict=[verdict(row) for row in rows],
-        caveat=[claim.caveat or None for claim in claims],
+        verdict=["agrees" if row.within else "differs" for row in rows],
+        why=[claim.why or None for claim in claims],
         source=[claim.source for claim in claims],
     )  # fmt: skip
-
-
-def verdict(row: ClaimRow) -> str:
-    """Say whether a run agrees with a published figure."""
-    if not row.comparable:
-        return "does not compare"
-    return "agrees" if row.within else "differs"

@@ -141,9 +141,8 @@ SECTIONS = (
     ),
     Section(
         "claims", "Published", "table", "claims", "Published figures",
-        "Measured values beside published ones for the same pool; a figure with a caveat has no "
-        "verdict.",
-        (*_RUN, "measure", "measured", "claimed", "difference", "tolerance", "verdict", "caveat",
+        "Measured values and published ones for the same pool.",
+        (*_RUN, "measure", "measured", "claimed", "difference", "tolerance", "why", "verdict",
          "source"),
     ),
 )  # fmt: skip
@@ -174,7 +173,7 @@ OTHERS: Mapping[str, tuple[str, str, str]] = {
     "difference": ("difference", "Measured minus published.", "signed"),
     "tolerance": ("tolerance", "How far two runs of the same may lie apart.", "number"),
     "verdict": ("verdict", "Whether the difference is within the tolerance.", "text"),
-    "caveat": ("caveat", "Why the figure does not compare.", "text"),
+    "why": ("because", "What the tolerance is for.", "text"),
     "source": ("source", "Where the figure is published.", "text"),
 }
 """Label, help and format of columns that are not in frames of results."""

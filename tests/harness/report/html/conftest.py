@@ -136,7 +136,7 @@ def found() -> Evaluation:
         "first_stage": 0.9, "published": 0.91,
     }  # fmt: skip
     claim = Claim(
-        "good", "m", "Nano", ("nano/de",), 50, "bm25", None, MEASURES[0], 0.6, HOSTILE, 0.02, ""
+        "good", "m", "Nano/de", 50, "bm25", 0.4, MEASURES[0], 0.6, HOSTILE, 0.02, ""
     )
     return Evaluation.of(
         rows,
