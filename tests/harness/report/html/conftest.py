@@ -135,9 +135,7 @@ def found() -> Evaluation:
         "task": TASKS[0], "profile": "bm25", "origin": "computed", "measure": MICRO, "queries": 50,
         "first_stage": 0.9, "published": 0.91,
     }  # fmt: skip
-    claim = Claim(
-        "good", "m", "Nano/de", 50, "bm25", 0.4, MEASURES[0], 0.6, HOSTILE, 0.02, ""
-    )
+    claim = Claim("good", "m", "Nano/de", 50, "bm25", 0.4, MEASURES[0], 0.6, HOSTILE, 0.02, "")
     return Evaluation.of(
         rows,
         means,

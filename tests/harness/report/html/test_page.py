@@ -106,9 +106,9 @@ def test_a_new_column_of_the_list_is_in_the_page(found: Evaluation, luck: str) -
 
 def test_without_a_script_there_are_sentences_and_a_table(text: str) -> None:
     static = text.partition("<noscript>")[2].partition("</noscript>")[0]
-    assert "Nano: gain in nDCG@10" in static
+    assert "Nano, mean of 2 tasks · 100 queries" in static
     cells = [re.sub(r"<[^>]*>", "|", line).strip("|") for line in static.splitlines()]
-    assert "good||+0.200 ± 0.040 ★||+0.200 ± 0.040 ★||100||0.5" in cells
+    assert "good||+0.200 ±0.040*||+0.200 ±0.040*||100||0.5" in cells
     assert "Best is good with" in text
     assert "half: no mean, with 1 of 2 tasks" in text
 
