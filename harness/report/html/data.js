@@ -12,7 +12,9 @@ async function textOf(name) {
   const bytes = Uint8Array.from(atob(document.getElementById(`block-${name}`).textContent), (c) =>
     c.charCodeAt(0),
   );
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  return new Response(
+    new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")),
+  ).text();
 }
 
 const load = (name) => once(name, async () => JSON.parse(await textOf(name)));
@@ -25,17 +27,22 @@ const run = (name) =>
     document.head.append(script);
   });
 
-const unpackColumn = (packed) => (Array.isArray(packed) ? packed : packed.at.map((k) => packed.of[k]));
+const unpackColumn = (packed) =>
+  Array.isArray(packed) ? packed : packed.at.map((k) => packed.of[k]);
 
 function unpack({ n, col }) {
-  return { n, col: Object.fromEntries(Object.entries(col).map(([name, own]) => [name, unpackColumn(own)])) };
+  return {
+    n,
+    col: Object.fromEntries(Object.entries(col).map(([name, own]) => [name, unpackColumn(own)])),
+  };
 }
 
 /** Return the values of one measure joined with their runs: of `means` or of `tasks`. */
 function joined(report, values, part) {
   const runs = once(`runs ${part}`, () => unpack(report.runs[part]));
   const own = unpack(values[part]);
-  for (const [name, column] of Object.entries(runs.col)) own.col[name] = own.col.run.map((k) => column[k]);
+  for (const [name, column] of Object.entries(runs.col))
+    own.col[name] = own.col.run.map((k) => column[k]);
   const star = (i) => own.col.kind[i] || (own.col.starred[i] ? "significant" : "");
   own.col.kind = own.col.kind.map((_, i) => star(i));
   return own;
@@ -43,7 +50,10 @@ function joined(report, values, part) {
 
 function concatenated(one, other) {
   const names = Object.keys(one.col).filter((name) => name in other.col);
-  return { n: one.n + other.n, col: Object.fromEntries(names.map((k) => [k, one.col[k].concat(other.col[k])])) };
+  return {
+    n: one.n + other.n,
+    col: Object.fromEntries(names.map((k) => [k, one.col[k].concat(other.col[k])])),
+  };
 }
 
 /** Return a frame by name; those of results for one measure. */

@@ -11,7 +11,9 @@ const known =
   (value, ...rest) =>
     missing(value) ? NOTHING : write(value, ...rest);
 
-const number = known((value, digits = 4) => value.toFixed(digits).replace("-", MINUS));
+const withMinus = (value) => String(value).replace("-", MINUS);
+
+const number = known((value, digits = 4) => withMinus(value.toFixed(digits)));
 
 const signed = known((value, digits = 4) => {
   const text = Math.abs(value).toFixed(digits);
@@ -35,7 +37,7 @@ const count = known((value) => {
 
 const FORMATS = {
   text: known((value) => (Array.isArray(value) ? value.join(", ") : String(value) || NOTHING)),
-  whole: known((value) => String(value).replace("-", MINUS)),
+  whole: known(withMinus),
   number,
   signed,
   share,
@@ -49,7 +51,9 @@ const FORMATS = {
   cost: known((value) => String(Number((1000 * value).toPrecision(3)))),
   giga: known((value) => count(value / 1e9)),
   flag: (value) => (value ? "yes" : NOTHING),
-  probability: known((value) => (value < 1e-4 ? value.toExponential(0).replace("-", MINUS) : value.toFixed(4))),
+  probability: known((value) =>
+    withMinus(value < 1e-4 ? value.toExponential(0) : value.toFixed(4)),
+  ),
 };
 
 /** Write the value of a column, or of the columns that share its cell. */
@@ -85,6 +89,7 @@ function select(label, options, chosen, change, key) {
     const [value, text] = Array.isArray(option) ? option : [option, option];
     return h("option", { value, selected: value === chosen }, text);
   });
-  const list = h("select", { "aria-label": label, "data-choice": key, change: (event) => change(event.target.value) }, ...made);
+  const listen = (event) => change(event.target.value);
+  const list = h("select", { "aria-label": label, "data-key": key, change: listen }, ...made);
   return h("label", {}, h("span", {}, label), list);
 }

@@ -1,7 +1,9 @@
 // Show the tab that is chosen; draw its sections when it is shown or when the state changes.
 
-const DRAW = { table: drawTable, matrix: drawMatrix, plot: drawPlot };
-let turn = null;
+const DRAW = { table: drawTable, matrix: drawMatrix, plot: drawPlot, query: drawQuery };
+const dark = matchMedia("(prefers-color-scheme: dark)");
+let printing = false;
+let turn = null; // the last call of `refresh`, which ends earlier ones
 
 async function refresh() {
   const mine = (turn = {});
@@ -9,7 +11,7 @@ async function refresh() {
   const chosen = tabs.includes(state.get("tab")) ? state.get("tab") : tabs[0];
   showTheme();
   showTab(chosen);
-  showSummary();
+  showSentences();
   for (const section of page.report.sections.filter(({ tab }) => tab === chosen)) {
     await draw(section);
     if (turn !== mine) return;
@@ -19,12 +21,11 @@ async function refresh() {
 
 async function draw(section) {
   const own = document.getElementById(section.id);
-  const [controls, host] = [own.querySelector(".controls"), own.querySelector(".content")];
   own.hidden = false;
-  if (section.kind === "query") return drawQuery(section, host, controls);
   const frame = await frameOf(section.frame, measure());
+  const controls = own.querySelector(".controls");
   const { chosen, rows } = choose(section, controls, frame, fitting(frame));
-  return DRAW[section.kind](section, host, frame, rows, chosen);
+  return DRAW[section.kind](section, own.querySelector(".content"), frame, rows, chosen);
 }
 
 function showTab(chosen) {
@@ -37,12 +38,28 @@ function showTab(chosen) {
 }
 
 /** Hide the sentences of what the filters leave out. */
-function showSummary() {
+function showSentences() {
   const profiles = state.getAll("profile");
   for (const line of document.querySelectorAll(".sentence")) {
     const { task, profile } = line.dataset;
     line.hidden = !fitsTask(task) || (profiles.length > 0 && !profiles.includes(profile));
   }
+}
+
+/** Whether colours are to stand on a dark ground; paper is light. */
+function isDark() {
+  return !printing && (state.get("theme") ? state.get("theme") === "dark" : dark.matches);
+}
+
+/** Set the colours of the page and of DataTables. */
+function showTheme() {
+  document.documentElement.dataset.theme = printing ? "light" : (state.get("theme") ?? "");
+  document.documentElement.classList.toggle("dark", isDark());
+}
+
+function print(now) {
+  printing = now;
+  refresh();
 }
 
 /** Arrow keys move between tabs. */
@@ -55,20 +72,7 @@ function moveTab(event) {
   change({ tab: next.dataset.tab });
 }
 
-function listen() {
-  const list = document.querySelector("[role=tablist]");
-  list.hidden = false;
-  list.addEventListener("keydown", moveTab);
-  list.addEventListener("click", ({ target }) => target.dataset.tab && change({ tab: target.dataset.tab }));
-  const skip = document.querySelector(".skip"); // its address would replace the state
-  skip.addEventListener("click", (event) => (event.preventDefault(), document.getElementById("report").focus()));
-  document.addEventListener("click", ({ target }) => closePicks(target));
-  document.addEventListener("keydown", ({ key }) => key === "Escape" && closePicks(null));
-  document.addEventListener("submit", (event) => event.preventDefault());
-  document.getElementById("filters").addEventListener("reset", reset);
-}
-
-/** Back to how the page was opened, on the same tab. */
+/** Go back to how the page was opened, on the same tab. */
 function reset(event) {
   event.preventDefault();
   for (const key of [...state.keys()]) if (key !== "tab") state.delete(key);
@@ -76,13 +80,30 @@ function reset(event) {
   change({});
 }
 
+function listen() {
+  const list = document.querySelector("[role=tablist]");
+  const showClicked = ({ target: { dataset } }) => dataset.tab && change({ tab: dataset.tab });
+  list.hidden = false;
+  list.addEventListener("keydown", moveTab);
+  list.addEventListener("click", showClicked);
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // its address would replace the state
+    document.getElementById("report").focus();
+  });
+  document.getElementById("filters").addEventListener("reset", reset);
+  document.addEventListener("click", ({ target }) => closePicks(target));
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && closePicks(null));
+  document.addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
+  dark.addEventListener("change", refresh);
+}
+
 async function start() {
   page.report = await load("report");
-  const style = h("style", {}, await textOf("style"));
-  document.head.prepend(style); // the page's own rules come after it
+  document.head.prepend(h("style", {}, await textOf("style"))); // the page's own rules override it
   await run("datatables");
   defineTypes();
-  if (page.report.sections.some(({ kind }) => kind === "query")) opened = await load("texts");
   buildFilters();
   listen();
   await refresh();

@@ -24,7 +24,7 @@ from ..text import plain
 from .payload import blocks
 from .sections import tabs
 from .summary import left_out, sentences
-from .views import View, texts_block
+from .views import View
 
 _SCRIPTS = ("data.js", "format.js", "state.js", "tables.js", "plots.js", "query.js", "main.js")
 _FEW = 9
@@ -43,10 +43,8 @@ def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
 
     script = "\n".join(_text(name) for name in _SCRIPTS)
     libraries = {"datatables": datatables(), "plotly": get_plotlyjs()}
-    data = {**blocks(found), "texts": texts_block(views)}
+    data = blocks(found, views)
     report = data["report"]
-    if not views:
-        report["sections"] = [s for s in report["sections"] if s["kind"] != "query"]
     packed = {**libraries, "style": _bundle("dt_bundle.css")}
     packed |= {name: _json(block) for name, block in data.items()}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
 
-from ...evaluation import COLUMNS, MAIN, MEASURES, Column, Evaluation, Results, records
+from ...evaluation import MAIN, MEASURES, Evaluation, Results, records
 from ..text import plain
-from .pack import Packed, packed, table
+from .frames import by_reranker, small_frames
+from .pack import Packed, packed
 from .plots import KINDS, SYMBOLS, TEMPLATES
-from .sections import column_list, sections
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ...evaluation import ClaimRow, OrderRow, QueryRow, StratumRow
-
-Key = tuple[str, str, str]
-Marks = Mapping[Key, tuple[str, ...]]
-
-_NAMES = ("task", "profile", "reranker")
+from .sections import column_list, sections, shown_columns
+from .views import View, texts_block
 
 
-def blocks(found: Evaluation) -> dict[str, Any]:
+def blocks(found: Evaluation, views: Sequence[View]) -> dict[str, Any]:
     """Return the page's blocks by name.
 
-    report: sections, columns, runs and all small frames; values-MEASURE: the values of one measure.
+    report: sections, columns, runs and all small frames; values-MEASURE: the values of one measure;
+    texts: the queries in `views`.
     """
     parts = {"means": _best_first(found.means), "tasks": _best_first(found.results)}
     runs = {name: records(own.runs) for name, own in parts.items()}
     order = _rerankers(parts["tasks"], runs["tasks"])
-    frames = _frames(found, [*runs["means"], *runs["tasks"]], order)
+    views = by_reranker(views, order)
+    marked = {(r["task"], r["profile"], r["reranker"]): marks(r) for r in chain(*runs.values())}
+    frames = small_frames(found, views, marked, order)
     packed_runs = {name: _runs(own) for name, own in runs.items()}
     values = {m: {name: _values(own, m) for name, own in parts.items()} for m in MEASURES}
     filled = {name: _filled(own, values[MAIN][name]) for name, own in packed_runs.items()}
@@ -49,7 +45,8 @@ def blocks(found: Evaluation) -> dict[str, Any]:
         "runs": packed_runs,
         "frames": frames,
     }
-    return {"report": report, **{f"values-{m}": own for m, own in values.items()}}
+    values_of = {f"values-{measure}": own for measure, own in values.items()}
+    return {"report": report, "texts": texts_block(views), **values_of}
 
 
 def _best_first(results: Results) -> Results:
@@ -74,7 +71,7 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Packed:
         "health": health,
         "tokens_per_query": _tokens,
     }
-    col = {c.name: [run.get(c.name) for run in runs] for c in _shown() if c.frame == "runs"}
+    col = {c.name: [run.get(c.name) for run in runs] for c in shown_columns() if c.frame == "runs"}
     col |= {name: [of(run) for run in runs] for name, of in computed.items()}
     return packed(col, len(runs))
 
@@ -82,13 +79,8 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Packed:
 def _values(results: Results, measure: str) -> Packed:
     """Return the values of one measure, each with the place of its run."""
     own = results.values[results.values["measure"] == measure].sort_values("run")
-    names = ["run", *(column.name for column in _shown() if column.frame == "values")]
+    names = ["run", *(column.name for column in shown_columns() if column.frame == "values")]
     return packed({name: own[name].tolist() for name in names}, len(own))
-
-
-def _shown() -> list[Column]:
-    """Return the columns with a label: the others are not for readers."""
-    return [column for column in COLUMNS if column.label]
 
 
 def scope(run: Mapping[str, Any]) -> str:
@@ -164,110 +156,3 @@ def _languages(found: Evaluation) -> dict[str, list[str]]:
     for task, language in sorted(pairs):
         languages.setdefault(plain(task), []).append(plain(language))
     return languages
-
-
-def _frames(
-    found: Evaluation, runs: Iterable[Mapping[str, Any]], order: Sequence[str]
-) -> dict[str, Packed]:
-    """Return the small frames; a run has the same marks in all of them."""
-    known = {(run["task"], run["profile"], run["reranker"]): marks(run) for run in runs}
-    places = {name: place for place, name in enumerate(order)}
-
-    def best_first(rows: Iterable[Any]) -> list[Any]:
-        return sorted(rows, key=lambda row: places.get(plain(row.reranker), len(places)))
-
-    return {
-        "first_stages": _stages(found.first_stages),
-        "queries": _queries(best_first(found.queries), known),
-        "strata": _strata(best_first(found.strata), known),
-        "orders": _orders(found.orders, known),
-        "promotions": _promotions(found.orders),
-        "latencies": _run_table(found.latencies, ("queries", "p50", "p95", "hardware"), known),
-        "claims": _claims(found.claims, known),
-    }
-
-
-def _stages(stages: pd.DataFrame) -> Packed:
-    rows = records(stages)
-    names = [column.name for column in _shown() if column.of_pool]
-    return packed({name: [row[name] for row in rows] for name in names}, len(rows))
-
-
-def _run_table(rows: Sequence[Any], fields: Sequence[str], known: Marks, **more: Any) -> Packed:
-    """Return a table of records of runs."""
-    found = [known.get((row.task, row.profile, row.reranker), ()) for row in rows]
-    return table(rows, (*_NAMES, *fields), marks=found, **more)
-
-
-def _queries(rows: Sequence[QueryRow], known: Marks) -> Packed:
-    fields = (
-        "query_id", "language", "first_stage", "natural", "safeguarded", "rank_before",
-        "rank_after",
-    )  # fmt: skip
-    moved = [row.rank_before - row.rank_after if row.rank_before and row.rank_after else None
-             for row in rows]  # fmt: skip
-    return _run_table(
-        rows, fields, known,
-        query_gain=[row.natural - row.first_stage for row in rows],
-        moved=moved,
-        direction=[_direction(steps) for steps in moved],
-        health=[_query_health(row) for row in rows],
-    )  # fmt: skip
-
-
-def _direction(moved: int | None) -> str | None:
-    if moved is None:
-        return None
-    return "rose" if moved > 0 else "fell" if moved < 0 else "stayed"
-
-
-def _query_health(row: QueryRow) -> str | None:
-    words = {
-        "failed": row.failed,
-        f"{row.repaired} repaired": row.repaired,
-        "safeguard": row.safeguard,
-    }
-    return ", ".join(word for word, holds in words.items() if holds) or None
-
-
-def _strata(rows: Sequence[StratumRow], known: Marks) -> Packed:
-    fields = ("queries", "first_stage", "natural", "gain", "gain_low", "gain_high")
-    return _run_table(
-        rows, fields, known,
-        stratum_kind=[row.kind for row in rows],
-        stratum=[row.value for row in rows],
-        language=[row.value if row.kind == "language" else None for row in rows],
-    )  # fmt: skip
-
-
-def _orders(rows: Sequence[OrderRow], known: Marks) -> Packed:
-    names = [", ".join(row.orders) for row in rows]
-    return _run_table(rows, ("mean", "sd", "tau"), known, orders=names)
-
-
-def _promotions(rows: Sequence[OrderRow]) -> Packed:
-    """Return one row for each tenth of each reranker's input."""
-    long = [(row, tenth, share) for row in rows for tenth, share in enumerate(row.promotion, 1)]
-    return packed(
-        {
-            **{name: [getattr(row, name) for row, _, _ in long] for name in _NAMES},
-            "scope": [f"{row.task}, {row.profile}" for row, _, _ in long],
-            "tenth": [tenth for _, tenth, _ in long],
-            "promoted": [share for _, _, share in long],
-        },
-        len(long),
-    )
-
-
-def _claims(rows: Sequence[ClaimRow], known: Marks) -> Packed:
-    claims = [row.claim for row in rows]
-    return _run_table(
-        rows, ("measured",), known,
-        measure=[f"{c.measure}, safeguarded" if c.safeguarded else c.measure for c in claims],
-        claimed=[claim.value for claim in claims],
-        difference=[row.measured - row.claim.value for row in rows],
-        tolerance=[claim.tolerance for claim in claims],
-        verdict=["agrees" if row.within else "differs" for row in rows],
-        why=[claim.why or None for claim in claims],
-        source=[claim.source for claim in claims],
-    )  # fmt: skip

@@ -1,10 +1,12 @@
 // Plots by Plotly. Their specifications come with the report; here they are filled with rows.
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const narrow = matchMedia("(max-width: 700px)");
-let printing = false;
-
-const isDark = () => !printing && (state.get("theme") ? state.get("theme") === "dark" : dark.matches);
+// All buttons are named, so that no version of the library brings one that uploads.
+const CONFIG = {
+  displaylogo: false,
+  responsive: true,
+  modeBarButtons: [["toImage", "resetScale2d"]],
+};
+const PAPER = { width: 1000, height: 560 };
 
 /** A name as a label of a plot: Plotly reads tags and entities in it, so there must be none. */
 function label(text, most = Infinity) {
@@ -12,138 +14,118 @@ function label(text, most = Infinity) {
   return short.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
-// All buttons are named, so that no version of the library brings one that uploads.
-const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: [["toImage", "resetScale2d"]] };
-
 async function drawPlot(section, host, { col }, rows, chosen) {
   await run("plotly");
-  const plot = section.plot;
-  const [x, y] = [chosen.x ?? plot.x, chosen.y ?? plot.y];
-  const axes = { x: col[x], y: col[y] };
-  const drawn = rows.filter((i) => !missing(axes.x[i]) && !missing(axes.y[i]) && fitsPlot(plot, col, axes.x, i));
+  const plot = { ...section.plot, ...chosen, col };
+  const drawn = rows.filter((i) => isDrawn(plot, i));
   const box = host.firstChild ?? host.appendChild(h("div", { class: "plot", role: "group" }));
-  box.ariaLabel = `Plot: ${section.title}. Its data are in the tables.`;
   const note = host.children[1] ?? host.appendChild(h("p", { class: "quiet" }));
-  const left = rows.length - drawn.length;
-  note.textContent = drawn.length ? (left ? `Not in the plot: ${left} of ${rows.length} rows.` : "") : "Nothing to draw.";
+  box.ariaLabel = `Plot: ${section.title}. Its data are in the tables.`;
   box.hidden = !drawn.length;
+  note.textContent = `Not in the plot: ${rows.length - drawn.length} of ${rows.length} rows.`;
+  note.hidden = rows.length > 0 && drawn.length === rows.length;
   if (!drawn.length) return;
-  const names = seriesOf(plot, col, drawn);
-  const traces = names.map((name, k) => trace(plot, { name, k, col, axes, x, y }, drawn.filter((i) => col[plot.series][i] === name)));
-  if (plot.has_front) traces.unshift(front(axes, drawn, col.kind));
-  const layout = layoutOf(plot, { x, y, col, drawn });
+  const found = drawn.map((i) => col[plot.series][i]);
+  const names =
+    plot.series === "reranker" ? inOrder(found) : distinct(found).sort(collator.compare);
+  const traces = names.map((name, k) =>
+    trace(plot, name, k, (i) => col[plot.series][i] === name, drawn),
+  );
+  if (plot.has_front) traces.unshift(front(plot, drawn));
+  const layout = layoutOf(plot, drawn);
   box.style.height = `${layout.height}px`;
   await globalThis.Plotly.react(box, traces, layout, CONFIG);
 }
 
-/** A plot with a front has a logarithmic axis of costs and shows nothing that only serves comparison. */
-const fitsPlot = (plot, col, costs, i) => !plot.has_front || (costs[i] > 0 && col.kind[i] !== "floor");
-
-/** Names of series: rerankers in the order of the report, others by name. */
-function seriesOf(plot, col, rows) {
-  const found = distinct(rows.map((i) => col[plot.series][i]));
-  if (plot.series !== "reranker") return found.sort(collator.compare);
-  return page.report.rerankers.filter((name) => found.includes(name));
+/** Whether a row is a point: a front is of what costs something and is no floor. */
+function isDrawn({ col, x, y, has_front: hasFront }, i) {
+  if (missing(col[x][i]) || missing(col[y][i])) return false;
+  return !hasFront || (col[x][i] > 0 && col.kind[i] !== "floor");
 }
 
-function trace(plot, { name, k, col, axes, x, y }, rows) {
+function trace(plot, name, k, isOwn, drawn) {
   const { symbols, kinds } = page.report;
-  const odd = (i) => ISOLATED.includes(col.kind?.[i]);
-  rows = [...rows.filter((i) => !odd(i)), ...rows.filter(odd)]; // the legend shows the first symbol
-  const points = plot.is_counted ? counted(axes, rows) : rows.map((i) => [i, 1]);
-  const base = plot.trace.marker.symbol ?? symbols[k % symbols.length];
-  const size = points.map(([, n]) => plot.trace.marker.size + (plot.is_counted ? 3 * Math.sqrt(n) - 6 : 0));
-  const symbol = points.map(([i]) => kinds[col.kind?.[i]] ?? base);
-  const text = points.map(([i, n]) => hover(plot, col, i, n, [x, y]));
-  const shown = (values, i) => (typeof values[i] === "string" ? label(values[i], 34) : values[i]);
+  const { col, x, y } = plot;
+  const own = drawn.filter(isOwn).sort((a, b) => isOdd(col, a) - isOdd(col, b));
+  const points = plot.is_counted ? counted(plot, own) : own.map((i) => [i, 1]);
+  const { size, symbol = symbols[k % symbols.length] } = plot.trace.marker;
   return {
     ...plot.trace,
     name: label(name, 40),
-    x: points.map(([i]) => shown(axes.x, i)),
-    y: points.map(([i]) => shown(axes.y, i)),
-    text,
+    x: points.map(([i]) => col[x][i]),
+    y: points.map(([i]) => col[y][i]),
+    text: points.map(([i, n]) => hover(plot, i, n)),
     hovertemplate: "%{text}<extra></extra>",
-    marker: { ...plot.trace.marker, size, symbol },
-    ...(plot.interval.length ? { error_x: interval(plot, col, rows) } : {}),
+    marker: {
+      ...plot.trace.marker,
+      size: points.map(([, n]) => size - 3 + 3 * Math.sqrt(n)),
+      symbol: points.map(([i]) => kinds[col.kind?.[i]] ?? symbol), // the legend shows the first
+    },
+    ...(plot.interval.length ? { error_x: interval(plot, own) } : {}),
   };
 }
 
 /** Return equal points once, each with how many there are. */
-function counted(axes, rows) {
+function counted({ col, x, y }, rows) {
   const found = new Map();
   for (const i of rows) {
-    const key = `${axes.x[i]} ${axes.y[i]}`;
+    const key = `${col[x][i]} ${col[y][i]}`;
     found.set(key, [i, (found.get(key)?.[1] ?? 0) + 1]);
   }
   return [...found.values()];
 }
 
-function interval({ interval: [low, high], x }, col, rows) {
-  const beside = (bound) => rows.map((i) => (missing(col[bound][i]) ? 0 : Math.abs(col[bound][i] - col[x][i])));
-  return { symmetric: false, array: beside(high), arrayminus: beside(low), thickness: 1.4, width: 3 };
+function interval({ interval: [low, high], x, col }, rows) {
+  const width = (i, bound) => (missing(col[bound][i]) ? 0 : Math.abs(col[bound][i] - col[x][i]));
+  const [array, arrayminus] = [high, low].map((bound) => rows.map((i) => width(i, bound)));
+  return { symmetric: false, array, arrayminus, thickness: 1.4, width: 3 };
 }
 
-function hover(plot, col, i, n, [x, y]) {
-  const names = distinct([...plot.hover, x, y]).filter((name) => col[name]);
+function hover(plot, i, n) {
+  const names = distinct([...plot.hover, plot.x, plot.y]).filter((name) => plot.col[name]);
   const lines = names.map((name) => {
-    if (name === "marks") return label(col.marks[i].join("; "), 80);
+    if (name === "marks") return label(plot.col.marks[i].join("; "), 80);
     const column = columnOf(name);
-    const text = label(written(column, fieldsOf(column, col, i)));
+    const text = label(written(column, fieldsOf(column, plot.col, i)));
     return isName(column) ? text : `${column.label}: ${text}`;
   });
   return [...lines, n > 1 ? `${n} queries` : ""].filter(Boolean).join("<br>");
 }
 
-/** A line through the points that no point at the same cost or less exceeds. */
-function front({ x, y }, rows, kind) {
-  const plain = rows.filter((i) => ["", "significant"].includes(kind[i]));
-  const points = [];
-  for (const i of plain.sort((a, b) => x[a] - x[b] || y[b] - y[a]))
-    if (y[i] > (points.length ? y[points.at(-1)] : -Infinity)) points.push(i);
+/** A line through the points that neither the first stage nor one that costs no more exceeds. */
+function front({ col, x, y }, drawn) {
+  const firstStage = (i) => (y === "natural" ? col.first_stage[i] : 0);
+  const rows = drawn.filter((i) => !isOdd(col, i) && col[y][i] > firstStage(i));
+  const best = [];
+  for (const i of rows.sort((a, b) => col[x][a] - col[x][b] || col[y][b] - col[y][a]))
+    if (!best.length || col[y][i] > col[y][best.at(-1)]) best.push(i);
   return {
     type: "scatter",
     mode: "lines",
-    x: points.map((i) => x[i]),
-    y: points.map((i) => y[i]),
+    x: best.map((i) => col[x][i]),
+    y: best.map((i) => col[y][i]),
     line: { shape: "hv", width: 1.3, color: "#8a8a8a", dash: "dot" },
     hoverinfo: "skip",
     showlegend: false,
   };
 }
 
-function layoutOf(plot, { x, y, col, drawn }) {
-  const title = (name) => ({ text: columnOf(name).label, standoff: 8 });
-  const layout = structuredClone(plot.layout);
+function layoutOf({ layout: given, col, x, y, ...plot }, drawn) {
+  const layout = structuredClone(given);
   layout.template = page.report.templates[isDark() ? "dark" : "light"];
-  layout.xaxis.title = title(x);
-  layout.yaxis.title = title(y);
+  layout.xaxis.title = { text: columnOf(x).label, standoff: 8 };
+  layout.yaxis.title = { text: columnOf(y).label, standoff: 8 };
   if (plot.has_front) {
     const costs = drawn.map((i) => col[x][i]);
-    layout.xaxis.dtick = Math.max(...costs) > 100 * Math.min(...costs) ? 1 : "D2"; // powers, or 1, 2, 5
+    const decades = Math.log10(Math.max(...costs) / Math.min(...costs));
+    layout.xaxis.dtick = decades > 2 ? 1 : "D2"; // powers of ten, or 1, 2 and 5
   }
   if (plot.row_height) {
-    const present = new Set(drawn.map((i) => col[y][i]));
-    const names = page.report.rerankers.filter((name) => present.has(name)).map((name) => label(name, 34));
-    Object.assign(layout.yaxis, { categoryorder: "array", categoryarray: names.reverse(), title: "" });
+    const names = inOrder(drawn.map((i) => col[y][i])).reverse();
+    const ticks = { tickvals: names, ticktext: names.map((name) => label(name, 34)), title: "" };
+    Object.assign(layout.yaxis, ticks, { categoryorder: "array", categoryarray: names });
     layout.height += plot.row_height * names.length;
   }
-  if (printing) Object.assign(layout, { width: 1000, height: Math.min(layout.height, 560) });
+  if (printing) return { ...layout, ...PAPER, height: Math.min(layout.height, PAPER.height) };
   return layout;
-}
-
-/** On paper a plot is light and at most as large as the paper. */
-function print(now) {
-  printing = now;
-  showTheme();
-  refresh();
-}
-addEventListener("beforeprint", () => print(true));
-addEventListener("afterprint", () => print(false));
-dark.addEventListener("change", () => (showTheme(), refresh()));
-narrow.addEventListener("change", () => refresh());
-
-/** Set the colours of the page and of DataTables. */
-function showTheme() {
-  document.documentElement.dataset.theme = printing ? "light" : (state.get("theme") ?? "");
-  document.documentElement.classList.toggle("dark", isDark());
 }

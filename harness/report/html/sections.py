@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...evaluation import COLUMNS
+from ...evaluation import COLUMNS, Column
 from .plots import COST, GAINS, ORDERS, QUALITY, RANKS, Plot
 
 
@@ -123,7 +123,8 @@ SECTIONS = (
     Section(
         "query", "One query", "query", "texts", "One query",
         "The candidates of a query in finished order, how far each moved, and the requests and "
-        "replies behind it; two rerankers side by side.",
+        "replies behind it; of the two best rerankers, or of all that the filter picks.",
+        choices=(Choice("task", "Task"), _PROFILE, Choice("query_id", "Query")),
     ),
     Section("promotions", "Robustness", "plot", "promotions", "Place in the input", ORDERS.caption,
             choices=(_SCOPE,), plot=ORDERS),
@@ -179,13 +180,17 @@ OTHERS: Mapping[str, tuple[str, str, str]] = {
 """Label, help and format of columns that are not in frames of results."""
 
 
+def shown_columns() -> list[Column]:
+    """Return the columns of results with a label: the others are not for readers."""
+    return [column for column in COLUMNS if column.label]
+
+
 def column_list() -> list[dict[str, Any]]:
     """Return all columns of the page: name, label, help, unit, format and fields."""
     own = [
         {"name": c.name, "label": c.label, "help": c.help, "unit": c.unit, "format": c.format,
          "fields": c.fields or (c.name,)}
-        for c in COLUMNS
-        if c.label
+        for c in shown_columns()
     ]  # fmt: skip
     return own + [
         {"name": name, "label": label, "help": text, "unit": "", "format": form, "fields": (name,)}
@@ -199,9 +204,7 @@ def sections(filled: Mapping[str, set[str]]) -> list[dict[str, Any]]:
     filled: for each frame that has rows, the columns with a value other than 0.
     """
     return [
-        _section(own, filled.get(own.frame, set()))
-        for own in SECTIONS
-        if filled.get(own.frame) or own.kind == "query"
+        _section(own, filled.get(own.frame, set())) for own in SECTIONS if filled.get(own.frame)
     ]
 
 

@@ -1,10 +1,21 @@
 // What is shown: one object in the fragment of the address, and the bar of filters that changes it.
 
 const state = new URLSearchParams(location.hash.slice(1));
-const MANY = 2500; // rows that one plot draws at once
+const page = { report: null };
 const FILTERS = ["profile", "reranker", "language"];
+const MANY = 2500; // rows that one plot draws at once
 
-/** Change the state and show it; empty values are removed. `tab` makes an entry in the history. */
+const measure = () => state.get("measure") ?? page.report.measures[0];
+const columnOf = (name) =>
+  once(`column ${name}`, () => page.report.columns.find((own) => own.name === name));
+
+/** Return those of the report's rerankers that are in `names`, in the order of the report. */
+function inOrder(names) {
+  const present = new Set(names);
+  return page.report.rerankers.filter((name) => present.has(name));
+}
+
+/** Change the state and show it; empty values are removed. A tab makes an entry in the history. */
 function change(values) {
   for (const [key, value] of Object.entries(values)) {
     state.delete(key);
@@ -17,60 +28,58 @@ function change(values) {
 /** Show the state of the address after a step back or a change by hand. */
 addEventListener("popstate", () => {
   for (const key of [...state.keys()]) state.delete(key);
-  for (const [key, value] of new URLSearchParams(location.hash.slice(1))) state.append(key, value);
+  new URLSearchParams(location.hash.slice(1)).forEach((value, key) => state.append(key, value));
   buildFilters();
   refresh();
 });
 
-const page = { report: null };
-const measure = () => state.get("measure") ?? page.report.measures[0];
-
 function buildFilters() {
-  const { report } = page;
-  const names = [...["means", "tasks"].map((part) => report.runs[part]), report.frames.first_stages];
-  const profiles = distinct(names.flatMap((frame) => frame.col.profile?.of ?? []));
-  const languages = distinct(Object.values(report.languages).flat());
+  const { measures, rerankers, languages, runs, frames } = page.report;
+  const profiles = [runs.means, runs.tasks, frames.first_stages].flatMap((f) => f.col.profile.of);
+  const themes = [["", "as the system"], "light", "dark"];
+  const spoken = distinct(Object.values(languages).flat()).sort(collator.compare);
   const bar = document.getElementById("filters");
   bar.replaceChildren(
     taskFilter(),
-    languages.length ? pick("Language", "language", languages.sort(collator.compare)) : "",
-    pick("First stage", "profile", profiles.sort(collator.compare)),
-    pick("Reranker", "reranker", report.rerankers),
-    select("Measure", report.measures, measure(), (value) => change({ measure: value })),
+    spoken.length ? pick("Language", "language", spoken) : "",
+    pick("First stage", "profile", distinct(profiles).sort(collator.compare)),
+    pick("Reranker", "reranker", rerankers),
+    select("Measure", measures, measure(), (value) => change({ measure: value })),
     h("button", { type: "reset" }, "Reset"),
-    select("Colours", [["", "as the system"], "light", "dark"], state.get("theme"), (theme) => change({ theme })),
+    select("Colours", themes, state.get("theme"), (theme) => change({ theme })),
   );
   bar.hidden = false;
 }
 
 function taskFilter() {
-  const change_ = (event) => change({ task: event.target.value.trim() });
-  const input = h("input", { type: "search", placeholder: "all", value: state.get("task"), input: change_ });
-  return h("label", {}, h("span", {}, "Task contains"), input);
+  const value = state.get("task");
+  const input = (event) => change({ task: event.target.value.trim() });
+  const box = h("input", { type: "search", placeholder: "all", value, input });
+  return h("label", {}, h("span", {}, "Task contains"), box);
 }
 
 /** A list of boxes to tick; none ticked means all. */
-function pick(label, key, values) {
+function pick(title, key, values) {
   const shown = h("b");
-  const toggle = (value, on) => {
-    const rest = state.getAll(key).filter((other) => other !== value);
-    tell(on ? [...rest, value] : rest);
-    change({ [key]: on ? [...rest, value] : rest });
+  const tell = (all) => {
+    shown.textContent = all.length > 1 ? `${all.length} of ${values.length}` : (all[0] ?? "all");
   };
-  const tell = (chosen) => {
-    shown.textContent = chosen.length > 1 ? `${chosen.length} of ${values.length}` : (chosen[0] ?? "all");
-  };
-  tell(state.getAll(key));
   const boxes = values.map((value) => {
     const checked = state.getAll(key).includes(value);
-    const box = h("input", { type: "checkbox", value, checked, change: (e) => toggle(value, e.target.checked) });
-    return h("label", {}, box, h("span", {}, isolated(value)));
+    return h("input", { type: "checkbox", value, checked });
   });
+  const ticked = () => {
+    const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
+    tell(chosen);
+    change({ [key]: chosen });
+  };
+  tell(state.getAll(key));
+  const labels = boxes.map((box) => h("label", {}, box, h("span", {}, isolated(box.value))));
   return h(
     "details",
-    { class: "pick", "data-filter": key },
-    h("summary", {}, h("span", {}, label), shown),
-    h("div", { class: "boxes", role: "group", "aria-label": label }, ...boxes),
+    { class: "pick", "data-filter": key, change: ticked },
+    h("summary", {}, h("span", {}, title), shown),
+    h("div", { class: "boxes", role: "group", "aria-label": title }, ...labels),
   );
 }
 
@@ -95,42 +104,42 @@ function hasWord(name) {
 function fitsTask(name) {
   const tasks = page.report.sets[name] ?? [name];
   const wanted = state.getAll("language");
-  const speaks = (task) => !wanted.length || page.report.languages[task]?.some((own) => wanted.includes(own));
+  const own = (task) => page.report.languages[task] ?? [];
+  const speaks = (task) => !wanted.length || own(task).some((one) => wanted.includes(one));
   return tasks.some((task) => (hasWord(name) || hasWord(task)) && speaks(task));
 }
 
 /** Return the rows of a frame that fit the filters, as far as it has their columns. */
 function fitting({ n, col }) {
-  const sets = FILTERS.filter((key) => col[key] && state.has(key)).map((key) => [col[key], new Set(state.getAll(key))]);
-  const tasks = new Map(distinct(col.task ?? []).map((name) => [name, fitsTask(name)]));
-  const rows = [];
-  for (let i = 0; i < n; i++)
-    if (tasks.get(col.task[i]) && sets.every(([column, chosen]) => chosen.has(column[i]))) rows.push(i);
-  return rows;
+  const used = FILTERS.filter((key) => col[key] && state.has(key));
+  const sets = used.map((key) => [col[key], new Set(state.getAll(key))]);
+  const tasks = new Map(distinct(col.task).map((name) => [name, fitsTask(name)]));
+  const fits = (i) => tasks.get(col.task[i]) && sets.every(([own, set]) => set.has(own[i]));
+  return Array.from({ length: n }, (_, i) => i).filter(fits);
 }
 
 /**
- * Build the selects over a section and return what is chosen and the rows it leaves. A choice of
+ * Build the selects over a section; return what is chosen and the rows that it leaves. A choice of
  * columns returns a column's name; any other keeps the rows that hold the chosen value.
  */
 function choose(section, host, { col }, rows) {
   const chosen = {};
-  const many = rows.length > MANY;
-  const selects = section.choices.map(({ key, label, columns, has_all }) => {
-    const id = `${section.id}.${key}`;
-    const known = columns.filter((name) => rows.some((i) => !missing(col[name]?.[i])));
+  const hasValue = (name) => rows.some((i) => !missing(col[name]?.[i]));
+  const selects = section.choices.map(({ key, label: title, columns, has_all: hasAll }) => {
+    const all = hasAll && rows.length <= MANY ? [["", "all"]] : [];
+    const values = () => distinct(rows.map((i) => col[key][i])).map((value) => [value, value]);
+    const known = columns.filter((name, k) => !k || hasValue(name));
     const options = columns.length
-      ? (known.length ? known : columns).map((name) => [name, columnOf(name).label])
-      : [...(has_all && !many ? [["", "all"]] : []), ...distinct(rows.map((i) => col[key][i])).map((name) => [name, name])];
-    const value = options.find(([name]) => name === state.get(id)) ?? options[0];
-    chosen[key] = value?.[0] ?? "";
-    if (!columns.length && chosen[key]) rows = rows.filter((i) => col[key][i] === chosen[key]);
-    return select(label, options, chosen[key], (name) => change({ [id]: name }), key);
+      ? known.map((name) => [name, columnOf(name).label])
+      : [...all, ...values()];
+    const asked = state.get(`${section.id}.${key}`);
+    const [value] = options.find(([one]) => one === asked) ?? options[0] ?? [""];
+    if (columns.length) chosen[key] = value;
+    else if (value) rows = rows.filter((i) => col[key][i] === value);
+    return select(title, options, value, (one) => change({ [`${section.id}.${key}`]: one }), key);
   });
-  const focused = host.contains(document.activeElement) ? document.activeElement.dataset.choice : null;
+  const focused = host.contains(document.activeElement) && document.activeElement.dataset.key;
   host.replaceChildren(...selects);
-  if (focused) host.querySelector(`[data-choice="${focused}"]`).focus();
+  if (focused) host.querySelector(`[data-key="${focused}"]`).focus();
   return { chosen, rows };
 }
-
-const columnOf = (name) => once(`column ${name}`, () => page.report.columns.find((own) => own.name === name));

@@ -1,7 +1,9 @@
 // Tables and matrices, drawn by DataTables: it sorts, pages, searches, prints and writes CSV.
 
 const COLOURED = ["gain", "gain_safeguarded", "headroom_captured"];
-const ISOLATED = ["invalid", "floor", "fake engine", "not comparable"]; // kinds that are not compared
+
+/** Whether a row is no result like others: invalid, a floor, of the fake engine, not comparable. */
+const isOdd = (col, i) => Boolean(col.kind?.[i]) && col.kind[i] !== "significant";
 
 /** Sort what is missing last, whichever way the rest goes. */
 function defineTypes() {
@@ -24,7 +26,8 @@ const markup = (text) => h("i", {}, String(text ?? "")).innerHTML;
 function cell(column, col, i, purpose) {
   const values = fieldsOf(column, col, i);
   if (purpose === "display") return shownCell(column, col, i, values);
-  if (purpose === "export") return column.format === "bounds" ? values.join(" / ") : (values[0] ?? "");
+  if (purpose === "export")
+    return column.format === "bounds" ? values.join(" / ") : (values[0] ?? "");
   if (purpose === "print") return written(column, values);
   if (purpose === "filter") return markup(written(column, values)); // DataTables decodes it as markup
   return Array.isArray(values[0]) ? values[0].join() : values[0];
@@ -35,39 +38,41 @@ function shownCell(column, col, i, values) {
   const node = h("span", {}, isName(column) ? isolated(text) : text);
   if (column.name === "reranker") {
     node.append(...(col.marks?.[i] ?? []).flatMap((mark) => [" ", badge(mark)]));
-    for (const name of ["task", "profile"]) node.append(h("span", { class: "under" }, isolated(col[name][i])));
+    for (const name of ["task", "profile"])
+      node.append(h("span", { class: "under" }, isolated(col[name][i])));
   }
   if (column.name === "profile" && col.resolved?.[i] && col.resolved[i] !== text)
     node.append(h("span", { class: "quiet" }, ` = ${col.resolved[i]}`));
-  if (column.name === "query_id" && hasTexts(col, i)) node.append(" ", opener(col, i));
+  if (column.name === "query_id" && col.has_texts?.[i]) node.append(" ", opener(col, i));
   return node;
 }
 
-/** Options of a column for DataTables; `col` is looked up anew, for it changes with the measure. */
-function options(column, current, hidden) {
-  const name = isName(column);
+/** Options of a column for DataTables; `data` returns what a cell is for a purpose. */
+function columnOptions(title, isText, data, more = {}) {
   return {
-    title: markup(column.label),
-    name: column.name,
-    type: name ? "name" : "figure",
-    className: `${name ? "name" : "figure"} c-${column.name}`,
-    orderSequence: name ? ["asc", "desc", ""] : ["desc", "asc", ""],
-    visible: !hidden.includes(column.name),
-    searchable: name,
-    data: ([i], purpose) => cell(column, current.frame.col, i, purpose),
+    title: markup(title),
+    type: isText ? "name" : "figure",
+    className: isText ? "name" : "figure",
+    orderSequence: isText ? ["asc", "desc", ""] : ["desc", "asc", ""],
+    searchable: isText,
+    data,
+    ...more,
   };
 }
 
-/** Buttons over a table. Exported texts are what they are, not markup. */
+/** Buttons over a table. What they write are texts, not markup. */
 function buttons(section, names, hides) {
-  const raw = { orthogonal: "export", stripHtml: false, decodeEntities: false, trim: false };
-  const csv = { ...raw, escapeExcelFormula: true, format: { header: (_, k) => names[k], body: (data) => data } };
-  const print = { orthogonal: "print", columns: ":visible", format: { header: (_, k) => markup(names[k]), body: markup } };
-  const own = [
+  const asText = { stripHtml: false, decodeEntities: false, trim: false, escapeExcelFormula: true };
+  const header = (_, k) => names[k];
+  const csv = { ...asText, orthogonal: "export", format: { header, body: (text) => text } };
+  const escaped = { header: (_, k) => markup(names[k]), body: markup };
+  const print = { orthogonal: "print", columns: ":visible", format: escaped };
+  const title = `rerank-bench: ${section.title}`;
+  return [
     { extend: "csv", text: "CSV", filename: `rerank-bench-${section.id}`, exportOptions: csv },
-    { extend: "print", text: "Print", title: `rerank-bench: ${section.title}`, exportOptions: print },
+    { extend: "print", text: "Print", title, exportOptions: print },
+    ...(hides ? [{ extend: "colvis", text: "Columns" }] : []),
   ];
-  return hides ? [...own, { extend: "colvis", text: "Columns" }] : own;
 }
 
 /** The order of a table's rows that the state asks for. */
@@ -115,59 +120,56 @@ function makeTable(section, host, columns, settings) {
   return made;
 }
 
-const tables = new Map();
-
 function drawTable(section, host, frame, rows) {
-  if (!tables.has(section.id)) {
-    const current = { frame };
-    const columns = section.columns.map(columnOf);
-    const made = makeTable(
-      section,
-      host,
-      columns.map((column) => options(column, current, section.hidden)),
-      { names: section.columns, hides: true, help: (k) => columns[k].help },
-    );
-    tables.set(section.id, { current, made });
-  }
-  const { current, made } = tables.get(section.id);
-  current.frame = frame;
-  made.clear().order(orderOf(section, section.columns));
-  made.rows.add(rows.map((i) => [i])).draw();
+  const own = once(`table ${section.id}`, () => ({ frame })); // its frame changes with the measure
+  own.frame = frame;
+  own.table ??= makeTable(section, host, ...tableColumns(section, own));
+  own.table.clear().order(orderOf(section, section.columns));
+  own.table.rows.add(rows.map((i) => [i])).draw();
 }
 
-/** Draw one number for each row (of one column's values) and reranker. */
+function tableColumns(section, own) {
+  const columns = section.columns.map(columnOf);
+  const made = columns.map((column) =>
+    columnOptions(
+      column.label,
+      isName(column),
+      ([i], purpose) => cell(column, own.frame.col, i, purpose),
+      {
+        className: `${isName(column) ? "name" : "figure"} c-${column.name}`,
+        visible: !section.hidden.includes(column.name),
+      },
+    ),
+  );
+  return [made, { names: section.columns, hides: true, help: (k) => columns[k].help }];
+}
+
+/** Draw one number for each value of a column and each reranker. */
 function drawMatrix(section, host, { col }, rows, { value }) {
   const [key] = section.columns;
   const column = columnOf(value);
   const places = new Map(rows.map((i) => [`${col[key][i]}\n${col.reranker[i]}`, i]));
-  const present = new Set(rows.map((i) => col.reranker[i]));
-  const rerankers = page.report.rerankers.filter((name) => present.has(name));
-  const names = distinct(rows.map((i) => col[key][i])).sort(collator.compare);
   const firsts = new Map(rows.map((i) => [col[key][i], col.first_stage[i]]));
-  const most = Math.max(...rows.filter((i) => col.kind[i] !== "floor").map((i) => Math.abs(col[value][i] ?? 0)));
-  const own = (name, reranker) => places.get(`${name}\n${reranker}`);
-  const heads = [key, "first_stage", ...rerankers];
-  const made = [
-    { title: columnOf(key).label, type: "name", className: "name", data: (name, purpose) => (purpose === "display" ? isolated(name) : name) },
-    { title: "first stage", type: "figure", className: "figure", data: (name, purpose) => (purpose === "display" ? number(firsts.get(name)) : firsts.get(name)) },
-    ...rerankers.map((reranker) => ({
-      title: markup(reranker),
-      type: "figure",
-      className: "figure cell",
-      orderSequence: ["desc", "asc", ""],
-      data: (name, purpose) => {
-        const i = own(name, reranker);
-        if (purpose !== "display") return i === undefined ? null : col[value][i];
-        return i === undefined ? NOTHING : matrixCell(column, col, i, most);
-      },
-    })),
+  const rerankers = inOrder(rows.map((i) => col.reranker[i]));
+  const real = rows.filter((i) => col.kind[i] !== "floor");
+  const most = Math.max(...real.map((i) => Math.abs(col[value][i] ?? 0)));
+  const name = (own, purpose) => (purpose === "display" ? isolated(own) : own);
+  const first = (own, purpose) =>
+    purpose === "display" ? number(firsts.get(own)) : firsts.get(own);
+  const gain = (reranker) => (own, purpose) => {
+    const i = places.get(`${own}\n${reranker}`);
+    if (purpose !== "display") return col[value][i] ?? null;
+    return i === undefined ? NOTHING : matrixCell(column, col, i, most);
+  };
+  const columns = [
+    columnOptions(columnOf(key).label, true, name),
+    columnOptions("first stage", false, first),
+    ...rerankers.map((own) => columnOptions(own, false, gain(own), { className: "figure cell" })),
   ];
-  makeTable(section, host, made, {
-    names: heads,
-    hides: false,
-    help: (k) => (k > 1 ? `${column.label} of ${heads[k]}` : ""),
-    more: { data: names, ...(names.length > 50 ? {} : { paging: false, info: false }) },
-  });
+  const data = [...firsts.keys()].sort(collator.compare);
+  const few = data.length <= 50 ? { paging: false, info: false } : {};
+  const names = [key, "first_stage", ...rerankers];
+  makeTable(section, host, columns, { names, help: (k) => names[k], more: { data, ...few } });
 }
 
 /** A number on a ground that is the stronger the further the number is from 0. */
@@ -175,9 +177,10 @@ function matrixCell(column, col, i, most) {
   const value = col[column.name][i];
   const tooltip = [FORMATS.bounds(col.gain_low[i], col.gain_high[i]), ...col.marks[i]].join("; ");
   const star = column.name === "gain" && col.starred[i] ? "★" : "";
-  const digits = column.format === "share" ? written(column, [value]) : (column.format === "number" ? number : signed)(value, 3);
-  const odd = ISOLATED.includes(col.kind[i]) && col.kind[i] !== "floor" ? "✕ " : "";
-  const strength = COLOURED.includes(column.name) && most ? Math.round(75 * Math.min(1, Math.abs(value ?? 0) / most)) : 0;
-  const style = `--strength: ${strength}%; --ground: var(--${value < 0 ? "bad" : "good"}-cell)`;
-  return h("span", { class: "value", style, title: tooltip }, `${odd}${digits}${star}`);
+  const odd = isOdd(col, i) && col.kind[i] !== "floor" ? "✕ " : "";
+  const text = FORMATS[column.format === "gain" ? "signed" : column.format](value, 3);
+  const part = COLOURED.includes(column.name) && most ? Math.min(1, Math.abs(value) / most) : 0;
+  const ground = `var(--${value < 0 ? "bad" : "good"}-cell)`;
+  const style = `--strength: ${Math.round(75 * part)}%; --ground: ${ground}`;
+  return h("span", { class: "value", style, title: tooltip }, `${odd}${text}${star}`);
 }

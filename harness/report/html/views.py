@@ -12,7 +12,6 @@ from .pack import Packed, table
 OPENING = 32
 """Characters by which a document is found in a request, which may hold only a part of it."""
 
-_NAMES = ("task", "profile", "reranker", "query_id")
 _TEXTS = ("query", "failed")
 _VALUES = ("first_stage", "natural")
 _FLAGS = ("round", "repaired", "known")
@@ -52,6 +51,14 @@ class View(Protocol):
     """One query of one run, with the fields of `rerank_bench.inspect.replay.QueryView`."""
 
     @property
+    def reranker(self) -> str:
+        """The label of the reranker."""
+
+    @property
+    def query_id(self) -> str:
+        """The id of the query."""
+
+    @property
     def documents(self) -> Sequence[Document]:
         """The candidates in finished order."""
 
@@ -77,7 +84,7 @@ def texts_block(views: Sequence[View]) -> dict[str, Any]:
 
 def _view(view: View, texts: dict[str, int]) -> dict[str, Any]:
     return {
-        **{name: plain(getattr(view, name)) for name in _NAMES},
+        "reranker": plain(view.reranker),
         **{name: visible(getattr(view, name) or "") for name in _TEXTS},
         **{name: getattr(view, name) for name in _VALUES},
         "notes": [visible(note) for note in view.notes],

@@ -96,7 +96,7 @@ def test_without_javascript_there_are_conclusions_tables_and_the_glossary(
     assert "best is good with +0.200" in text
     assert "Nano, mean of 2 tasks" in text
     assert "+0.200 ±0.040*" in text
-    assert hostile in text
+    assert hostile[:8] in text
     assert "Natural minus first stage" in text
     assert page.locator("section:visible h2").count() == 4
     assert page.get_by_role("tab").count() == 0

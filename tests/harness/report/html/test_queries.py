@@ -30,8 +30,9 @@ def test_two_rerankers_of_a_query_are_side_by_side(opened: Any, hostile: str) ->
     assert "safeguard" in rows.nth(3).inner_text()
     long = rows.nth(2).locator("details")
     assert long.locator("summary").inner_text().endswith("…")
-    section.get_by_label("Right").select_option("none")
-    page.wait_for_selector(":root[data-shown]")
+    opened.show("tab=One query&query.first=harmful")
+    assert section.locator("h3").all_inner_texts() == ["harmful", "good"]
+    opened.show("tab=One query&reranker=good")
     assert section.locator("h3").all_inner_texts() == ["good"]
 
 
@@ -56,7 +57,7 @@ def test_a_row_of_a_query_opens_it(opened: Any) -> None:
     buttons.first.click()
     page.wait_for_selector(':root[data-shown="One query"]')
     assert page.locator("#query").get_by_label("Query", exact=True).input_value() == "q3"
-    assert "query.left=good" in page.url
+    assert "query.first=good" in page.url
 
 
 @pytest.fixture
