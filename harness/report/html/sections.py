@@ -148,36 +148,39 @@ SECTIONS = (
     ),
 )  # fmt: skip
 
-OTHERS: Mapping[str, tuple[str, str, str]] = {
-    "health": ("health", "Failed queries; repaired and unusable replies.", "text"),
-    "scope": ("data", "A task, or a data set whose mean this is.", "text"),
-    "tokens_per_query": ("tokens per query", "Tokens read and written per query.", "count"),
-    "stratum_kind": ("by", "What the queries have in common.", "text"),
-    "stratum": ("queries of", "Which queries.", "text"),
-    "query_id": ("query", "The id of the query.", "text"),
-    "query_gain": ("gain", "Natural minus first stage of one query.", "signed"),
-    "language": ("language", "The language of the query.", "text"),
-    "rank_before": ("rank before", "Rank of the best positive in the pool.", "whole"),
-    "rank_after": ("rank after", "Rank of the best positive in the finished ranking.", "whole"),
-    "moved": ("moved up", "Rank before minus rank after.", "whole"),
-    "direction": ("direction", "Whether the best positive rose, stayed or fell.", "text"),
-    "mean": ("mean", "Mean nDCG@10 over the orders.", "number"),
-    "sd": ("sd", "Standard deviation over the orders.", "number"),
-    "tau": ("tau", "Kendall's tau between the outputs of two orders.", "number"),
-    "orders": ("orders", "The orders in which the candidates were given.", "text"),
-    "tenth": ("tenth of the input, from its top", "A tenth of the input.", "whole"),
-    "promoted": ("share among the first ten", "Share that ends among the first ten.", "share"),
-    "p50": ("median seconds", "Median of the engine seconds of a query.", "seconds"),
-    "p95": ("95 % seconds", "95th percentile of the engine seconds of a query.", "seconds"),
-    "measured": ("measured", "The value of the run.", "number"),
-    "claimed": ("published", "The published value.", "number"),
-    "difference": ("difference", "Measured minus published.", "signed"),
-    "tolerance": ("tolerance", "How far two runs of the same may lie apart.", "number"),
-    "verdict": ("verdict", "Whether the difference is within the tolerance.", "text"),
-    "why": ("because", "What the tolerance is for.", "text"),
-    "source": ("source", "Where the figure is published.", "text"),
-}
-"""Label, help and format of columns that are not in frames of results."""
+OTHERS = tuple(
+    Column(name, label, text, format=form)
+    for name, label, text, form in (
+        ("health", "health", "Failed queries; repaired and unusable replies.", "text"),
+        ("scope", "data", "A task, or a data set whose mean this is.", "text"),
+        ("tokens_per_query", "tokens per query", "Tokens read and written per query.", "count"),
+        ("stratum_kind", "by", "What the queries have in common.", "text"),
+        ("stratum", "queries of", "Which queries.", "text"),
+        ("query_id", "query", "The id of the query.", "text"),
+        ("query_gain", "gain", "Natural minus first stage of one query.", "signed"),
+        ("language", "language", "The language of the query.", "text"),
+        ("rank_before", "rank before", "Rank of the best positive in the pool.", "whole"),
+        ("rank_after", "rank after", "Rank of the best positive in the finished ranking.", "whole"),
+        ("moved", "moved up", "Rank before minus rank after.", "whole"),
+        ("direction", "direction", "Whether the best positive rose, stayed or fell.", "text"),
+        ("mean", "mean", "Mean nDCG@10 over the orders.", "number"),
+        ("sd", "sd", "Standard deviation over the orders.", "number"),
+        ("tau", "tau", "Kendall's tau between the outputs of two orders.", "number"),
+        ("orders", "orders", "The orders in which the candidates were given.", "text"),
+        ("tenth", "tenth of the input, from its top", "A tenth of the input.", "whole"),
+        ("promoted", "share among the first ten", "Share that ends among the first ten.", "share"),
+        ("p50", "median seconds", "Median of the engine seconds of a query.", "seconds"),
+        ("p95", "95 % seconds", "95th percentile of the engine seconds of a query.", "seconds"),
+        ("measured", "measured", "The value of the run.", "number"),
+        ("claimed", "published", "The published value.", "number"),
+        ("difference", "difference", "Measured minus published.", "signed"),
+        ("tolerance", "tolerance", "How far two runs of the same may lie apart.", "number"),
+        ("verdict", "verdict", "Whether the difference is within the tolerance.", "text"),
+        ("why", "because", "What the tolerance is for.", "text"),
+        ("source", "source", "Where the figure is published.", "text"),
+    )
+)
+"""Columns that are not in frames of results."""
 
 
 def shown_columns() -> list[Column]:
@@ -186,15 +189,16 @@ def shown_columns() -> list[Column]:
 
 
 def column_list() -> list[dict[str, Any]]:
-    """Return all columns of the page: name, label, help, unit, format and fields."""
-    own = [
-        {"name": c.name, "label": c.label, "help": c.help, "unit": c.unit, "format": c.format,
-         "fields": c.fields or (c.name,)}
-        for c in shown_columns()
-    ]  # fmt: skip
-    return own + [
-        {"name": name, "label": label, "help": text, "unit": "", "format": form, "fields": (name,)}
-        for name, (label, text, form) in OTHERS.items()
+    """Return all columns of the page; a cell shows the values of `fields` together."""
+    return [
+        {
+            "name": column.name,
+            "label": column.label,
+            "help": column.help,
+            "format": column.format,
+            "fields": column.fields or (column.name,),
+        }
+        for column in (*shown_columns(), *OTHERS)
     ]
 
 
