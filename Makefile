@@ -6,7 +6,7 @@ PIP = $(RUN)python -m pip --disable-pip-version-check
 CHECKED = .cache/checked
 VLLM ?= .venv-vllm
 
-.PHONY: install demo test test-vllm check bench lock clean
+.PHONY: install demo test test-vllm check docs bench lock clean
 
 install: $(VENV)/installed ## the package, its tools and the demo's models
 
@@ -35,6 +35,10 @@ $(VLLM)/installed: pyproject.toml constraints-vllm.txt
 	@# The builds of these that pip finds want CUDA, and break the import of vLLM on a CPU.
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
+
+docs: install ## the pages that are written from code
+	$(RUN)python -c 'from rerank_bench.report import columns_page as page; print(page(), end="")' \
+	  > docs/columns.md
 
 check: install ## style, types (of an installed wheel) and links between the parts
 	$(RUN)ruff check .

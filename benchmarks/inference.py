@@ -19,23 +19,20 @@ import platform
 import resource
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from rerank_bench.evaluation import MEASURES, Row, evaluate, infer, interval
-from rerank_bench.evaluation.significance import LEVEL, estimate, holm
-from rerank_bench.runs import find_runs
+from rerank_bench.evaluation import MEASURES, evaluate, infer, interval, results_of
+from rerank_bench.evaluation.significance import DETECTABLE, LEVEL, estimate, holm, p_value
 
 KEPT = Path(__file__).parents[1] / "tests" / "harness" / "evaluation" / "gains.json"
 SIZES = (20, 50, 200)
 LEVELS = (0.01, 0.05, 0.10)
 FAMILY = 60
 VERSIONS = 5
-DETECTABLE = 2.8  # standard errors
 QUERIES = (48, 50, 50, 176, 199, 200)
 
 Bounds = tuple[float, float] | tuple[None, None]
@@ -46,11 +43,11 @@ def real_gains(runs: Path | None) -> dict[str, np.ndarray]:
     if runs is None:
         kept = json.loads(KEPT.read_text(encoding="utf-8"))
         return {name: np.array(gains) for name, gains in kept.items()}
-    rows = evaluate(find_runs(runs)).rows
+    found = evaluate([runs])
+    floors = set(found.runs[found.runs["floor"]]["reranker"])
+    gains = {key: own.gains[MEASURES[0]] for key, own in found.per_query.items()}
     return {
-        " · ".join(row.key): row.query_gains
-        for row in rows
-        if row.measure == MEASURES[0] and not row.floor and np.ptp(row.query_gains)
+        " · ".join(key): own for key, own in gains.items() if key[2] not in floors and np.ptp(own)
     }
 
 
@@ -86,20 +83,19 @@ def clustered(
 
 def null_level(null: np.ndarray) -> dict[str, float]:
     """Share of p-values at most as large as each level."""
-    found = np.array(list(_p_values(null)))
+    found = _p_values(null)
     return {str(level): float((found <= level).mean()) for level in LEVELS}
 
 
-def _p_values(drawn: np.ndarray) -> Iterator[float]:
-    """The p-value of each series; 1 where it has none."""
-    for own in drawn:
-        p = estimate(own).p
-        yield 1.0 if p is None else p
+def _p_values(drawn: np.ndarray) -> np.ndarray:
+    """Return the p-value of each series; 1 where it has none."""
+    found = np.array([estimate(own)[:3] for own in drawn])
+    return np.nan_to_num(p_value(*found.T), nan=1.0)
 
 
 def family_error(null: np.ndarray) -> float:
     """Share of families with any star."""
-    p = list(_p_values(null))
+    p = _p_values(null)
     families = [p[i : i + FAMILY] for i in range(0, len(p), FAMILY)]
     return float(np.mean([min(holm(family)) <= LEVEL for family in families]))
 
@@ -107,7 +103,7 @@ def family_error(null: np.ndarray) -> float:
 def power(gains: np.ndarray, drawn: np.ndarray) -> float:
     """Share of gains of the detectable size that are significant before Holm."""
     size = DETECTABLE * gains.std() / drawn.shape[1] ** 0.5
-    p = np.array(list(_p_values(drawn - gains.mean() + size)))
+    p = _p_values(drawn - gains.mean() + size)
     return float((p <= LEVEL).mean())
 
 
@@ -131,43 +127,42 @@ def measured(
     }
 
 
-def simulated(tasks: int) -> list[Row]:
-    """Rows of 20 rerankers and 3 profiles on `tasks` tasks in sets of 18; small real effects."""
-    generator, rows = np.random.default_rng(0), []
-    for task in range(tasks):
-        size = int(generator.choice(QUERIES))
-        ids = tuple(f"q{i}" for i in range(size))
-        for profile in ("bm25", "dense", "hybrid"):
-            for reranker in range(20):
-                effect = 0.01 * reranker - 0.05
-                for measure in MEASURES:
-                    values = np.clip(generator.normal(effect, 0.3, size), -1, 1)
-                    row = _row(f"Set{task // 18}/t{task}", profile, f"r{reranker}", values, ids)
-                    rows.append(replace(row, measure=measure))
-    return rows
-
-
-def _row(task: str, profile: str, reranker: str, gains: np.ndarray, ids: tuple[str, ...]) -> Row:
-    gain = float(gains.mean())
-    return Row(
-        task=task, profile=profile, origin="", reranker=reranker, measure="",
-        queries=len(ids), first_stage=0.4, natural=0.4 + gain, ceiling=0.9, gain=gain,
-        query_ids=ids, query_gains=gains,
-    )  # fmt: skip
+def simulated(tasks: int) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """Return records and gains of 20 rerankers and 3 profiles; small real effects, sets of 18."""
+    generator = np.random.default_rng(0)
+    sizes = [int(size) for size in generator.choice(QUERIES, tasks)]
+    return [
+        (
+            {
+                "task": f"Set{task // 18}/t{task}", "profile": profile, "reranker": f"r{reranker}",
+                "measure": measure, "queries": size, "failed": 0, "first_stage": 0.4,
+                "natural": 0.5, "ceiling": 0.9,
+            },
+            np.clip(generator.normal(0.01 * reranker - 0.05, 0.3, size), -1, 1),
+        )
+        for task, size in enumerate(sizes)
+        for profile in ("bm25", "dense", "hybrid")
+        for reranker in range(20)
+        for measure in MEASURES
+    ]  # fmt: skip
 
 
 def speed(tasks: int) -> dict[str, Any]:
-    """Seconds and memory of all statistics of a report."""
-    rows = simulated(tasks)
+    """Return seconds and memory of all statistics of a report, from gains query by query."""
+    drawn = simulated(tasks)
     start, spent = time.perf_counter(), time.process_time()
-    found, groups = infer(rows)
+    rows = []
+    for record, gains in drawn:
+        found = estimate(gains)._asdict()
+        rows.append(record | {"gain": found.pop("mean"), **found})
+    results, means, _ = infer(results_of(rows))
     return {
         "rows": len(rows),
         "seconds": round(time.perf_counter() - start, 1),
         "CPU seconds": round(time.process_time() - spent, 1),
         "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "starred": sum(row.starred for row in found),
-        "group rows": sum(len(group.rows) for group in groups),
+        "starred": int(results.values["starred"].sum()),
+        "means": len(means.values),
     }
 
 

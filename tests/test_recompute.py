@@ -14,16 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from rerank_bench.cli import main
-from rerank_bench.evaluation import compare, evaluate, mean_rows
+from rerank_bench.evaluation import compare, evaluate
 from rerank_bench.report import comparison_json, to_json
-from rerank_bench.runs import QueryResult, Run, find_runs, run_folder, write_run
+from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 
 NANO = Path(__file__).parents[2] / "shared" / "nano"
 COMPARED = (
     ("good", "fair"), ("flawed", "harm"), ("good", "broken"), ("good", "mending"),
     ("good", "fake"), ("good", "random"), ("partial", "good"), ("fair", "served"),
 )  # fmt: skip
-LABELLED = {label for pair in COMPARED for label in pair}
 LABELS = {"label_calls": 2, "label_tokens": 2, "labels": 4}
 
 
@@ -162,12 +161,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def told(runs: Path) -> list[Any]:
     """The report of the crafted runs, then comparisons."""
-    found = evaluate(find_runs(runs))
-    ones = {label: [row for row in found.rows if row.reranker == label] for label in LABELLED}
-    compared = [comparison_json(compare(ones[one], ones[other])) for one, other in COMPARED]
-    return [
-        json.loads(text) for text in (to_json([*found.rows, *mean_rows(found.groups)]), *compared)
-    ]
+    found = evaluate([runs])
+    compared = [comparison_json(compare(found, one, other)) for one, other in COMPARED]
+    return [json.loads(text) for text in (to_json(found), *compared)]
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, rele
 from .orders import first_stage, natural
 from .prices import Price, parse_prices
 from .queries import QueryRow, query_rows
-from .reading import Evaluation, evaluate
-from .results import MAIN, Results, columns_of, records, results_of, written
+from .reading import evaluate
+from .results import MAIN, Evaluation, Results, columns_of, records, results_of, written
 from .sensitivity import LatencyRow, OrderRow
 from .significance import interval
 from .strata import StratumRow, strata

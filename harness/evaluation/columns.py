@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..reranking import label_probability
 from . import facts, rules
@@ -16,7 +16,8 @@ from . import facts, rules
 if TYPE_CHECKING:
     from .rules import Rule
 
-RUNS, VALUES = "runs", "values"
+RUNS: Final = "runs"
+VALUES: Final = "values"
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,8 @@ COLUMNS: list[Column] = [
            of=lambda own: _per_peta(own.run.manifest.get("ideal_flops")),
            mean=lambda rows, name: 1e15 / rules.per_query(rows, "ideal_flops"),
            show="filled", is_written=False),
-    Column("price", "price per 1000", "Price of the tokens of 1000 queries, by --price.",
+    Column("price", "price per 1000", "Price of the tokens of a query, by --price; tables show "
+           "that of 1000 queries.",
            mean=rules.per_query, format="cost", show="filled"),
     _text("model", "model", "The model.", lambda own: str(own.engine.get("model", "")),
           mean=rules.same, show="more"),

@@ -15,8 +15,7 @@ from .significance import estimate
 if TYPE_CHECKING:
     from .facts import PerQuery
     from .groups import Group
-    from .reading import Evaluation
-    from .results import Record
+    from .results import Evaluation, Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,10 @@ def means_of(results: Results) -> tuple[Results, list[Group]]:
     if several.empty:
         return Results(results.runs[:0], results.values[:0]), []
     runs = runs[runs["set"].isin(several.index)].sort_values(["set", "profile", "reranker", "task"])
+    runs = runs.assign(method=runs.groupby(_METHOD, dropna=False).ngroup())
     columns = runs.groupby(["set", "profile", "reranker"], sort=False)
     few = columns["task"].transform("size") < runs["set"].map(several.map(len))
-    mixed = columns[_METHOD].transform(lambda own: own.nunique(dropna=False)).max(axis=1) > 1
+    mixed = columns["method"].transform("nunique") > 1
     without = runs[few | mixed].assign(few=few).drop_duplicates(["set", "profile", "reranker"])
     sizes = columns.size()
     groups = []
@@ -87,5 +88,5 @@ def _mean_rows(rows: pd.DataFrame, frame: str) -> pd.DataFrame:
     """Return one row for each number in the column `mean`."""
     import pandas as pd
 
-    columns = [column for column in columns_of(frame) if column.mean is not None]
-    return pd.DataFrame({c.name: c.mean(rows, c.name) for c in columns if c.name in rows})
+    rules = {c.name: c.mean for c in columns_of(frame) if c.mean is not None and c.name in rows}
+    return pd.DataFrame({name: rule(rows, name) for name, rule in rules.items()})

@@ -24,11 +24,19 @@ if TYPE_CHECKING:
     Values: TypeAlias = Mapping[str, NDArray[np.float64]]
     """One array per measure, shape (queries,), in the order the rankings were given."""
 
-MEASURES = ("nDCG@10", "hit@10", "MRR@10", "MAP@100")
-"""What rerankers are compared by; every value lies in [0, 1], and more is better."""
-
 RECALL = "recall@100"
-"""What a first stage is also told by; no order of its pool changes it."""
+"""A measure of first stages alone: no order of a pool changes it."""
+
+_RANX = {
+    "nDCG@10": "ndcg@10",  # gain = grade, discount log2(rank + 1): Järvelin & Kekäläinen 2002
+    "hit@10": "hit_rate@10",
+    "MRR@10": "mrr@10",
+    "MAP@100": "map@100",  # divides by all positives, not by min(positives, 100)
+    RECALL: "recall@100",
+}
+
+MEASURES = tuple(name for name in _RANX if name != RECALL)
+"""What rerankers are compared by; every value lies in [0, 1], and more is better."""
 
 MICRO, MACRO = f"{RECALL} micro", f"{RECALL} macro"
 """Recall over all positives of a task together (as published), and as a mean over its queries."""
@@ -37,13 +45,6 @@ BINARY = "binary"
 """The convention of HAKARI-Bench, and of sentence-transformers' evaluators for nDCG: every positive
 gains 1, and average precision is divided by the positives that the first 100 ranks can hold."""
 
-_RANX = {
-    "nDCG@10": "ndcg@10",  # gain = grade, discount log2(rank + 1): Järvelin & Kekäläinen 2002
-    "hit@10": "hit_rate@10",
-    "MRR@10": "mrr@10",
-    "MAP@100": "map@100",  # divides by all positives, not by min(positives, 100)
-    "recall@100": "recall@100",
-}
 _CUT = 100  # of MAP
 _NO_DOCUMENT = -1.0  # pads rankings; equals no positive
 _NO_POSITIVE = -2.0  # pads positives, with grade 0, which ranx drops

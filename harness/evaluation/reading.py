@@ -8,29 +8,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import BadData
 from ..reranking import FIRST_STAGE
 from ..runs import Variant, find_all_runs, read_run
 from .claims import load_claims, match
-from .columns import COLUMNS, RUNS, VALUES
+from .columns import RUNS, VALUES
 from .facts import Facts, PerQuery, per_query
 from .gains import pool_side, query_values
 from .inference import infer
 from .measures import MACRO, MEASURES, MICRO
 from .prices import priced
 from .queries import query_rows
-from .results import KEY, Results, columns_of, frame_of, results_of
+from .results import Evaluation, Results, columns_of, computed, frame_of, pool_columns
 from .sensitivity import latency_row, order_row
 from .strata import strata
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .claims import ClaimRow
     from .gains import PoolSide
-    from .groups import Group
     from .prices import Price
     from .queries import QueryRow
     from .results import Record
@@ -41,66 +39,6 @@ if TYPE_CHECKING:
 
 MOST_QUERIES = 5_000
 """Per-query rows that a report holds; beyond them only those of the runs asked for in detail."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All that a report shows.
-
-    results: of runs, sorted by task, profile and reranker. means: over data sets of several tasks.
-    first_stages: one row a task, profile, judgements and measure (MEASURES, MICRO, MACRO).
-    per_query: the arrays of each run by task, profile and reranker.
-    orders, latencies: of runs with other input orders, and with one query at a time. strata,
-    queries: of all runs while there are few queries, else of the runs asked for in detail. claims:
-    published figures that compare with a run. left_out: what is in no table, and why.
-    """
-
-    results: Results
-    means: Results
-    first_stages: pd.DataFrame
-    groups: tuple[Group, ...] = ()
-    per_query: Mapping[Key, PerQuery] = field(default_factory=dict)
-    orders: tuple[OrderRow, ...] = ()
-    latencies: tuple[LatencyRow, ...] = ()
-    strata: tuple[StratumRow, ...] = ()
-    queries: tuple[QueryRow, ...] = ()
-    claims: tuple[ClaimRow, ...] = ()
-    left_out: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        rows: Sequence[Record] = (),
-        means: Sequence[Record] = (),
-        first_stages: Sequence[Record] = (),
-        **more: Any,
-    ) -> Evaluation:
-        """Return the evaluation of flat records: one a run and measure, a mean, a first stage."""
-        columns = [column for column in COLUMNS if column.of_pool]
-        return cls(results_of(rows), results_of(means), frame_of(first_stages, columns), **more)
-
-    @property
-    def runs(self) -> pd.DataFrame:
-        """One row a run: identity, cost, health."""
-        return self.results.runs
-
-    @property
-    def values(self) -> pd.DataFrame:
-        """One row a run and measure; `run` is the label of its row in `runs`."""
-        return self.results.values
-
-    def rows(self) -> pd.DataFrame:
-        """Return one row a task, profile, reranker and measure, as JSON and CSV have them.
-
-        Rows of a first stage's recall have no reranker and come before its rerankers'.
-        """
-        import pandas as pd
-
-        recall = self.first_stages[self.first_stages["measure"].isin([MICRO, MACRO])]
-        rows = pd.concat([recall.assign(reranker=None), self.results.rows()], ignore_index=True)
-        keys = [rows[name].fillna("") for name in KEY]
-        order = sorted(range(len(rows)), key=list(zip(*keys, strict=True)).__getitem__)
-        return rows.iloc[order].reset_index(drop=True)
 
 
 def evaluate(
@@ -177,10 +115,8 @@ def evaluated(folder: Path, facts: Facts) -> _Evaluated:
     """Compute all columns of a run."""
     settings = facts.settings
     common = {name: value for name, value in settings.items() if name != "variant"}
-    run = {c.name: c.of(facts) for c in columns_of(RUNS) if c.of}
-    values = [
-        {c.name: c.of(facts, measure) for c in columns_of(VALUES) if c.of} for measure in MEASURES
-    ]
+    run = computed(columns_of(RUNS), facts)
+    values = [computed(columns_of(VALUES), facts, measure) for measure in MEASURES]
     return _Evaluated(
         folder=folder,
         key=(run["task"], run["profile"], run["reranker"]),
@@ -194,12 +130,9 @@ def evaluated(folder: Path, facts: Facts) -> _Evaluated:
 
 def _first_stage_records(facts: Facts) -> list[Record]:
     """Return what a first stage is worth by itself: one record a measure."""
-    pool = {c.name: c.of(facts) for c in columns_of(RUNS) if c.of and c.of_pool}
-    values = [c for c in columns_of(VALUES) if c.of and c.of_pool]
-    return [
-        {**pool, **{c.name: c.of(facts, measure) for c in values}}
-        for measure in (*MEASURES, MICRO, MACRO)
-    ]
+    pool = computed(pool_columns(RUNS), facts)
+    values = pool_columns(VALUES)
+    return [pool | computed(values, facts, name) for name in (*MEASURES, MICRO, MACRO)]
 
 
 @dataclass
@@ -280,8 +213,8 @@ class _Found:
 
     def first_stages(self) -> pd.DataFrame:
         """Return the frame of first stages, in the order they were found."""
-        columns = [column for column in COLUMNS if column.of_pool]
-        return frame_of([record for own in self._pools.values() for record in own], columns)
+        records = [record for own in self._pools.values() for record in own]
+        return frame_of(records, pool_columns())
 
     def orders(self) -> Iterator[OrderRow]:
         """Compare each run that was given other input orders with itself."""

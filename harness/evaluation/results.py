@@ -1,17 +1,25 @@
-"""The two frames that hold the numbers of runs, or of the means over data sets."""
+"""The frames that hold the numbers of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .columns import COLUMNS, RUNS, VALUES, Column
-from .measures import MEASURES
+from .measures import MACRO, MEASURES, MICRO
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .claims import ClaimRow
+    from .facts import PerQuery
+    from .groups import Group
+    from .queries import QueryRow
+    from .sensitivity import LatencyRow, OrderRow
+    from .strata import StratumRow
+
+    Key = tuple[str, str, str]
     Record = dict[str, Any]
     """The values of one row by column."""
 
@@ -37,9 +45,79 @@ class Results:
         return chosen.join(self.runs, on="run")
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """All that a report shows.
+
+    results: of runs, sorted by task, profile and reranker. means: over data sets of several tasks.
+    first_stages: one row a task, profile, judgements and measure (MEASURES, MICRO, MACRO).
+    per_query: the arrays of each run by task, profile and reranker.
+    orders, latencies: of runs with other input orders, and with one query at a time. strata,
+    queries: of all runs while there are few queries, else of the runs asked for in detail. claims:
+    published figures that compare with a run. left_out: what is in no table, and why.
+    """
+
+    results: Results
+    means: Results
+    first_stages: pd.DataFrame
+    groups: tuple[Group, ...] = ()
+    per_query: Mapping[Key, PerQuery] = field(default_factory=dict)
+    orders: tuple[OrderRow, ...] = ()
+    latencies: tuple[LatencyRow, ...] = ()
+    strata: tuple[StratumRow, ...] = ()
+    queries: tuple[QueryRow, ...] = ()
+    claims: tuple[ClaimRow, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[Record] = (),
+        means: Sequence[Record] = (),
+        first_stages: Sequence[Record] = (),
+        **more: Any,
+    ) -> Evaluation:
+        """Return the evaluation of flat records: one a run and measure, a mean, a first stage."""
+        first = frame_of(first_stages, pool_columns())
+        return cls(results_of(rows), results_of(means), first, **more)
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row a run: identity, cost, health."""
+        return self.results.runs
+
+    @property
+    def values(self) -> pd.DataFrame:
+        """One row a run and measure; `run` is the label of its row in `runs`."""
+        return self.results.values
+
+    def rows(self) -> pd.DataFrame:
+        """Return one row a task, profile, reranker and measure, as JSON and CSV have them.
+
+        Rows of a first stage's recall have no reranker and come before its rerankers'.
+        """
+        import pandas as pd
+
+        recall = self.first_stages[self.first_stages["measure"].isin([MICRO, MACRO])]
+        rows = pd.concat([recall.assign(reranker=None), self.results.rows()], ignore_index=True)
+        keys = [rows[name].fillna("") for name in KEY]
+        order = sorted(range(len(rows)), key=list(zip(*keys, strict=True)).__getitem__)
+        return rows.iloc[order].reset_index(drop=True)
+
+
 def columns_of(frame: str) -> list[Column]:
     """Return the columns of `runs` or `values`, in their order."""
     return [column for column in COLUMNS if column.frame == frame]
+
+
+def pool_columns(frame: str | None = None) -> list[Column]:
+    """Return the columns that a first stage has too: of one frame, or of both."""
+    return [c for c in COLUMNS if c.of_pool and frame in (None, c.frame)]
+
+
+def computed(columns: Iterable[Column], *source: Any) -> Record:
+    """Return the values of columns that are functions of `source`."""
+    return {column.name: column.of(*source) for column in columns if column.of}
 
 
 def frame_of(records: Sequence[Mapping[str, Any]], columns: Iterable[Column]) -> pd.DataFrame:
@@ -76,18 +154,12 @@ def results_of(records: Sequence[Mapping[str, Any]]) -> Results:
 
     records: the values of columns by name; those of a run are read from its first record.
     """
-    numbers: dict[tuple[Any, ...], int] = {}
-    firsts = []
-    places = []
-    for record in records:
-        key = tuple(record.get(name) for name in KEY)
-        if key not in numbers:
-            numbers[key] = len(firsts)
-            firsts.append(record)
-        places.append(numbers[key])
+    keys = [tuple(record.get(name) for name in KEY) for record in records]
+    firsts = dict(zip(reversed(keys), reversed(records), strict=True))
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     values = frame_of(records, columns_of(VALUES))
-    values.insert(0, "run", places)
-    return Results(frame_of(firsts, columns_of(RUNS)), values)
+    values.insert(0, "run", [numbers[key] for key in keys])
+    return Results(frame_of([firsts[key] for key in numbers], columns_of(RUNS)), values)
 
 
 def records(rows: pd.DataFrame) -> list[Record]:

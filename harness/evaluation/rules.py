@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Rule = Callable[[pd.DataFrame, str], pd.Series]
 
 
-def _each(function: Callable[[list[Any]], Any]) -> Rule:
-    """Return the rule that applies a function to the list of values of each mean."""
+def _each(words: str, function: Callable[[list[Any]], Any]) -> Rule:
+    """Return the rule, described by `words`, that applies a function to the values of each mean."""
 
     def rule(rows: pd.DataFrame, name: str) -> pd.Series:
         import pandas as pd
@@ -30,6 +30,7 @@ def _each(function: Callable[[list[Any]], Any]) -> Rule:
         found = {number: function(own.tolist()) for number, own in parts}
         return pd.Series(found, dtype=object)
 
+    rule.__doc__ = words
     return rule
 
 
@@ -37,29 +38,23 @@ def _joined(values: Sequence[Any]) -> str:
     return "+".join(dict.fromkeys(value for value in values if isinstance(value, str) and value))
 
 
+def _means_of_repeats(repeats: Sequence[Sequence[float]]) -> list[float]:
+    """Return the mean of each repeat: as many as every task has."""
+    return [sum(values) / len(values) for values in zip(*repeats, strict=False)]
+
+
 def _spread(repeats: Sequence[Sequence[float]]) -> float:
-    """Return how far the means of the repeats lie apart; NaN for fewer than two repeats."""
-    means = [sum(values) / len(values) for values in zip(*repeats, strict=False)]
+    means = _means_of_repeats(repeats)
     return max(means) - min(means) if len(means) > 1 else np.nan
 
 
-joined = _each(_joined)
-"""Different values, joined by +."""
-
-joined_or_none = _each(lambda values: _joined(values) or None)
-
-engine = _each(lambda values: "fake" if "fake" in values else values[0])
-"""The engine's name; `fake` where any task was answered by it."""
-
-added = _each(lambda values: dict(sum(map(Counter, values), Counter())))
-"""Counts by name, summed."""
-
-combined = _each(lambda values: hash(tuple(values)))
-
-repeated = _each(lambda values: [sum(own) / len(own) for own in zip(*values, strict=False)])
-"""The means repeat by repeat: as many as every task has."""
-
-_spreads = _each(_spread)
+joined = _each("all different values, joined by +", _joined)
+joined_or_none = _each("all different values, joined by +", lambda own: _joined(own) or None)
+engine = _each("`fake` where any is", lambda own: "fake" if "fake" in own else own[0])
+added = _each("the sum of each count", lambda own: dict(sum(map(Counter, own), Counter())))
+combined = _each("a hash of all", lambda own: hash(tuple(own)))
+repeated = _each("the means of each repeat", _means_of_repeats)
+_spreads = _each("", _spread)
 
 
 def noise(rows: pd.DataFrame, name: str) -> pd.Series:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from .comparison import comparison_json, comparison_tables
 from .exports import export, to_csv, to_json
 from .latex import to_latex
-from .markdown import to_markdown
+from .markdown import columns_page, to_markdown
 from .tables import Table
-from .terminal import print_compact, print_table, print_tables
+from .terminal import print_compact, print_glossary, print_table, print_tables
 from .text import NOTHING, count, number, plain, signed
 
 __all__ = [
     "NOTHING",
     "Table",
+    "columns_page",
     "comparison_json",
     "comparison_tables",
     "count",
@@ -20,6 +21,7 @@ __all__ = [
     "number",
     "plain",
     "print_compact",
+    "print_glossary",
     "print_table",
     "print_tables",
     "signed",

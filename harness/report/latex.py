@@ -76,7 +76,7 @@ def _cells(rows: Sequence[Record], profiles: Sequence[str]) -> Iterator[tuple[st
 
 
 def _mean(own: dict[str, Record]) -> float:
-    return sum(row["gain"] for row in own.values()) / len(own)
+    return float(sum(row["gain"] for row in own.values()) / len(own))
 
 
 def _gain(row: Record) -> str:

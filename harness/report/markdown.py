@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..evaluation import Evaluation
+from ..evaluation import COLUMNS, Column, Evaluation
 from .tables import Table, glossary, tables
 from .text import plain
 
+_COLUMNS_HEAD = """# Columns
+
+`make docs` writes this page from `harness/evaluation/columns.py`; change that list, not this page.
+The names are those of `report --json`, `report --csv`, `export` and `load_runs(…)`, in their order.
+How the numbers are made: [numbers.md](numbers.md). A mean over tasks is missing where any task has
+no value; where its column is empty here, the value is computed from the means of others.
+"""
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 
 
@@ -16,6 +23,24 @@ def to_markdown(found: Evaluation) -> str:
     """Return all tables of a report as Markdown, and under them what the columns mean."""
     words = [f"* **{escape(label)}**: {escape(text)}" for label, text in glossary()]
     return "\n\n".join([*(_table(table) for table in tables(found)), "\n".join(words)]) + "\n"
+
+
+def columns_page() -> str:
+    """Return the page `docs/columns.md`: every column that JSON, CSV and the frames have."""
+    head = "| name | heading | unit | meaning | mean over tasks |\n|---|---|---|---|---|"
+    lines = [
+        f"| `{c.name}` | {escape(c.label)} | {c.unit} | {escape(c.help)} | {_rule(c)} |"
+        for c in COLUMNS
+        if c.is_written
+    ]
+    return "\n".join([_COLUMNS_HEAD, head, *lines, ""])
+
+
+def _rule(column: Column) -> str:
+    """Return in words how a column's mean is taken."""
+    text = (column.mean and column.mean.__doc__) or ""
+    line = text.strip().partition("\n")[0].partition(";")[0].removeprefix("Return ").rstrip(".")
+    return escape(line)
 
 
 def escape(text: str) -> str:

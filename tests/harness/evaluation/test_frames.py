@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import random
 import re
 import subprocess
@@ -12,11 +13,11 @@ import pytest
 
 import rerank_bench
 from rerank_bench.errors import BadData
-from rerank_bench.evaluation import JSON_FIELDS
-from rerank_bench.report import report_of
+from rerank_bench.evaluation import Runs, evaluate
+from rerank_bench.report import to_json
 from rerank_bench.runs import QueryResult, Run, Variant, run_folder, write_run
 
-PAGE = Path(__file__).parents[2] / "docs" / "notebook.md"
+PAGE = Path(__file__).parents[3] / "docs" / "notebook.md"
 
 
 def store(root: Path, profile: str, label: str, variant: Variant | None = None) -> None:
@@ -60,11 +61,9 @@ def runs(tmp_path: Path) -> Path:
 
 def test_rows_are_those_of_the_report(runs: Path) -> None:
     frame = rerank_bench.load_runs(runs).rows
-    rows = report_of(runs).rows
-    assert list(frame.columns) == list(JSON_FIELDS)
-    assert len(frame) == len(rows)
-    shown = frame[frame["reranker"].notna()]
-    assert shown["gain"].tolist() == [row.gain for row in rows if row.reranker]
+    objects = json.loads(to_json(evaluate([runs])))
+    assert list(frame.columns) == list(objects[0])
+    assert frame["gain"].fillna(0).tolist() == [one["gain"] or 0 for one in objects]
     assert frame[frame["reranker"].isna()]["measure"].str.startswith("recall").all()
 
 
@@ -80,8 +79,8 @@ def test_means_of_queries_are_the_rows(runs: Path) -> None:
 def test_no_query_is_left_out_where_a_report_would(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rerank_bench.evaluation.report.MOST_QUERIES", 100)
-    assert len(report_of(runs).queries) == 0
+    monkeypatch.setattr("rerank_bench.evaluation.reading.MOST_QUERIES", 100)
+    assert len(evaluate([runs]).queries) == 0
     assert len(rerank_bench.load_runs(runs).queries) == 8 * 30
 
 
@@ -110,7 +109,7 @@ def test_variants_stand_in_frames_of_their_own(runs: Path) -> None:
     assert after.orders["orders"].tolist() == [("first-stage", "reverse")]
     assert after.latencies["queries"].tolist() == [30]
     assert before.means.empty
-    assert list(before.means.columns) == list(JSON_FIELDS)
+    assert list(before.means.columns) == list(before.rows.columns)
 
 
 def test_nothing_is_read_before_it_is_asked_for_and_then_once(runs: Path) -> None:
@@ -152,8 +151,6 @@ def test_every_block_of_the_notebook_page_runs_and_prints_what_it_says(
 
 
 def test_the_notebook_page_names_every_frame() -> None:
-    from rerank_bench.evaluation import Runs
-
     frames = [name for name in vars(Runs) if not name.startswith("_") and name != "folders"]
     assert len(frames) == 9
     assert [name for name in frames if f"`runs.{name}`" not in PAGE.read_text()] == []

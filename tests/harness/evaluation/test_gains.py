@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,19 @@ from hypothesis import strategies as st
 
 from rerank_bench.errors import BadData
 from rerank_bench.evaluation import (
-    JSON_FIELDS,
     MACRO,
     MEASURES,
     MICRO,
-    Row,
+    Evaluation,
+    Facts,
+    Group,
     evaluate,
+    facts,
     orders,
     query_values,
-    run_rows,
+    results_of,
 )
+from rerank_bench.evaluation.reading import set_apart
 from rerank_bench.reranking import Usage
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 
@@ -72,8 +74,14 @@ def store(root: Path, run: Run) -> Path:
     return folder
 
 
-def row_of(rows: Sequence[Row], measure: str) -> Row:
-    return next(row for row in rows if row.measure == measure)
+def only(found: Evaluation, measure: str) -> Any:
+    """The row of one measure, of a report of one run."""
+    (row,) = found.results.rows(measure).itertuples()
+    return row
+
+
+def facts_of(run: Run) -> Facts:
+    return Facts(run, query_values(run))
 
 
 def test_the_values_are_those_worked_out_by_hand() -> None:
@@ -93,78 +101,74 @@ def test_a_published_first_stage_is_compared_under_its_own_convention(
     tmp_path: Path, convention: str
 ) -> None:
     run = Run(manifest() | {"convention": convention}, RESULTS, QRELS)
-    rows = evaluate([store(tmp_path, run)]).rows
-    row = row_of(rows, "nDCG@10")
+    found = evaluate([store(tmp_path, run)])
+    row = only(found, "nDCG@10")
     ideal = 1 + 1 / math.log2(3) + 1 / 2
     equal = ((1 / math.log2(3) + 1 / 2) / ideal + 1) / 4
-    assert row.first_stage == pytest.approx((BEFORE + 1) / 4)
-    assert row.published == 0.5
+    assert (row.first_stage, row.published) == pytest.approx(((BEFORE + 1) / 4, 0.5))
     assert row.as_published == pytest.approx(equal if convention else row.first_stage)
-    assert row.under("binary", "first_stage") == pytest.approx(equal)
-    assert row.under("binary", "natural") == pytest.approx((1 + 1 / math.log2(3)) / ideal / 4)
-    assert row.under("", "natural") == row.natural
-    assert row_of(rows, "hit@10").as_published is None
-    assert row_of(rows, MICRO).as_published == row_of(rows, MICRO).first_stage
-
-
-def test_where_grades_are_equal_there_is_one_convention(tmp_path: Path) -> None:
-    qrels = {query_id: dict.fromkeys(judged, 1) for query_id, judged in QRELS.items()}
-    run = Run(manifest() | {"convention": "binary"}, RESULTS, qrels)
-    row = row_of(evaluate([store(tmp_path, run)]).rows, "nDCG@10")
-    assert row.binary == {}
-    assert row.as_published == row.first_stage
+    assert row.first_stage_binary == pytest.approx(equal)
+    assert row.natural_binary == pytest.approx((1 + 1 / math.log2(3)) / ideal / 4)
+    assert np.isnan(only(found, "hit@10").as_published)
+    recall = found.first_stages.set_index("measure").loc[MICRO]
+    assert recall["as_published"] == recall["first_stage"]
 
 
 def test_a_mean_over_tasks_is_compared_under_the_convention_too(tmp_path: Path) -> None:
+    """Where grades are equal there is one convention."""
     equal = {query_id: dict.fromkeys(judged, 1) for query_id, judged in QRELS.items()}
     for task, qrels in (("Toy/one", QRELS), ("Toy/two", equal)):
         store(tmp_path, Run(manifest(task=task) | {"convention": "binary"}, RESULTS, qrels))
-    found = evaluate([file.parent for file in tmp_path.rglob("manifest.json")])
-    own = [row for row in found.rows if row.measure == "nDCG@10"]
-    mean = row_of([row for group in found.groups for row in group.rows], "nDCG@10")
+    found = evaluate([tmp_path])
+    own = found.results.rows("nDCG@10").set_index("task")
+    (mean,) = found.means.rows("nDCG@10").itertuples()
     for stage in ("first_stage", "natural", "safeguarded"):
-        values = [row.under("binary", stage) for row in own]
-        assert mean.under("binary", stage) == pytest.approx(sum(values) / 2)
-    assert mean.as_published == pytest.approx(mean.under("binary", "first_stage"))
+        values = own[f"{stage}_binary"]
+        assert getattr(mean, f"{stage}_binary") == pytest.approx(values.mean())
+        assert values["Toy/two"] == own[stage]["Toy/two"]
+    assert mean.as_published == pytest.approx(mean.first_stage_binary)
 
 
 def test_a_row_sums_a_run_up(tmp_path: Path) -> None:
-    rows = evaluate([store(tmp_path, Run(manifest(), RESULTS, QRELS))]).rows
-    assert [row.measure for row in rows] == [MICRO, MACRO, *MEASURES]
-    row = row_of(rows, "nDCG@10")
-    assert (row.task, row.profile, row.resolved) == ("Toy/one", "dense", "minilm")
-    assert (row.origin, row.reranker, row.engine) == ("shipped", "mine", "fake")
-    assert row.first_stage == pytest.approx((BEFORE + 1) / 4)
-    assert row.natural == pytest.approx(AFTER / 4)
-    assert row.gain == pytest.approx((AFTER - BEFORE - 1) / 4)
-    assert row.safeguarded == pytest.approx((AFTER + 1) / 4)
-    assert row.gain_safeguarded == pytest.approx((AFTER + 1 - BEFORE - 1) / 4)
-    assert row.ceiling == pytest.approx((AFTER + 1) / 4)
-    assert row.gain_low is not None
-    assert row.gain_high is not None
+    found = evaluate([store(tmp_path, Run(manifest(), RESULTS, QRELS))])
+    assert found.rows()["measure"].tolist() == [MICRO, MACRO, *MEASURES]
+    row = only(found, "nDCG@10")
+    exact = {
+        "task": "Toy/one", "profile": "dense", "resolved": "minilm", "origin": "shipped",
+        "reranker": "mine", "engine": "fake", "queries": 4, "safeguards": 1, "decided": 1,
+        "failed": 1, "repaired": 0, "unparsable": 0, "truncated": 0, "calls_per_query": 7 / 4,
+        "rounds": 5 / 4, "prompt_tokens": 157, "output_tokens": 15, "seconds": 0.5,
+        "from_cache": 1, "published": 0.5, "wins": 1, "ties": 2, "losses": 1,
+        # q1 holds documents of three grades and q3 of two; q2 holds none that is natural.
+        "rerankable": 2,
+    }  # fmt: skip
+    assert {name: getattr(row, name) for name in exact} == exact
+    near = {
+        "first_stage": (BEFORE + 1) / 4, "natural": AFTER / 4, "safeguarded": (AFTER + 1) / 4,
+        "gain": (AFTER - BEFORE - 1) / 4, "gain_safeguarded": (AFTER + 1 - BEFORE - 1) / 4,
+        "ceiling": (AFTER + 1) / 4, "headroom_captured": (AFTER - BEFORE - 1) / (AFTER - BEFORE),
+        # q1 has a judged negative; of its three documents all are judged, of q3's two one is,
+        # and q4 has none that could be.
+        "judged": (1 + 0 + 0.5) / 3,
+    }  # fmt: skip
+    assert {name: getattr(row, name) for name in near} == pytest.approx(near)
     assert row.gain_low <= row.gain <= row.gain_high
-    assert (row.queries, row.safeguards, row.decided, row.failed) == (4, 1, 1, 1)
-    assert (row.repaired, row.unparsable, row.truncated) == (0, 0, 0)
-    assert (row.calls_per_query, row.rounds) == (7 / 4, 5 / 4)
-    assert (row.prompt_tokens, row.output_tokens) == (157, 15)
-    assert (row.seconds, row.from_cache) == (0.5, 1)
-    assert row.published == 0.5
 
 
-def test_recall_is_the_first_stages_and_told_once(tmp_path: Path) -> None:
+def test_recall_is_the_first_stages_and_given_once(tmp_path: Path) -> None:
     """q1 has two of three positives in its pool, q3 its one; a safeguard is none of the pool."""
-    few = Run(manifest(label="few", queries=1), RESULTS[:1], QRELS)
-    folders = [store(tmp_path, few), store(tmp_path, Run(manifest(), RESULTS, QRELS))]
-    rows = [row for row in evaluate(folders).rows if row.reranker is None]
-    assert [row.measure for row in rows] == [MICRO, MACRO]
-    assert [row.first_stage for row in rows] == pytest.approx([3 / 6, (2 / 3 + 1) / 4])
-    assert [row.published for row in rows] == [0.75, None]
-    assert all(row.queries == 4 and row.gain is None for row in rows)
+    store(tmp_path, Run(manifest(label="few", queries=1), RESULTS[:1], QRELS))
+    store(tmp_path, Run(manifest(), RESULTS, QRELS))
+    rows = evaluate([tmp_path]).rows().query("reranker.isna()")
+    assert rows["measure"].tolist() == [MICRO, MACRO]
+    assert rows["first_stage"].tolist() == pytest.approx([3 / 6, (2 / 3 + 1) / 4])
+    assert rows["published"].fillna(0).tolist() == [0.75, 0]
+    assert set(rows["queries"]) == {4}
 
 
-def test_a_sample_of_the_queries_is_not_set_beside_the_published_value(tmp_path: Path) -> None:
-    folder = store(tmp_path, Run(manifest(queries=4), RESULTS, QRELS))
-    assert all(row.published is None for row in evaluate([folder]).rows)
+def test_a_sample_of_the_queries_is_not_compared_with_the_published_value(tmp_path: Path) -> None:
+    found = evaluate([store(tmp_path, Run(manifest(queries=4), RESULTS, QRELS))])
+    assert found.rows()["published"].isna().all()
 
 
 def test_only_the_first_k_could_have_moved_in_the_ceiling_at_depth_k() -> None:
@@ -205,9 +209,9 @@ def test_identity_gains_nothing(tmp_path: Path) -> None:
     kept = tuple(
         result(q, p, p, safeguard=s) for q, p, s in (("q1", "xab", None), ("q3", "cy", None))
     )
-    for row in evaluate([store(tmp_path, Run(manifest(), kept, QRELS))]).rows:
-        if row.reranker:
-            assert (row.gain, row.gain_low, row.gain_high) == (0.0, None, None)
+    values = evaluate([store(tmp_path, Run(manifest(), kept, QRELS))]).values
+    assert (values["gain"] == 0).all()
+    assert values[["gain_low", "gain_high"]].isna().all(axis=None)
 
 
 def test_random_is_the_mean_of_twenty_shuffles_and_not_the_one_stored() -> None:
@@ -237,7 +241,7 @@ def test_random_with_a_seed_of_its_own_is_taken_as_stored() -> None:
 def test_the_same_run_twice_is_refused_and_an_empty_or_incomplete_one_named(tmp_path: Path) -> None:
     run = Run(manifest(), RESULTS, QRELS)
     one, two = store(tmp_path / "1", run), store(tmp_path / "2", run)
-    assert len(evaluate([one, one]).rows) == len(MEASURES) + 2
+    assert len(evaluate([one, one]).values) == len(MEASURES)
     with pytest.raises(BadData, match="the same run"):
         evaluate([one, two])
     with pytest.raises(BadData, match=r"3.*holds no query"):
@@ -248,91 +252,128 @@ def test_the_same_run_twice_is_refused_and_an_empty_or_incomplete_one_named(tmp_
         evaluate([tmp_path / "bare"])
 
 
-def test_a_group_is_the_plain_mean_of_its_tasks_and_only_of_whole_ones(tmp_path: Path) -> None:
-    one = Run(manifest(task="Toy/one"), RESULTS, QRELS)
-    two = Run(manifest(task="Toy/two"), RESULTS[:1], QRELS)
-    half = Run(manifest(task="Toy/two", label="half"), RESULTS[:1], QRELS)
-    alone = Run(manifest(task="other"), RESULTS, QRELS)
-    (group,) = evaluate([store(tmp_path, run) for run in (one, two, half, alone)]).groups
-    assert (group.name, group.tasks) == ("Toy", ("Toy/one", "Toy/two"))
-    assert group.left_out == (("dense", "half", "1 of 2 tasks"),)
-    assert {row.reranker for row in group.rows} == {"mine"}
-    row = row_of(group.rows, "nDCG@10")
+def test_a_mean_is_the_plain_one_of_a_data_sets_tasks_and_only_of_whole_ones(
+    tmp_path: Path,
+) -> None:
+    for run in (
+        Run(manifest(task="Toy/one"), RESULTS, QRELS),
+        Run(manifest(task="Toy/two"), RESULTS[:1], QRELS),
+        Run(manifest(task="Toy/two", label="half"), RESULTS[:1], QRELS),
+        Run(manifest(task="other"), RESULTS, QRELS),
+    ):
+        store(tmp_path, run)
+    found = evaluate([tmp_path])
+    left_out = (("dense", "half", "1 of 2 tasks"),)
+    assert found.groups == (Group("Toy", ("Toy/one", "Toy/two"), left_out),)
+    (row,) = found.means.rows("nDCG@10").itertuples()
+    assert (row.task, row.reranker) == ("Toy", "mine")
     assert row.natural == pytest.approx((AFTER / 4 + AFTER) / 2)
     assert row.gain == pytest.approx(((AFTER - BEFORE - 1) / 4 + AFTER - BEFORE) / 2)
-    assert row.gain_low is None, "a task of one query tells nothing of its spread"
+    assert np.isnan(row.gain_low), "a task of one query tells nothing of its spread"
     assert (row.queries, row.prompt_tokens, row.calls_per_query) == (5, 257, 11 / 5)
 
 
-def test_a_mean_is_of_one_model_and_depth_or_of_nothing(tmp_path: Path) -> None:
-    runs = [
-        Run(manifest(task=f"Toy/{task}", label=label, depth=depth), RESULTS, QRELS)
-        for task, label, depth in (
-            ("one", "a", 1),
-            ("two", "a", 2),
-            ("one", "b", 1),
-            ("two", "b", 1),
-        )
-    ]
-    (group,) = evaluate([store(tmp_path, run) for run in runs]).groups
-    assert group.left_out == (("dense", "a", "not one model, depth and length of texts"),)
-    assert {row.reranker for row in group.rows} == {"b"}
+OTHER = "not one model, depth and length of texts"
 
 
-def test_a_data_set_without_any_mean_says_why(tmp_path: Path) -> None:
-    runs = [
-        Run(manifest(task=f"Toy/{t}", depth=d), RESULTS, QRELS) for t, d in (("a", 1), ("b", 2))
-    ]
-    found = evaluate([store(tmp_path, run) for run in runs])
-    assert found.groups == ()
-    why = "not one model, depth and length of texts"
-    assert found.left_out == (f"Toy · dense · mine: no mean, with {why}",)
+def test_a_mean_is_of_one_model_and_depth_or_of_nothing_and_says_why(tmp_path: Path) -> None:
+    depths = {("one", "a"): 1, ("two", "a"): 2, ("one", "b"): 1, ("two", "b"): 1}
+    for (task, label), depth in depths.items():
+        told = manifest(task=f"Toy/{task}", label=label, depth=depth)
+        store(tmp_path / label, Run(told, RESULTS, QRELS))
+    found = evaluate([tmp_path])
+    assert found.groups[0].left_out == (("dense", "a", OTHER),)
+    assert set(found.means.runs["reranker"]) == {"b"}
+    alone = evaluate([tmp_path / "a"])
+    assert (alone.groups, len(alone.means.values)) == ((), 0)
+    assert alone.left_out == (f"Toy · dense · a: no mean, with {OTHER}",)
 
 
 def test_runs_of_other_queries_are_set_apart_in_tasks_and_means(tmp_path: Path) -> None:
     """Both of two queries each, but not of the same ones."""
-    runs = [
-        Run(manifest(task=f"Toy/{task}", label=label), RESULTS[start : start + 2], QRELS)
-        for task in ("one", "two")
-        for label, start in (("a", 0), ("b", 0), ("c", 2 if task == "one" else 0))
+    for task in ("one", "two"):
+        for label in "abc":
+            start = 2 if (task, label) == ("one", "c") else 0
+            told = manifest(task=f"Toy/{task}", label=label)
+            store(tmp_path, Run(told, RESULTS[start : start + 2], QRELS))
+    found = evaluate([tmp_path])
+    assert apart(found.runs) == [("Toy/one", "c")]
+    assert apart(found.means.runs) == [("Toy", "c")]
+
+
+def apart(runs: Any) -> list[tuple[str, str]]:
+    own = runs[set_apart(runs)]
+    return list(zip(own["task"], own["reranker"], strict=True))
+
+
+USUAL = {"queries": 30, "ground": 0}
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([{}, {}], []),
+        ([{}, {"ground": 1}], ["c"]),
+        ([{"ground": 1, "queries": 10}] * 3, ["b", "c", "d"]),
+        ([{}, {"ground": 1, "queries": 33}], ["c"]),
+        ([{"ground": 1, "judgements": "grades from 2"}], ["b"]),
+        ([{"ground": 1, "queries": 10, "task": "u"}, {"ground": 1, "profile": "x"}], []),
+    ],
+    ids=["same", "other queries", "a sample", "a few more", "other judgements", "other tables"],
+)
+def test_what_most_results_of_a_table_rest_on_is_what_compares(
+    others: list[dict], expected: list[str]
+) -> None:
+    rows = [
+        {"task": "t", "profile": "p", "reranker": name, **USUAL, **own}
+        for name, own in zip("abcd", [{}, *others], strict=False)
     ]
-    found = evaluate([store(tmp_path, run) for run in runs])
-    assert {row.key for row in found.rows if row.apart} == {("Toy/one", "dense", "c")}
-    assert {row.reranker for row in found.groups[0].rows if row.apart} == {"c"}
-
-
-def test_the_json_fields_are_those_of_a_row_in_its_order() -> None:
-    fields = iter(Row.__dataclass_fields__)
-    assert all(name in fields for name in JSON_FIELDS)
-    assert JSON_FIELDS[23] == "from_cache"
+    assert [reranker for _, reranker in apart(results_of(rows).runs)] == expected
 
 
 def test_gpu_seconds_count_every_gpu_at_work_and_only_those() -> None:
     told = manifest() | {"hardware": {"gpu": "H200", "gpus": 8}}
     told["engine"] = {"data_parallel": 2, "tensor_parallel_size": 2}
     spent = tuple(replace(r, usage=Usage(seconds=3.0)) for r in RESULTS)
-    row = run_rows(Run(told, spent, QRELS), query_values(Run(told, spent, QRELS)))[0][0]
-    assert (row.seconds_per_query, row.gpu_seconds) == (3.0, 12.0)
-    assert row.hardware == "H200 x 8"
+    own = facts_of(Run(told, spent, QRELS))
+    assert (facts.seconds_per_query(own), facts.gpu_seconds(own)) == (3.0, 12.0)
+    assert facts.hardware(own) == "H200 x 8"
     told["settings"]["engine"] = {"name": "http"}
     told["engine"] = {"http://b:1": {}, "http://a:1": {}}
-    row = run_rows(Run(told, spent, QRELS), query_values(Run(told, spent, QRELS)))[0][0]
-    assert (row.gpu_seconds, row.hardware) == (None, "server http://a:1, http://b:1")
+    own = facts_of(Run(told, spent, QRELS))
+    assert (facts.gpu_seconds(own), facts.hardware(own)) == (None, "server http://a:1, http://b:1")
 
 
-def test_seconds_of_a_query_are_not_told_where_a_reply_came_from_the_cache() -> None:
-    run = Run(manifest(), RESULTS, QRELS)
-    row = run_rows(run, query_values(run))[0][0]
-    assert (row.from_cache, row.seconds_per_query, row.gpu_seconds) == (1, None, None)
+def test_seconds_of_a_query_are_missing_where_a_reply_came_from_the_cache() -> None:
+    own = facts_of(Run(manifest(), RESULTS, QRELS))
+    assert (own.spent.from_cache, facts.seconds_per_query(own)) == (1, None)
 
 
-def test_wins_headroom_and_what_could_move_worked_out_by_hand() -> None:
-    run = Run(manifest(), RESULTS, QRELS)
-    row = row_of(run_rows(run, query_values(run))[0], "nDCG@10")
-    assert (row.wins, row.ties, row.losses) == (1, 2, 1)
-    assert row.headroom_captured == pytest.approx((AFTER - BEFORE - 1) / (AFTER - BEFORE))
-    # q1 holds documents of three grades and q3 of two; q2 holds none that is natural, q4 nothing.
-    assert row.rerankable == 2
-    # q1 has a judged negative; of its three documents all are judged, of q3's two one is, and q4
-    # has none that could be.
-    assert row.judged == pytest.approx((1 + 0 + 0.5) / 3)
+@pytest.mark.parametrize(("depth", "expected"), [(None, 1), (3, 0), (4, 1)])
+def test_a_query_whose_positive_lies_below_the_depth_cannot_be_reranked(
+    depth: int | None, expected: int
+) -> None:
+    run = Run(manifest(depth=depth), (result("q", "abcd", "abcd"),), {"q": {"d": 1}})
+    assert facts.rerankable(facts_of(run)) == expected
+
+
+def test_noise_is_over_repeats_of_the_same_settings_in_which_nothing_failed(
+    tmp_path: Path,
+) -> None:
+    """One repeat has other settings, and in one a query failed: they differ most, for a reason."""
+    runs: list[tuple[str, str, dict]] = [
+        ("dabc", "dabc", {}),
+        ("dabc", "abdc", {"variant": {"repeat": 2, "shuffled": True}}),
+        ("abcd", "abcd", {"variant": {"repeat": 3, "shuffled": True}, "depth": 4}),
+        ("dabc", "", {"variant": {"repeat": 4, "shuffled": True}}),
+    ]
+    for number, (*rankings, settings) in enumerate(runs):
+        results = tuple(
+            result(f"q{i}", own or "abcd", "abcd", failed=None if own else "no answer")
+            for i, own in enumerate(rankings)
+        )
+        qrels = {"q0": {"d": 1}, "q1": {"d": 1}}
+        write_run(tmp_path / str(number), Run(manifest(**settings), results, qrels))
+    row = only(evaluate([tmp_path]), "MRR@10")
+    assert (row.natural, row.repeats) == (1.0, 2)
+    assert row.noise == pytest.approx((1 - 1 / 3) / 2)

@@ -3,28 +3,31 @@ from __future__ import annotations
 import pytest
 
 from rerank_bench.errors import BadOption
-from rerank_bench.evaluation import Row, parse_prices
+from rerank_bench.evaluation import parse_prices, results_of
 from rerank_bench.evaluation.prices import priced
 
 
-def row(reranker: str, model: str = "") -> Row:
-    return Row(
-        task="t", profile="p", origin="", reranker=reranker, measure="nDCG@10", queries=4,
-        first_stage=0.5, prompt_tokens=2_000_000, output_tokens=100_000, model=model,
-    )  # fmt: skip
+def price(label: str, model: str, *texts: str) -> float | None:
+    """The price of one of four queries, which read 2 million tokens and wrote 100,000."""
+    tokens = {"queries": 4, "prompt_tokens": 2_000_000, "output_tokens": 100_000}
+    runs = results_of([{"reranker": label, "model": model, **tokens}]).runs
+    (found,) = priced(runs, parse_prices(texts))
+    return found
 
 
-def test_a_querys_price_is_that_of_its_tokens() -> None:
-    (found,) = priced([row("r")], parse_prices(["r=0.10/0.40"]))
-    assert found.price == pytest.approx((2 * 0.10 + 0.1 * 0.40) / 4)
+@pytest.mark.parametrize(
+    ("label", "model", "expected"),
+    [("r", "org/m=b", 3 * 2.1 / 4), ("x", "org/m=b", 2 * 2.1 / 4), ("x", "", 2.1 / 4)],
+)
+def test_a_label_goes_before_a_model_and_a_model_before_all(
+    label: str, model: str, expected: float
+) -> None:
+    assert price(label, model, "*=1/1", "org/m=b=2/2", "r=3/3") == pytest.approx(expected)
 
 
-def test_a_label_goes_before_a_model_and_a_model_before_all() -> None:
-    prices = parse_prices(["*=1/1", "org/m=b=2/2", "r=3/3"])
-    rows = priced([row("r", "org/m=b"), row("x", "org/m=b"), row("x")], prices)
-    assert [found.price for found in rows] == pytest.approx([3 * 2.1 / 4, 2 * 2.1 / 4, 2.1 / 4])
-    assert priced([row("x")], parse_prices(["r=1/1"]))[0].price is None
-    assert priced([row("x")], {})[0].price is None
+def test_tokens_read_and_written_have_prices_of_their_own_and_others_have_none() -> None:
+    assert price("r", "", "r=0.10/0.40") == pytest.approx((2 * 0.10 + 0.1 * 0.40) / 4)
+    assert price("x", "", "r=1/1") is price("x", "") is None
 
 
 @pytest.mark.parametrize(

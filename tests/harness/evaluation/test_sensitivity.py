@@ -4,13 +4,11 @@ from typing import Any
 
 import pytest
 
-from rerank_bench.evaluation import Row
 from rerank_bench.evaluation.sensitivity import (
     agreement,
     latency_row,
     order_row,
     promotion,
-    spread,
 )
 from rerank_bench.reranking import Usage, arranged
 from rerank_bench.runs import QueryResult, Run
@@ -24,13 +22,6 @@ def run(order: str, out: list[str], **more: Any) -> Run:
     result = QueryResult("q", tuple(out), scores, ranks, **more)
     variant = {} if order == "first-stage" else {"variant": {"order": order}}
     return Run({"settings": variant}, (result,), {})
-
-
-def row(order: str, natural: float) -> Row:
-    return Row(
-        task="t", profile="p", origin="", reranker="r", measure="nDCG@10", queries=1,
-        first_stage=0.5, natural=natural, order=order, hardware="a laptop",
-    )  # fmt: skip
 
 
 def test_outputs_that_do_not_depend_on_the_input_agree_wholly() -> None:
@@ -65,8 +56,8 @@ def test_safeguard_and_failed_queries_have_no_part() -> None:
 
 
 def test_an_order_row_tells_mean_and_spread_over_orders() -> None:
-    rows = [row("first-stage", 0.6), row("reverse", 0.4)]
-    found = order_row(rows, [run("first-stage", POOL), run("reverse", POOL[::-1])])
+    runs = [run("first-stage", POOL), run("reverse", POOL[::-1])]
+    found = order_row(("t", "p", "r"), [0.6, 0.4], runs)
     assert (found.mean, found.sd) == (pytest.approx(0.5), pytest.approx(0.02**0.5))
     assert found.orders == ("first-stage", "reverse")
 
@@ -76,11 +67,6 @@ def test_latency_is_the_median_and_the_95th_percentile_of_served_queries() -> No
     results = [QueryResult(str(i), (), (), (), usage=Usage(seconds=s)) for i, s in
                enumerate(seconds)]  # fmt: skip
     results.append(QueryResult("f", (), (), (), failed="x", usage=Usage(seconds=99.0)))
-    found = latency_row(row("first-stage", 0.5), Run({"settings": {}}, tuple(results), {}))
+    found = latency_row(("t", "p", "r"), "a laptop", Run({"settings": {}}, tuple(results), {}))
     assert (found.queries, found.hardware) == (21, "a laptop")
     assert (found.p50, found.p95) == (pytest.approx(1.1), pytest.approx(2.0))
-
-
-def test_spread_needs_two_values() -> None:
-    assert spread([0.5]) is None
-    assert spread([0.5, 0.52, 0.49]) == pytest.approx(0.03)

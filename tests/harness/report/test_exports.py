@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import re
 from pathlib import Path
@@ -14,9 +15,8 @@ from hypothesis import strategies as st
 from ir_measures import AP, RR, Success, nDCG
 
 from rerank_bench.errors import BadData, RerankBenchError, UnknownName
-from rerank_bench.evaluation import JSON_FIELDS, query_values
-from rerank_bench.report import report_of, to_csv, to_latex
-from rerank_bench.report.exports import export
+from rerank_bench.evaluation import evaluate, query_values, records
+from rerank_bench.report import export, to_csv, to_json, to_latex
 from rerank_bench.report.latex import tex
 from rerank_bench.report.notes import sentence
 from rerank_bench.report.trec import write_trec
@@ -184,7 +184,8 @@ def test_csv_has_rows_means_strata_and_every_query_of_the_main_runs(tmp_path: Pa
     ]
     parts = [r for r in csv.DictReader(strata.open(encoding="utf-8")) if r["kind"] != "language"]
     assert sum(int(r["queries"]) for r in parts if r["kind"] == "positive's rank") == 4 * 12
-    assert rows.read_text(encoding="utf-8") == to_csv(report_of(root).rows)
+    both = [file.read_text(encoding="utf-8") for file in (rows, means)]
+    assert both[0] + both[1].partition("\n")[2] == to_csv(evaluate([root]))
     told = list(csv.DictReader(queries.open(encoding="utf-8")))
     assert len(told) == 4 * 12
     own = [r for r in told if (r["task"], r["reranker"]) == ("Set/one", "mine")]
@@ -197,10 +198,9 @@ def test_parquet_holds_the_same_numbers_with_types(tmp_path: Path) -> None:
     root = tables(tmp_path)
     rows, means, queries, _ = export([root], tmp_path / "out", "parquet")
     found = pq.read_table(rows)
-    assert found.column_names == list(JSON_FIELDS)
-    assert [found["natural"].to_pylist(), found["reranker"].to_pylist()] == [
-        [getattr(row, name) for row in report_of(root).rows] for name in ("natural", "reranker")
-    ]
+    objects = json.loads(to_json(evaluate([root])))
+    assert found.column_names == list(objects[0])
+    assert found.to_pylist() == objects[: found.num_rows]
     kinds = {field.name: str(field.type) for field in found.schema}
     assert (kinds["noise"], kinds["depth"], kinds["starred"]) == ("double", "int64", "bool")
     assert kinds["invalid"] == "string"
@@ -213,15 +213,14 @@ def test_latex_has_a_line_per_reranker_and_says_what_stars_mean(tmp_path: Path) 
         store(tmp_path, run_of(profile=profile, queries=30, fails=False, label="50%_{best}\\"))
         store(tmp_path, run_of(profile=profile, queries=25, label="few", seed=3))
     store(tmp_path, run_of(label="only", queries=30, seed=4))
-    text = to_latex(report_of(tmp_path))
+    text = to_latex(evaluate([tmp_path]))
     assert text.count("\\begin{tabular}{lll}") == text.count("\\end{tabular}") == 1
     lines = [line for line in text.splitlines() if line.endswith("\\\\")]
     assert lines[0] == "reranker & bm25 & dense(e5\\_small) \\\\"
-    assert len(lines) == 4
+    assert len(lines) == 3
     assert any(line.startswith("50\\%\\_\\{best\\}\\textbackslash{} & $") for line in lines)
-    assert any(line.startswith("few (not comparable) & ") for line in lines)
     assert next(line for line in lines if line.startswith("only")).endswith("& -- \\\\")
-    assert "than the rest: few (25 queries)." in text
+    assert "Left out, for other queries, pools or judgements: few (25 queries)." in text
     assert "Holm over" in text
     assert all(line.count("$") % 2 == 0 for line in text.splitlines())
 
@@ -233,9 +232,10 @@ def test_gains_in_latex_are_those_of_the_report_and_starred_as_there(tmp_path: P
     )
     run = Run(run_of().manifest, results, {r.query_id: {"a": 1} for r in results})
     store(tmp_path, run)
-    (row,) = (r for r in report_of(tmp_path).rows if r.measure == "nDCG@10" and r.reranker)
+    found = evaluate([tmp_path])
+    (row,) = found.results.rows("nDCG@10").itertuples()
     assert row.starred
-    text = to_latex(report_of(tmp_path))
+    text = to_latex(found)
     assert (
         f"${row.gain:+.4f}^{{*}}$ {{\\footnotesize $[{row.gain_low:+.3f}, {row.gain_high:+.3f}]$}}"
         in text
@@ -246,31 +246,26 @@ def test_equal_gains_are_written_without_an_interval_in_every_form(tmp_path: Pat
     results = tuple(QueryResult(f"q{i}", ("a", "x"), (None,) * 2, (2, 1)) for i in range(30))
     run = Run(run_of().manifest, results, {r.query_id: {"a": 1} for r in results})
     store(tmp_path, run)
-    found = report_of(tmp_path)
+    found = evaluate([tmp_path])
     assert "{\\footnotesize --}" in to_latex(found)
     assert "too few queries, equal gains" in to_latex(found)
-    (row,) = (r for r in found.rows if r.measure == "nDCG@10" and r.reranker)
-    assert sentence([row]) == (
-        f"Best is mine with {row.gain:+.4f}; no gain was tested: too few queries, or all gains are "
-        "equal."
-    )
+    (row,) = records(found.results.rows("nDCG@10"))
+    words = f"Best is mine with {row['gain']:+.4f}; no gain was tested: too few queries, or all"
+    assert sentence([row]) == f"{words} gains are equal."
 
 
 def test_the_best_reranker_on_average_comes_first(tmp_path: Path) -> None:
     for profile in ("bm25", "dense"):
         for seed, label in enumerate("abcdef"):
             store(tmp_path, run_of(profile=profile, label=label, seed=seed))
-    gains: dict[str, float] = {}
-    for row in report_of(tmp_path).rows:
-        if row.measure == "nDCG@10" and row.reranker:
-            gains[row.reranker] = gains.get(row.reranker, 0.0) + (row.gain or 0.0)
-    best_first = sorted(gains, key=lambda label: -gains[label])
+    gains = evaluate([tmp_path]).results.rows("nDCG@10").groupby("reranker")["gain"].mean()
+    best_first = list(gains.sort_values(ascending=False).index)
     assert best_first != sorted(gains)
-    assert re.findall(r"^([a-f]) &", to_latex(report_of(tmp_path)), re.MULTILINE) == best_first
+    assert re.findall(r"^([a-f]) &", to_latex(evaluate([tmp_path])), re.MULTILINE) == best_first
 
 
 def test_means_of_a_data_set_come_before_its_tasks(tmp_path: Path) -> None:
-    text = to_latex(report_of(tables(tmp_path)))
+    text = to_latex(evaluate([tables(tmp_path)]))
     assert re.findall(r"caption\{([^:]*):", text) == [
         "Set, mean of 2 tasks, 24 queries", "Set/one, 12 queries", "Set/two, 12 queries",
     ]  # fmt: skip

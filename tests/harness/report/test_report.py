@@ -5,7 +5,6 @@ import html
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,19 @@ from rerank_bench.evaluation import (
     MACRO,
     MEASURES,
     MICRO,
+    ClaimRow,
     Evaluation,
-    Row,
+    evaluate,
     load_claims,
-    match,
 )
-from rerank_bench.report import notes, print_tables, report_of, to_csv, to_json, to_markdown
+from rerank_bench.report import (
+    notes,
+    print_compact,
+    print_tables,
+    to_csv,
+    to_json,
+    to_markdown,
+)
 from rerank_bench.reranking import Usage
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 
@@ -70,14 +76,14 @@ PUBLISHED = {"bm25()": {"nDCG@10": 0.25, "recall@100": 0.5}}
 
 def printed(root: Path, **console: Any) -> str:
     screen = Console(file=io.StringIO(), **console)
-    print_tables(report_of(root), screen)
+    print_tables(evaluate([root]), screen)
     text: str = screen.file.getvalue()  # type: ignore[attr-defined]
     return text
 
 
 def test_json_has_one_object_per_number_and_the_promised_keys_first(tmp_path: Path) -> None:
     store(tmp_path)
-    objects = json.loads(to_json(report_of(tmp_path).rows))
+    objects = json.loads(to_json(evaluate([tmp_path])))
     assert all(list(one)[: len(KEYS)] == KEYS for one in objects)
     hit = next(one for one in objects if one["measure"] == "hit@10")
     assert {key: hit[key] for key in KEYS} == {
@@ -117,7 +123,7 @@ def test_json_has_one_object_per_number_and_the_promised_keys_first(tmp_path: Pa
 
 def test_csv_has_the_same_rows_and_what_tells_how_they_came_about(tmp_path: Path) -> None:
     store(tmp_path, label='a,"b"')
-    text = to_csv(report_of(tmp_path).rows)
+    text = to_csv(evaluate([tmp_path]))
     rows = list(csv.DictReader(io.StringIO(text)))
     assert list(rows[0])[: len(KEYS)] == KEYS
     assert {"cached_tokens", "invalid", "resolved", "engine", "depth", "published"} <= set(rows[0])
@@ -130,10 +136,8 @@ def test_csv_has_the_same_rows_and_what_tells_how_they_came_about(tmp_path: Path
 def test_an_invalid_run_is_marked_everywhere_with_the_reason(tmp_path: Path) -> None:
     store(tmp_path, label="good", counts={"generations": 10, "repaired": 2})
     store(tmp_path, label="bad", counts={"generations": 10, "repaired": 3})
-    found = report_of(tmp_path)
-    for row in (r for r in found.rows if r.reranker is not None):
-        assert (row.invalid is None) == (row.reranker == "good")
-    objects = {one["reranker"]: one for one in json.loads(to_json(found.rows))}
+    found = evaluate([tmp_path])
+    objects = {one["reranker"]: one for one in json.loads(to_json(found))}
     assert objects["good"]["invalid"] is None
     assert objects["bad"]["invalid"] == "answers repaired or unusable: 6 of 20"
     for text in (to_markdown(found), printed(tmp_path)):
@@ -147,7 +151,7 @@ def test_an_invalid_run_is_marked_everywhere_with_the_reason(tmp_path: Path) -> 
 def test_markdown_is_the_golden_one(tmp_path: Path) -> None:
     store(tmp_path)
     expected = (Path(__file__).parent / "golden.md").read_text(encoding="utf-8")
-    assert to_markdown(report_of(tmp_path)) == expected
+    assert to_markdown(evaluate([tmp_path])) == expected
 
 
 def test_a_pipe_gets_the_golden_tables(tmp_path: Path) -> None:
@@ -191,7 +195,7 @@ def test_text_from_data_drives_neither_terminal_nor_markdown(tmp_path: Path) -> 
     assert "\u202e" not in text
     assert r"t[bold]\x1b[31m" in text
     assert r"[red]*r*`\x0a# x" in text
-    markdown = to_markdown(report_of(tmp_path))
+    markdown = to_markdown(evaluate([tmp_path]))
     assert r"p\|&lt;b&gt;" in markdown
     assert r"\[red\]\*r\*\`\\x0a# x" in markdown
     assert "<" not in markdown
@@ -215,56 +219,102 @@ def test_a_cut_of_all_documents_is_told_once_and_of_some_with_their_names(tmp_pa
 def test_several_roots_are_one_report_and_none_is_an_error(tmp_path: Path) -> None:
     folder = store(tmp_path / "a")
     store(tmp_path / "b", label="other")
-    found = report_of([tmp_path / "a", tmp_path / "b", folder])
-    assert {row.reranker for row in found.rows} == {None, "flip", "other"}
+    found = evaluate([tmp_path / "a", tmp_path / "b", folder])
+    assert set(found.runs["reranker"]) == {"flip", "other"}
     (tmp_path / "none").mkdir()
     with pytest.raises(BadData, match=r"no finished run in .*none"):
-        report_of(tmp_path / "none")
+        evaluate([tmp_path / "none"])
 
 
-def test_published_figures_stand_beside_measured_ones_and_are_judged_only_where_they_compare() -> (
-    None
-):
-    row = Row(
-        task="NanoGraded/trec_dl19", profile="bm25_anserini", origin="shipped",
-        reranker="RankZephyr", model="castorini/rank_zephyr_7b_v1_full", engine="vllm",
-        measure="nDCG@10", queries=43, first_stage=0.50578, natural=0.7280, safeguarded=0.9,
-    )  # fmt: skip
-    published = match([row], load_claims())[0].claim
-    claims = match([row], [published, replace(published, value=0.7388)])
-    strange = replace(claims[0], claim=replace(claims[0].claim, caveat="asked in other words"))
-    text = to_markdown(Evaluation((), claims=(*claims, strange)))
-    lines = [line for line in text.splitlines() if line.startswith("| NanoGraded")]
-    verdicts = [line.removesuffix(" |").rpartition(" | ")[2] for line in lines]
-    assert verdicts == ["agrees", "differs", "does not compare"]
-    assert "| 0.7365 | 0.7280 | -0.0085 |" in lines[0]
-    assert "RankZephyr: asked in other words." in text
+def test_published_figures_stand_beside_measured_ones() -> None:
+    claim = load_claims()[0]
+    values = {0.665: "agrees", 0.66: "differs"}
+    claims = [ClaimRow(claim, "t", "p", "r", own, word == "agrees") for own, word in values.items()]
+    lines = to_markdown(Evaluation.of(claims=tuple(claims))).splitlines()
+    assert [line.rpartition(f"{claim.measure} | ")[2] for line in lines if "0.6686" in line] == [
+        "0.6686 | 0.6650 | -0.0036 | agrees |",
+        "0.6686 | 0.6600 | -0.0086 | differs |",
+    ]
 
 
 def test_a_published_first_stage_of_equal_gains_stands_beside_what_it_compares_with() -> None:
-    row = Row(
-        task="Set/one", profile="bm25", origin="shipped", reranker="mine", measure="nDCG@10",
-        queries=2, first_stage=0.6, natural=0.6, published=0.5123, as_published=0.5124,
-        binary={"first_stage": 0.5124},
-    )  # fmt: skip
-    others = [replace(row, measure=name, published=None, binary={}) for name in MEASURES[1:]]
-    recall = [replace(row, measure=name, reranker=None, published=None) for name in (MICRO, MACRO)]
-    text = to_markdown(Evaluation((row, *others, *recall)))
+    row = {"task": "Set/one", "profile": "bm25", "queries": 2, "first_stage": 0.6, "ground": 1}
+    rows = [row | {"measure": name} for name in (*MEASURES, MICRO, MACRO)]
+    rows[0] |= {"published": 0.5123, "as_published": 0.5124}
+    text = to_markdown(Evaluation.of(first_stages=rows))
     assert "0.6000 (0.5123; 0.5124)" in text
     assert "compare it with the value behind it" in text
 
 
-def test_other_judgements_have_a_first_stage_and_a_mark_of_their_own(tmp_path: Path) -> None:
+def test_other_judgements_have_a_first_stage_of_their_own_and_a_table(tmp_path: Path) -> None:
     store(tmp_path, label="usual")
     store(tmp_path, label="strict", min_grade=2)
     words = " ".join(printed(tmp_path).split())
     assert "bm25 = bm25() computed 2 0.3155" in words
     assert "bm25 = bm25() (grades from 2) computed 2 0.0000" in words
-    assert "strict (grades from 2, not comparable" in words
+    usual, _, strict = words.partition("other queries, pools or judgements")
+    assert "strict" not in usual.replace("bm25() (grades from 2)", "")
+    assert "strict (grades from 2, fake engine)" in strict
+
+
+def compact(found: Evaluation, width: int = 100) -> str:
+    screen = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    print_compact(found, screen)
+    return screen.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_compact_table_has_gains_by_first_stage_and_cost(tmp_path: Path) -> None:
+    for profile in ("bm25", "dense"):
+        store(tmp_path, profile=profile)
+    store(tmp_path, label="bad", counts={"generations": 10, "repaired": 9})
+    store(tmp_path, label="strict", min_grade=2)
+    text = compact(evaluate([tmp_path]))
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[0] == ["toy", "·", "2", "queries"]
+    assert lines[1] == ["reranker", "bm25", "dense", "calls", "seconds"]
+    assert lines[3:6] == [
+        ["first", "stage", "0.3155", "0.3155"],
+        ["bad", "(fake", "engine)", "invalid", "–", "1.5", "–"],
+        ["flip", "(fake", "engine)", "+0.185", "±2.345", "+0.185", "±2.345", "1.5", "–"],
+    ]
+    assert "Invalid: bad; not comparable (other queries, pools or judgements): strict." in text
+    assert "--wide" in text
+
+
+@pytest.mark.parametrize(("width", "profiles"), [(100, 3), (100, 7), (80, 3), (60, 2)])
+def test_the_compact_table_fits_the_terminal_and_crops_names_in_the_middle(
+    width: int, profiles: int
+) -> None:
+    names = [f"dense(maker/a-very-long-name-{i})" for i in range(profiles)]
+    rows = [
+        {
+            "task": f"Set/{'t' * 30}", "profile": profile,
+            "reranker": f"a-very-long-name-of-a-method-{r}",
+            "measure": "nDCG@10", "queries": 50, "failed": 0, "first_stage": 0.4, "natural": 0.45,
+            "gain": 0.05, "gain_low": 0.01, "gain_high": 0.09, "starred": True, "family": "all",
+            "calls_per_query": 100.0, "seconds_per_query": 0.25,
+        }
+        for profile in names
+        for r in range(9)
+    ]  # fmt: skip
+    text = compact(Evaluation.of(rows), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("+0.050 ±0.040*") == 9 * profiles
+    assert "dense(m…ame-0)" in text
+    assert "a-very-long-…f-a-method-0" in text or width < 100
+    assert "is a-very-long-name-of-a-method-0 with +0.050" in " ".join(text.split())
+
+
+def test_a_set_of_many_tasks_has_one_compact_table(tmp_path: Path) -> None:
+    for i in range(13):
+        store(tmp_path, task=f"Set/{i}")
+    text = compact(evaluate([tmp_path]))
+    assert text.count("\nfirst stage ") == 1
+    assert text.startswith("Set, mean of 13 tasks · 26 queries")
 
 
 def test_notes_name_what_is_odd_and_not_the_totals_it_is_a_part_of() -> None:
-    told = notes._told(
+    told = notes.counted(
         {"scored_queries": 50, "equal_scores": 2, "label_calls": 9, "label_tokens": 9, "labels": 18}
         | {"label_probability": 7_000_000, "label_probability_calls": 9}
     )

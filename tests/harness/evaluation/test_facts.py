@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from rerank_bench.evaluation.reading import reading
+from rerank_bench.evaluation import Facts, facts, query_values
 from rerank_bench.runs import QueryResult, Run
 
 
-def run(*, asks=("PairScore",), options=None, **settings: Any) -> Run:
+def of(*, asks=("PairScore",), options=None, **settings: Any) -> Facts:
     """Two queries: one with four candidates and a safeguard, one with two."""
     reranker = {"label": "r", "asks": list(asks), "options": options or {}}
     reranker |= settings.pop("reranker", {})
@@ -20,7 +20,8 @@ def run(*, asks=("PairScore",), options=None, **settings: Any) -> Run:
         ),
         QueryResult("q2", tuple("ab"), (None,) * 2, (1, 2), failed="no", counts={"truncated": 1}),
     )
-    return Run({"settings": {"reranker": reranker, **settings}}, results, {})
+    run = Run({"settings": {"reranker": reranker, **settings}}, results, {})
+    return Facts(run, query_values(run))
 
 
 @pytest.mark.parametrize(
@@ -36,18 +37,18 @@ def run(*, asks=("PairScore",), options=None, **settings: Any) -> Run:
     ],
 )
 def test_the_budget_is_told_as_the_reranker_and_the_run_set_it(options, settings, told):
-    assert reading(run(options=options, **settings))["budget"] == told
+    assert facts.budget(of(options=options, **settings)) == told
 
 
 def test_the_share_cut_is_of_all_documents_that_were_given():
-    whole = reading(run())
-    assert (whole["documents"], whole["cut"]) == (7, 3 / 7)
-    assert reading(run(depth=3))["documents"] == 3 + 1 + 2
+    whole = of()
+    assert (facts.documents(whole), facts.cut(whole)) == (7, 3 / 7)
+    assert facts.documents(of(depth=3)) == 3 + 1 + 2
 
 
 def test_a_reranker_that_reads_nothing_has_no_budget_and_cuts_nothing():
-    told = reading(run(asks=()))
-    assert (told["budget"], told["cut"], told["documents"]) == (None, None, 7)
+    own = of(asks=())
+    assert (facts.budget(own), facts.cut(own), facts.documents(own)) == (None, None, 7)
 
 
 @pytest.mark.parametrize(
@@ -59,4 +60,4 @@ def test_a_reranker_that_reads_nothing_has_no_budget_and_cuts_nothing():
     ],
 )
 def test_an_instruction_that_was_not_recorded_is_not_called_none(reranker, told):
-    assert reading(run(reranker=reranker))["instruction"] == told
+    assert facts.instruction(of(reranker=reranker)) == told
