@@ -27,33 +27,42 @@ const run = (name) =>
     document.head.append(script);
   });
 
-const unpackColumn = (packed) =>
-  Array.isArray(packed) ? packed : packed.at.map((k) => packed.of[k]);
-
-function unpack({ n, col }) {
-  return {
-    n,
-    col: Object.fromEntries(Object.entries(col).map(([name, own]) => [name, unpackColumn(own)])),
-  };
+/** Return an object whose properties are made when they are first read. */
+function lazily(names, make) {
+  const found = {};
+  for (const name of names) {
+    const define = (more) =>
+      Object.defineProperty(found, name, { enumerable: true, configurable: true, ...more });
+    define({
+      get: () => {
+        const value = make(name);
+        define({ value });
+        return value;
+      },
+    });
+  }
+  return found;
 }
+
+const unpackColumn = (own) => (Array.isArray(own) ? own : own.at.map((k) => own.of[k]));
+const unpack = ({ n, col }) => ({
+  n,
+  col: lazily(Object.keys(col), (name) => unpackColumn(col[name])),
+});
 
 /** Return the values of one measure joined with their runs: of `means` or of `tasks`. */
 function joined(report, values, part) {
-  const runs = once(`runs ${part}`, () => unpack(report.runs[part]));
-  const own = unpack(values[part]);
-  for (const [name, column] of Object.entries(runs.col))
-    own.col[name] = own.col.run.map((k) => column[k]);
-  const star = (i) => own.col.kind[i] || (own.col.starred[i] ? "significant" : "");
-  own.col.kind = own.col.kind.map((_, i) => star(i));
-  return own;
+  const runs = once(`runs ${part}`, () => unpack(report.runs[part])).col;
+  const { n, col: own } = unpack(values[part]);
+  const ofRun = (name) => own.run.map((k) => runs[name][k]);
+  const kinds = () => ofRun("kind").map((kind, i) => kind || (own.starred[i] ? "significant" : ""));
+  const make = (name) => (name === "kind" ? kinds() : name in own ? own[name] : ofRun(name));
+  return { n, col: lazily([...Object.keys(own), ...Object.keys(runs)], make) };
 }
 
 function concatenated(one, other) {
-  const names = Object.keys(one.col).filter((name) => name in other.col);
-  return {
-    n: one.n + other.n,
-    col: Object.fromEntries(names.map((k) => [k, one.col[k].concat(other.col[k])])),
-  };
+  const both = (name) => one.col[name].concat(other.col[name]);
+  return { n: one.n + other.n, col: lazily(Object.keys(one.col), both) };
 }
 
 /** Return a frame by name; those of results for one measure. */

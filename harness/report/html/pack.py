@@ -30,10 +30,12 @@ def packed(col: Mapping[str, Sequence[Any]], n: int) -> Packed:
 def column(values: Sequence[Any]) -> Any:
     """Return one column: a list of numbers, or for texts `{"of": distinct texts, "at": indices}`.
 
-    Floats are rounded to four decimals or, below 0.1, six significant digits; NaN and infinity
-    become None. Names and texts get visible control characters.
+    All values of a column are of one type or None. Floats are rounded to four decimals, or below
+    0.1 and from 1000 on to six significant digits; NaN and infinity become None. Control characters
+    of names and texts become visible.
     """
-    if not any(isinstance(value, (str, tuple)) for value in values):
+    first = next((value for value in values if value is not None), None)
+    if not isinstance(first, (str, tuple)):
         return [number(value) for value in values]
     places: dict[Any, int] = {}
     at = [places.setdefault(value, len(places)) for value in values]
@@ -42,10 +44,8 @@ def column(values: Sequence[Any]) -> Any:
 
 def number(value: Any) -> Any:
     """Return a number as JSON holds it."""
-    if isinstance(value, bool):
-        return int(value)
     if not isinstance(value, float):
-        return value
+        return int(value) if isinstance(value, bool) else value
     if not math.isfinite(value):
         return None
     return round(value, DECIMALS) if 0.1 <= abs(value) < 1000 else float(f"{value:.6g}")

@@ -61,7 +61,7 @@ function taskFilter() {
 /** A list of boxes to tick; none ticked means all. */
 function pick(title, key, values) {
   const shown = h("b");
-  const tell = (all) => {
+  const showChosen = (all) => {
     shown.textContent = all.length > 1 ? `${all.length} of ${values.length}` : (all[0] ?? "all");
   };
   const boxes = values.map((value) => {
@@ -70,10 +70,10 @@ function pick(title, key, values) {
   });
   const ticked = () => {
     const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
-    tell(chosen);
+    showChosen(chosen);
     change({ [key]: chosen });
   };
-  tell(state.getAll(key));
+  showChosen(state.getAll(key));
   const labels = boxes.map((box) => h("label", {}, box, h("span", {}, isolated(box.value))));
   return h(
     "details",
