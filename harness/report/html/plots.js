@@ -118,6 +118,7 @@ function layoutOf({ layout: given, col, x, y, ...plot }, drawn) {
   if (plot.has_front) {
     const costs = drawn.map((i) => col[x][i]);
     const decades = Math.log10(Math.max(...costs) / Math.min(...costs));
+    layout.yaxis.rangemode = y === "natural" ? "normal" : "tozero"; // with the first stage at 0
     layout.xaxis.dtick = decades > 2 ? 1 : "D2"; // powers of ten, or 1, 2 and 5
   }
   if (plot.row_height) {

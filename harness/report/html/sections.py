@@ -17,12 +17,14 @@ class Choice:
     key: `x` or `y` of a plot, `value` of a matrix, else the column whose rows are chosen.
     columns: the columns to choose from; a column of that name is chosen by value if empty.
     has_all: whether all rows may be chosen.
+    by_number: whether the value of most rows comes first, not that of the first row.
     """
 
     key: str
     label: str
     columns: tuple[str, ...] = ()
     has_all: bool = False
+    by_number: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ SECTIONS = (
     Section(
         "cost", "Plots", "plot", "results", "Gain against cost", COST.caption,
         choices=(
-            _SCOPE, _PROFILE, Choice("hardware", "On"),
+            _SCOPE, _PROFILE, Choice("hardware", "On", by_number=True),
             Choice("x", "Cost", ("seconds_per_query", "tokens_per_query", "ideal_flops",
                                  "gpu_seconds", "price")),
             Choice("y", "Number", ("gain", "gain_safeguarded", "natural")),

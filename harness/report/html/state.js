@@ -118,6 +118,14 @@ function fitting({ n, col }) {
   return Array.from({ length: n }, (_, i) => i).filter(fits);
 }
 
+/** Return the values of a column, in the order of its rows or those of most rows first. */
+function valuesOf(column, rows, byNumber) {
+  const number = new Map();
+  for (const i of rows) number.set(column[i], (number.get(column[i]) ?? 0) + 1);
+  const values = distinct([...number.keys()]);
+  return byNumber ? values.sort((a, b) => number.get(b) - number.get(a)) : values;
+}
+
 /**
  * Build the selects over a section; return what is chosen and the rows that it leaves. A choice of
  * columns returns a column's name; any other keeps the rows that hold the chosen value.
@@ -125,9 +133,9 @@ function fitting({ n, col }) {
 function choose(section, host, { col }, rows) {
   const chosen = {};
   const hasValue = (name) => rows.some((i) => !missing(col[name]?.[i]));
-  const selects = section.choices.map(({ key, label: title, columns, has_all: hasAll }) => {
-    const all = hasAll && rows.length <= MANY ? [["", "all"]] : [];
-    const values = () => distinct(rows.map((i) => col[key][i])).map((value) => [value, value]);
+  const selects = section.choices.map(({ key, label: title, columns, ...how }) => {
+    const all = how.has_all && rows.length <= MANY ? [["", "all"]] : [];
+    const values = () => valuesOf(col[key], rows, how.by_number).map((value) => [value, value]);
     const known = columns.filter((name, k) => !k || hasValue(name));
     const options = columns.length
       ? known.map((name) => [name, columnOf(name).label])

@@ -82,10 +82,13 @@ function orderOf(section, names) {
   return at >= 0 && ["asc", "desc"].includes(way) ? [[at, way]] : [];
 }
 
+/** Keep the order that a reader has chosen; drawing a table again changes nothing. */
 function remember(section, names, [at, way] = []) {
   const key = `${section.id}.sort`;
-  state.delete(key);
-  if (way) state.set(key, `${names[at]}:${way}`);
+  const value = way ? `${names[at]}:${way}` : null;
+  if (state.get(key) === value) return;
+  if (value) state.set(key, value);
+  else state.delete(key);
   history.replaceState(null, "", `#${state}`);
 }
 
