@@ -1,81 +1,82 @@
-// Blocks are gzipped text in base64; tables come as columns. See columns.py for how they are packed.
+// Blocks are gzip in base64. A frame is {n, col: {name: array}}; a row is an index into its columns.
 
-const blocks = new Map();
+const cached = new Map();
 
-/** The text of a block of this page. */
+/** Return what `make` returned the first time it was called for `key`. */
+function once(key, make) {
+  if (!cached.has(key)) cached.set(key, make());
+  return cached.get(key);
+}
+
 async function textOf(name) {
-  const packed = atob(document.getElementById(`block-${name}`).textContent);
-  const bytes = new Uint8Array(packed.length);
-  for (let i = 0; i < packed.length; i++) bytes[i] = packed.charCodeAt(i);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).text();
+  const bytes = Uint8Array.from(atob(document.getElementById(`block-${name}`).textContent), (c) =>
+    c.charCodeAt(0),
+  );
+  return new Response(
+    new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")),
+  ).text();
 }
 
-/** The contents of a block, parsed when first asked for. */
-function load(name) {
-  if (!blocks.has(name)) blocks.set(name, textOf(name).then(JSON.parse));
-  return blocks.get(name);
-}
+const load = (name) => once(name, async () => JSON.parse(await textOf(name)));
 
-/** A packed column as an array of what it means. */
-function unpackColumn(packed) {
-  const values = packed.list ?? [];
-  const runs = packed.runs ?? [];
-  for (let i = 0; i < runs.length; i += 2) {
-    for (let k = 0; k < runs[i + 1]; k++) values.push(runs[i]);
+/** Run a library of this page; the policy knows the hash of its text. */
+const run = (name) =>
+  once(name, async () => {
+    const script = document.createElement("script");
+    script.textContent = await textOf(name);
+    document.head.append(script);
+  });
+
+/** Return an object whose properties are made when they are first read. */
+function lazily(names, make) {
+  const found = {};
+  for (const name of names) {
+    const define = (more) =>
+      Object.defineProperty(found, name, { enumerable: true, configurable: true, ...more });
+    define({
+      get: () => {
+        const value = make(name);
+        define({ value });
+        return value;
+      },
+    });
   }
-  if (packed.of) return values.map((place) => packed.of[place]);
-  if (!packed.scale) return values;
-  const unit = 10 ** packed.scale;
-  return values.map((value) => (value === null ? null : value / unit));
+  return found;
 }
 
-/** A packed table as {n, col: {name: array}}; of several, all their columns. */
-function frame(...tables) {
-  const col = {};
-  for (const table of tables) {
-    for (const [name, packed] of Object.entries(table.col)) col[name] = unpackColumn(packed);
-  }
-  return { n: tables[0].n, col };
+const unpackColumn = (own) => (Array.isArray(own) ? own : own.at.map((k) => own.of[k]));
+const unpack = ({ n, col }) => ({
+  n,
+  col: lazily(Object.keys(col), (name) => unpackColumn(col[name])),
+});
+
+/** Return the values of one measure joined with their runs: of `means` or of `tasks`. */
+function joined(report, values, part) {
+  const runs = once(`runs ${part}`, () => unpack(report.runs[part])).col;
+  const { n, col: own } = unpack(values[part]);
+  const ofRun = (name) => own.run.map((k) => runs[name][k]);
+  const kinds = () => ofRun("kind").map((kind, i) => kind || (own.starred[i] ? "significant" : ""));
+  const make = (name) => (name === "kind" ? kinds() : name in own ? own[name] : ofRun(name));
+  return { n, col: lazily([...Object.keys(own), ...Object.keys(runs)], make) };
 }
 
-const frames = new Map();
-
-function framed(key, make) {
-  if (!frames.has(key)) frames.set(key, make());
-  return frames.get(key);
+function concatenated(one, other) {
+  const both = (name) => one.col[name].concat(other.col[name]);
+  return { n: one.n + other.n, col: lazily(Object.keys(one.col), both) };
 }
 
-/** The rows of all runs by one measure; of tasks, or of data sets' means. */
-async function rowsOf(measure, groups = false) {
-  const first = await load("first");
-  if (groups) {
-    const own = first.groups;
-    return framed(`groups ${measure}`, () => frame(own.runs, own.values[measure]));
-  }
-  const values = measure === first.measures[0] ? first.values : await load(`values-${measure}`);
-  return framed(`rows ${measure}`, () => frame(first.runs, values));
-}
-
-/** One of the small tables, or the queries. */
-async function tableOf(name) {
-  const packed = name === "queries" || name === "recall" ? await load(name) : (await load("rest"))[name];
-  return framed(name, () => frame(packed));
-}
-
-/** The distinct values of a column, in alphabetical order, without what is missing. */
-function distinct(values) {
-  return [...new Set(values)].filter((value) => value !== null).sort(byName);
+/** Return a frame by name; those of results for one measure. */
+function frameOf(name, measure) {
+  if (!["results", "means", "tasks"].includes(name))
+    return once(`frame ${name}`, async () => unpack((await load("report")).frames[name]));
+  return once(`frame ${name} ${measure}`, async () => {
+    if (name === "results")
+      return concatenated(await frameOf("means", measure), await frameOf("tasks", measure));
+    return joined(await load("report"), await load(`values-${measure}`), name);
+  });
 }
 
 const collator = new Intl.Collator("en", { numeric: true });
-function byName(one, other) {
-  return collator.compare(one, other);
-}
 
-/** The places 0 to n-1 at which a condition holds. */
-function places(n, holds = () => true) {
-  const found = [];
-  for (let i = 0; i < n; i++) if (holds(i)) found.push(i);
-  return found;
-}
+/** Return the distinct values, in the order in which they come first. */
+const distinct = (values) => [...new Set(values)].filter((value) => !missing(value));

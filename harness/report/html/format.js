@@ -1,121 +1,95 @@
-// How numbers and names are written, and how elements are made. Texts become text nodes, never
-// markup, and what in them would not show, or turn its neighbours around, is shown as its code.
+// How values are written, by the format of their column, and how elements are made. Texts become
+// text nodes, never markup; control characters were made visible when the page was written.
 
 const NOTHING = "–";
 const MINUS = "−";
 
 const missing = (value) => value === null || value === undefined || Number.isNaN(value);
 
-function number(value, digits = 4) {
-  return missing(value) ? NOTHING : value.toFixed(digits).replace("-", MINUS);
-}
+const known =
+  (write) =>
+  (value, ...rest) =>
+    missing(value) ? NOTHING : write(value, ...rest);
 
-function signed(value, digits = 4) {
-  if (missing(value)) return NOTHING;
+const withMinus = (value) => String(value).replace("-", MINUS);
+
+const number = known((value, digits = 4) => withMinus(value.toFixed(digits)));
+
+const signed = known((value, digits = 4) => {
   const text = Math.abs(value).toFixed(digits);
-  const sign = value < 0 && Number(text) !== 0 ? MINUS : "+";
-  return sign + text;
-}
+  return (value < 0 && Number(text) ? MINUS : "+") + text;
+});
 
-function bounds(low, high) {
-  return missing(low) || missing(high) ? NOTHING : `[${signed(low)}, ${signed(high)}]`;
-}
+const share = known((value) => `${number(100 * value, 0).replace(/^−0$/, "0")} %`);
 
-function share(value) {
-  if (missing(value)) return NOTHING;
-  const text = Math.abs(100 * value).toFixed(0);
-  return `${value < 0 && text !== "0" ? MINUS : ""}${text} %`;
-}
-
-/** A count or a mean of counts: 7, 9.5, 1234, 12.3k, 4.56M. */
-function count(value) {
-  if (missing(value)) return NOTHING;
-  if (value < 1 && value > 0) return String(Number(value.toPrecision(2)));
+/** A count or a mean of counts: 0.027, 7, 9.5, 1234, 12.3k, 4.56M. */
+const count = known((value) => {
+  if (value > 0 && value < 1) return String(Number(value.toPrecision(2)));
   if (value < 1000) return value.toFixed(1).replace(/\.0$/, "");
-  for (const [unit, letter] of [
+  const unit = [
     [1e12, "T"],
     [1e9, "G"],
     [1e6, "M"],
-  ]) {
-    if (value >= unit) return (value / unit).toFixed(2) + letter;
-  }
+  ].find(([size]) => value >= size);
+  if (unit) return (value / unit[0]).toFixed(2) + unit[1];
   return value >= 1e4 ? `${(value / 1e3).toFixed(1)}k` : value.toFixed(0);
+});
+
+const FORMATS = {
+  text: known((value) => (Array.isArray(value) ? value.join(", ") : String(value) || NOTHING)),
+  whole: known(withMinus),
+  number,
+  signed,
+  share,
+  count,
+  some: (value) => count(value || null),
+  some_share: (value) => share(value || null),
+  gain: (value, starred) => signed(value) + (starred ? " ★" : ""),
+  bounds: (low, high) => (missing(low) ? NOTHING : `[${signed(low, 3)}, ${signed(high, 3)}]`),
+  ratio: (...values) => values.map(count).join(" / "),
+  seconds: known((value) => (value < 10 ? value.toFixed(3) : count(value))),
+  cost: known((value) => String(Number((1000 * value).toPrecision(3)))),
+  giga: known((value) => count(value / 1e9)),
+  flag: (value) => (value ? "yes" : NOTHING),
+  probability: known((value) =>
+    withMinus(value < 1e-4 ? value.toExponential(0) : value.toFixed(4)),
+  ),
+};
+
+/** Write the value of a column, or of the columns that share its cell. */
+function written(column, values) {
+  return (FORMATS[column.format] ?? FORMATS.count)(...values);
 }
 
-function plain(value) {
-  return missing(value) ? NOTHING : String(value);
-}
-
-function seconds(value) {
-  return missing(value) ? NOTHING : value < 10 ? value.toFixed(3) : count(value);
-}
-
-/** A price with three digits. */
-function price(value) {
-  return missing(value) ? NOTHING : String(Number(value.toPrecision(3)));
-}
-
-function probability(value) {
-  return missing(value)
-    ? NOTHING
-    : value < 0.0001
-      ? value.toExponential(0).replace("-", MINUS)
-      : value.toFixed(4);
-}
-
-const whole = new Intl.NumberFormat("en");
-
-// What honest text needs stays as it is: line ends, joiners, marks of direction, which hold no further.
-const UNSEEN = /(?![\n\r\t\u00ad\u061c\u200b-\u200f])[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
-const UNSEEN_IN_NAMES = /(?! )[\p{C}\p{Z}]/gu;
-
-function code(character) {
-  const point = character.codePointAt(0);
-  const digits = point.toString(16).padStart(2, "0");
-  return point < 256 ? `\\x${digits}` : `\\u{${digits}}`;
-}
-
-/** A text of any length, with control characters and direction overrides visible. */
-const visible = (text) => String(text).replace(UNSEEN, code);
-
-/** A name or an id on one line, as the terminal writes it. */
-const oneLine = (text) => String(text).replace(UNSEEN_IN_NAMES, code);
-
-/** A name that turns nothing around it, whichever way it is read. */
-const isolated = (text) => h("bdi", {}, oneLine(text));
-
-const withMinus = (text) => text.replace(/(?<![^\s[(])-(?=\d)/g, MINUS);
-
-/** An element with attributes (functions are listeners) and children (strings are text). */
+/** Return an element with attributes (functions are listeners) and children (strings are text). */
 function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value === true) element.setAttribute(name, "");
-    else if (value !== false && !missing(value))
-      element.setAttribute(name, name === "value" ? value : visible(value));
+    else if (value !== false && !missing(value)) element.setAttribute(name, value);
   }
-  const there = children.filter((child) => child !== null && child !== undefined);
-  element.append(...there.map((child) => (child instanceof Node ? child : visible(child))));
+  element.append(...children.filter((child) => !missing(child)));
   return element;
 }
 
-/** A small word in a frame: what is odd about a row. */
-function badge(kind, text, hint) {
-  return h("span", { class: `badge ${kind}`, title: hint }, text);
+/** A name that does not change the direction of the text around it. */
+const isolated = (text) => h("bdi", {}, text);
+
+/** A word in a frame, with a longer explanation after a colon as its tooltip. */
+function badge(text) {
+  const [word, why] = text.split(/: (.*)/s);
+  const kind = { invalid: "bad", failed: "bad", floor: "" }[word] ?? "odd";
+  return h("span", { class: `badge ${kind}`, title: why }, word);
 }
 
 /** A select with a label; options are [value, text] or texts. */
-function select(label, options, chosen, change) {
+function select(label, options, chosen, change, key) {
   const made = options.map((option) => {
     const [value, text] = Array.isArray(option) ? option : [option, option];
-    return h("option", { value, selected: value === chosen }, oneLine(text));
+    return h("option", { value, selected: value === chosen }, text);
   });
-  const list = h("select", { "aria-label": label, change: (event) => change(event.target.value) }, ...made);
+  const listen = (event) => change(event.target.value);
+  const list = h("select", { "aria-label": label, "data-key": key, change: listen }, ...made);
   return h("label", {}, h("span", {}, label), list);
-}
-
-/** Let the browser draw and listen before going on. */
-function breath() {
-  return new Promise((resume) => setTimeout(resume));
 }

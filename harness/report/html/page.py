@@ -1,8 +1,9 @@
-"""One file that holds everything: data, style, script and the plotting library.
+"""One file with all data, styles and scripts, which opens from disk and loads nothing.
 
-Data and library stand in the page as gzip in base64. That keeps the file small, costs nothing until
-a block is needed, and leaves no way for a document's text to be read as markup. The page's policy
-lets only the two scripts run whose hashes it names, and lets nothing be loaded.
+Data and the libraries are gzip in base64: that is small, costs nothing before a block is read, and
+no text of a document can be read as markup. The content security policy allows the scripts whose
+hashes it names and no other source. The libraries come from the installed packages itables
+(DataTables) and plotly.
 """
 
 from __future__ import annotations
@@ -11,46 +12,84 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
+from ...errors import RerankBenchError
 from ...evaluation import Evaluation
+from ..compact import conclusions, matrices
+from ..text import plain
 from .payload import blocks
-from .views import View, views_block
+from .sections import tabs
+from .summary import left_out, sentences
+from .views import View
 
-_SCRIPTS = (
-    "data.js", "format.js", "theme.js", "table.js", "columns.js", "filters.js", "figure.js",
-    "labels.js", "plot_gains.js", "plot_costs.js", "plot_tasks.js", "plot_ranks.js", "exchanges.js",
-    "query.js", "summary.js", "main.js",
-)  # fmt: skip
-_STYLES = ("page.css", "controls.css", "tables.css", "query.css", "print.css")
+_SCRIPTS = ("data.js", "format.js", "state.js", "tables.js", "plots.js", "query.js", "main.js")
+_FEW = 9
+"""Conclusions that are shown at once."""
 
 
 def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
-    """Return a page of all of `found`, and of the queries in `views` their texts and replies.
+    """Return the page of an evaluation; the same input gives the same bytes.
 
-    It opens from disk, asks for nothing, and says the same for the same input, byte by byte.
+    found: what all tables and plots are of.
+    views: the queries that are shown with their texts, requests and replies.
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    library = get_plotlyjs()
     script = "\n".join(_text(name) for name in _SCRIPTS)
-    data = {**blocks(found), "views": views_block(views)}
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return page.from_string(_text("page.html.jinja")).render(
-        style=Markup("\n".join(_text(name) for name in _STYLES)),  # noqa: S704  our own file
+    libraries = {"datatables": datatables(), "plotly": get_plotlyjs()}
+    data = blocks(found, views)
+    report = data["report"]
+    packed = {**libraries, "style": _bundle("dt_bundle.css")}
+    packed |= {name: _json(block) for name, block in data.items()}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["plain"] = plain
+    return environment.from_string(_text("page.html.jinja")).render(
+        style=Markup(_text("page.css")),  # noqa: S704  our own file
         script=Markup(script),  # noqa: S704  our own files
-        allowed=[_hash(script), _hash(library)],
-        library=packed(library),
-        blocks={name: packed(_json(block)) for name, block in data.items()},
+        hashes=[_hash(text) for text in (script, *libraries.values())],
+        blocks={name: _packed(text) for name, text in packed.items()},
+        tabs=tabs(report["sections"]),
+        sections=report["sections"],
+        columns=report["columns"],
+        conclusions=list(conclusions(found)),
+        few=_FEW,
+        sentences=sentences(found),
+        left_out=left_out(found),
+        tables=matrices(found),
     )
 
 
-def packed(text: str) -> str:
-    """Return `text` as gzip in base64."""
+def datatables() -> str:
+    """Return DataTables as a script that sets `DataTable`, made from the module in itables.
+
+    A policy of hashes lets a script run, but no module be imported from a text.
+    """
+    module = _bundle("dt_bundle.js")
+    exports = re.search(r"export\s*\{([^}]*)\};?", module)
+    name = re.search(r"([\w$]+) as default", exports[1]) if exports else None
+    if exports is None or name is None:
+        raise RerankBenchError(
+            "the package itables holds no DataTables module; install another version of itables"
+        )
+    body = f"{module[: exports.start()]}\n{module[exports.end() :]}"
+    return f'(() => {{ "use strict";\n{body}\nglobalThis.DataTable = {name[1]};\n}})();'
+
+
+def _bundle(name: str) -> str:
+    return (files("itables") / "html" / name).read_text(encoding="utf-8")
+
+
+def _text(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
 
@@ -59,9 +98,5 @@ def _json(block: Any) -> str:
 
 
 def _hash(script: str) -> str:
-    """What a policy calls an inline script by."""
+    """Return the name of an inline script in a content security policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
-
-
-def _text(name: str) -> str:
-    return (files(__package__) / name).read_text(encoding="utf-8")

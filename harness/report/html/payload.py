@@ -1,138 +1,158 @@
-"""What the page is told: blocks of JSON, of which the first is enough for the first table."""
+"""The data of the page as blocks of JSON: `report` is read at once, the others on demand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
 
-from ...evaluation import MACRO, MAIN, MEASURES, MICRO, Evaluation, records
-from ..notes import notes_of, sentence
-from .columns import Packed, column, columns, measure
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ...evaluation import ClaimRow, Results
-
-_RUN = (
-    "task", "profile", "origin", "resolved", "reranker", "model", "engine", "hardware", "queries",
-    "safeguards", "failed", "calls_per_query", "rounds", "prompt_tokens", "output_tokens",
-    "cached_tokens", "from_cache", "seconds_per_query", "gpu_seconds", "startup_seconds",
-    "ideal_flops", "price", "invalid", "depth", "judgements", "apart", "floor", "repeats",
-    "clusters",
-    "repaired", "unparsable", "budget", "cut", "instruction", "tied_at_10", "label_probability",
-)  # fmt: skip
-_NUMBERS = (
-    "decided", "p", "p_holm", "starred", "family", "wins", "ties", "losses", "rerankable",
-)  # fmt: skip
-_MEASURED = (
-    "first_stage", "natural", "safeguarded", "ceiling", "ceiling_safeguarded", "gain", "gain_low",
-    "gain_high", "gain_safeguarded", "detectable", "noise", "headroom_captured", "judged",
-    "judged_first_stage", "published",
-)  # fmt: skip
-_NAMES = ("task", "profile", "reranker")
-
-_QUERY = (
-    *_NAMES, "query_id", "language", "rank_before", "rank_after", "safeguard", "failed", "repaired",
-)  # fmt: skip
-_STAGES = ("first_stage", "natural", "safeguarded")
-_CLAIM = ("reranker", "measure", "source", "why", "safeguarded")
+from ...evaluation import MAIN, MEASURES, Evaluation, Results, records
+from ..text import plain
+from .frames import by_reranker, small_frames
+from .pack import Packed, packed
+from .plots import KINDS, SYMBOLS, TEMPLATES
+from .sections import column_list, sections, shown_columns
+from .views import View, texts_block
 
 
-def blocks(found: Evaluation) -> dict[str, Any]:
-    """Return the page's blocks by name; `first` is read at once, the others when needed."""
-    first = {
-        "measures": list(MEASURES),
-        "groups": _groups(found),
-        "summary": _summary(found),
-        "left_out": list(found.left_out),
-        "runs": _packed(found.runs, _RUN),
-        "values": _values(MAIN, found.results),
+def blocks(found: Evaluation, views: Sequence[View]) -> dict[str, Any]:
+    """Return the page's blocks by name.
+
+    report: sections, columns, runs and all small frames; values-MEASURE: the values of one measure;
+    texts: the queries in `views`.
+    """
+    parts = {"means": _best_first(found.means), "tasks": _best_first(found.results)}
+    runs = {name: records(own.runs) for name, own in parts.items()}
+    order = _rerankers(parts["tasks"], runs["tasks"])
+    views = by_reranker(views, order)
+    marked = {(r["task"], r["profile"], r["reranker"]): marks(r) for r in chain(*runs.values())}
+    frames = small_frames(found, views, marked, order)
+    packed_runs = {name: _runs(own) for name, own in runs.items()}
+    values = {m: {name: _values(own, m) for name, own in parts.items()} for m in MEASURES}
+    filled = {name: _filled(own, values[MAIN][name]) for name, own in packed_runs.items()}
+    filled["results"] = filled["means"] | filled["tasks"]
+    filled |= {name: _filled(frame) for name, frame in frames.items()}
+    report = {
+        "measures": MEASURES,
+        "sections": sections(filled),
+        "columns": column_list(),
+        "symbols": SYMBOLS,
+        "kinds": KINDS,
+        "templates": TEMPLATES,
+        "rerankers": order,
+        "sets": {plain(g.name): [plain(task) for task in g.tasks] for g in found.groups},
+        "languages": _languages(found),
+        "runs": packed_runs,
+        "frames": frames,
     }
+    values_of = {f"values-{measure}": own for measure, own in values.items()}
+    return {"report": report, "texts": texts_block(views), **values_of}
+
+
+def _best_first(results: Results) -> Results:
+    """Return the runs by task and profile, the best first; a run's label is its place."""
+    main = results.values[results.values["measure"] == MAIN].set_index("run")["natural"]
+    runs = results.runs.assign(natural=main).sort_values(
+        ["task", "profile", "apart", "natural"], ascending=[True, True, True, False], kind="stable"
+    )
+    places = {label: place for place, label in enumerate(runs.index)}
+    return Results(
+        runs.drop(columns="natural").reset_index(drop=True),
+        results.values.assign(run=results.values["run"].map(places)),
+    )
+
+
+def _runs(runs: Sequence[Mapping[str, Any]]) -> Packed:
+    """Return what is the same for all measures of a run."""
+    computed = {
+        "scope": scope,
+        "kind": kind,
+        "marks": marks,
+        "health": health,
+        "tokens_per_query": _tokens,
+    }
+    col = {c.name: [run.get(c.name) for run in runs] for c in shown_columns() if c.frame == "runs"}
+    col |= {name: [of(run) for run in runs] for name, of in computed.items()}
+    return packed(col, len(runs))
+
+
+def _values(results: Results, measure: str) -> Packed:
+    """Return the values of one measure, each with the place of its run."""
+    own = results.values[results.values["measure"] == measure].sort_values("run")
+    names = ["run", *(column.name for column in shown_columns() if column.frame == "values")]
+    return packed({name: own[name].tolist() for name in names}, len(own))
+
+
+def scope(run: Mapping[str, Any]) -> str:
+    """Return the name of a task, or of a data set with the number of tasks that its mean is of."""
+    return f"{run['task']}, mean of {run['tasks']} tasks" if run["tasks"] > 1 else str(run["task"])
+
+
+def kind(run: Mapping[str, Any]) -> str:
+    """Return what keeps a run from being a result like others; an empty text if nothing does."""
+    if run["invalid"]:
+        return "invalid"
+    if run["floor"]:
+        return "floor"
+    if run["engine"] == "fake":
+        return "fake engine"
+    return "not comparable" if run["apart"] else ""
+
+
+def marks(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a reader must know of a run before its numbers."""
+    words = {
+        f"invalid: {run['invalid']}": run["invalid"],
+        "floor": run["floor"],
+        "fake engine": run["engine"] == "fake",
+        "not comparable: other queries, pool or judgements": run["apart"],
+        f"first {run['depth']}": run["depth"],
+        run["judgements"]: run["judgements"],
+    }
+    return tuple(word for word, holds in words.items() if holds)
+
+
+def health(run: Mapping[str, Any]) -> str | None:
+    """Return how many queries failed and how many replies were repaired or unusable."""
+    counts = {"failed": "failed", "repaired": "repaired", "unparsable": "unusable"}
+    return ", ".join(f"{run[name]} {word}" for name, word in counts.items() if run[name]) or None
+
+
+def _tokens(run: Mapping[str, Any]) -> float | None:
+    if run["prompt_tokens"] is None or run["output_tokens"] is None:
+        return None
+    return float(run["prompt_tokens"] + run["output_tokens"]) / float(run["queries"])
+
+
+def _filled(*frames: Packed) -> set[str]:
+    """Return the columns in which any row has a value other than 0."""
     return {
-        "first": first,
-        **{f"values-{m}": _values(m, found.results) for m in MEASURES[1:]},
-        "recall": _recall(found),
-        "rest": _rest(found),
-        "queries": columns(found.queries, _QUERY, measures=_STAGES),
+        name
+        for frame in frames
+        for name, values in frame["col"].items()
+        if any(values["of"] if isinstance(values, dict) else values)
     }
 
 
-def _packed(frame: pd.DataFrame, fields: Iterable[str], measures: Iterable[str] = ()) -> Packed:
-    """Return some columns of a frame; `measures` are rounded to four digits."""
-    col = {name: column(_plain(frame[name])) for name in fields}
-    col |= {name: measure(_plain(frame[name])) for name in measures}
-    return {"n": len(frame), "col": col}
+def _rerankers(tasks: Results, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return all rerankers, those that compare first and floors last, best mean gain first."""
+    gains = tasks.values[tasks.values["measure"] == MAIN].set_index("run")["gain"]
+    last = {"": 0, "floor": 2}
+    each = (
+        tasks.runs[["reranker"]]
+        .assign(gain=gains, odd=[last.get(kind(run), 1) for run in runs])
+        .groupby("reranker")
+        .agg({"odd": "max", "gain": "mean"})
+        .sort_values(["odd", "gain"], ascending=[True, False], kind="stable")
+    )
+    return [plain(name) for name in each.index]
 
 
-def _plain(values: pd.Series) -> list[Any]:
-    return [None if value is None or value != value else value for value in values.tolist()]
-
-
-def _values(name: str, results: Results) -> Packed:
-    """Return one measure of all runs, in their order; a run without it has none of its values."""
-    own = results.values[results.values["measure"] == name].set_index("run")
-    rows = own.reindex(results.runs.index)
-    rows = rows.join(results.runs[["rerankable", "judged", "judged_first_stage"]])
-    return _packed(rows, _NUMBERS, _MEASURED)
-
-
-def _groups(found: Evaluation) -> dict[str, Any]:
-    return {
-        "names": [group.name for group in found.groups],
-        "tasks": [list(group.tasks) for group in found.groups],
-        "left_out": [[list(who) for who in group.left_out] for group in found.groups],
-        "runs": _packed(found.means.runs, _RUN),
-        "values": {m: _values(m, found.means) for m in MEASURES},
-    }
-
-
-def _summary(found: Evaluation) -> list[dict[str, Any]]:
-    """Return for each data set and profile a sentence, and what a reader must know with it."""
-    in_means = {task for group in found.groups for task in group.tasks}
-    tasks = found.results.rows(MAIN)
-    rows = records(found.means.rows(MAIN)) + records(tasks[~tasks["task"].isin(in_means)])
-    rows = [row for row in rows if not row["apart"]]
-    rows.sort(key=lambda row: (row["task"], row["profile"], -row["natural"]))
-    parts = groupby(rows, key=lambda row: (row["task"], row["profile"]))
-    summary = []
-    for (task, profile), part in parts:
-        own = list(part)
-        words = {"sentence": sentence(own), "notes": notes_of(own)}
-        summary.append({"task": task, "profile": profile, **words})
-    return summary
-
-
-def _recall(found: Evaluation) -> Packed:
-    """Return what the first stages are worth by themselves."""
-    own = found.first_stages[found.first_stages["measure"].isin([MICRO, MACRO])]
-    fields = ("task", "profile", "origin", "resolved", "measure", "queries", "safeguards")
-    return _packed(own, fields, ("first_stage", "published"))
-
-
-def _rest(found: Evaluation) -> dict[str, Packed]:
-    """The small tables."""
-    return {
-        "orders": columns(
-            found.orders, (*_NAMES, "orders", "promotion"), measures=("mean", "sd", "tau")
-        ),
-        "latencies": columns(found.latencies, (*_NAMES, "queries", "p50", "p95", "hardware")),
-        "strata": columns(
-            found.strata,
-            (*_NAMES, "kind", "value", "queries"),
-            measures=("first_stage", "natural", "gain", "gain_low", "gain_high"),
-        ),
-        "claims": _claims(found.claims),
-    }
-
-
-def _claims(rows: Sequence[ClaimRow]) -> Packed:
-    """Each claim beside its run; `published` and `first_stage` are the source's."""
-    own = columns(rows, ("task", "profile", "within"), measures=("measured",))
-    claims = [row.claim for row in rows]
-    col = {name: column([getattr(claim, name) for claim in claims]) for name in _CLAIM}
-    col["caveat"] = column([""] * len(claims))
-    col["published"] = measure([claim.value for claim in claims])
-    col["tolerance"] = measure([claim.tolerance for claim in claims])
-    return {"n": len(rows), "col": {**own["col"], **col}}
+def _languages(found: Evaluation) -> dict[str, list[str]]:
+    """Return the languages of each task's queries, where they are known."""
+    pairs = {(row.task, row.language) for row in found.queries if row.language}
+    pairs |= {(row.task, row.value) for row in found.strata if row.kind == "language"}
+    languages: dict[str, list[str]] = {}
+    for task, language in sorted(pairs):
+        languages.setdefault(plain(task), []).append(plain(language))
+    return languages

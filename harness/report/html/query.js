@@ -1,191 +1,131 @@
-// One query: what two rerankers made of the same pool, and what was said on the way.
+// One query: what rerankers made of the same pool, side by side, with requests and replies.
 
 const LONG = 320; // characters of a document that are shown at once
 
-class QueryPanel {
-  constructor(section, { texts, views }) {
-    Object.assign(this, { section, texts, views });
-    this.form = section.querySelector("form");
-    this.host = section.querySelector("#view");
-    this.form.addEventListener("submit", (event) => event.preventDefault());
-    this.chosen = {
-      task: views[0].task,
-      profile: views[0].profile,
-      query: views[0].query_id,
-      left: "",
-      right: "",
-    };
-    section.hidden = false;
-    for (const kind of ["change", "toggle"]) section.addEventListener(kind, () => this.asked(), true);
-    this.update();
-  }
-
-  /** Whether a query of a run can be shown. */
-  has(task, profile, query, reranker) {
-    return this.views.some(
-      (v) => v.task === task && v.profile === profile && v.query_id === query && v.reranker === reranker,
-    );
-  }
-
-  /** From now on paper shows the query too: somebody looked at it. */
-  asked() {
-    this.section.classList.add("asked");
-  }
-
-  /** Show a query of a run, at the left. */
-  open(task, profile, query, reranker) {
-    this.chosen = { task, profile, query, left: reranker, right: this.chosen.right };
-    this.asked();
-    this.update();
-    this.section.scrollIntoView();
-    this.form.querySelector("select").focus({ preventScroll: true });
-  }
-
-  /** What can be chosen at each step, given the steps before. */
-  options() {
-    const own = (keys) =>
-      this.views.filter((v) => keys.every(([key, field]) => v[field] === this.chosen[key]));
-    const step = (key, field, before) => {
-      const values = distinct(own(before).map((v) => v[field]));
-      if (!values.includes(this.chosen[key])) this.chosen[key] = values[0];
-      return values;
-    };
-    const tasks = step("task", "task", []);
-    const profiles = step("profile", "profile", [["task", "task"]]);
-    const queries = step("query", "query_id", [
-      ["task", "task"],
-      ["profile", "profile"],
-    ]);
-    const found = own([
-      ["task", "task"],
-      ["profile", "profile"],
-      ["query", "query_id"],
-    ]);
-    const rerankers = found.map((v) => v.reranker).sort((a, b) => bestPlace(a) - bestPlace(b));
-    return { tasks, profiles, queries, rerankers, found };
-  }
-
-  update() {
-    const { tasks, profiles, queries, rerankers, found } = this.options();
-    if (!rerankers.includes(this.chosen.left)) this.chosen.left = rerankers[0];
-    if (!rerankers.includes(this.chosen.right))
-      this.chosen.right = rerankers.find((name) => name !== this.chosen.left) ?? "";
-    const lists = [
-      ["Task", "task", tasks],
-      ["Profile", "profile", profiles],
-      ["Query", "query", queries],
-      ["Left", "left", rerankers],
-      ["Right", "right", [["", "none"], ...rerankers.map((name) => [name, name])]],
-    ];
-    this.form.replaceChildren(...lists.map(([text, key, values]) => this.list(text, key, values)));
-    const sides = [this.chosen.left, this.chosen.right]
-      .map((name) => found.find((v) => v.reranker === name))
-      .filter(Boolean);
-    this.host.replaceChildren(
-      h("blockquote", { class: "text" }, found[0].query || "(the query's text could not be read)"),
-      h("div", { class: "sides" }, ...sides.map((view) => this.side(view))),
-    );
-  }
-
-  list(text, key, values) {
-    const made = select(text, values, this.chosen[key], (value) => {
-      this.chosen[key] = value;
-      this.update();
-      this.form.querySelector(`[data-choice="${key}"]`).focus();
+/** A button that shows a row's query. */
+function opener(col, i) {
+  const show = () =>
+    change({
+      tab: "One query",
+      "query.task": col.task[i],
+      "query.profile": col.profile[i],
+      "query.query_id": col.query_id[i],
+      "query.first": col.reranker[i],
     });
-    made.lastChild.dataset.choice = key;
-    return made;
-  }
+  const name = `open ${col.query_id[i]} of ${col.reranker[i]}`;
+  return h("button", { type: "button", class: "open", "aria-label": name, click: show }, "open");
+}
 
-  side(view) {
-    const gain = view.natural - view.first_stage;
-    const documents = frame(view.documents);
-    const counts = Object.entries(view.counts)
-      .map(([name, n]) => `${n} ${name.replaceAll("_", " ")}`)
-      .join(", ");
-    return h(
-      "section",
-      { class: "side", "aria-label": view.reranker },
-      h("h3", {}, isolated(view.reranker), " ", view.failed ? badge("bad", "failed") : null),
-      h(
-        "p",
-        {},
-        `nDCG@10 ${number(view.first_stage)} → ${number(view.natural)} (${signed(gain)})`,
-        h("span", { class: "quiet" }, counts && ` · ${counts}`),
-      ),
-      view.failed ? h("p", { class: "fault text" }, view.failed) : null,
-      ...view.notes.map((note) => h("p", { class: "quiet text" }, note)),
-      this.documents(documents),
-      exchanges(frame(view.exchanges), {
-        ids: documents.col.doc_id,
-        texts: documents.col.text.map((place) => this.texts[place]),
-      }),
-    );
-  }
+/** Draw the first two of a query's rerankers, or all that the filter picks. */
+async function drawQuery(section, host, { col }, rows) {
+  const { texts, views } = await load("texts");
+  const isFirst = (i) => col.reranker[i] === state.get("query.first");
+  const sorted = [...rows.filter(isFirst), ...rows.filter((i) => !isFirst(i))];
+  const shown = sorted.slice(0, state.has("reranker") ? Infinity : 2).map((i) => views[i]);
+  if (!shown.length) return host.replaceChildren("No query fits the filters.");
+  const query = shown[0].query || "(the text of the query could not be read)";
+  const sides = shown.map((view) => side(view, texts));
+  host.replaceChildren(
+    h("blockquote", { class: "text" }, query),
+    h("div", { class: "sides" }, ...sides),
+  );
+}
 
-  documents({ n, col: c }) {
-    const heads = [
-      ["rank", "num"],
-      ["before", "num"],
-      ["moved", "num"],
-      ["score", "num"],
-      ["document", "name"],
-    ];
-    const head = h("tr", {}, ...heads.map(([text, kind]) => h("th", { scope: "col", class: kind }, text)));
-    const body = places(n).map((i) => this.document(c, i));
-    return h(
-      "div",
-      { class: "scroll tall", role: "region", tabindex: 0, "aria-label": "Candidates" },
-      h("table", { class: "documents" }, h("thead", {}, head), h("tbody", {}, ...body)),
-    );
-  }
+function side(view, texts) {
+  const { n, col } = unpack(view.documents);
+  const counts = Object.entries(view.counts).map(([name, k]) => ` · ${k} ${name}`);
+  const gain = signed(view.natural - view.first_stage);
+  const rows = Array.from({ length: n }, (_, i) => candidate(col, i, texts[col.text[i]]));
+  const heads = ["rank", "before", "moved", "score", "document"];
+  const table = h(
+    "table",
+    { class: "documents" },
+    h("thead", {}, h("tr", {}, ...heads.map((text) => h("th", { scope: "col" }, text)))),
+    h("tbody", {}, ...rows),
+  );
+  return h(
+    "section",
+    { class: "side", "aria-label": view.reranker },
+    h("h3", {}, isolated(view.reranker), view.failed ? badge("failed") : ""),
+    h(
+      "p",
+      {},
+      `nDCG@10 ${number(view.first_stage)} → ${number(view.natural)} (${gain})`,
+      ...counts,
+    ),
+    h("p", { class: "fault text" }, view.failed),
+    ...view.notes.map((note) => h("p", { class: "quiet text" }, note)),
+    h("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Candidates" }, table),
+    exchanges(view.exchanges, col.doc_id),
+  );
+}
 
-  document(c, i) {
-    const kind = c.safeguard[i] ? "guard" : c.positive[i] ? "positive" : "";
-    return h(
-      "tr",
-      { class: kind },
-      h("td", {}, String(c.after[i])),
-      h("td", {}, String(c.before[i])),
-      h("td", {}, move(c.before[i] - c.after[i])),
-      h(
-        "td",
-        {},
-        missing(c.score[i]) ? NOTHING : String(Number(c.score[i].toPrecision(5))).replace("-", MINUS),
-      ),
-      h(
-        "td",
-        { class: "name" },
-        h("div", { class: "ids" }, ...documentMarks(c, i), h("code", {}, isolated(c.doc_id[i]))),
-        folded(this.texts[c.text[i]]),
-      ),
-    );
-  }
+function candidate(col, i, text) {
+  const [positive, safeguard] = [col.positive[i], col.safeguard[i]];
+  const grade = missing(col.grade[i]) ? "" : `grade ${col.grade[i]}`;
+  const score = missing(col.score[i]) ? NOTHING : Number(col.score[i].toPrecision(5));
+  const words = [positive ? "✓ positive" : "", grade].filter(Boolean).join(", ");
+  const marks = [
+    words ? h("span", { class: `badge ${positive ? "good" : ""}` }, words) : "",
+    safeguard ? badge("safeguard: appended because the pool held no positive") : "",
+  ];
+  const figures = [col.after[i], col.before[i], move(col.before[i] - col.after[i]), score];
+  const id = h("div", { class: "quiet" }, ...marks, h("code", {}, isolated(col.doc_id[i])));
+  return h(
+    "tr",
+    { class: safeguard ? "guard" : positive ? "positive" : "" },
+    ...figures.map((value) => h("td", {}, withMinus(value))),
+    h("td", { class: "name" }, id, folded(text)),
+  );
 }
 
 function move(steps) {
-  if (!steps) return h("span", { class: "quiet" }, "=");
-  return h("span", { class: steps > 0 ? "up" : "down" }, `${steps > 0 ? "▲" : "▼"} ${Math.abs(steps)}`);
+  if (!steps) return "=";
+  return steps > 0 ? `▲ ${steps}` : `▼ ${-steps}`;
 }
 
-function documentMarks(c, i) {
-  return [
-    c.positive[i] ? badge("good", `✓ positive${missing(c.grade[i]) ? "" : `, grade ${c.grade[i]}`}`) : null,
-    c.safeguard[i]
-      ? badge("", "safeguard", "Appended because the pool held no positive; natural numbers leave it out")
-      : null,
-    !c.positive[i] && !missing(c.grade[i]) ? badge("", `grade ${c.grade[i]}`) : null,
-  ];
-}
-
-/** A text, of which a long one shows its beginning until it is asked for. */
+/** A text, of which a long one shows its beginning until it is opened. */
 function folded(text) {
   if (!text) return h("p", { class: "quiet" }, "(no text)");
   if (text.length <= LONG * 1.3) return h("p", { class: "text" }, text);
+  const start = h("summary", { class: "text" }, `${text.slice(0, LONG)}…`);
+  return h("details", {}, start, h("p", { class: "text" }, text));
+}
+
+function exchanges(all, ids) {
+  if (!all.length) return h("p", { class: "quiet" }, "No requests and replies.");
+  const repaired = all.filter((one) => one.repaired).length;
+  const odd = repaired ? `, ${repaired} repaired or unusable` : "";
+  const box = h("div");
+  const fill = () => box.childElementCount || box.append(...all.map((one) => exchange(one, ids)));
   return h(
     "details",
-    { class: "long" },
-    h("summary", { class: "text" }, `${text.slice(0, LONG)}…`),
-    h("p", { class: "text" }, text),
+    { toggle: fill },
+    h("summary", {}, `${all.length} requests and replies${odd}`),
+    box,
+  );
+}
+
+function exchange(one, ids) {
+  const about = one.about.map((k) => ids[k]);
+  const documents = about.length > 3 ? `${about.length} documents` : about.join(", ");
+  const reply = one.reply.slice(0, 90).replace(/\s+/g, " ");
+  return h(
+    "details",
+    { class: `exchange ${one.repaired ? "repaired" : ""}` },
+    h(
+      "summary",
+      {},
+      h("span", { class: "quiet" }, `Round ${one.round} · ${one.request} · `),
+      isolated(documents),
+      one.repaired ? badge("repaired") : "",
+      one.known ? "" : badge("no reply"),
+      " → ",
+      h("span", { class: "text" }, reply, one.reply.length > 90 ? "…" : ""),
+    ),
+    h("h4", {}, "Request"),
+    h("pre", { class: "text" }, one.prompt),
+    h("h4", {}, "Reply"),
+    h("pre", { class: "text" }, one.reply),
   );
 }

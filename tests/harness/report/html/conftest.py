@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,9 +28,10 @@ from rerank_bench.inspect.replay import QueryView, ViewDocument
 from rerank_bench.report.html import to_html
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page, ViewportSize
 
 HOSTILE = "<b>b</b></script><img src=x onerror=\"window.harmed='yes'\"> & %{x} {{ 7*7 }}"
+WIDE: ViewportSize = {"width": 1400, "height": 900}
 TASKS = ("Nano/de", "Nano/en")
 PROFILES = ("bm25", "dense")
 RERANKERS = ("good", "harmful", "broken", "random", HOSTILE)
@@ -128,7 +130,7 @@ def found() -> Evaluation:
     """Two tasks of one data set, two profiles, five rerankers, all measures, every small table."""
     whole = [(p, r, m) for p in PROFILES for r in RERANKERS for m in MEASURES]
     rows = [row(task, *rest) for task in TASKS for rest in whole]
-    means = [row("Nano/en", *rest) | {"task": "Nano", "queries": 100} for rest in whole]
+    means = [row("Nano/en", *rest) | {"task": "Nano", "tasks": 2, "queries": 100} for rest in whole]
     recall = {
         "task": TASKS[0], "profile": "bm25", "origin": "computed", "measure": MICRO, "queries": 50,
         "first_stage": 0.9, "published": 0.91,
@@ -178,76 +180,101 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Opened:
-    """The page, and all that it said, threw or asked for."""
+    """The page, what it logged or threw, and which addresses it requested."""
 
     page: Page
     address: str
-    complaints: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
-    def check(self) -> None:
-        assert self.complaints == [self.address]
-        assert self.page.evaluate("[window.harmed, document.images.length]") == [None, 0]
+    def show(self, state: str) -> Page:
+        """Show a state by the fragment of the address, with all that is on its tab."""
+        self.page.evaluate(
+            "hash => { delete document.documentElement.dataset.shown; location.hash = hash; }",
+            f"{state}&test={next(_NUMBERS)}",
+        )
+        return drawn(self.page)
+
+    def head(self, section: str, name: str) -> Locator:
+        """Return the head of a column."""
+        return self.page.locator(f'#{section} thead th[data-column="{name}"]')
+
+    def heads(self, section: str) -> list[str]:
+        """Return the names of a table's columns."""
+        return self.page.locator(f"#{section} thead th").evaluate_all(
+            "all => all.map(head => head.dataset.column)"
+        )
+
+    def column(self, section: str, name: str) -> list[str]:
+        """Return the texts of a column."""
+        place = self.heads(section).index(name) + 1
+        cells = self.page.locator(f"#{section} tbody tr > :nth-child({place})")
+        return [text.strip() for text in cells.all_inner_texts()]
+
+    def names(self, section: str) -> list[str]:
+        """Return the rerankers of a table's rows without what is marked beside them."""
+        return self.page.locator(f"#{section} tbody .c-reranker > span > bdi").all_inner_texts()
+
+
+_NUMBERS = itertools.count()
+
+
+def drawn(page: Page) -> Page:
+    """Wait until everything on the tab is drawn."""
+    page.wait_for_selector(":root[data-shown]", timeout=30_000)
+    return page
+
+
+def open_page(browser: Browser, text: str, folder: Path, **options: Any) -> Opened:
+    """Open a page from disk and collect what it says and requests."""
+    file = folder / "report.html"
+    file.write_text(text, encoding="utf-8")
+    page = browser.new_page(**options)
+    page.set_default_timeout(30_000)
+    opened = Opened(page, file.as_uri())
+    page.on("console", lambda message: opened.messages.append(message.text))
+    page.on("pageerror", lambda error: opened.messages.append(str(error)))
+    page.on("request", lambda request: opened.requests.append(request.url))
+    page.goto(opened.address)
+    return opened
 
 
 @pytest.fixture(scope="module")
-def address(
-    tmp_path_factory: pytest.TempPathFactory, found: Evaluation, views: Sequence[QueryView]
-) -> str:
-    file = tmp_path_factory.mktemp("report") / "report.html"
-    file.write_text(to_html(found, views), encoding="utf-8")
-    return file.as_uri()
-
-
-@pytest.fixture(scope="module")
-def opened(browser: Browser, address: str) -> Opened:
-    made = Opened(browser.new_page(viewport={"width": 1440, "height": 900}), address)
-    made.page.set_default_timeout(30_000)
-    made.page.on("console", lambda message: made.complaints.append(message.text))
-    made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
-    made.page.on("request", lambda request: made.complaints.append(request.url))
-    made.page.goto(address)
-    made.page.wait_for_selector(':root[data-shown="all"]')
-    return made
+def shared(
+    browser: Browser,
+    tmp_path_factory: pytest.TempPathFactory,
+    found: Evaluation,
+    views: Sequence[QueryView],
+) -> Opened:
+    """The page of the whole report, opened once for a module."""
+    folder = tmp_path_factory.mktemp("report")
+    opened = open_page(browser, to_html(found, views), folder, viewport=WIDE)
+    drawn(opened.page)
+    return opened
 
 
 @pytest.fixture
-def page(opened: Opened) -> Iterator[Page]:
-    """The page as it was opened. Whatever it says, throws or asks for fails the test."""
-    page = opened.page
-    yield page
-    opened.check()
-    page.emulate_media(media="screen", color_scheme="light")
-    page.get_by_label("Colours").select_option("")
-    page.get_by_role("button", name="Reset", exact=True).click()
-    page.evaluate("document.querySelectorAll('details').forEach((open) => (open.open = false))")
-    page.evaluate("document.activeElement.blur()")
-    page.wait_for_timeout(300)
+def opened(shared: Opened) -> Iterator[Opened]:
+    """The page; what it logs, throws or requests fails the test."""
+    yield shared
+    assert shared.messages == []
+    assert shared.requests == [shared.address]
+    assert shared.page.evaluate("[window.harmed, document.images.length]") == [None, 0]
+    shared.page.emulate_media(media="screen", color_scheme="light")
+    shared.page.set_viewport_size(WIDE)
 
 
 @pytest.fixture
-def fresh(browser: Browser, address: str) -> Iterator[Page]:
-    """The page, newly opened."""
-    page = browser.new_page()
-    page.goto(address)
-    page.wait_for_selector(':root[data-shown="all"]')
-    yield page
-    page.close()
+def open_report(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+    """Open a report of its own; what it logs or throws fails the test."""
+    made: list[Opened] = []
 
-
-@pytest.fixture
-def open_report(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Open a report of its own; what it throws fails the test."""
-    page = browser.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-
-    def opened(found: Evaluation, views: Sequence[QueryView] = ()) -> Page:
-        file = tmp_path / "report.html"
-        file.write_text(to_html(found, views), encoding="utf-8")
-        page.goto(file.as_uri())
-        page.wait_for_selector(':root[data-shown="all"]', timeout=30_000)
-        return page
+    def opened(found: Evaluation, views: Sequence[QueryView] = ()) -> Opened:
+        made.append(open_page(browser, to_html(found, views), tmp_path, viewport=WIDE))
+        drawn(made[-1].page)
+        return made[-1]
 
     yield opened
-    page.close()
-    assert errors == []
+    for own in made:
+        own.page.close()
+        assert own.messages == []

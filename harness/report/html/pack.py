@@ -1,0 +1,60 @@
+"""Pack tables as columns of JSON values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Packed = dict[str, Any]
+
+DECIMALS = 4
+"""Decimals of measures, the number that every report shows."""
+
+
+def table(records: Sequence[Any], fields: Iterable[str], **computed: Sequence[Any]) -> Packed:
+    """Return `{"n": rows, "col": {name: column}}` of equal records.
+
+    fields: attributes of a record, each a column.
+    computed: further columns by name, one value per record.
+    """
+    col = {name: [getattr(record, name) for record in records] for name in fields}
+    return packed({**col, **computed}, len(records))
+
+
+def packed(col: Mapping[str, Sequence[Any]], n: int) -> Packed:
+    """Return the columns `col` of n rows in packed form."""
+    return {"n": n, "col": {name: column(values) for name, values in col.items()}}
+
+
+def column(values: Sequence[Any]) -> Any:
+    """Return one column: a list of numbers, or for texts `{"of": distinct texts, "at": indices}`.
+
+    All values of a column are of one type or None. Floats are rounded to four decimals, or below
+    0.1 and from 1000 on to six significant digits; NaN and infinity become None. Control characters
+    of names and texts become visible.
+    """
+    first = next((value for value in values if value is not None), None)
+    if not isinstance(first, (str, tuple)):
+        return [number(value) for value in values]
+    places: dict[Any, int] = {}
+    at = [places.setdefault(value, len(places)) for value in values]
+    return {"of": [shown(value) for value in places], "at": at}
+
+
+def number(value: Any) -> Any:
+    """Return a number as JSON holds it."""
+    if not isinstance(value, float):
+        return int(value) if isinstance(value, bool) else value
+    if not math.isfinite(value):
+        return None
+    return round(value, DECIMALS) if 0.1 <= abs(value) < 1000 else float(f"{value:.6g}")
+
+
+def shown(value: Any) -> Any:
+    """Return a name, or a tuple of names or numbers, as the page shows it."""
+    from ..text import plain
+
+    if isinstance(value, tuple):
+        return [shown(part) for part in value]
+    return plain(value) if isinstance(value, str) else number(value)
