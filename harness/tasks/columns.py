@@ -1,7 +1,7 @@
-"""Which columns of a table are read, and what is done about the others: none is passed over.
+"""Decide which columns of a table are read, and refuse or name all others.
 
-A column that looks like part of a text, like a grade or like a rank and is not read would change
-every number without a word, so it is refused; all others are named in a note.
+A column that looks like text, grades or ranks and is not read would change every result without a
+message, so it is refused. Others are counted in a note.
 """
 
 from __future__ import annotations
@@ -11,40 +11,41 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..errors import BadData
-from .tables import Table
+from .table import Table
 
 
-def _holds(value: object) -> bool:
-    """Say whether a cell holds anything: data sets fill unused columns with None, "" or {}."""
-    if isinstance(value, dict):
-        return any(map(_holds, value.values()))
+def _holds(value: object, *, text_only: bool = False) -> bool:
+    """Return whether a cell holds anything: data sets fill unused columns with None, "" or {}."""
     if isinstance(value, list | tuple):
-        return any(map(_holds, value))
+        return any(_holds(item, text_only=text_only) for item in value)
     if isinstance(value, str):
         return bool(value.strip())
+    if text_only:
+        return False
+    if isinstance(value, dict):
+        return any(map(_holds, value.values()))
     return value is not None and value == value
 
 
-def _holds_words(value: object) -> bool:
-    if isinstance(value, list | tuple):
-        return any(map(_holds_words, value))
-    return isinstance(value, str) and bool(value.strip())
+def _holds_text(value: object) -> bool:
+    return _holds(value, text_only=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What is read of one kind of table.
+class Rule:
+    """The columns of one kind of table.
 
-    `needed`, `optional`: the columns' names. `refused`: the last word of other names that may not
-    stay unread, None for all, where `cell` says that a cell holds what they promise. `cure`: what
-    to do about them.
+    needed, optional: the columns that are read.
+    refused: last word of the names of other columns that are refused; None means any name.
+    cure: what to do about a refused column.
+    is_content: function that says whether a cell makes such a column matter.
     """
 
     needed: tuple[str, ...]
     optional: tuple[str, ...]
     refused: re.Pattern[str] | None
     cure: str
-    cell: Callable[[object], bool] = _holds
+    is_content: Callable[[object], bool] = _holds
 
 
 _TEXT = (
@@ -59,55 +60,38 @@ _QUERY = re.compile(rf"{_TEXT}|instructions?|prompt|narrative|history|conversati
 _GRADE = re.compile(
     "relevances?|relevancy|relevant|rels?|labels?|grades?|ratings?|scores?|gains?|judge?ments?|qrels?"
 )
+_JOIN = "it looks like text: join it to 'text'"
 
-KINDS: Mapping[str, Kind] = {
-    "corpus": Kind(
-        ("_id", "text"),
-        ("title",),
-        _DOCUMENT,
-        "it looks like text: join it to 'text', or rename it to 'title'",
-        _holds_words,
+RULES: Mapping[str, Rule] = {
+    "corpus": Rule(
+        ("_id", "text"), ("title",), _DOCUMENT, f"{_JOIN}, or rename it to 'title'", _holds_text
     ),
-    "queries": Kind(
-        ("_id", "text"),
-        ("language", "base"),
-        _QUERY,
-        "it looks like text: join it to 'text'",
-        _holds_words,
-    ),
-    "qrels": Kind(
+    "queries": Rule(("_id", "text"), ("language", "base"), _QUERY, _JOIN, _holds_text),
+    "qrels": Rule(
         ("query-id", "corpus-id"), ("score",), _GRADE, "it looks like grades: rename it to 'score'"
     ),
-    "candidates": Kind(
-        ("query-id", "corpus-ids"), (), None, "a list stands in its own order, best first"
+    "candidates": Rule(
+        ("query-id", "corpus-ids"), (), None, "a list is read in its own order, best first"
     ),
 }
 
 
-def unread(table: Table, kind: str) -> list[str]:
+def unread_columns(table: Table, kind: str) -> list[str]:
     """Return the columns that hold something and are not read.
 
-    Raises BadData where a needed one is missing, and at one that looks like content, a grade or a
-    rank.
+    Raises BadData for a needed column that is missing, and for one that must not be ignored.
     """
-    rules = KINDS[kind]
-    for name in rules.needed:
+    rule = RULES[kind]
+    for name in rule.needed:
         table.column(name)
-    found = [
-        name
-        for name, values in table.columns.items()
-        if name not in {*rules.needed, *rules.optional} and any(map(_holds, values))
-    ]
-    for name in found:
-        if _is_refused(name, table, rules):
-            cure = f"{rules.cure}, or pass --ignore-column {name}"
+    read = {*rule.needed, *rule.optional}
+    others = {name: values for name, values in table.columns.items() if name not in read}
+    for name, values in others.items():
+        named = rule.refused is None or rule.refused.fullmatch(_last_word(name))
+        if named and any(map(rule.is_content, values)):
+            cure = f"{rule.cure}, or pass --ignore-column {name}"
             raise BadData(f"{table.where}: column {name!r} is not read; {cure}")
-    return found
-
-
-def _is_refused(name: str, table: Table, rules: Kind) -> bool:
-    named = rules.refused is None or rules.refused.fullmatch(_last_word(name))
-    return bool(named) and any(map(rules.cell, table.columns[name]))
+    return [name for name, values in others.items() if any(map(_holds, values))]
 
 
 def _last_word(name: str) -> str:

@@ -1,103 +1,103 @@
-"""A Nano data set in a local folder: `CONFIG/SPLIT.parquet` or `.jsonl`, read with pyarrow itself.
+"""Read a data set in a local folder: `CONFIG/SPLIT.parquet` or `.jsonl`.
 
-`datasets.load_dataset` would do, but it keys its cache by names and not by contents: after a file
-was rewritten it has been seen to return the old rows. Here nothing is ever stale.
+`datasets.load_dataset` is not used, because it keys its cache by names and not by contents: after a
+file was rewritten it has returned the old rows.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ..errors import BadData
 from .files import JSONL, read_files, stem
-from .tables import Table
+from .table import Table
 from .task import Source
 
 # the hub writes large splits as several files: belebele-00000-of-00002.parquet
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
-Files = Mapping[str, tuple[Path, ...]]
+Files = Mapping[str, Sequence[Path]]
+"""Split -> its files."""
 
 
 @dataclass(frozen=True)
 class FolderReader:
-    """The configs of a folder: those its README.md declares, and its other sub-folders."""
+    """The configs of a folder: those that its README.md declares, and its other sub-folders."""
 
     folder: Path
     source: Source
-    _files: Mapping[str, Files] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_files", {**_subfolders(self.folder), **_declared(self.folder)})
+    @cached_property
+    def _files(self) -> Mapping[str, Files]:
+        return _configs(self.folder)
 
     def configs(self) -> tuple[str, ...]:
         """Return the names of all configs."""
         return tuple(self._files)
 
     def splits(self, config: str) -> tuple[str, ...]:
-        """Return the splits of one config whose files are there, in the folder's order."""
+        """Return the splits of one config that have files, in the folder's order."""
         return tuple(split for split, files in self._files[config].items() if files)
 
     def read(self, config: str, split: str) -> Table:
-        """Return one split; raise BadData where a file cannot be read."""
+        """Return one split; raise BadData if a file cannot be read."""
         return read_files(self._files[config][split])
 
 
 def is_nano(folder: Path) -> bool:
-    """Say whether a folder looks like a Nano data set, complete or not."""
-    found = {*_subfolders(folder), *_declared(folder)} if folder.is_dir() else set()
-    names = ("corpus", "queries", "qrels")
-    return any(config.rpartition("-")[2] in names for config in found)
+    """Return whether a folder looks like a Nano data set, complete or not."""
+    found = _configs(folder) if folder.is_dir() else ()
+    return any(config.rpartition("-")[2] in ("corpus", "queries", "qrels") for config in found)
 
 
-def _subfolders(folder: Path) -> dict[str, Files]:
-    found: dict[str, Files] = {}
+def _configs(folder: Path) -> dict[str, Files]:
+    found: dict[str, dict[str, list[Path]]] = {}
     for file in sorted(f for end in (".parquet", *JSONL) for f in folder.glob(f"*/*{end}")):
-        split = _SHARD.sub("", stem(file))
-        splits = dict(found.get(file.parent.name, {}))
-        found[file.parent.name] = {**splits, split: (*splits.get(split, ()), file)}
-    return found
+        splits = found.setdefault(file.parent.name, {})
+        splits.setdefault(_SHARD.sub("", stem(file)), []).append(file)
+    return {**found, **_declared(folder)}
 
 
 def _declared(folder: Path) -> dict[str, Files]:
+    """Return the configs in the header of the README.md, as on the hub."""
     readme = folder / "README.md"
     if not readme.is_file():
         return {}
     from huggingface_hub import metadata_load
 
     try:
-        header = metadata_load(readme) or {}
-        configs = header.get("configs") or []
+        configs = (metadata_load(readme) or {}).get("configs") or []
         return {
-            c["config_name"]: _files(folder, c["data_files"]) for c in configs if "data_files" in c
+            c["config_name"]: _matches(folder, c["data_files"])
+            for c in configs
+            if "data_files" in c
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise BadData(f"{readme}: the `configs` of its header cannot be read ({reason})") from error
 
 
-def _files(folder: Path, data_files: object) -> Files:
-    found: dict[str, tuple[Path, ...]] = {}
+def _matches(folder: Path, data_files: object) -> Files:
+    found: dict[str, list[Path]] = {}
     for split, pattern in _patterns(data_files):
         path = folder / pattern
-        matches = [path] if path.is_file() else sorted(folder.glob(pattern))
-        found[split] = (*found.get(split, ()), *matches)
+        files = [path] if path.is_file() else sorted(folder.glob(pattern))
+        found.setdefault(split, []).extend(files)
     return found
 
 
-def _patterns(data_files: object) -> Iterator[tuple[str, str]]:
-    # the four ways in which a data set card may say it; one without a split means `train`
+def _patterns(data_files: object, split: str = "train") -> Iterator[tuple[str, str]]:
+    # the four forms in which a data set card may write it; without a split it is `train`
     if isinstance(data_files, str):
-        yield "train", data_files
+        yield split, data_files
     elif isinstance(data_files, Mapping):
-        for split, paths in data_files.items():
-            yield from ((str(split), pattern) for _, pattern in _patterns(paths))
+        for name, paths in data_files.items():
+            yield from _patterns(paths, str(name))
     elif isinstance(data_files, Sequence):
         for item in data_files:
-            if isinstance(item, Mapping):
-                yield from _patterns({item["split"]: item["path"]})
-            else:
-                yield from _patterns(item)
+            is_entry = isinstance(item, Mapping)
+            yield from _patterns({item["split"]: item["path"]} if is_entry else item, split)
