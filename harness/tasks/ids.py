@@ -58,10 +58,9 @@ def check_query_ids(
     extra = [query_id for query_id in ids if query_id not in known]
     missing = [query_id for query_id in known if query_id not in ids]
     if min(len(extra), len(missing)) > limit:
-        counts = f"{len(extra)} of {len(ids)} {what} are not in {where}"
-        raise mismatch(
-            f"{counts}, and {len(missing)} of its {len(known)} are missing", extra, missing
-        )
+        counts = f"{len(extra)} of {len(ids)} query ids are not in {where}"
+        others = f"{len(missing)} of its {len(known)} are not here"
+        raise mismatch(f"{what}: {counts}, and {others}", extra, missing)
 
 
 def mismatch(what: str, ids: Iterable[str], known: Iterable[str], *, cure: str = _CURE) -> BadData:

@@ -28,7 +28,7 @@ def told(nano):
 
 def test_fusing_the_two_shipped_lists_gives_the_published_hybrid_id_for_id(tasks):
     for task in tasks:
-        published = task.shipped.load("reranking_hybrid")
+        published = task.shipped["reranking_hybrid"]()
         pool = build_pool(task, "rrf(bm25,all_minilm_l6_v2)")
         assert {row.query_id: row.doc_ids for row in pool.rows} == published
 

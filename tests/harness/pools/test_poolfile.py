@@ -63,7 +63,7 @@ def test_unknown_documents_are_counted_and_left_out(make_task, tmp_path):
     ("content", "message"),
     [
         ("", "is empty"),
-        ("q Q0 d001 1 2.5 me\nq Q0 d002 1 best me\n", "line 2: score 'best' is no number"),
+        ("q Q0 d001 1 2.5 me\nq Q0 d002 1 best me\n", "line 2: score 'best' is not a number"),
         ("q Q0 d001 1 nan me\n", "line 1"),
         ("q Q0 d002 1 3 me\nq Q0 d001 2 -inf me\n", "line 2"),
         ("q Q0 d001 1 2.5\n", "line 1: found 5 columns; a run has 6"),
@@ -73,7 +73,7 @@ def test_unknown_documents_are_counted_and_left_out(make_task, tmp_path):
         ('{"query-id": "q", "corpus-ids": "abc"}\n', "line 1: expected"),
         ('{"query-id": null, "corpus-ids": []}\n', "line 1: expected"),
         ('{"query-id": "q", "corpus-ids": [null]}\n', "line 1: expected"),
-        ('{"query-id": "q", "corpus-ids": []}\n' * 2, "line 2: query q stands there twice"),
+        ('{"query-id": "q", "corpus-ids": []}\n' * 2, "line 2: query q occurs twice"),
         ('{"query-id": "q", "corpus-ids": ["a", "a"]}\n', "line 1: query q ranks document a twice"),
         ('{"task": "x/y", "query-id": "q", "corpus-ids": []}\n', "set/split, only of x/y"),
         ('{"task": ["x"], "query-id": "q", "corpus-ids": []}\n', "no line of task set/split"),

@@ -48,14 +48,14 @@ def test_what_stands_in_brackets_is_no_place_to_split():
 @pytest.mark.parametrize(
     ("profile", "message"),
     [
-        ("", "is no name"),
+        ("", "is not a name"),
         ("rrf(bm25", "closing bracket"),
         ("rrf(bm25)", "two profiles or more"),
-        ("rrf()", "is no name"),
-        ("rrf(bm25,)", "is no name"),
+        ("rrf()", "is not a name"),
+        ("rrf(bm25,)", "is not a name"),
         ("bm25(k1=2)", "takes no argument"),
         ("run()", "needs a file"),
-        ("a,b", "is no name"),
+        ("a,b", "is not a name"),
     ],
 )
 def test_what_cannot_be_a_profile_is_told_before_any_data_are_read(profile, message):

@@ -59,14 +59,14 @@ def test_equal_scores_keep_the_order_of_a_json_file_and_the_ranks_of_a_run(make_
         ("q d001 1 1e999\n", "line 1: score inf is not finite"),
         (
             "qid Q0 docid rank score tag\n",
-            r"line 1: rank 'rank' in column 4 is no number \(a header",
+            r"line 1: rank 'rank' in column 4 is not a number \(a header",
         ),
         (
             "\nqid\tpid\trank\n",
-            r"line 2: rank 'rank' in column 3 is no number \(a header line\? rem",
+            r"line 2: rank 'rank' in column 3 is not a number \(a header line\? rem",
         ),
-        ("q d001 1 2\nq d002 x 1\n", "line 2: rank 'x' in column 3 is no number$"),
-        ("q d001 1.5 2\n", "line 1: rank '1.5' is no whole number"),
+        ("q d001 1 2\nq d002 x 1\n", "line 2: rank 'x' in column 3 is not a number$"),
+        ("q d001 1.5 2\n", "line 1: rank '1.5' is not a whole number"),
         (
             "q d001 12\nq d002 11\n",
             r"query q has ranks 11, 12; without scores they must be 1, 2, 3",
@@ -74,14 +74,14 @@ def test_equal_scores_keep_the_order_of_a_json_file_and_the_ranks_of_a_run(make_
         ("q d001 1\nq d002 1\n", "query q has ranks 1, 1; without scores"),
         ("q d001 1\nq d001 2\n", "line 2: query q ranks document d001 twice"),
         ('{"q": {"d001": NaN}}', "query q, document d001: score nan is not finite"),
-        ('{"q": {"d001": "high"}}', "query q, document d001: score 'high' is no number"),
-        ('{"q": {"d001": true}}', "query q, document d001: score True is no number"),
+        ('{"q": {"d001": "high"}}', "query q, document d001: score 'high' is not a number"),
+        ('{"q": {"d001": true}}', "query q, document d001: score True is not a number"),
         ('{"q": ["d001"]}', r"query 'q' has no scores by document \(\{query: \{document: score"),
         ('{"model": {}, "default": {"test": {"q": {"d001": 1}}}}', "document test: score {'q'"),
-        ('{"q": {"d001": 1, "d001": 2}}', "'d001' is there twice in one JSON object"),
+        ('{"q": {"d001": 1, "d001": 2}}', "'d001' occurs twice in one JSON object"),
         ('{"q": {"d001": 1}', "line 1: expected"),
         ('{"query-id": "q", "corpus-ids": ["d\\ud800"]}', "an id is a string or a whole number"),
-        ('{"q": {"d\\u0000": 1}}', "document: 'd.x00' is no id"),
+        ('{"q": {"d\\u0000": 1}}', "document: 'd.x00' is not an id"),
     ],
 )
 def test_a_refusal_says_what_is_wrong(make_task, tmp_path, content, said):
