@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from rerank_bench import BadOption, UnknownName
-from rerank_bench.pools import PoolOptions, PoolRow, EncoderPrompt, build, build_pool
+from rerank_bench.pools import EncoderPrompt, PoolOptions, PoolRow, build, build_pool
 from rerank_bench.pools.pool import fingerprint
 
 PROMPTS = (EncoderPrompt("query: ", "the card"), EncoderPrompt("passage: ", "the card"))
@@ -84,7 +84,7 @@ def test_a_pool_notes_that_a_models_prompts_are_not_known(make_task, dense, monk
     assert (note.count, note.examples) == (1, ("dense(org/model)",))
 
 
-def test_an_unknown_name_is_told_before_anything_is_computed(make_task, dense):
+def test_an_unknown_name_is_an_error_before_anything_is_computed(make_task, dense):
     with pytest.raises(UnknownName, match=r"'splad'; did you mean splade\?"):
         build_pool(make_task(lists={"splade": LIST}), "rrf(dense(org/model),splad)")
     assert not dense
