@@ -18,9 +18,12 @@ from ..errors import BadOption, EngineFault
 from .pool import EncoderPrompt, PoolOptions
 
 _SAVED = "config_sentence_transformers.json"
-_QUERY_NAMES = ("query", "retrieval.query", "search_query", "web_search_query", "s2p_query")
-_DOCUMENT_NAMES = ("document", "passage", "corpus", "retrieval.passage", "search_document")
-"""Names that checkpoints give to their prompts for search, the usual first."""
+_QUERY_NAMES = ("query", "retrieval.query", "search.query", "web.search.query", "s2p.query")
+_DOCUMENT_NAMES = (
+    "document", "passage", "corpus", "retrieval.passage", "retrieval.document", "search.document",
+)  # fmt: skip
+"""Names that checkpoints give to their prompts for search, the usual first, as `_plain` writes."""
+_DOCUMENT_WORDS = ("doc", "passage", "corpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,23 @@ class Saved:
 
     def find(self, names: tuple[str, ...], *, others: tuple[str, ...]) -> EncoderPrompt | None:
         """Return the prompt with the first of `names`, or else the default if not in `others`."""
-        default = self.default if self.default not in others else None
-        name = next((name for name in (*names, default) if name in self.texts), None)
+        found = {_plain(name): name for name in reversed(list(self.texts))}
+        default = _plain(self.default or "")
+        wanted = [*map(_plain, names), *([] if default in others else [default])]
+        name = next((found[name] for name in wanted if name in found), None)
         return None if name is None else self.get(name)
+
+
+def _plain(name: str) -> str:
+    """Return a name in lower case with dots for `_` and `-`."""
+    return name.lower().replace("_", ".").replace("-", ".")
 
 
 def prompts_of(place: ModelPlace, options: PoolOptions) -> tuple[EncoderPrompt, EncoderPrompt]:
     """Return the prompt before a query and the prompt before a document.
 
-    Raises BadOption for a prompt name that the model does not have, EngineFault for a saved file
-    that cannot be read.
+    Raises BadOption for a prompt name that the model does not have, and for saved prompts whose use
+    is unknown; EngineFault for a saved file that cannot be read.
     """
     saved, published = saved_prompts(place), _published(place)
     names = tuple(filter(None, (published.get("query_name"), *_QUERY_NAMES)))
@@ -57,7 +67,18 @@ def prompts_of(place: ModelPlace, options: PoolOptions) -> tuple[EncoderPrompt, 
         query = _named(place, saved, options.query_prompt_name)
     if options.doc_prompt is not None:
         document = EncoderPrompt(options.doc_prompt, "--doc-prompt")
-    return query, document
+    others = [name for name in saved.texts if any(w in name.lower() for w in _DOCUMENT_WORDS)]
+    if query is None and saved.texts.keys() - others:
+        raise _unclear(place, saved, "queries", "--query-prompt-name NAME, or --query-prompt TEXT")
+    if document is None and others:
+        raise _unclear(place, saved, "documents", "--doc-prompt TEXT")
+    return query or EncoderPrompt("", ""), document or EncoderPrompt("", "")
+
+
+def _unclear(place: ModelPlace, saved: Saved, texts: str, cure: str) -> BadOption:
+    has = ", ".join(sorted(saved.texts))
+    what = f"model {place.name} saves the prompts {has}, and none is known to be for {texts}"
+    return BadOption(f"{what}; give {cure} ('' for none)")
 
 
 def _named(place: ModelPlace, saved: Saved, name: str) -> EncoderPrompt:
@@ -67,10 +88,8 @@ def _named(place: ModelPlace, saved: Saved, name: str) -> EncoderPrompt:
     return saved.get(name)
 
 
-def _of_authors(published: Mapping[str, Any], side: str) -> EncoderPrompt:
-    if side not in published:
-        return EncoderPrompt("", "")
-    return EncoderPrompt(published[side], published["source"])
+def _of_authors(published: Mapping[str, Any], side: str) -> EncoderPrompt | None:
+    return EncoderPrompt(published[side], published["source"]) if side in published else None
 
 
 def _published(place: ModelPlace) -> Mapping[str, Any]:
