@@ -11,8 +11,8 @@ from .build import build_pool
 from .dense import release_encoder
 from .identical import own_documents, without_own_documents
 from .pool import EncoderPrompt, Pool, PoolOptions, PoolRow
+from .poolfile import write_pool
 from .profiles import check_profile
-from .runfile import write_pool
 
 __all__ = [
     "EncoderPrompt",

@@ -12,8 +12,9 @@ from .dense import Encoder, default_model, rank_by_vectors
 from .fusion import SOURCE_DEPTH, fuse
 from .identical import own_documents
 from .pool import EncoderPrompt, Pool, PoolOptions, PoolRow, fingerprint
+from .poolfile import SHIPPED_LIMITS, check_ids, read_ranked
 from .profiles import Profile, check_profile, parse_profile
-from .runfile import SHIPPED_LIMITS, Ranked, check_ids, read_ranked
+from .runfile import Ranked
 from .safeguard import draw, shipped_safeguard
 
 HYBRID = "reranking_hybrid"

@@ -1,47 +1,27 @@
-"""Read a user's ranked lists from a file, and write pools to one.
-
-Formats: runs in columns (TREC with 6, MS MARCO with 4 or 3), ranx's JSON, and the JSON lines that
-`write_pool` writes. All may be packed with gzip.
-"""
+"""Read runs of other programs: TREC (6 columns), MS MARCO (4 or 3 columns), and ranx's JSON."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import BadData, RerankBenchError
+from ..errors import BadData
 from ..tasks import (
-    MISMATCH_LIMIT,
     Note,
-    Task,
-    check_query_ids,
     first_repeated,
     is_number,
-    mismatch,
     parse_id,
     parse_whole_number,
-    read_lines,
     split_fields,
 )
-from .pool import Pool
 
 Ranked = Mapping[str, Sequence[tuple[str, float | None]]]
 """Query id -> (document id, score), best first."""
-
-_FILE_LIMITS = (MISMATCH_LIMIT, 0.5)
-SHIPPED_LIMITS = (0.9, 0.9)
-"""Largest shares of queries and of ranked documents whose ids may match nothing in the task.
-
-A list that a data set ships may have been made for a larger corpus or for fewer queries.
-"""
 
 _COLUMNS: Mapping[int, tuple[int, int, int, int | None]] = {
     6: (0, 2, 3, 4),
@@ -51,7 +31,8 @@ _COLUMNS: Mapping[int, tuple[int, int, int, int | None]] = {
 """Number of columns -> places of query, document, rank and score."""
 
 _FORMATS = (
-    "6 (query Q0 document rank score tag), 4 (query document rank score) or 3 (query document rank)"
+    "6 (query Q0 document rank score tag), 4 (query document rank score) or 3 (query document "
+    "rank), with white space or tabs between them"
 )
 
 
@@ -72,98 +53,8 @@ class _Entry(NamedTuple):
     score: float | None
 
 
-def write_pool(pools: Iterable[Pool], path: Path) -> None:
-    """Write one JSON line per task and query, packed if the name ends in .gz.
-
-    A safeguard is the last document of its list, and named. A file of several pools of one task
-    cannot be read back as one first stage. Raises RerankBenchError if `path` cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(aside, "wt", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(line)}\n" for pool in pools for line in _lines(pool))
-        aside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink()
-        raise RerankBenchError(f"pool file {path} cannot be written: {error.strerror}") from error
-
-
-def _lines(pool: Pool) -> Iterator[dict[str, Any]]:
-    for row in pool.rows:
-        yield {
-            "task": pool.task,
-            "query-id": row.query_id,
-            "corpus-ids": list(row.doc_ids),
-            "safeguard": row.safeguard,
-        }
-
-
-def read_ranked(path: Path, *, task: Task, keep_going: bool = False) -> Lists:
-    """Read the ranked lists for `task`; safeguards are removed from them.
-
-    Raises BadData naming file and line for a broken file, and for ids that do not match those of
-    the task: always if no query is the task's, otherwise unless `keep_going`.
-    """
-    lines = list(read_lines(path))
-    if not lines:
-        raise BadData(f"first stage {path} is empty")
-    found = _read(path, lines, task.name)
-    if found.ranked.keys().isdisjoint(task.queries):
-        what = f"first stage {path} ranks no query of task {task.name}"
-        raise mismatch(what, found.ranked, task.queries, cure="")
-    if not keep_going:
-        check_ids(f"first stage {path}", found.ranked, task, limits=_FILE_LIMITS)
-    return found
-
-
-def check_ids(what: str, ranked: Ranked, task: Task, *, limits: tuple[float, float]) -> None:
-    """Raise BadData if too many ranked queries or documents are not the task's.
-
-    what: the source of the lists.
-    limits: largest shares of the task's queries and of the ranked documents that may match nothing.
-    """
-    where, size = f"task {task.name}", len(task.queries)
-    check_query_ids(what, ranked, task.queries, where, limit=limits[0] * size)
-    found = [doc_id for query_id in task.queries for doc_id, _ in ranked.get(query_id, ())]
-    outside = [doc_id for doc_id in found if doc_id not in task.corpus]
-    if len(outside) > limits[1] * len(found):
-        counts = f"{len(outside)} of {len(found)} ranked documents"
-        what = f"{what}: {counts} are not in the corpus of {task.name}"
-        raise mismatch(what, outside, task.corpus)
-
-
-def _read(path: Path, lines: list[tuple[int, str]], task: str) -> Lists:
-    first = lines[0][1]
-    if not first.lstrip().startswith("{"):
-        return _read_columns(path, lines)
-    whole = _parse_object(path, first)
-    if whole is None:  # one object over several lines, or a broken line
-        whole = _parse_object(path, "\n".join(line for _, line in lines))
-    elif len(lines) > 1 or "query-id" in whole or "corpus-ids" in whole:
-        whole = None
-    return _read_json_lines(path, lines, task) if whole is None else _read_ranx(path, whole)
-
-
-def _parse_object(path: Path, text: str) -> Mapping[str, Any] | None:
-    """Return `text` as a JSON object, None if it is not one; raise BadData for a repeated key."""
-
-    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        repeated = first_repeated(key for key, _ in pairs)
-        if repeated is not None:
-            raise BadData(f"{path}: {repeated!r} occurs twice in one JSON object")
-        return dict(pairs)
-
-    try:
-        found = json.loads(text, object_pairs_hook=check)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
 @contextmanager
-def _located(where: str) -> Iterator[None]:
+def located(where: str) -> Iterator[None]:
     """Raise a ValueError as BadData that begins with `where`."""
     try:
         yield
@@ -171,32 +62,33 @@ def _located(where: str) -> Iterator[None]:
         raise BadData(f"{where}: {error}") from None
 
 
-def _read_columns(path: Path, lines: Sequence[tuple[int, str]]) -> Lists:
+def read_columns(path: Path, lines: Sequence[tuple[int, str]]) -> Lists:
     """Read a run in columns, ordered by score, then rank, then document id.
 
-    Without scores the ranks decide, and must be 1, 2, … or 0, 1, ….
+    Raises BadData naming the line, and if the columns may be others than those that are read.
     """
     size = len(split_fields(lines[0][1], _COLUMNS))
     rows: dict[str, dict[str, _Entry]] = {}
     for number, line in lines:
-        with _located(f"{path}, line {number}"):
+        with located(f"{path}, line {number}"):
             hint = " (a header line? remove it)" if number == lines[0][0] else ""
             query_id, entry = _parse_row(split_fields(line, (size,)), size, hint)
             if entry.doc_id in rows.setdefault(query_id, {}):
                 raise ValueError(f"query {query_id} ranks document {entry.doc_id} twice")
             rows[query_id][entry.doc_id] = entry
     found = {query_id: sorted(row.values()) for query_id, row in rows.items()}
-    if _COLUMNS[size][3] is None:
-        for query_id, entries in found.items():
-            with _located(f"{path}: query {query_id}"):
-                _check_ranks([entry.rank for entry in entries])
+    with located(str(path)):
+        if size == 3:
+            _check_unscored(found)
+        _check_columns({q: list(row.values()) for q, row in rows.items()}, size)
     ranked = {q: [(entry.doc_id, entry.score) for entry in row] for q, row in found.items()}
     return Lists(ranked, _contradictions(found))
 
 
 def _parse_row(parts: list[str], size: int, hint: str) -> tuple[str, _Entry]:
     if size not in _COLUMNS:
-        raise ValueError(f"found {len(parts)} columns; a run has {_FORMATS}")
+        columns = "1 column" if len(parts) == 1 else f"{len(parts)} columns"
+        raise ValueError(f"found {columns}; a run has {_FORMATS}")
     if len(parts) != size:
         raise ValueError(f"found {len(parts)} columns, and {size} in the first line")
     query, document, rank, score = _COLUMNS[size]
@@ -219,10 +111,45 @@ def _parse_score(value: object) -> float:
     return score
 
 
-def _check_ranks(ranks: Sequence[int]) -> None:
-    if ranks[0] not in (0, 1) or list(ranks) != list(range(ranks[0], ranks[0] + len(ranks))):
-        listed = ", ".join(map(str, ranks[:4])) + (", …" if len(ranks) > 4 else "")
-        raise ValueError(f"ranks are {listed}; without scores they must be 1, 2, 3, …")
+def _check_unscored(found: Mapping[str, Sequence[_Entry]]) -> None:
+    """Raise ValueError if column 3 may hold scores or grades.
+
+    Without scores, ranks must be 1, 2, … in all queries, or 0, 1, … in all.
+    """
+    first = min(entry.rank for entries in found.values() for entry in entries)
+    for query_id, entries in found.items():
+        ranks = [entry.rank for entry in entries]
+        if first not in (0, 1) or ranks != list(range(first, first + len(ranks))):
+            listed = ", ".join(map(str, ranks[:4])) + (", …" if len(ranks) > 4 else "")
+            wanted = "0, 1, 2, …" if first == 0 else "1, 2, 3, …"
+            what = f"query {query_id} has ranks {listed}"
+            raise ValueError(f"{what}; without scores they must be {wanted}")
+    if all(len(entries) == 1 for entries in found.values()):
+        what = "one document per query and no scores, as judgements have"
+        raise ValueError(f"{what}; for a run add scores (query document rank score)")
+
+
+def _check_columns(lists: Mapping[str, Sequence[_Entry]], size: int) -> None:
+    """Raise ValueError if ranks may be scores and scores ranks; `lists` are in the file's order."""
+    _, _, rank, score = _COLUMNS[size]
+    wanted = "write query document rank score, and the best document first"
+    for query_id, entries in lists.items():
+        first = min(entry.rank for entry in entries)
+        if size == 4 and first not in (0, 1):
+            what = f"the least rank in column 3 is {first}, not 1 or 0"
+            raise ValueError(f"query {query_id}: {what}; {wanted}")
+    several = [entries for entries in lists.values() if len(entries) > 1]
+    if several and all(map(_may_be_exchanged, several)):
+        others = "" if score is None else f" while column {score + 1} counts 1, 2, 3"
+        what = f"column {rank + 1} falls in every query{others}, as scores do"
+        raise ValueError(f"{what}; {wanted}")
+
+
+def _may_be_exchanged(entries: Sequence[_Entry]) -> bool:
+    scores = [entry.score for entry in entries]
+    counted = list(range(len(scores))), list(range(1, len(scores) + 1))
+    falls = all(one.rank >= other.rank for one, other in pairwise(entries))
+    return falls and (None in scores or scores in counted)
 
 
 def _contradictions(found: Mapping[str, Sequence[_Entry]]) -> dict[str, Note]:
@@ -242,53 +169,27 @@ def _contradiction(entries: Sequence[_Entry]) -> str | None:
     return None
 
 
-def _read_ranx(path: Path, found: Mapping[str, Any]) -> Lists:
+def read_ranx(path: Path, found: Mapping[str, Any]) -> Lists:
     """Read `{query: {document: score}}`, best score first; equal scores keep the file's order."""
     ranked: dict[str, Sequence[tuple[str, float | None]]] = {}
-    for query_id, scores in found.items():
-        if not isinstance(scores, dict):
-            wanted = "{query: {document: score}}"
-            raise BadData(f"{path}: query {query_id!r} has no scores by document ({wanted})")
+    for name, scores in found.items():
+        with located(str(path)):
+            query_id = parse_id(name)
+            if query_id in ranked:
+                raise ValueError(f"query {query_id} occurs twice, with white space around it")
+            if not isinstance(scores, dict):
+                wanted = "{query: {document: score}}"
+                raise ValueError(f"query {query_id!r} has no scores by document ({wanted})")
         rows: list[tuple[str, float]] = []
         for doc_id, score in scores.items():
-            with _located(f"{path}: query {query_id!r}, document {doc_id!r}"):
+            with located(f"{path}: query {query_id!r}, document {doc_id!r}"):
                 rows.append((parse_id(doc_id), _parse_score(score)))
-        with _located(str(path)):
-            best_first = sorted(rows, key=lambda row: -row[1])
-            ranked[parse_id(query_id)] = best_first
+        repeated = first_repeated(doc_id for doc_id, _ in rows)
+        if repeated is not None:
+            raise BadData(f"{path}: query {query_id} ranks document {repeated} twice")
+        best_first = sorted(rows, key=lambda row: -row[1])
+        ranked[query_id] = best_first
+    if len({score for rows in ranked.values() for _, score in rows}) == 1:
+        what = "all scores are equal, as in judgements"
+        raise BadData(f"{path}: {what}; a run needs the first stage's own scores")
     return Lists(ranked)
-
-
-def _read_json_lines(path: Path, lines: list[tuple[int, str]], task: str) -> Lists:
-    ranked: dict[str, list[tuple[str, float | None]]] = {}
-    others: set[str] = set()
-    for number, line in lines:
-        with _located(f"{path}, line {number}"):
-            name, query_id, doc_ids, safeguard = _parse_line(line)
-            if name is not None and name != task:
-                others.add(str(name))
-                continue
-            if query_id in ranked:
-                raise ValueError(f"query {query_id} occurs twice")
-            repeated = first_repeated(doc_ids)
-            if repeated is not None:
-                raise ValueError(f"query {query_id} ranks document {repeated} twice")
-            ranked[query_id] = [(doc_id, None) for doc_id in doc_ids if doc_id != safeguard]
-    if not ranked:
-        raise BadData(f"first stage {path} holds no line of task {task}, only of {min(others)}")
-    return Lists(ranked)
-
-
-def _parse_line(line: str) -> tuple[object, str, list[str], str | None]:
-    """Return task, query id, document ids and safeguard of a line; raise ValueError."""
-    try:
-        row = json.loads(line)
-        doc_ids, safeguard = row["corpus-ids"], row.get("safeguard")
-        if not isinstance(doc_ids, list):
-            raise TypeError("corpus-ids is not a list")
-        ids = [parse_id(doc_id) for doc_id in doc_ids]
-        last = None if safeguard is None else parse_id(safeguard)
-        return row.get("task"), parse_id(row["query-id"]), ids, last
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        wanted = '{"task", "query-id", "corpus-ids", "safeguard"}'
-        raise ValueError(f"expected {wanted} ({error})") from error

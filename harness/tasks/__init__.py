@@ -8,9 +8,17 @@ Out: `find_tasks` returns references; `load` of each reads the files, checks the
 from __future__ import annotations
 
 from .catalog import CatalogueEntry, catalogue
-from .files import is_number, parse_whole_number, read_lines, split_fields
+from .files import parse_json, read_lines, split_fields
 from .find import find_tasks, load_task
-from .ids import MISMATCH_LIMIT, check_query_ids, first_repeated, mismatch, parse_id
+from .ids import (
+    MISMATCH_LIMIT,
+    check_query_ids,
+    first_repeated,
+    is_number,
+    mismatch,
+    parse_id,
+    parse_whole_number,
+)
 from .table import readable
 from .task import Note, RankedLists, Source, Task, TaskOptions, TaskRef
 
@@ -31,6 +39,7 @@ __all__ = [
     "load_task",
     "mismatch",
     "parse_id",
+    "parse_json",
     "parse_whole_number",
     "read_lines",
     "readable",

@@ -11,7 +11,16 @@ from pathlib import Path
 
 from ..errors import BadData, unknown
 from .build import Tables, build_task
-from .files import JSONL, SEPARATED, read_files, read_jsonl, read_trec_qrels, stem, suffix
+from .files import (
+    JSONL,
+    SEPARATED,
+    read_files,
+    read_jsonl,
+    read_trec_qrels,
+    standard_names,
+    stem,
+    suffix,
+)
 from .task import Source, Task, TaskOptions, TaskRef
 
 
@@ -66,7 +75,7 @@ def _load(given: str, folder: Path, split: str, qrels: Path, options: TaskOption
         tables=Tables(
             read_jsonl(_jsonl(folder, "queries"), ("_id", "text")),
             read_jsonl(_jsonl(folder, "corpus"), ("_id", "text")),
-            read_files([qrels]) if is_own else read_trec_qrels(qrels),
+            standard_names(read_files([qrels])) if is_own else read_trec_qrels(qrels),
             shared=True,
         ),
         source=Source("beir", given),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import BadData
 from .columns import unread_columns
-from .ids import MISMATCH_LIMIT, check_query_ids, mismatch
+from .ids import MISMATCH_LIMIT, check_query_ids, id_key, mismatch
 from .languages import languages_and_bases
 from .table import Table, corpus_texts, judgements, query_texts
 from .task import Note, RankedLists, Source, Task, TaskOptions
@@ -57,11 +57,15 @@ def build_task(
     source: Source,
     options: TaskOptions,
     shipped: Mapping[str, Callable[[], RankedLists]] | None = None,
+    list_columns: Iterable[str] = (),
 ) -> Task:
     """Check the tables and return the task; raise BadData naming the file and the id.
 
     Queries without a positive are counted and dropped, because no measure is defined for them.
+
+    list_columns: the columns of the candidate lists.
     """
+    _check_ignored(name, tables, list_columns, options.ignore_column)
     tables = tables.without(options.ignore_column)
     unread = tables.unread()
     found = _content(tables, options)
@@ -99,6 +103,20 @@ def build_task(
     )
 
 
+def _check_ignored(
+    name: str, tables: Tables, list_columns: Iterable[str], ignored: Sequence[str]
+) -> None:
+    """Raise BadData if a column to ignore is in no table of the task and in no list."""
+    three = (tables.queries, tables.corpus, tables.qrels)
+    has = dict.fromkeys(column for table in three for column in table.columns)
+    if any(column not in has for column in ignored):
+        has.update(dict.fromkeys(list_columns))
+    for column in ignored:
+        if column not in has:
+            cure = f"drop --ignore-column {column}"
+            raise BadData(f"{name} has no column {column!r} (has: {', '.join(has)}); {cure}")
+
+
 def _content(tables: Tables, options: TaskOptions) -> _Content:
     graded, repeated = judgements(tables.qrels)
     _check_queries(graded, tables, keep_going=options.keep_going)
@@ -121,7 +139,8 @@ def _check_queries(graded: Grades, tables: Tables, *, keep_going: bool) -> None:
     where, known = tables.qrels.where, dict.fromkeys(tables.queries.ids("_id"))
     if known and known.keys().isdisjoint(graded):
         what = f"{where} judges none of the queries in {tables.queries.where}"
-        raise mismatch(what, graded, known, cure="")
+        cure = "write the ids alike, or take the queries that these judgements are for"
+        raise mismatch(what, graded, known, cure=cure)
     if not keep_going:
         limit = MISMATCH_LIMIT * len(graded)
         check_query_ids(where, graded, known, tables.queries.where, limit=limit)
@@ -130,17 +149,29 @@ def _check_queries(graded: Grades, tables: Tables, *, keep_going: bool) -> None:
 def _check_documents(
     qrels: Grades, corpus: Mapping[str, str], tables: Tables, min_grade: int
 ) -> None:
-    """Raise BadData if no positive is in the corpus, or too many queries have no document in it."""
-    judged = [(d, grade) for graded in qrels.values() for d, grade in graded.items()]
-    lost = [q for q, graded in qrels.items() if corpus.keys().isdisjoint(graded)]
-    if not any(grade >= min_grade and doc_id in corpus for doc_id, grade in judged):
+    """Raise BadData if judged documents are not in the corpus under their ids.
+
+    That is, if no positive is; or if for too many queries no positive is, but another spelling of
+    one is, or no judged document is.
+    """
+    spellings = {id_key(doc_id) for doc_id in corpus}
+    missing: list[str] = []
+    lost = without = 0
+    for graded in qrels.values():
+        positives = [doc_id for doc_id, grade in graded.items() if grade >= min_grade]
+        if not corpus.keys().isdisjoint(positives):
+            continue
+        without += 1
+        missing += positives
+        is_respelt = any(id_key(doc_id) in spellings for doc_id in positives)
+        lost += is_respelt or corpus.keys().isdisjoint(graded)
+    if without == len(qrels):
         what = "no positive"
-    elif len(lost) > MISMATCH_LIMIT * len(qrels):
-        what = f"no judged document of {len(lost)} of {len(qrels)} queries"
+    elif lost > MISMATCH_LIMIT * len(qrels):
+        what = f"no positive of {lost} of {len(qrels)} queries"
     else:
         return
-    outside = [doc_id for doc_id, _ in judged if doc_id not in corpus]
-    raise mismatch(f"{tables.qrels.where}: {what} is in {tables.corpus.where}", outside, corpus)
+    raise mismatch(f"{tables.qrels.where}: {what} is in {tables.corpus.where}", missing, corpus)
 
 
 def _odd(found: _Content, qrels: Grades, min_grade: int) -> dict[str, list[str]]:

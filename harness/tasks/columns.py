@@ -7,28 +7,37 @@ message, so it is refused. Others are counted in a note.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import BadData
+from .ids import is_number
 from .table import Table
 
 
-def _holds(value: object, *, text_only: bool = False) -> bool:
-    """Return whether a cell holds anything: data sets fill unused columns with None, "" or {}."""
-    if isinstance(value, list | tuple):
-        return any(_holds(item, text_only=text_only) for item in value)
-    if isinstance(value, str):
-        return bool(value.strip())
-    if text_only:
-        return False
-    if isinstance(value, dict):
-        return any(map(_holds, value.values()))
-    return value is not None and value == value
+def _leaves(value: object) -> Iterator[object]:
+    """Yield the values in a cell and its lists and dicts, without None, NaN and blank strings.
+
+    Data sets fill unused columns with these, or with an empty list or dict.
+    """
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            left.extend(item.values())
+        elif isinstance(item, list | tuple):
+            left.extend(item)
+        elif item is not None and item == item and str(item).strip():
+            yield item
+
+
+def _holds(value: object) -> bool:
+    return any(True for _ in _leaves(value))
 
 
 def _holds_text(value: object) -> bool:
-    return _holds(value, text_only=True)
+    return any(isinstance(leaf, str) for leaf in _leaves(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Rule:
     """The columns of one kind of table.
 
     needed, optional: the columns that are read.
-    refused: last word of the names of other columns that are refused; None means any name.
+    refused: what is searched in the words of other columns' names; None means any name.
     cure: what to do about a refused column.
     is_content: function that says whether a cell makes such a column matter.
     """
@@ -52,13 +61,18 @@ _TEXT = (
     "titles?|headings?|headline|body|contents?|texts?|context|passages?|questions?|query|"
     "description"
 )
+# `text_id` and `title_url` are about a text
+_NOT_TEXT = r"(?!.* (ids?|type|url|uri|link|lang|language|source|category|date|hash|path|key)$)"
 _DOCUMENT = re.compile(
-    rf"{_TEXT}|subtitle|section|paragraphs?|abstract|summary|answers?|document|article|chunk|"
-    "sentences?|snippet|caption|code|docstring|keywords"
+    rf"\b({_TEXT}|subtitle|section|paragraphs?|abstract|summary|answers?|document|article|chunk|"
+    rf"sentences?|snippet|caption|code|docstring|keywords)\b{_NOT_TEXT}"
 )
-_QUERY = re.compile(rf"{_TEXT}|instructions?|prompt|narrative|history|conversation")
+_QUERY = re.compile(
+    rf"\b({_TEXT}|instructions?|prompt|narrative|history|conversation)\b{_NOT_TEXT}"
+)
 _GRADE = re.compile(
-    "relevances?|relevancy|relevant|rels?|labels?|grades?|ratings?|scores?|gains?|judge?ments?|qrels?"
+    r"\b(relevances?|relevancy|relevant|rels?|labels?|grades?|ratings?|scores?|gains?|"
+    r"judge?ments?|qrels?|levels?|positives?|negatives?)\b"
 )
 _JOIN = "it looks like text: join it to 'text'"
 
@@ -85,16 +99,23 @@ def unread_columns(table: Table, kind: str) -> list[str]:
     for name in rule.needed:
         table.column(name)
     read = {*rule.needed, *rule.optional}
+    lacks_grades = kind == "qrels" and "score" not in table.columns
     others = {name: values for name, values in table.columns.items() if name not in read}
     for name, values in others.items():
-        named = rule.refused is None or rule.refused.fullmatch(_last_word(name))
-        if named and any(map(rule.is_content, values)):
+        named = rule.refused is None or rule.refused.search(_words(name))
+        is_refused = named and any(map(rule.is_content, values))
+        if is_refused or (lacks_grades and _may_grade(values)):
             cure = f"{rule.cure}, or pass --ignore-column {name}"
             raise BadData(f"{table.where}: column {name!r} is not read; {cure}")
     return [name for name, values in others.items() if any(map(_holds, values))]
 
 
-def _last_word(name: str) -> str:
-    """Return `title` for `doc_title`, `docTitle` and `Title`."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
-    return words[-1].lower() if words else ""
+def _may_grade(values: Sequence[Any]) -> bool:
+    """Return whether a column holds several numbers, as grades do."""
+    leaves = (str(leaf) for value in values for leaf in _leaves(value))
+    return len({float(leaf) for leaf in leaves if is_number(leaf)}) > 1
+
+
+def _words(name: str) -> str:
+    """Return `doc title` for `doc_title`, `docTitle` and `Doc-Title2`."""
+    return " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)).lower()

@@ -1,4 +1,4 @@
-"""Read a data set in a local folder: `CONFIG/SPLIT.parquet` or `.jsonl`.
+"""Read a data set in a local folder: `CONFIG/SPLIT.parquet`, `.jsonl`, or `.tsv` of judgements.
 
 `datasets.load_dataset` is not used, because it keys its cache by names and not by contents: after a
 file was rewritten it has returned the old rows.
@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import BadData
-from .files import JSONL, read_files, stem
+from .files import JSONL, SEPARATED, column_names, read_files, stem
 from .table import Table
 from .task import Source
 
 # the hub writes large splits as several files: belebele-00000-of-00002.parquet
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
 
 Files = Mapping[str, Sequence[Path]]
 """Split -> its files."""
@@ -44,8 +44,15 @@ class FolderReader:
         return tuple(split for split, files in self._files[config].items() if files)
 
     def read(self, config: str, split: str) -> Table:
-        """Return one split; raise BadData if a file cannot be read."""
-        return read_files(self._files[config][split])
+        """Return one split; raise BadData if a file is missing or cannot be read."""
+        files = self._files[config][split]
+        _check_shards(files)
+        has_texts = config.rpartition("-")[2] in ("corpus", "queries")
+        return read_files(files, ("_id", "text") if has_texts else ())
+
+    def columns(self, config: str, split: str) -> Sequence[str]:
+        """Return the columns of one split; raise BadData if its first file cannot be read."""
+        return column_names(self._files[config][split][0])
 
 
 def is_nano(folder: Path) -> bool:
@@ -55,11 +62,29 @@ def is_nano(folder: Path) -> bool:
 
 
 def _configs(folder: Path) -> dict[str, Files]:
+    declared = _declared(folder)
+    covered = {f for splits in declared.values() for files in splits.values() for f in files}
+    files = {f for end in (".parquet", *JSONL) for f in folder.glob(f"*/*{end}")}
+    separated = {f for end in SEPARATED for f in folder.glob(f"*/*{end}")}
+    files |= {f for f in separated if "qrels" in f.parent.name or f.parent.name == "default"}
     found: dict[str, dict[str, list[Path]]] = {}
-    for file in sorted(f for end in (".parquet", *JSONL) for f in folder.glob(f"*/*{end}")):
+    for file in sorted(files - covered):
         splits = found.setdefault(file.parent.name, {})
         splits.setdefault(_SHARD.sub("", stem(file)), []).append(file)
-    return {**found, **_declared(folder)}
+    return {**found, **declared}
+
+
+def _check_shards(files: Sequence[Path]) -> None:
+    """Raise BadData if some of the files into which a split was cut are missing."""
+    for file in files:
+        shard = _SHARD.search(stem(file))
+        if shard:
+            ends = (f"-{number:05}-of-{shard[1]}" for number in range(int(shard[1])))
+            complete = [file.with_name(file.name.replace(shard[0], end)) for end in ends]
+            missing = [path.name for path in complete if path not in files]
+            if missing:
+                named = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+                raise BadData(f"{file.parent} lacks {named}; fetch every file of the split")
 
 
 def _declared(folder: Path) -> dict[str, Files]:
@@ -67,17 +92,26 @@ def _declared(folder: Path) -> dict[str, Files]:
     readme = folder / "README.md"
     if not readme.is_file():
         return {}
+    import yaml
     from huggingface_hub import metadata_load
 
     try:
         configs = (metadata_load(readme) or {}).get("configs") or []
         return {
-            c["config_name"]: _matches(folder, c["data_files"])
+            str(c["config_name"]): _matches(folder, c["data_files"])
             for c in configs
             if "data_files" in c
         }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+    # NotImplementedError: glob takes no absolute path
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        NotImplementedError,
+        yaml.YAMLError,
+    ) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadData(f"{readme}: the `configs` of its header cannot be read ({reason})") from error
 
 

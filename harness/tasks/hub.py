@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -83,6 +83,10 @@ class HubReader:
             rows = datasets.load_dataset(dataset, config, split=split, revision=commit)
             return Table(where, rows.to_dict())
 
+    def columns(self, config: str, split: str) -> Sequence[str] | None:
+        """Return the columns that the data set's card declares, None if it declares none."""
+        return _columns(self.source.dataset, config, self.source.revision)
+
 
 @cache
 def _configs(dataset: str, commit: str | None) -> tuple[str, ...]:
@@ -100,6 +104,15 @@ def _splits(dataset: str, config: str, commit: str | None) -> tuple[str, ...]:
         return tuple(datasets.get_dataset_split_names(dataset, config, revision=commit))
 
 
+@cache
+def _columns(dataset: str, config: str, commit: str | None) -> Sequence[str] | None:
+    import datasets
+
+    with _hub_errors(f"{dataset} {config}"):
+        found = datasets.get_dataset_config_info(dataset, config, revision=commit).features
+    return None if found is None else tuple(found)
+
+
 @contextmanager
 def _hub_errors(where: str) -> Iterator[None]:
     """Turn any error of `datasets` into one line that names the data set."""
@@ -110,8 +123,17 @@ def _hub_errors(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # ValueError, ConnectionError, DatasetGenerationError, pyarrow's …
-        raise RerankBenchError(f"cannot read {where} from the hub: {_reason(error)}") from error
+        cure = "download its repository and name the folder: --task ./FOLDER"
+        why = f"{_reason(_first_cause(error))}; {cure}"
+        raise RerankBenchError(f"cannot read {where} from the hub: {why}") from error
 
 
-def _reason(error: Exception) -> str:
+def _first_cause(error: BaseException) -> BaseException:
+    # `datasets` raises "An error occurred while generating the dataset" from the reason
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,4 +1,4 @@
-"""Read ids of queries and documents, and check that two sources use the same ids."""
+"""Parse ids and whole numbers, and check that two sources use the same ids."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from ..errors import BadData
 
 UNREADABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL and lone surrogates: no tokenizer, UTF-8 file or C string can hold them."""
+
+_WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")
 
 MISMATCH_LIMIT = 0.2
 """Largest share of queries that may be lost to ids that do not match."""
@@ -27,6 +29,28 @@ def parse_id(value: object) -> str:
     if isinstance(value, str) and value.strip() and not UNREADABLE.search(value):
         return value.strip()
     raise ValueError(f"{value!r} is not an id; an id is a non-empty string or a whole number")
+
+
+def parse_whole_number(value: object, what: str) -> int:
+    """Return a whole number of up to nine digits, also `True` and one written `1.0`.
+
+    Raises ValueError naming `what` for anything else.
+    """
+    text = str(int(value) if isinstance(value, bool) else value).strip()
+    match = _WHOLE.fullmatch(text)
+    if match is None:
+        shown = repr(value if len(text) <= 40 else f"{text[:40]}…")
+        raise ValueError(f"{what} {shown} is not a whole number of up to nine digits")
+    return int(match[1])
+
+
+def is_number(text: str) -> bool:
+    """Return whether a field is a number of any kind, which a field of a header is not."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def first_repeated(names: Iterable[str]) -> str | None:
@@ -69,13 +93,15 @@ def mismatch(what: str, ids: Iterable[str], known: Iterable[str], *, cure: str =
     The example is of two ids that differ in spelling alone, if there are any.
     """
     ours, theirs = list(ids), list(known)
-    by_core = {_core(name): name for name in reversed(theirs)}
-    one = next((name for name in ours if _core(name) in by_core), ours[0])
-    pair = f"{one!r} against {by_core.get(_core(one), theirs[0])!r}"
-    return BadData(f"{what} ({pair})" + (f"; {cure}" if cure else ""))
+    by_key = {id_key(name): name for name in reversed(theirs)}
+    one = next((name for name in ours if id_key(name) in by_key), ours[0])
+    pair = f"{one!r} against {by_key.get(id_key(one), theirs[0])!r}"
+    return BadData(f"{what} ({pair}); {cure}")
 
 
-def _core(name: str) -> str:
-    """Return the last number in a name without leading zeros, or else its letters in lower case."""
+def id_key(name: str) -> str:
+    """Return what the spellings of an id share: its only number, or else its letters and digits."""
     digits = re.findall(r"[0-9]+", name)
-    return digits[-1].lstrip("0") if digits else re.sub(r"\W", "", name).casefold()
+    if len(digits) == 1:
+        return str(digits[0]).lstrip("0")
+    return re.sub(r"[\W_]|(?<![0-9])0+(?=[0-9])", "", name).casefold()

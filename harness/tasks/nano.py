@@ -8,7 +8,7 @@ and `queries`; a subset, often a language, has configs of its own: `SUBSET-corpu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,9 @@ class NanoReader(Protocol):
 
     def read(self, config: str, split: str) -> Table:
         """Return one split; raise BadData if it cannot be read."""
+
+    def columns(self, config: str, split: str) -> Sequence[str] | None:
+        """Return the columns of one split, None if they are not known before it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,8 @@ class Subset:
         shared = self.is_shared(config)
         return self.reader.read(config, self.reader.splits(config)[0] if shared else split)
 
-    def candidates(self) -> list[str]:
-        """Return the configs with candidate lists, without their prefix.
+    def candidates(self, split: str) -> list[str]:
+        """Return the configs of `split` that may hold candidate lists, without their prefix.
 
         MTEB's `top_ranked` is left out, because its documents are in no order.
         """
@@ -95,7 +98,8 @@ class Subset:
         others = tuple(p for p in _prefixes(configs) if p and not self.prefix)
         mine = [c.removeprefix(self.prefix) for c in configs if c.startswith(self.prefix)]
         no_list = ("corpus", "queries", "default", "top_ranked")
-        return [c for c in mine if c not in no_list and not c.startswith(("qrels", *others))]
+        found = [c for c in mine if c not in no_list and not c.startswith(("qrels", *others))]
+        return [c for c in found if split in self.reader.splits(f"{self.prefix}{c}")]
 
 
 def nano_tasks(
@@ -179,17 +183,32 @@ def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
         source=subset.reader.source,
         options=options,
         shipped=_candidate_lists(subset, split, options.ignore_column),
+        list_columns=_list_columns(subset, split),
     )
 
 
 def _candidate_lists(
     subset: Subset, split: str, ignored: Sequence[str]
 ) -> dict[str, Callable[[], RankedLists]]:
+    """Return the functions that read the configs with this split and a column of candidates."""
+
     def read(config: str) -> RankedLists:
         table = subset.reader.read(config, split).without(ignored)
         unread_columns(table, "candidates")
         return ranked_lists(table)
 
-    configs = {name: f"{subset.prefix}{name}" for name in subset.candidates()}
-    has = {n: c for n, c in configs.items() if split in subset.reader.splits(c)}
-    return {name: partial(read, config) for name, config in has.items()}
+    found: dict[str, Callable[[], RankedLists]] = {}
+    for name in subset.candidates(split):
+        config = f"{subset.prefix}{name}"
+        columns = subset.reader.columns(config, split)
+        if columns is None or "corpus-ids" in columns:
+            found[name] = partial(read, config)
+    return found
+
+
+def _list_columns(subset: Subset, split: str) -> Iterator[str]:
+    """Yield the columns of all configs that are not corpus, queries or qrels."""
+    for name in subset.candidates(split):
+        config = f"{subset.prefix}{name}"
+        columns = subset.reader.columns(config, split)
+        yield from columns or subset.reader.read(config, split).columns

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import BadData
-from .ids import UNREADABLE, first_repeated, parse_id
+from .ids import UNREADABLE, first_repeated, parse_id, parse_whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,11 @@ def _judgement_rows(table: Table) -> Iterator[tuple[str, str, int]]:
             sizes = f"{len(doc_ids)} documents but {len(grades)} scores"
             raise BadData(f"{table.place(index)}: query {query_id!r} has {sizes}")
         for doc, grade in zip(doc_ids, grades, strict=True):
-            if not isinstance(grade, int) and not (isinstance(grade, float) and grade.is_integer()):
-                what = f"score {grade!r} of query {query_id!r} is not a whole number"
-                raise BadData(f"{table.place(index)}: {what}")
-            yield query_id, table.id(doc, "corpus-id", index), int(grade)
+            doc_id = table.id(doc, "corpus-id", index)
+            try:
+                yield query_id, doc_id, parse_whole_number(grade, "score")
+            except ValueError as error:
+                raise BadData(f"{table.place(index)}: query {query_id!r}: {error}") from None
 
 
 def ranked_lists(table: Table) -> dict[str, tuple[str, ...]]:
