@@ -62,7 +62,7 @@ def test_a_line_has_task_query_documents_and_safeguard(make_task, tmp_path):
         ("q Q0 d003 1 2.5 me\nq Q0 d001 2 1 me\n", (2.5, 1.0)),
         ("q\tQ0\td003\t1\t2.5\tmy own run\nq\tQ0\td001\t2\t1\tmy own run\n", (2.5, 1.0)),
         ("q\td003\t1\t2.5\nq\td001\t2\t1\n\n", (2.5, 1.0)),
-        ("q d001 2\nq d003 1\n", None),
+        ("q d001 2\nq d003 1\nr d001 1\nr d003 2\n", None),
         ("q d003 0\nq d001 1\n", None),
         ('{"q": {"d001": 1, "d003": 2.5}}', (2.5, 1.0)),
         ('{"q": {"d001": 1, "d003": 2.5}, "other": {"d001": 3}}\n', (2.5, 1.0)),
@@ -111,8 +111,8 @@ def test_equal_scores_keep_the_order_of_a_json_file_and_the_ranks_of_a_run(
         ("\nqid\tpid\trank\n", r"line 2: rank 'rank' in column 3 is not a number \(a header"),
         ("q d001 1 2\nq d002 x 1\n", "line 2: rank 'x' in column 3 is not a number$"),
         ("q d001 1.5 2\n", "line 1: rank '1.5' is not a whole number"),
-        ("q d001 12\nq d002 11\n", "query q: ranks are 11, 12; without scores they must be 1, 2"),
-        ("q d001 1\nq d002 1\n", "query q: ranks are 1, 1; without scores"),
+        ("q d001 12\nq d002 11\n", "query q has ranks 11, 12; without scores they must be 1, 2, 3"),
+        ("q d001 1\nq d002 1\n", "query q has ranks 1, 1; without scores they must be 1, 2"),
         ("q d001 1\nq d001 2\n", "line 2: query q ranks document d001 twice"),
         ('{"q": {"d001": NaN}}', "query 'q', document 'd001': score nan is not finite"),
         ('{"q": {"d001": "high"}}', "query 'q', document 'd001': score 'high' is not a number"),
@@ -121,6 +121,25 @@ def test_equal_scores_keep_the_order_of_a_json_file_and_the_ranks_of_a_run(
         ('{"model": {}, "default": {"test": {"q": {"d001": 1}}}}', "document 'test': score {'q'"),
         ('{"q": {"d001": 1, "d001": 2}}', "'d001' occurs twice in one JSON object"),
         ('{"q": {"d001": 1}', "line 1: expected"),
+        ('{"q": {"d001": 2, "d001 ": 1}}', "query q ranks document d001 twice"),
+        ('{"q": {"d001": 2}, "q ": {"d002": 1}}', "query q occurs twice"),
+        ('{"q": {"d001": 1, "d002": 1}}', "all scores are equal, as in judgements; a run needs"),
+        ("q,d001,1,0.5\n", "found 1 column; a run has 6 .*, with white space or tabs between them"),
+        ('[{"query-id": "q", "corpus-ids": ["d001"]}]', "is a JSON array; write one object"),
+        ("q d001 3\nq d002 2\nq d003 1\n", "column 3 falls in every query, as scores do; write"),
+        ("q d001 1\nr d002 1\n", "one document per query and no scores, as judgements have; for"),
+        ("q d001 0\nr d002 1\nr d003 2\n", "query r has ranks 1, 2; without scores they must be 0"),
+        ("q d001 30 1\nq d002 20 2\n", "query q: the least rank in column 3 is 20, not 1 or 0"),
+        ("q d001 7 1\nq d002 1 2\n", "column 3 falls in every query while column 4 counts 1, 2, 3"),
+        ("q Q0 d001 7 0 t\nq Q0 d002 7 1 t\n", "column 4 falls in every query while column 5 co"),
+        ('{"q": ' * 99999, "line 1: expected .*nested too deeply"),
+        (f"q Q0 d001 {'9' * 5000} 1.0 me\n", "line 1: rank '9{40}…' is not a whole number"),
+        ('{"query-id": "q", "corpus-ids": ["a"], "corpus-ids": ["b"]}', "line 1: .*occurs twice"),
+        ('{"query-id": "q", "corpus-ids": ["a"], "scores": [1]}\n', "line 1: .*'scores' is not re"),
+        (
+            '{"query-id": "q", "corpus-ids": ["a", "b"], "safeguard": "a"}\n',
+            "line 1: safeguard 'a' must be the last of its corpus-ids",
+        ),
         ('{"q": {"d\\u0000": 1}}', "'d.x00' is not an id"),
         ('{"query-id": "q"}\n', "line 1: expected"),
         ('{"query-id": "q", "corpus-ids": ["a"]}\n{"query-id"\n', "line 2: expected"),
@@ -132,8 +151,8 @@ def test_equal_scores_keep_the_order_of_a_json_file_and_the_ranks_of_a_run(
         ('{"query-id": "q", "corpus-ids": ["a", "a"]}\n', "line 1: query q ranks document a twice"),
         ('{"task": "x/y", "query-id": "q", "corpus-ids": []}\n', "set/split, only of x/y"),
         ('{"task": ["x"], "query-id": "q", "corpus-ids": []}\n', "no line of task set/split"),
-        ("other Q0 d001 1 2 me\n", r"ranks no query of task set/split \('other' against 'q'\)$"),
-        (b"\xff", "cannot be read"),
+        ("other Q0 d001 1 2 me\n", r"no query of task set/split \('other' against 'q'\); write"),
+        (b"q d 1\n\xff", "mine.run, line 2 cannot be read: convert it to UTF-8"),
         (gzip.compress(b"q Q0 d 1 2 x\n" * 99)[:-9], "cannot be read"),
     ],
 )
@@ -173,7 +192,7 @@ def test_contradictions_are_counted_in_a_fusion_too(make_task, tmp_path):
     [
         "q d001 0 3\nq d002 0 2\nq d003 0 1\n",  # every rank the same
         "q d003 3 1\nq d001 1 1\nq d002 2 1\n",  # every score the same
-        "q d001 10 3\nq d002 20 2\n",
+        "q Q0 d001 10 3 t\nq Q0 d002 20 2 t\n",
     ],
 )
 def test_equal_ranks_or_scores_contradict_nothing(pool_of, content):
@@ -192,11 +211,11 @@ def test_a_run_of_other_queries_is_refused_and_one_of_more_queries_is_not(make_t
     task = make_task(queries=queries, qrels={q: {"d149": 1} for q in queries})
     said = r"2 of 4 query ids are not in task .*, and 2 of its 4 are not here \('03' against '3'\)"
     with pytest.raises(BadData, match=said):
-        pool_of("".join(f"{q} d001 1\n" for q in ("1", "2", "03", "04")), task)
-    many = "".join(f"{q} d001 1\n" for q in [*queries, *(f"x{i}" for i in range(50))])
+        pool_of("".join(f"{q} d001 1 9\n" for q in ("1", "2", "03", "04")), task)
+    many = "".join(f"{q} d001 1 9\n" for q in [*queries, *(f"x{i}" for i in range(50))])
     note = pool_of(many, task).notes["ranked queries that the task does not have"]
     assert (note.count, note.examples[0]) == (50, "x0")
-    assert pool_of("1 d001 1\n", task).notes["queries without a candidate"].count == 3
+    assert pool_of("1 d001 1 9\n", task).notes["queries without a candidate"].count == 3
 
 
 def test_a_shipped_list_of_none_of_the_documents_is_refused(make_task):

@@ -94,7 +94,8 @@ def as_hub(monkeypatch, tmp_path):
         (folder / "README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
         calls = []
-        for name in ("get_dataset_config_names", "get_dataset_split_names", "load_dataset"):
+        names = ("config_names", "split_names", "config_info")
+        for name in (*(f"get_dataset_{name}" for name in names), "load_dataset"):
             real = getattr(datasets, name)
 
             def call(path, *rest, _real=real, revision, **kind):
@@ -106,6 +107,7 @@ def as_hub(monkeypatch, tmp_path):
         monkeypatch.setattr(hub, "resolve", lambda dataset, revision: revision or commit)
         hub._configs.cache_clear()
         hub._splits.cache_clear()
+        hub._columns.cache_clear()
         return calls
 
     return serve

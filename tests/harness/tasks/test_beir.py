@@ -82,6 +82,9 @@ def test_a_missing_part_is_named_before_anything_is_read(beir_folder):
         "\ufeffquery-id\tcorpus-id\tscore\r\nq1\td1\t2\r\nq1\td2\t0\r\n",
         "q1\td1\t2\nq1\td2\t0\n",
         f"{HEAD}q1\td1\t2.0\nq1\td2\t0.0\n",
+        "query-id\tscore\tcorpus-id\nq1\t2\td1\nq1\t0\td2\n",
+        "doc_id\tquery_id\tRelevance Score\nd1\tq1\t2\nd2\tq1\t0\n",
+        '"q1" , "d1" ,"2.0"\n"q1","d2" , 0 \n',
         '"query-id"\t"corpus-id"\t"score"\n"q1"\t"d1"\t"2"\nq1\t"d2"\t0\n',
         "query_id,doc_id,relevance\nq1,d1,2\nq1, d2 ,0\n",
         f"{HEAD} q1 \td1 \t 2\nq1\t d2\t0 \n",
@@ -97,6 +100,7 @@ def test_beir_qrels_are_read_under_any_header(tmp_path, text):
     [
         "q1 0 d1 2.0\nq1 Q0 d2 0\n",
         "qid iter docid rel\nq1 0 d1 2\nq1 0 d2 0\n",
+        "docno 0 topic judgment\nd1 0 q1 2\nd2 0 q1 0\n",
         "\nq1\t0\td1\t2\nq1\t0\t d2\t0.\n",
         "  q1   0   d1   2\nq1 0 d2 -0\n",
     ],
@@ -110,14 +114,18 @@ def test_trec_qrels_take_whole_grades_and_a_header_too(tmp_path, text):
     ("text", "said"),
     [
         ("q1\td1\t0.5\n", "line 1: grade '0.5' is not a whole number"),
-        ("h\th\th\nq1\td1\t1\nq1\td2\thigh\n", "line 3: grade 'high' is not a whole number"),
+        ("qid\tpid\trel\nq1\td1\t1\nq1\td2\thigh\n", "line 3: grade 'high' is not a whole"),
         (f"{HEAD}q1\td1\tyes\n", "line 2: grade 'yes'"),
         ("q1\td1\tnan\n", "line 1: grade 'nan'"),
         ("q1\td1\t1_0\n", "line 1: grade '1_0'"),
         ("q1 d1 1\n", r"line 1: expected 3 columns .*, found 1"),
         ("q1\t0\td1\t1\n", "line 1: expected 3 columns .*, found 4"),
         ('q1\t"d1\t1\n', "line 1 cannot be split at its quotation marks"),
-        ("doc_id\tquery_id\tscore\nd1\tq1\t1\n", "line 1: the first column is 'doc_id'; write qu"),
+        ("q1\td1\t\nq1\td2\t1\n", "line 1: grade '' is not a number; write a whole number, or"),
+        ("q1\td1\tx\nq1\td2\t1\n", "line 1: grade 'x' is not a number"),
+        ("query-id\tcorpus-id\tquery\nq1\td1\t1\n", "line 1: grade 'query' is not a number"),
+        ("h\th\th\nq1\td1\t1\n", "line 1: grade 'h' is not a number"),
+        ("q1\td1\t" + "9" * 5000, "line 1: grade '9{40}…' is not a whole number of up to nine"),
         ("q1\t \t1\n", "line 1: column 'corpus-id': '' is not an id"),
     ],
 )
@@ -145,3 +153,30 @@ def test_of_two_files_of_one_name_beirs_own_format_is_read(beir_folder, load):
     row = {"query-id": "q1", "corpus-id": "d2", "score": 1}
     (beir_folder / "qrels" / "test.jsonl").write_text(json.dumps(row))
     assert load(f"{beir_folder}/test").qrels == WANTED
+
+
+def test_a_first_trec_line_without_a_grade_is_not_a_header(tmp_path):
+    (tmp_path / "qrels.txt").write_text("q1 0 d1 x\nq1 0 d2 1\n")
+    with pytest.raises(BadData, match="line 1: grade 'x' is not a number"):
+        read_trec_qrels(tmp_path / "qrels.txt")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"query_id": "q1", "doc_id": "d1", "relevance": 2}, ""),
+        ({"query-id": "q1", "corpus-id": "d1", "score": "2.0"}, ""),
+        ({"query_id": "q1", "doc_id": "d1", "relevance": 2, "label": 1}, "column 'relevance' is n"),
+        ({"query-id": "q1", "corpus-id": "d1", "score": 10**20}, "score 1.* is not a whole number"),
+        ({"query-id": "q1", "corpus-id": "d1", "score": "x"}, "line 1: query 'q1': score 'x' is n"),
+        ({"query-id": "q1", "corpus-id": "d1", "score": None}, "line 1: query 'q1': score None is"),
+    ],
+)
+def test_json_lines_take_the_names_and_grades_of_a_tsv(beir_folder, load, row, said):
+    (beir_folder / "qrels" / "test.tsv").unlink()
+    (beir_folder / "qrels" / "test.jsonl").write_text(json.dumps(row))
+    if said:
+        with pytest.raises(BadData, match=f"test.jsonl.*{said}"):
+            load(f"{beir_folder}/test")
+    else:
+        assert load(f"{beir_folder}/test").qrels == {"q1": {"d1": 2}}

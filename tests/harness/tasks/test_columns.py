@@ -24,6 +24,17 @@ QRELS = {"query-id": ["q1", "q2"], "corpus-id": ["d1", "d2"]}
         ("corpus", {**CORPUS, "Title": [None, "h", None]}),
         ("corpus", {**CORPUS, "passageText": ["h", "h", "h"]}),
         ("corpus", {**CORPUS, "sentences": [["a", "b"], [], []]}),
+        ("corpus", {**CORPUS, "title_en": ["h", "h", "h"]}),
+        ("corpus", {**CORPUS, "passage_text_en": ["h", "h", "h"]}),
+        ("corpus", {**CORPUS, "body_html": ["h", "h", "h"]}),
+        ("corpus", {**CORPUS, "content": [{"en": "h"}, {"en": ""}, {"en": "h"}]}),
+        ("corpus", {**CORPUS, "text_2": [[{"part": "h"}], [], []]}),
+        ("qrels", {**QRELS, "relevance_level": [2, 2]}),
+        ("qrels", {**QRELS, "label_id": [2, 2]}),
+        ("qrels", {**QRELS, "is_positive": [True, False]}),
+        ("qrels", {**QRELS, "level": [2, 2]}),
+        ("qrels", {**QRELS, "degree": [2, 0]}),
+        ("qrels", {**QRELS, "weight": ["1", "0"]}),
         ("queries", {**QUERIES, "title": ["x", "y"]}),
         ("queries", {**QUERIES, "instruction": ["find", "find"]}),
         ("qrels", {**QRELS, "relevance": [2, 1]}),
@@ -58,11 +69,11 @@ def test_other_columns_are_all_named_in_one_note(nano_folder, load):
     folder = nano_folder(
         corpus={**CORPUS, **extra, "num_sentences": [1, 2, 0]},  # numbers are never content
         queries={**QUERIES, "answers": [["a"], ["b"]], "language": ["en", "de"]},
-        qrels={**QRELS, "iteration": [0, 0]},
+        qrels={**QRELS, "score": [1, 1], "run": [1, 2]},  # beside a score, not grades
     )
     names = (*(f"corpus: {name}" for name in [*extra, "num_sentences"]), "queries: answers")
     note = load(folder).notes["columns that are not read"]
-    assert note == Note(10, (*names, "qrels: iteration"))
+    assert note == Note(10, (*names, "qrels: run"))
 
 
 def test_a_column_that_holds_nothing_is_neither_refused_nor_named(nano_folder, load):
@@ -81,6 +92,12 @@ def test_an_ignored_title_is_left_out_of_the_text(nano_folder, load):
     assert load(folder, ignore_column=["title"]).corpus["d1"] == "one"
 
 
+def test_a_column_to_ignore_that_no_table_has_is_refused(nano_folder, beir_folder, load):
+    for folder in (nano_folder(), beir_folder / "test"):
+        with pytest.raises(BadData, match=r"has no column 'titel' \(has: _id, text, .*corpus-id"):
+            load(folder, ignore_column=["titel"])
+
+
 def test_a_missing_column_is_reported_before_one_that_is_not_read():
     with pytest.raises(BadData, match="column 'text' is missing"):
         unread_columns(Table("corpus", {"_id": ["d"], "contents": ["x"]}), "corpus")
@@ -89,7 +106,7 @@ def test_a_missing_column_is_reported_before_one_that_is_not_read():
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("corpus", ["metadata", "meta_information", "url", "language", "partition", "doc_id"]),
+        ("corpus", ["metadata", "meta_information", "url", "language", "doc_id", "title_url"]),
         ("queries", ["metadata", "answers", "answer", "partition", "url", "text_id", "query_type"]),
         ("qrels", ["iteration", "Q0", "subtopic", "query", "split"]),
     ],

@@ -105,7 +105,6 @@ def test_shipped_lists_are_the_candidate_configs_that_have_the_split(nano_folder
         ({"query-id": ["q1"], "corpus-ids": [["d1", "d2", "d1"]]}, "lists document 'd1' twice"),
         ({"query-id": ["q1", "q1"], "corpus-ids": [["d1"], ["d2"]]}, "query 'q1' has two lists"),
         ({"query-id": ["q1"], "corpus-ids": ["d1"]}, "row 1: query 'q1': column 'corpus-ids' does"),
-        ({"query-id": ["q1"], "docs": [["d1"]]}, "column 'corpus-ids' is missing"),
     ],
 )
 def test_a_broken_candidate_list_is_an_error(nano_folder, load, lists, said):
@@ -139,10 +138,22 @@ def test_the_files_that_the_readme_declares_are_read(nano_folder, load):
     (folder / "data" / "judged-0.parquet").unlink()
     with pytest.raises(BadData, match="config 'qrels' has no split a"):
         names(folder)
-    (folder / "README.md").write_text(
-        "---\nconfigs:\n- config_name: corpus\n  data_files: [{a: b}]\n---\n"
-    )
-    with pytest.raises(BadData, match="`configs` of its header cannot be read"):
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "configs:\n\t- x: [",
+        "configs: [{config_name: x, data_files: [{split: a, path: /tmp/*.jsonl}]}]",
+        "configs: [{config_name: x, data_files: [{split: a, path: '**x/*.jsonl'}]}]",
+        "configs: [{config_name: x, data_files: [{split: a}]}]",
+        "configs: 1",
+    ],
+)
+def test_a_readme_whose_configs_cannot_be_read_is_refused(nano_folder, header):
+    folder = nano_folder()
+    (folder / "README.md").write_text(f"---\n{header}\n---\n")
+    with pytest.raises(BadData, match=r"README.md: the `configs` of its header cannot be read \("):
         names(folder)
 
 
@@ -164,6 +175,21 @@ def test_the_shards_of_a_split_are_read_as_one(nano_folder, load, write_table):
     write_table(folder / "queries" / "a-00001-of-00002.parquet", queries)
     with pytest.raises(BadData, match=r"a-00001-of-00002.parquet, row 2: id 'q1' occurs twice"):
         load(folder)
+
+
+def test_a_missing_shard_is_refused_and_named(nano_folder, load):
+    folder = nano_folder()
+    (folder / "corpus" / "a.parquet").rename(folder / "corpus" / "a-00001-of-00003.parquet")
+    said = r"corpus lacks a-00000-of-00003.parquet, a-00002-of-00003.parquet; fetch every file"
+    with pytest.raises(BadData, match=said):
+        load(folder)
+
+
+def test_judgements_of_a_nano_folder_may_have_tabs(nano_folder, load):
+    folder = nano_folder(qrels=None)
+    (folder / "qrels").mkdir()
+    (folder / "qrels" / "a.tsv").write_text("q1\td1\t2\n")
+    assert load(folder).qrels == {"q1": {"d1": 2}}
 
 
 def test_shards_with_different_columns_are_an_error(nano_folder, load, write_table):
@@ -188,6 +214,17 @@ def test_a_file_that_is_not_parquet_is_an_error_and_no_traceback(nano_folder, lo
         with pytest.raises(BadData, match=r"corpus/a.parquet cannot be read as parquet"):
             load(folder)
         file.write_text("not parquet")
+
+
+def test_a_parquet_file_with_two_columns_of_one_name_is_refused(nano_folder, load):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = nano_folder()
+    table = pa.table([["d1"], ["one"], ["two"]], names=["_id", "text", "text"])
+    pq.write_table(table, folder / "corpus" / "a.parquet")
+    with pytest.raises(BadData, match=r"corpus/a.parquet: column 'text' occurs twice"):
+        load(folder)
 
 
 def test_a_rewritten_file_is_never_stale(nano_folder, load, write_table):

@@ -138,3 +138,22 @@ def test_what_datasets_cannot_read_is_reported_in_one_line(tmp_path):
     with pytest.raises(RerankBenchError, match=r"cannot read .*nothing") as caught:
         reader.configs()
     assert "\n" not in str(caught.value)
+
+
+def test_the_cause_of_an_error_of_datasets_is_reported(served, nano_folder, load):
+    served("org/Tiny", "a", bm25=None)
+    folder = nano_folder(bm25=None)
+    rows = {
+        "corpus": '{"_id": "d1", "text": "\\ud800"}',
+        "queries": '{"_id": "q1", "text": "x"}',
+        "qrels": '{"query-id": "q1", "corpus-id": "d1"}',
+    }
+    for config, row in rows.items():
+        (folder / config / "a.jsonl").write_text(row + "\n")
+    card = (folder / "README.md").read_text().replace("a.parquet", "a.jsonl")
+    (folder / "README.md").write_text(card)
+    with pytest.raises(RerankBenchError, match=r"corpus/a from the hub: \w+: ") as caught:
+        load("org/Tiny")
+    assert "An error occurred while generating" not in str(caught.value)
+    assert "surrogate" in str(caught.value)
+    assert str(caught.value).endswith("name the folder: --task ./FOLDER")

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from rerank_bench.errors import BadData, UnknownName
-from rerank_bench.tasks import TaskOptions, find_tasks
+from rerank_bench.tasks import Source, TaskOptions, find_tasks
+from rerank_bench.tasks.folder import FolderReader
 
 CORPUS = {"_id": ["d1", "d2"], "title": ["T", ""], "text": ["one", "two"]}
 QUERIES = {"_id": ["q1", "q2"], "text": ["first?", "second?"]}
@@ -82,6 +83,23 @@ def test_a_trec_file_makes_the_task_if_texts_are_shared(tmp_path, write_table, l
         find_tasks(str(folder))
     with pytest.raises(UnknownName, match="unknown qrels config or file"):
         find_tasks(str(folder), TaskOptions(qrels="nothing"))
+
+
+def test_configs_without_candidates_and_folders_of_declared_files_are_not_lists(
+    tmp_path, write_table, load
+):
+    folder = tmp_path / "set"
+    write_table(folder / "corpus" / "corpus-00000-of-00001.parquet", CORPUS)
+    write_table(folder / "queries" / "queries-00000-of-00001.parquet", QUERIES)
+    write_table(folder / "data" / "test-00000-of-00001.parquet", FIRST)
+    configs = [{"config_name": "default", "data_files": {"test": "data/test-*"}}]
+    (folder / "README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
+    instructions = {"query-id": ["q1"], "instruction": ["x"]}
+    write_table(folder / "instruction" / "test.jsonl", instructions)
+    lists = {"query-id": ["q1"], "corpus-ids": [["d1"]]}
+    write_table(folder / "minilm" / "test.jsonl", lists)
+    assert tuple(load(folder).shipped) == ("minilm",)
+    assert "data" not in FolderReader(folder, Source("folder", "set")).configs()
 
 
 def test_a_split_in_two_formats_is_refused(tmp_path, write_table, load):

@@ -101,3 +101,28 @@ def test_ids_lose_white_space_and_whole_numbers_become_strings(
     query, document = wanted
     assert load(folder).qrels == {query: {document: 1}}
     assert load(folder).shipped["bm25"]() == {query: (document,)}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (b'{"_id": "d1", "text": "one", "text": "two"}', "line 1: 'text' occurs twice in one"),
+        (b'{"_id": "d1", "text": "x", "m": {"a": 1, "a": 2}}', "line 1: 'a' occurs twice"),
+        (b'{"_id": "d1", "text": "x", "m": ' + b"[" * 99999, "line 1 is not JSON: its values are"),
+        (b'{"_id": "d1", "text": "x", "m": ' + b"9" * 5000 + b"}", "line 1 is not JSON: Exceeds"),
+        (b'{"_id": "d1", "text": "x"}\n{"_id": "d2", "text": "\xe9"}', "line 2 cannot be read"),
+        (b'{"_id": "d1", "text": "x"}\n{"_id": "d2", "txt": "y"}', "line 2: 'text' is missing"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["beir", "mteb"])
+def test_a_json_line_that_cannot_be_read_in_full_is_refused_with_its_number(
+    beir_folder, nano_folder, load, layout, row, said
+):
+    file, name = beir_folder / "corpus.jsonl", f"{beir_folder}/test"
+    if layout == "mteb":
+        name = nano_folder("test", corpus=None, bm25=None)
+        (name / "corpus").mkdir()
+        file = name / "corpus" / "corpus.jsonl"
+    file.write_bytes(row + b"\n")
+    with pytest.raises(BadData, match=rf"corpus.jsonl, {said}"):
+        load(name)
