@@ -112,7 +112,8 @@ def _declared(folder: Path) -> dict[str, Files]:
         yaml.YAMLError,
     ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadData(f"{readme}: the `configs` of its header cannot be read ({reason})") from error
+        what = f"{readme}: the `configs` of its header cannot be read ({reason})"
+        raise BadData(f"{what}; correct them, with paths in this folder") from error
 
 
 def _matches(folder: Path, data_files: object) -> Files:
