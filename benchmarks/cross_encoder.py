@@ -63,8 +63,8 @@ def with_head(folder: Path, seed: int) -> Path:
 def real_pairs(task: Task, count: int, seed: int) -> list[PairScore]:
     """Queries with 50 documents each: shipped candidates where there are some, else any 50."""
     chosen = random.Random(seed)
-    config = next((name for name in CANDIDATES if name in task.shipped.names()), None)
-    shipped = task.shipped.load(config) if config else {}
+    config = next((name for name in CANDIDATES if name in task.shipped), None)
+    shipped = task.shipped[config]() if config else {}
     everything = sorted(task.corpus)
     pairs = []
     for query_id, query in task.queries.items():

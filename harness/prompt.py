@@ -1,10 +1,10 @@
-"""Prompt files: load one, fill it, and know it again by its fingerprint.
+"""Load prompt files, fill them with values, and identify them by a fingerprint.
 
 A prompt is a TOML file with `source`, `licence` and `changes` (all required), optional `prefill`,
 `thinking`, `labels` and `instruction`, and either `[[message]]` tables with `role` and `text` or
 one `text`. Texts are Jinja templates. Values are inserted verbatim and never parsed as templates.
 A plain `text` may hold `{{ joint }}` where a checkpoint was trained on parts that were tokenised
-apart.
+separately.
 """
 
 from __future__ import annotations
@@ -37,10 +37,14 @@ _BRACKETED = re.compile(r"\[\s*(\d+|[A-Z])\s*\]")
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt file. `fingerprint` is the sha256 of everything that shapes a filled prompt.
+    """A prompt file.
 
-    instruction: the value of the variable `instruction` where none is given, as its model's makers
-    published it.
+    source, licence, changes: where the text is from, its licence, and what was changed in it.
+    messages, text: Jinja templates; a prompt has either.
+    prefill: the beginning of the answer.
+    thinking: whether the chat template enables thinking.
+    labels: the answers whose probabilities are read.
+    instruction: default of the variable `instruction`, as the model's authors published it.
     """
 
     name: str
@@ -56,27 +60,27 @@ class Template:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Sha256 (hex) over texts, prefill, thinking and labels; the source note is left out."""
+        """Sha256 (hex) of everything that shapes a filled prompt; source and licence do not."""
         shape = [self.messages, self.text, self.prefill, self.thinking, self.labels]
         shape += [self.instruction] if self.instruction else []
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
     @functools.cached_property
     def variables(self) -> frozenset[str]:
-        """The names of what can be filled in."""
+        """The names of the variables in the texts."""
         return _variables("".join([self.text or "", *(m.text for m in self.messages)]))
 
     def fill(self, *, instruction: str | None = None, **values: object) -> Prompt:
-        """Return the prompt with `values` inserted. BadData names a variable that is missing.
+        """Return the prompt with `values` inserted; raise BadData naming a missing variable.
 
-        An instruction that is not given is the template's own.
+        instruction: the instruction; None or empty means the template's own.
         """
         if instruction or self.instruction:
             values["instruction"] = instruction or self.instruction
         messages = tuple(Message(m.role, self._render(m.text, values)) for m in self.messages)
         if self.text is None:
             return Prompt(messages, None, self.prefill, self.thinking)
-        joint = f"\0{secrets.token_hex(8)}\0"  # no text that was written before can hold it
+        joint = f"\0{secrets.token_hex(8)}\0"  # random, so that no value can contain it
         parts = self._render(self.text, {**values, "joint": joint}).split(joint)
         joints = tuple(itertools.accumulate(map(len, parts[:-1])))
         return Prompt((), "".join(parts), self.prefill, self.thinking, joints)
@@ -91,7 +95,7 @@ class Template:
 
 
 def _cure(message: str | None) -> str:
-    """What to do about an instruction that neither the file nor anyone else gives."""
+    """Return what to do about a missing instruction, or nothing for another variable."""
     if "'instruction'" not in (message or ""):
         return ""
     return "; write a default into the file, give the option instruction, or --instructions task"
@@ -104,9 +108,8 @@ def _compiled(text: str) -> jinja2.Template:
     try:
         return environment().from_string(text)
     except jinja2.TemplateSyntaxError as error:
-        raise BadData(
-            f"a prompt's template is broken at its line {error.lineno}: {error}"
-        ) from error
+        what = f"the template of a prompt has a syntax error in line {error.lineno}"
+        raise BadData(f"{what}: {error}") from error
 
 
 @functools.cache
@@ -115,7 +118,7 @@ def environment() -> jinja2.Environment:
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    # Autoescaping is for HTML; a prompt is plain text and must reach the model as it is.
+    # Autoescaping is for HTML; the text of a prompt must not be changed.
     return ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
@@ -125,14 +128,14 @@ def environment() -> jinja2.Environment:
 def _variables(text: str) -> frozenset[str]:
     from jinja2 import meta
 
-    _compiled(text)  # tells what is wrong with a broken template
+    _compiled(text)  # raises BadData for a broken template
     return frozenset(meta.find_undeclared_variables(environment().parse(text)))
 
 
 def load_template(name: str) -> Template:
     """Load a prompt by name, or a `.toml` file by path.
 
-    Raises UnknownName for a name that no installed package has, BadData for a broken file.
+    Raises UnknownName if no installed package has the name, BadData for a broken file.
     """
     if name.endswith(".toml"):
         path = Path(name)
@@ -147,9 +150,9 @@ def load_template(name: str) -> Template:
 
 @functools.cache
 def prompt_files() -> Mapping[str, Traversable]:
-    """Every installed prompt: name -> its file, from the packages in the entry-point group.
+    """Return name -> file of every installed prompt, from the packages of the entry-point group.
 
-    A package that is a catalogue too may keep its `catalog.toml` beside its prompts.
+    A `catalog.toml` is left out: a package may hold prompts and a catalogue.
     """
     packages = sorted(metadata.entry_points(group=GROUP), key=lambda e: e.name)
     files = [f for entry in packages for f in resources.files(entry.value).iterdir()]
@@ -181,9 +184,8 @@ def _fields(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def escape_identifiers(text: str) -> tuple[str, int]:
-    """Return `text` with bracketed identifiers made round, and how many there were.
+    """Return `text` with `[3]` and `[B]` written as `(3)` and `(B)`, and how many there were.
 
-    A passage that says `[3]` or `[B]` would otherwise speak in the template's own voice:
-    `[3]` becomes `(3)`.
+    In a passage, such an identifier could be mistaken for one of the template's.
     """
     return _BRACKETED.subn(r"(\1)", text)

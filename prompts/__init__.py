@@ -1,1 +1,1 @@
-"""Prompts: one file each, with its text, source, licence and what was changed."""
+"""Prompt files: each has the text of a prompt, its source, licence and changes."""

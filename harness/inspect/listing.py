@@ -135,7 +135,7 @@ def _profiles(tasks: Sequence[str]) -> Iterable[Record]:
     if not tasks:
         return [{"profile": name, "what": what} for name, what in _PROFILES.items()]
     refs = [ref for name in tasks for ref in find_tasks(name)]
-    return [{"task": r.name, "profile": n} for r in refs for n in r.load().shipped.names()]
+    return [{"task": r.name, "profile": n} for r in refs for n in r.load().shipped]
 
 
 def _rerankers() -> Iterable[Record]:

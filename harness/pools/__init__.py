@@ -1,19 +1,24 @@
-"""First stages: a profile's name, a task, and the pool of candidates they come to."""
+"""Build pools: the candidates that a first stage returns for a task.
+
+In: a `Task`, and a profile by name (`bm25`, `dense(MODEL)`, `rrf(a,b)`, `run(FILE)`, or the config
+of a shipped list). Out: a `Pool` with one row of candidates per query, and at most one safeguard
+behind them.
+"""
 
 from __future__ import annotations
 
 from .build import build_pool
 from .dense import release_encoder
 from .identical import own_documents, without_own_documents
-from .pool import Pool, PoolOptions, PoolRow, Sent
+from .pool import EncoderPrompt, Pool, PoolOptions, PoolRow
 from .poolfile import write_pool
 from .profiles import check_profile
 
 __all__ = [
+    "EncoderPrompt",
     "Pool",
     "PoolOptions",
     "PoolRow",
-    "Sent",
     "build_pool",
     "check_profile",
     "own_documents",

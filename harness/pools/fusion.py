@@ -1,19 +1,18 @@
-"""Reciprocal rank fusion (Cormack, Clarke & Büttcher 2009), with HAKARI-Bench's constants."""
+"""Fuse ranked lists by reciprocal rank (Cormack, Clarke & Büttcher 2009)."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-SOURCE_DEPTH = 500
-RANK_CONSTANT = 100
+SOURCE_DEPTH, RANK_CONSTANT = 500, 100  # of HAKARI-Bench
 
 
 def fuse(sources: Sequence[Sequence[str]], corpus: Container[str]) -> list[tuple[str, float]]:
-    """Fuse ranked lists into (document id, score), best first.
+    """Return (document id, score), best first.
 
-    Each source adds 1/(100 + rank) for its first 500 documents, in the order written. A rank counts
-    documents that the corpus lacks, which are then left out. Equal scores are told apart by the
-    best rank in any source, then by document id.
+    Each source adds 1/(100 + rank) for its first 500 documents, in the order of `sources`. A
+    document that the corpus lacks counts in the ranks and is left out. Equal scores are ordered by
+    the best rank in any source, then by document id.
     """
     score: dict[str, float] = {}
     best: dict[str, int] = {}

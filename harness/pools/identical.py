@@ -1,4 +1,4 @@
-"""A query's own document: its very text in the corpus, as in ArguAna."""
+"""Find the documents that are a query itself, as in ArguAna."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from ..tasks import Task
 
 
 def own_documents(task: Task) -> dict[str, frozenset[str]]:
-    """Return, for each query that has any, the documents that are the query itself.
+    """Return query id -> documents that are the query itself, for each query that has any.
 
-    They are found by text, after white space is normalised, or by id where the catalogue says so.
+    A document is the query if their texts are equal after white space is normalised, or their ids
+    if the task's `identical_by` is `id`.
     """
     if task.identical_by == "id":
         return {q: frozenset({q}) for q in task.queries if q in task.corpus}
@@ -23,9 +24,9 @@ def own_documents(task: Task) -> dict[str, frozenset[str]]:
 
 
 def without_own_documents(task: Task) -> Task:
-    """Return `task` with no query's own document among its judgements, if it excludes them.
+    """Return `task` without judgements of a query's own documents, if it excludes these.
 
-    A query that loses its last positive this way is dropped from the task.
+    A query that has no other positive is dropped.
     """
     if not task.exclude_identical:
         return task

@@ -1,4 +1,4 @@
-"""The pool: what a first stage yields for a task, and the options it is made with."""
+"""Define a pool, which is what a first stage returns for a task, and its options."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ DEPTH = 100
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """One query's candidates, best first; the safeguard, if it has one, is the last.
+    """The candidates of one query, best first.
 
-    `scores` are the first stage's own, one for each candidate but the safeguard, where known.
+    doc_ids: the candidates, with the safeguard last if there is one.
+    safeguard: the positive that was appended because no candidate is one.
+    scores: the first stage's score of each candidate but the safeguard, if known.
     """
 
     query_id: str
@@ -27,7 +29,7 @@ class PoolRow:
 
     @property
     def natural(self) -> tuple[str, ...]:
-        """The candidates that the first stage found itself."""
+        """The candidates without the safeguard."""
         return self.doc_ids if self.safeguard is None else self.doc_ids[:-1]
 
     def first(self, depth: int | None) -> PoolRow:
@@ -40,8 +42,8 @@ class PoolRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A text that was written before what a model encodes, and its source, empty if none knows."""
+class EncoderPrompt:
+    """A text that is put before what an encoder encodes, and its source (empty if unknown)."""
 
     text: str
     source: str
@@ -52,11 +54,16 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """All rows of a task under one profile; one row per query, in task order, some may be empty.
+    """The candidates of all queries of a task under one profile.
 
-    `profile` is the name as asked, `resolved` what it came to mean, `origin` is `shipped`,
-    `computed` or `file`. `sha256` (hex) covers queries, candidates, order and safeguards. `prompts`
-    holds for each dense model that was used what was written before queries and documents.
+    profile: the name as the user wrote it.
+    resolved: the name of the list that was used.
+    origin: `shipped`, `computed` or `file`.
+    depth: largest number of candidates before the safeguard.
+    rows: one per query, in the order of the task; a row may be empty.
+    sha256: hex digest of queries, candidates, their order, and safeguards.
+    notes: what was counted -> how often.
+    prompts: dense model -> the prompts before its queries and its documents.
     """
 
     task: str
@@ -67,17 +74,18 @@ class Pool:
     rows: tuple[PoolRow, ...]
     sha256: str
     notes: Mapping[str, Note] = field(default_factory=dict)
-    prompts: Mapping[str, tuple[Sent, Sent]] = field(default_factory=dict)
+    prompts: Mapping[str, tuple[EncoderPrompt, EncoderPrompt]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """How pools are made.
+    """Options for building pools; all but `depth` and `keep_going` concern dense models alone.
 
-    depth: candidates before the safeguard. query_prompt, doc_prompt: texts written before every
-    query and document that a dense model encodes, also empty ones; query_prompt_name: one of the
-    model's own prompts instead. device: where it encodes. keep_going: take lists whose ids do not
-    match the task's. All but the depth and keep_going apply to `dense` profiles alone.
+    depth: largest number of candidates before the safeguard.
+    query_prompt, doc_prompt: texts put before every query and document, which may be empty.
+    query_prompt_name: name of one of the model's own prompts for queries.
+    device: torch device of the model.
+    keep_going: accept lists whose ids do not match those of the task.
     """
 
     depth: int = DEPTH
@@ -93,7 +101,7 @@ class PoolOptions:
 
 
 def fingerprint(rows: Iterable[PoolRow]) -> str:
-    """Sha256 (hex) over the rows' ids in order; scores are left out, the order is what counts."""
+    """Return the sha256 (hex) of ids and their order; scores are left out."""
     digest = hashlib.sha256()
     for row in rows:
         line = json.dumps([row.query_id, row.doc_ids, row.safeguard], ensure_ascii=False)

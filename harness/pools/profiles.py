@@ -1,4 +1,4 @@
-"""Names of profiles: `bm25`, `dense(MODEL)`, `rrf(a,b)`, `run(FILE)`, or a shipped list's name."""
+"""Parse names of first stages: `bm25`, `dense(MODEL)`, `rrf(a,b)`, `run(FILE)`, a shipped list."""
 
 from __future__ import annotations
 
@@ -12,69 +12,53 @@ ALIASES = ("bm25", "dense", "hybrid")
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A bare name: an alias such as `bm25`, or the config of a shipped list."""
+class Profile:
+    """A parsed name of a first stage.
+
+    name: an alias such as `bm25`, the config of a shipped list, or one of `CALLS`.
+    argument: the text in brackets, which may be empty; None without brackets.
+    sources: the profiles that `rrf(…)` fuses, in the order written.
+    """
 
     name: str
+    argument: str | None = None
+    sources: tuple[Profile, ...] = ()
 
     def __str__(self) -> str:
-        return self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """`bm25()`, `dense(MODEL)` or `run(FILE)`: the argument is verbatim, perhaps empty."""
-
-    name: str
-    argument: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name}({self.argument})"
-
-
-@dataclass(frozen=True, slots=True)
-class Fused:
-    """`rrf(a,b,…)`: two or more profiles in the order written."""
-
-    sources: tuple[Profile, ...]
-
-    def __str__(self) -> str:
-        return f"rrf({','.join(map(str, self.sources))})"
-
-
-Profile = Named | Call | Fused
+        return self.name if self.argument is None else f"{self.name}({self.argument})"
 
 
 def parse_profile(text: str) -> Profile:
-    """Read a profile's name; raises BadOption or UnknownName where it cannot be one."""
+    """Parse a profile's name; raise BadOption or UnknownName if it cannot be one."""
     text = text.strip()
     name, bracket, rest = text.partition("(")
+    argument = rest[:-1]
     if not bracket:
         if not name or ")" in name or "," in name:
-            raise BadOption(f"profile {text!r} is no name; try bm25, dense(MODEL) or rrf(a,b)")
-        return Named(name)
+            raise BadOption(f"profile {text!r} is not a name; try bm25, dense(MODEL) or rrf(a,b)")
+        return Profile(name)
     if not rest.endswith(")"):
         raise BadOption(f"profile {text!r} lacks its closing bracket")
     if name not in CALLS:
         raise unknown("profile", f"{name}()", [f"{call}()" for call in CALLS])
-    return _call(text, name, rest[:-1])
-
-
-def _call(text: str, name: str, argument: str) -> Profile:
     if name == "rrf":
-        sources = tuple(parse_profile(part) for part in _split(argument))
-        if len(sources) < 2:
-            raise BadOption(f"profile {text!r} fuses nothing: rrf takes two profiles or more")
-        return Fused(sources)
+        return _parse_fusion(text, argument)
     if name == "bm25" and argument:
         raise BadOption(f"profile {text!r}: bm25() takes no argument")
     if name == "run" and not argument:
         raise BadOption("profile run() needs a file: run(FILE)")
-    return Call(name, argument)
+    return Profile(name, argument)
+
+
+def _parse_fusion(text: str, argument: str) -> Profile:
+    sources = tuple(parse_profile(part) for part in _split(argument))
+    if len(sources) < 2:
+        raise BadOption(f"profile {text!r} fuses one profile; rrf takes two profiles or more")
+    return Profile("rrf", ",".join(map(str, sources)), sources)
 
 
 def _split(text: str) -> list[str]:
-    """Split at the commas that stand in no bracket."""
+    """Split at the commas outside brackets."""
     parts, depth = [""], 0
     for character in text:
         depth += (character == "(") - (character == ")")
@@ -88,10 +72,10 @@ def _split(text: str) -> list[str]:
 def check_profile(
     profile: str, shipped: Collection[str] | None = None, *, kind: str = "profile"
 ) -> None:
-    """Raise BadOption or UnknownName where `profile` cannot be a first stage.
+    """Raise BadOption or UnknownName if `profile` cannot be a first stage.
 
-    Any bare name may be a list that some data set ships; with `shipped`, the names of a task's
-    lists, it must be one of these or an alias, and near names are offered; `kind` names it then.
+    shipped: names of the lists that a task ships; None accepts any name as one of them.
+    kind: what an unknown name is called in the error.
     """
     for name in _bare_names(parse_profile(profile)):
         if shipped is not None and name not in {*shipped, *ALIASES}:
@@ -99,8 +83,7 @@ def check_profile(
 
 
 def _bare_names(profile: Profile) -> Iterator[str]:
-    if isinstance(profile, Named):
+    if profile.argument is None:
         yield profile.name
-    elif isinstance(profile, Fused):
-        for source in profile.sources:
-            yield from _bare_names(source)
+    for source in profile.sources:
+        yield from _bare_names(source)

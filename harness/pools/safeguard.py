@@ -1,7 +1,7 @@
-"""The safeguard: a positive behind a pool that holds none, drawn as HAKARI-Bench draws it.
+"""Draw and recognise the safeguard: a positive that is appended to a pool that holds none.
 
-Without it a reranker could not be seen to find what a weak first stage missed; with it, no number
-is the first stage's own any more. So it is kept apart: a pool row names its safeguard.
+It is drawn as HAKARI-Bench draws it. A pool row names its safeguard, so that every number can be
+computed without it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ SEED = 20260524
 
 
 def draw(positives: Iterable[str], *, split: str, query_id: str) -> str:
-    """Draw one of `positives`, the same for the same split and query whatever their order."""
-    draw_ = random.Random(f"{SEED}\0{split}\0{query_id}\0positive_safeguard")
-    return draw_.choice(sorted(positives))
+    """Return one of `positives`, the same for equal split and query."""
+    generator = random.Random(f"{SEED}\0{split}\0{query_id}\0positive_safeguard")
+    return generator.choice(sorted(positives))
 
 
 def shipped_safeguard(
@@ -25,8 +25,8 @@ def shipped_safeguard(
 ) -> str | None:
     """Return the safeguard at the end of a shipped list, None if it has none.
 
-    It has one when it is one longer than min(100, corpus), its last document is a positive and no
-    positive stands before it. The 100 is its maker's, whatever depth is asked for here.
+    It has one if it is one longer than min(100, corpus) and its only positive is the last document.
+    The 100 is the depth of the published lists, whatever depth the user asks for.
     """
     if len(doc_ids) != min(DEPTH, corpus_size) + 1:
         return None

@@ -1,9 +1,9 @@
-"""How BM25 sees a text: words, stemmed where the language has a stemmer, and never nothing.
+"""Tokenise texts for BM25: words, stemmed if their language has a stemmer, or character pairs.
 
-A text is cut into runs of one kind. Scripts that write no spaces between words, and Hangul, whose
-particles cling to their nouns, become overlapping character pairs (as Lucene's CJK analysis does);
-all others become words of letters, combining marks and digits, so that a Devanagari vowel sign
-stays with its consonant. Of English texts alone the stop words are dropped, and no script ever is.
+Scripts without spaces between words, and Hangul, whose particles are joined to their nouns, become
+overlapping character pairs, as in Lucene's CJK analysis. All others become words of letters,
+combining marks and digits, so that a Devanagari vowel sign stays with its consonant. Stop words are
+removed from English texts only; no script is removed.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ STEMMERS = {
 """ISO 639-1 code -> Snowball algorithm, by PyStemmer."""
 
 _BY_SCRIPT = {"ARABIC": "arabic", "DEVANAGARI": "hindi", "GREEK": "greek", "ARMENIAN": "armenian"}
-"""First word of a letter's Unicode name -> stemmer for its script, where no language is known."""
+"""First word of a letter's Unicode name -> stemmer for its script, if no language is known."""
 
 
 def tokenizer(language: str | None, sample: Iterable[str]) -> Callable[[str], list[str]]:
-    """Return the function that cuts texts of a task into terms.
+    """Return the function that splits texts of a task into terms.
 
-    `language` is an ISO 639-1 code (a region or script behind it is ignored); where it has no
-    stemmer, words stay as they are. Where it is None, `sample` is looked at for English, and
-    otherwise each word is stemmed by its script.
+    language: ISO 639-1 code, whose region or script is ignored; without a stemmer for it, words are
+        not stemmed. None means English if `sample` is, or else a stemmer by each word's script.
+    sample: texts of the corpus.
     """
     code = _code(language) or ("en" if _is_english(sample) else "")
     stem = (_stemmer(STEMMERS.get(code, "")) or str) if code else _by_script
@@ -58,14 +58,14 @@ def tokenizer(language: str | None, sample: Iterable[str]) -> Callable[[str], li
             if match.lastgroup == "paired":
                 found += _pairs(run)
             elif run not in stop:
-                found.append(stem(run) or run)  # some stemmers leave nothing of a short word
+                found.append(stem(run) or run)  # some stemmers return nothing for a short word
         return found
 
     return terms
 
 
 def _folded(text: str) -> str:
-    # one spelling for what reads the same: composed and decomposed accents, full and half width
+    # one spelling for composed and decomposed accents, full and half width
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -77,11 +77,11 @@ def _code(language: str | None) -> str:
 
 @cache
 def _runs() -> re.Pattern[str]:
-    # `re` knows no combining marks: to its \w a word ends at every vowel sign
+    # `\w` matches no combining marks, so a word would end at every vowel sign
     characters = map(chr, range(sys.maxunicode + 1))
     marks = "".join(c for c in characters if unicodedata.category(c).startswith("M"))
-    # what is paired is made of letters and marks too; punctuation of these blocks is left out
-    # a run begins with a letter or digit: an emoji's variation selector alone is no word
+    # pairs are made of letters and marks too, without the punctuation of these blocks; a run begins
+    # with a letter or digit, because an emoji's variation selector alone is not a word
     paired = f"(?=\\w)[{_PAIRED}](?:(?=[\\w{marks}])[{_PAIRED}])*"
     word = f"(?![_{_PAIRED}])\\w(?:(?![_{_PAIRED}])[\\w{marks}])*"
     return re.compile(f"(?P<paired>{paired})|(?P<word>{word})")
@@ -107,7 +107,7 @@ def _stop_words() -> frozenset[str]:
 def _stemmer(algorithm: str) -> Callable[[str], str] | None:
     import Stemmer
 
-    if algorithm not in Stemmer.algorithms():  # PyStemmer learns a few more with each release
+    if algorithm not in Stemmer.algorithms():  # PyStemmer adds a few with each release
         return None
     stem: Callable[[str], str] = Stemmer.Stemmer(algorithm).stemWord
     return lru_cache(maxsize=1 << 17)(stem)

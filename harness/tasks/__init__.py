@@ -1,39 +1,47 @@
-"""Where tasks come from: hub and local Nano data sets, BEIR folders, the standard library.
+"""Read tasks: queries, corpus and qrels under one name.
 
-`find_tasks(name)` says which tasks a name means; each is read when its `load` is called.
+In: a name (a catalogue task, a folder, a hub data set, `stdlib-code`) and options for reading it.
+Out: `find_tasks` returns references; `load` of each reads the files, checks them and returns a
+`Task`. Other folders also use the rules for lines, ids and texts of files from here.
 """
 
 from __future__ import annotations
 
 from .catalog import CatalogueEntry, catalogue
+from .files import parse_json, read_lines, split_fields
 from .find import find_tasks, load_task
-from .lines import fields, is_number, parse_json, read_lines, repeated, whole_number
-from .matching import CURE, SHARE, examples
-from .tables import as_id
-from .task import NoLists, Note, Shipped, Source, Task, TaskOptions, TaskRef
-from .texts import readable
+from .ids import (
+    MISMATCH_LIMIT,
+    check_query_ids,
+    first_repeated,
+    is_number,
+    mismatch,
+    parse_id,
+    parse_whole_number,
+)
+from .table import readable
+from .task import Note, RankedLists, Source, Task, TaskOptions, TaskRef
 
 __all__ = [
-    "CURE",
-    "SHARE",
+    "MISMATCH_LIMIT",
     "CatalogueEntry",
-    "NoLists",
     "Note",
-    "Shipped",
+    "RankedLists",
     "Source",
     "Task",
     "TaskOptions",
     "TaskRef",
-    "as_id",
     "catalogue",
-    "examples",
-    "fields",
+    "check_query_ids",
     "find_tasks",
+    "first_repeated",
     "is_number",
     "load_task",
+    "mismatch",
+    "parse_id",
     "parse_json",
+    "parse_whole_number",
     "read_lines",
     "readable",
-    "repeated",
-    "whole_number",
+    "split_fields",
 ]

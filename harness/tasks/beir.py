@@ -1,30 +1,32 @@
-"""BEIR folders: `corpus.jsonl`, `queries.jsonl` and one `qrels/NAME.tsv` per task.
+"""Read BEIR folders: `corpus.jsonl`, `queries.jsonl` and one `qrels/NAME.tsv` per task.
 
-The layout is that of the BEIR benchmark (https://github.com/beir-cellar/beir): `_id`, `title` and
-`text` in the corpus, a header line in the qrels. MTEB's repositories have it too, with
-`qrels/NAME.jsonl`. A document is `title text`, as BEIR's own BM25 baseline and the Nano data sets
-read it.
+This is the layout of the BEIR benchmark (https://github.com/beir-cellar/beir). MTEB's repositories
+have it too, with `qrels/NAME.jsonl`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ..errors import BadData, unknown
-from .checking import Tables, make_task
-from .files import JSONL, SEPARATED, read_files, read_jsonl, stem, suffix
-from .qrelsfile import by_our_names, read_trec_qrels
-from .task import NoLists, Source, Task, TaskOptions, TaskRef
-
-_QRELS = (*SEPARATED, *JSONL)
-"""Suffixes of files with judgements; of two files of one name the first of these is read."""
+from .build import Tables, build_task
+from .files import (
+    JSONL,
+    SEPARATED,
+    read_files,
+    read_jsonl,
+    read_trec_qrels,
+    standard_names,
+    stem,
+    suffix,
+)
+from .task import Source, Task, TaskOptions, TaskRef
 
 
 def is_beir(folder: Path) -> bool:
-    """Say whether a folder is laid out as BEIR lays out its data sets."""
-    return any((folder / f"corpus.jsonl{end}").is_file() for end in ("", ".gz"))
+    """Return whether a folder has the layout of a BEIR data set."""
+    return any((folder / f"corpus{end}").is_file() for end in JSONL)
 
 
 def beir_tasks(
@@ -32,69 +34,58 @@ def beir_tasks(
 ) -> list[TaskRef]:
     """Return the tasks of a BEIR folder: one for each file in `qrels/`, or the one named `split`.
 
-    With a TREC qrels file the task is that file's, and is named after it unless `split` is given.
+    A TREC qrels file makes one task, named after the file unless `split` is given.
+
+    given: the folder as the user wrote it.
     """
     _jsonl(folder, "queries")
-    if options.qrels != "qrels":
-        chosen = {split or Path(options.qrels).stem: _qrels_file(options.qrels)}
+    if options.qrels == "qrels":
+        chosen = _qrels_files(folder, split)
+    elif Path(options.qrels).is_file():
+        chosen = {split or Path(options.qrels).stem: Path(options.qrels)}
     else:
-        chosen = _chosen(folder, split)
-    set_name = folder.resolve().name
+        what = f"qrels {options.qrels!r} is not a file"
+        raise BadData(f"{what}; for a BEIR folder give the path of a TREC qrels file")
+    name = folder.resolve().name
     return [
-        TaskRef(f"{set_name}/{stem}", partial(_load, _Part(given, folder, stem, file), options))
-        for stem, file in chosen.items()
+        TaskRef(f"{name}/{split}", partial(_load, given, folder, split, file, options))
+        for split, file in chosen.items()
     ]
 
 
-def _qrels_file(given: str) -> Path:
-    if not Path(given).is_file():
-        raise BadData(f"qrels {given!r} is no file; a BEIR folder takes the path of a TREC file")
-    return Path(given)
-
-
-def _chosen(folder: Path, split: str | None) -> dict[str, Path]:
-    found = {
-        stem(file): file for end in reversed(_QRELS) for file in (folder / "qrels").glob(f"*{end}")
-    }
-    files = dict(sorted(found.items()))
-    if not files:
+def _qrels_files(folder: Path, split: str | None) -> dict[str, Path]:
+    # of two files of one name the one with the earlier suffix is read
+    ends = reversed((*SEPARATED, *JSONL))
+    found = {stem(file): file for end in ends for file in (folder / "qrels").glob(f"*{end}")}
+    if not found:
         wanted = "a .tsv, .csv or .jsonl file for each task"
         raise BadData(f"{folder}/qrels holds no judgements; a BEIR folder has {wanted}")
     if split is None:
-        return files
-    if split not in files:
-        raise unknown(f"task of {folder}", split, files)
-    return {split: files[split]}
+        return dict(sorted(found.items()))
+    if split not in found:
+        raise unknown(f"task of {folder}", split, found)
+    return {split: found[split]}
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    given: str
-    folder: Path
-    split: str
-    qrels: Path
-
-
-def _load(part: _Part, options: TaskOptions) -> Task:
-    own = part.qrels.parent == part.folder / "qrels" and suffix(part.qrels) in _QRELS
-    texts = {name: _jsonl(part.folder, name) for name in ("queries", "corpus")}
-    return make_task(
-        f"{part.folder.resolve().name}/{part.split}",
-        part.split,
+def _load(given: str, folder: Path, split: str, qrels: Path, options: TaskOptions) -> Task:
+    is_own = qrels.parent == folder / "qrels" and suffix(qrels) in (*SEPARATED, *JSONL)
+    return build_task(
+        f"{folder.resolve().name}/{split}",
+        split,
         tables=Tables(
-            read_jsonl(texts["queries"], ("_id", "text")),
-            read_jsonl(texts["corpus"], ("_id", "text")),
-            by_our_names(read_files([part.qrels])) if own else read_trec_qrels(part.qrels),
+            read_jsonl(_jsonl(folder, "queries"), ("_id", "text")),
+            read_jsonl(_jsonl(folder, "corpus"), ("_id", "text")),
+            standard_names(read_files([qrels])) if is_own else read_trec_qrels(qrels),
             shared=True,
         ),
-        source=Source("beir", part.given),
-        shipped=NoLists(),
+        source=Source("beir", given),
         options=options,
     )
 
 
 def _jsonl(folder: Path, name: str) -> Path:
-    for file in (folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz"):
+    files = [folder / f"{name}{end}" for end in JSONL]
+    for file in files:
         if file.is_file():
             return file
-    raise BadData(f"{folder} has no {name}.jsonl; a BEIR folder needs corpus and queries")
+    raise BadData(f"{folder} has no {files[0].name}; a BEIR folder needs corpus and queries")

@@ -1,4 +1,4 @@
-"""What is known of public tasks before a row is read: `tasks.toml`, and how it describes a task."""
+"""Describe public tasks by what `tasks.toml` says of them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .task import Task
+from .task import Task, TaskOptions
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One public task; counts and `published` values are those of `source`.
+    """One public task.
 
-    `positives` counts judgements, `safeguards` the queries of the shipped `reranking_hybrid` pool
-    that have one. `published` maps profile -> measure -> value; its recall@100 is micro, and its
-    `convention` is `binary` where every positive gains 1 in nDCG, whatever its grade. `dense` is
-    the shipped dense list; `leakage` says what models have seen the task in training; `remarks` are
-    facts to know when reading its figures. `query_language` is a regular expression whose group
-    `language` finds the language in a query's id.
+    source: where counts and published values are taken from.
+    positives: number of positive judgements.
+    safeguards: number of queries with a safeguard in the shipped `reranking_hybrid` pool.
+    published: profile -> measure -> value; its recall@100 is micro.
+    convention: `binary` if every positive gains 1 in the published nDCG, whatever its grade.
+    dense: config of the shipped dense list.
+    leakage: which models have seen the task in training.
+    remarks: facts to know when reading its values.
+    query_language: regular expression whose group `language` is matched in query ids.
     """
 
     name: str
@@ -53,7 +56,7 @@ def sets() -> Mapping[str, tuple[CatalogueEntry, ...]]:
 
 
 def catalogue() -> Mapping[str, CatalogueEntry]:
-    """Return the tasks that are known by name (`NanoMMTEB-v2/belebele`), in catalogue order."""
+    """Return the tasks that have a name (`NanoMMTEB-v2/belebele`), in catalogue order."""
     return {entry.name: entry for entries in sets().values() for entry in entries}
 
 
@@ -70,16 +73,14 @@ def _entries(found: Mapping[str, Any]) -> Iterator[CatalogueEntry]:
         yield CatalogueEntry(**facts)
 
 
-def described(
-    task: Task, entry: CatalogueEntry, *, exclude_identical: bool | None, qrels: str = "qrels"
-) -> Task:
-    """Return the task under its catalogue name, with what the catalogue knows of it.
+def described(task: Task, entry: CatalogueEntry, options: TaskOptions) -> Task:
+    """Return the task under its catalogue name, with the facts of the catalogue.
 
-    `exclude_identical` overrides the catalogue unless it is None. What is published is left out
-    where the pools or judgements (`qrels`, the least grade) are others than those it was made with.
+    Published values are left out if the options change pools or judgements.
     """
-    excluded = entry.exclude_identical if exclude_identical is None else exclude_identical
-    usual = (excluded, task.min_grade, qrels) == (entry.exclude_identical, 1, "qrels")
+    asked = options.exclude_identical
+    excluded = entry.exclude_identical if asked is None else asked
+    usual = (excluded, task.min_grade, options.qrels) == (entry.exclude_identical, 1, "qrels")
     return replace(
         task,
         name=entry.name,
@@ -95,7 +96,7 @@ def described(
 
 
 def query_languages(task: Task, pattern: str | None) -> Mapping[str, str]:
-    """Return query id -> language for the ids that `pattern` matches, none without a pattern."""
+    """Return query id -> language for the ids that `pattern` matches, if there is a pattern."""
     if pattern is None:
         return {}
     found = ((query_id, re.search(pattern, query_id)) for query_id in task.queries)

@@ -1,22 +1,23 @@
-"""Which columns of a table are read, and what is done about the others: none is passed over.
+"""Decide which columns of a table are read, and refuse or name all others.
 
-A column that looks like part of a text, like a grade or like a rank and is not read would change
-every number without a word, so it is refused; all others are named in a note.
+A column that looks like text, grades or ranks and is not read would change every result without a
+message, so it is refused. Others are counted in a note.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import BadData
-from .lines import is_number
-from .tables import Table
+from .ids import is_number
+from .table import Table
 
 
 def _leaves(value: object) -> Iterator[object]:
-    """Yield the values in a cell and its lists and dicts, but for None, NaN and blank strings.
+    """Yield the values in a cell and its lists and dicts, without None, NaN and blank strings.
 
     Data sets fill unused columns with these, or with an empty list or dict.
     """
@@ -35,24 +36,25 @@ def _holds(value: object) -> bool:
     return any(True for _ in _leaves(value))
 
 
-def _holds_words(value: object) -> bool:
+def _holds_text(value: object) -> bool:
     return any(isinstance(leaf, str) for leaf in _leaves(value))
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What is read of one kind of table.
+class Rule:
+    """The columns of one kind of table.
 
-    `needed`, `optional`: the columns' names. `refused`: what is found in the words of other names
-    that may not stay unread, None for all, where `cell` says that a cell holds what they promise.
-    `cure`: what to do about them.
+    needed, optional: the columns that are read.
+    refused: what is searched in the words of other columns' names; None means any name.
+    cure: what to do about a refused column.
+    is_content: function that says whether a cell makes such a column matter.
     """
 
     needed: tuple[str, ...]
     optional: tuple[str, ...]
     refused: re.Pattern[str] | None
     cure: str
-    cell: Callable[[object], bool] = _holds
+    is_content: Callable[[object], bool] = _holds
 
 
 _TEXT = (
@@ -60,72 +62,58 @@ _TEXT = (
     "description"
 )
 # `text_id` and `title_url` are about a text
-_NO_TEXT = r"(?!.* (ids?|type|url|uri|link|lang|language|source|category|date|hash|path|key)$)"
+_NOT_TEXT = r"(?!.* (ids?|type|url|uri|link|lang|language|source|category|date|hash|path|key)$)"
 _DOCUMENT = re.compile(
     rf"\b({_TEXT}|subtitle|section|paragraphs?|abstract|summary|answers?|document|article|chunk|"
-    rf"sentences?|snippet|caption|code|docstring|keywords)\b{_NO_TEXT}"
+    rf"sentences?|snippet|caption|code|docstring|keywords)\b{_NOT_TEXT}"
 )
-_QUERY = re.compile(rf"\b({_TEXT}|instructions?|prompt|narrative|history|conversation)\b{_NO_TEXT}")
+_QUERY = re.compile(
+    rf"\b({_TEXT}|instructions?|prompt|narrative|history|conversation)\b{_NOT_TEXT}"
+)
 _GRADE = re.compile(
     r"\b(relevances?|relevancy|relevant|rels?|labels?|grades?|ratings?|scores?|gains?|"
     r"judge?ments?|qrels?|levels?|positives?|negatives?)\b"
 )
+_JOIN = "it looks like text: join it to 'text'"
 
-KINDS: Mapping[str, Kind] = {
-    "corpus": Kind(
-        ("_id", "text"),
-        ("title",),
-        _DOCUMENT,
-        "it looks like text: join it to 'text', or rename it to 'title'",
-        _holds_words,
+RULES: Mapping[str, Rule] = {
+    "corpus": Rule(
+        ("_id", "text"), ("title",), _DOCUMENT, f"{_JOIN}, or rename it to 'title'", _holds_text
     ),
-    "queries": Kind(
-        ("_id", "text"),
-        ("language", "base"),
-        _QUERY,
-        "it looks like text: join it to 'text'",
-        _holds_words,
-    ),
-    "qrels": Kind(
+    "queries": Rule(("_id", "text"), ("language", "base"), _QUERY, _JOIN, _holds_text),
+    "qrels": Rule(
         ("query-id", "corpus-id"), ("score",), _GRADE, "it looks like grades: rename it to 'score'"
     ),
-    "candidates": Kind(
-        ("query-id", "corpus-ids"), (), None, "a list stands in its own order, best first"
+    "candidates": Rule(
+        ("query-id", "corpus-ids"), (), None, "a list is read in its own order, best first"
     ),
 }
 
 
-def unread(table: Table, kind: str) -> list[str]:
+def unread_columns(table: Table, kind: str) -> list[str]:
     """Return the columns that hold something and are not read.
 
-    Raises BadData where a needed one is missing, and at one that looks like content, a grade or a
-    rank.
+    Raises BadData for a needed column that is missing, and for one that must not be ignored.
     """
-    rules = KINDS[kind]
-    for name in rules.needed:
+    rule = RULES[kind]
+    for name in rule.needed:
         table.column(name)
-    found = [
-        name
-        for name, values in table.columns.items()
-        if name not in {*rules.needed, *rules.optional} and any(map(_holds, values))
-    ]
-    for name in found:
-        if _is_refused(name, table, rules) or (kind == "qrels" and _may_grade(name, table)):
-            cure = f"{rules.cure}, or pass --ignore-column {name}"
+    read = {*rule.needed, *rule.optional}
+    lacks_grades = kind == "qrels" and "score" not in table.columns
+    others = {name: values for name, values in table.columns.items() if name not in read}
+    for name, values in others.items():
+        named = rule.refused is None or rule.refused.search(_words(name))
+        is_refused = named and any(map(rule.is_content, values))
+        if is_refused or (lacks_grades and _may_grade(values)):
+            cure = f"{rule.cure}, or pass --ignore-column {name}"
             raise BadData(f"{table.where}: column {name!r} is not read; {cure}")
-    return found
+    return [name for name, values in others.items() if any(map(_holds, values))]
 
 
-def _is_refused(name: str, table: Table, rules: Kind) -> bool:
-    named = rules.refused is None or rules.refused.search(_words(name))
-    return bool(named) and any(map(rules.cell, table.columns[name]))
-
-
-def _may_grade(name: str, table: Table) -> bool:
-    """Say whether a column holds several numbers where no column of grades is read."""
-    leaves = (leaf for value in table.columns[name] for leaf in _leaves(value))
-    numbers = {float(str(leaf)) for leaf in leaves if is_number(str(leaf))}
-    return "score" not in table.columns and len(numbers) > 1
+def _may_grade(values: Sequence[Any]) -> bool:
+    """Return whether a column holds several numbers, as grades do."""
+    leaves = (str(leaf) for value in values for leaf in _leaves(value))
+    return len({float(leaf) for leaf in leaves if is_number(leaf)}) > 1
 
 
 def _words(name: str) -> str:

@@ -1,21 +1,77 @@
-"""Files of rows as tables: parquet, JSON lines, and judgements with tabs or commas."""
+"""Read files of rows as tables: parquet, JSON lines, and judgements in columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from .lines import parse_json, read_lines, repeated
-from .qrelsfile import read_beir_qrels
-from .tables import Part, Table
+from .ids import first_repeated, is_number, parse_whole_number
+from .table import Table
 
 JSONL, SEPARATED = (".jsonl", ".jsonl.gz"), (".tsv", ".csv", ".tsv.gz", ".csv.gz")
 
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+
+_NAMES: Mapping[str, re.Pattern[str]] = {
+    "query-id": re.compile(r"(query|q|topic|question)(id|no|num|number)?|queries"),
+    "corpus-id": re.compile(r"(corpus|doc|document|passage|p|d)(id|no)?"),
+    "score": re.compile(
+        r"((relevance|rel|qrel|judge?ment)(score|label|grade|level|judge?ment)?|gain)s?"
+        r"|relevancy|relevant|score|label|grade|rating|level"
+    ),
+}
+"""Name of a column -> the names that other programs give it, without case and punctuation."""
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line number (from 1) and text of the lines that are not blank; `.gz` is unpacked."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        # bytes that are not UTF-8 become surrogates, so that the error can name their line
+        with opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape") as file:
+            for number, line in enumerate(file, start=1):
+                if _NOT_UTF8.search(line):
+                    raise BadData(f"{path}, line {number} cannot be read: convert it to UTF-8")
+                if line.strip():
+                    yield number, line.rstrip("\r\n")
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadData(f"{path} cannot be read: {error}") from error
+
+
+def split_fields(line: str, sizes: Collection[int]) -> list[str]:
+    """Split a line at its tabs if that gives one of `sizes` fields, else at white space."""
+    tabbed = line.split("\t")
+    return [part.strip() for part in tabbed] if len(tabbed) in sizes else line.split()
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Return a JSON value.
+
+    Raises ValueError if `text` is not JSON, BadData naming `where` for a key that occurs twice.
+    """
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        repeated = first_repeated(key for key, _ in pairs)
+        if repeated is not None:
+            raise BadData(f"{where}: {repeated!r} occurs twice in one JSON object; keep one")
+        return dict(pairs)
+
+    try:
+        return json.loads(text, object_pairs_hook=check)
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
+
 
 def suffix(path: Path) -> str:
-    """Return the file's suffix, with what stands before `.gz`."""
+    """Return the file's suffix, including the one before `.gz`."""
     return "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
 
 
@@ -25,13 +81,13 @@ def stem(path: Path) -> str:
 
 
 def read_files(files: Sequence[Path], required: Sequence[str] = ()) -> Table:
-    """Return the rows of the files of one split, in their order.
+    """Return the rows of the files of one split, in order.
 
-    Raises BadData naming the file, also where a JSON line lacks a key of `required`.
+    Raises BadData naming the file, also if a JSON line lacks a key of `required`.
     """
     if len({suffix(file) for file in files}) > 1:
         names = ", ".join(file.name for file in files[:3])
-        raise BadData(f"{files[0].parent} holds one split in several forms ({names}); keep one")
+        raise BadData(f"{files[0].parent} holds one split in several formats ({names}); keep one")
     tables = [_read(file, required) for file in files]
     columns: dict[str, list[Any]] = {name: [] for name in tables[0].columns}
     for file, table in zip(files, tables, strict=True):
@@ -39,42 +95,39 @@ def read_files(files: Sequence[Path], required: Sequence[str] = ()) -> Table:
             raise BadData(f"{file} has other columns than {files[0].name}")
         for name, values in table.columns.items():
             columns[name].extend(values)
-    return Table(str(files[0]), columns, [part for table in tables for part in table.parts])
+    return Table(str(files[0]), columns, [place for table in tables for place in table.places])
 
 
 def column_names(file: Path) -> Sequence[str]:
-    """Return the columns of a file: of JSON lines those of the first; raise BadData naming it."""
+    """Return the columns of a file, of JSON lines those of the first; raise BadData naming it."""
     if suffix(file) in JSONL:
         return next((list(row) for _, row in _objects(file)), [])
     if suffix(file) in SEPARATED:
         return list(read_beir_qrels(file).columns)
-    return list(_parquet(file, lambda parquet: parquet.schema_arrow.names))
+    names: Sequence[str] = _parquet(file, lambda parquet: parquet.schema_arrow.names)
+    return names
 
 
 def _read(file: Path, required: Sequence[str]) -> Table:
     if suffix(file) in JSONL:
         return read_jsonl(file, required)
-    if suffix(file) in SEPARATED:
-        return read_beir_qrels(file)
-    return _read_parquet(file)
+    return read_beir_qrels(file) if suffix(file) in SEPARATED else _read_parquet(file)
 
 
 def read_jsonl(path: Path, required: Sequence[str] = ()) -> Table:
-    """Return a file with one JSON object per line; what an object lacks is None.
+    """Return a file with one JSON object per line; a key that an object lacks is None.
 
-    Raises BadData, naming the line, at one that is no object or lacks a key of `required`.
+    Raises BadData naming the line if it is not an object or lacks a key of `required`.
     """
-    rows: list[dict[str, Any]] = []
-    numbers: list[int] = []
+    rows: dict[int, dict[str, Any]] = {}
     for number, row in _objects(path):
         missing = next((key for key in required if key not in row), None)
         if missing is not None:
             raise BadData(f"{path}, line {number}: {missing!r} is missing")
-        rows.append(row)
-        numbers.append(number)
-    names = dict.fromkeys([*required, *(name for row in rows for name in row)])
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    return Table(str(path), columns, (Part(str(path), numbers, "line"),))
+        rows[number] = row
+    names = dict.fromkeys([*required, *(name for row in rows.values() for name in row)])
+    columns = {name: [row.get(name) for row in rows.values()] for name in names}
+    return Table(str(path), columns, [(f"{path}, line", list(rows))])
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -82,24 +135,23 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = parse_json(line, f"{path}, line {number}")
         except ValueError as error:
-            raise BadData(f"{path}, line {number} is no JSON: {error}") from None
+            raise BadData(f"{path}, line {number} is not JSON: {error}") from None
         if not isinstance(row, dict):
-            raise BadData(f"{path}, line {number} is no JSON object")
+            raise BadData(f"{path}, line {number} is not a JSON object")
         yield number, row
 
 
 def _read_parquet(file: Path) -> Table:
-    names = column_names(file)
-    again = repeated(names)
-    if again is not None:
-        raise BadData(f"{file}: column {again!r} is there twice; keep one")
+    repeated = first_repeated(column_names(file))
+    if repeated is not None:
+        raise BadData(f"{file}: column {repeated!r} occurs twice; keep one")
     columns = _parquet(file, lambda parquet: parquet.read().to_pydict())
     size = len(next(iter(columns.values()), ()))
-    return Table(str(file), columns, (Part(str(file), range(1, size + 1)),))
+    return Table(str(file), columns, [(f"{file}, row", range(1, size + 1))])
 
 
 def _parquet(file: Path, read: Callable[[Any], Any]) -> Any:
-    """Return what `read` returns of a parquet file; raise BadData where it cannot be read."""
+    """Return what `read` returns for a parquet file; raise BadData if it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -108,3 +160,79 @@ def _parquet(file: Path, read: Callable[[Any], Any]) -> Any:
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise BadData(f"{file} cannot be read as parquet: {reason}") from error
+
+
+def read_beir_qrels(path: Path) -> Table:
+    """Return judgements in three columns: query, document, grade.
+
+    Columns are separated by tabs, or else commas, and may be quoted as in CSV. A first line whose
+    grade is not a number must be a header, whose names give the order of the columns. Raises
+    BadData naming the line.
+    """
+
+    def split(line: str) -> list[str]:
+        delimiter = "\t" if "\t" in line else ","
+        # csv removes spaces before a quoted field, but not behind one
+        line = re.sub(rf'(?<!")" +(?={delimiter}|$)', '"', line)
+        row = next(csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True))
+        return [field.strip() for field in row]
+
+    wanted = "3 columns with tabs or commas between them (query-id corpus-id score)"
+    return _read_qrels(path, split, (0, 1, 2), wanted)
+
+
+def read_trec_qrels(path: Path) -> Table:
+    """Return the judgements of a TREC qrels file; raise BadData naming the line."""
+    wanted = "4 columns (query 0 document grade)"
+    return _read_qrels(path, lambda line: split_fields(line, {4}), (0, 2, 3), wanted)
+
+
+def standard_names(table: Table) -> Table:
+    """Return judgements with the standard names for `qid`, `doc_id`, `relevance` and the like.
+
+    If two columns have names of one meaning, both keep theirs.
+    """
+    names = list(table.columns)
+    standard = {names[at[0]]: name for name, at in _places(names).items() if len(at) == 1}
+    return replace(table, columns={standard.get(n, n): table.columns[n] for n in names})
+
+
+def _places(names: Sequence[str]) -> dict[str, list[int]]:
+    """Return standard name -> places of the names that mean it."""
+    plain = [re.sub(r"[\W_]", "", name).lower() for name in names]
+    return {
+        name: [place for place, other in enumerate(plain) if pattern.fullmatch(other)]
+        for name, pattern in _NAMES.items()
+    }
+
+
+def _read_qrels(
+    path: Path, split: Callable[[str], list[str]], places: Sequence[int], wanted: str
+) -> Table:
+    rows: dict[int, tuple[str, str, int]] = {}
+    for index, (number, line) in enumerate(read_lines(path)):
+        try:
+            parts = split(line)
+            if len(parts) != max(places) + 1:
+                raise ValueError(f"expected {wanted}, found {len(parts)}")
+            if index == 0 and not is_number(parts[places[-1]]):
+                places = _header(parts, parts[places[-1]])
+                continue
+            query_id, doc_id, grade = (parts[place] for place in places)
+            rows[number] = query_id, doc_id, parse_whole_number(grade, "grade")
+        except csv.Error as error:
+            reason = f"cannot be split at its quotation marks: {error}"
+            raise BadData(f"{path}, line {number} {reason}") from None
+        except ValueError as error:
+            raise BadData(f"{path}, line {number}: {error}") from None
+    columns = {name: [row[i] for row in rows.values()] for i, name in enumerate(_NAMES)}
+    return Table(str(path), columns, [(f"{path}, line", list(rows))])
+
+
+def _header(parts: Sequence[str], grade: str) -> list[int]:
+    """Return the places of query, document and grade by the names of a header."""
+    places = _places(parts).values()
+    if any(len(found) != 1 for found in places):
+        cure = "write a whole number, or in a header line query-id, corpus-id and score"
+        raise ValueError(f"grade {grade!r} is not a number; {cure}")
+    return [found[0] for found in places]

@@ -1,4 +1,4 @@
-"""From what a user wrote after `--task` to the tasks it names."""
+"""Find the tasks that a name means: in the catalogue, in a folder, or on the hub."""
 
 from __future__ import annotations
 
@@ -18,42 +18,48 @@ from .stdlib_code import load_stdlib_code
 from .task import Source, Task, TaskOptions, TaskRef
 
 _HUB_ID = re.compile(r"(?P<dataset>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:/(?P<split>[\w.+-]+))?")
-_AS_DEFAULT = TaskOptions()
+_DEFAULTS = TaskOptions()
 
 
-def find_tasks(name: str, options: TaskOptions = _AS_DEFAULT) -> list[TaskRef]:
-    """Return the tasks that `name` means; nothing but their names and splits is read yet.
+def find_tasks(name: str, options: TaskOptions = _DEFAULTS) -> list[TaskRef]:
+    """Return the tasks that `name` means; only their names and splits are read.
 
-    A name is `stdlib-code`, a catalogue set or task (`NanoMMTEB-v2`, `NanoMMTEB-v2/belebele`), a
-    folder or one task of it (`./folder`, `./folder/split`), or a hub data set or one task of it
-    (`org/dataset`, `org/dataset/split`). Raises UnknownName with near names, BadData where a data
-    set lacks a config or split it needs, BadOption where a revision is pinned on local data.
+    name: `stdlib-code`; a catalogue set or task (`NanoMMTEB-v2`, `NanoMMTEB-v2/belebele`); a folder
+        or one task of it (`./folder`, `./folder/split`); a hub data set or one task of it
+        (`org/dataset`, `org/dataset/split`).
+
+    Raises UnknownName with near names, BadData if a data set lacks a config or split it needs,
+    BadOption if a revision is given for local data.
     """
-    if name == STDLIB_CODE:
-        _no_revision(name, options)
-        return [TaskRef(name, partial(load_stdlib_code, options))]
     listed = _in_catalogue(name)
     if listed:
         return _catalogue_tasks(listed, options)
-    place = _in_folder(name)
+    place = None if name == STDLIB_CODE else _in_folder(name)
+    if options.revision is not None and (place or name == STDLIB_CODE):
+        raise BadOption(f"revision {options.revision!r} cannot pin {name}: it is not on the hub")
+    if name == STDLIB_CODE:
+        return [TaskRef(name, partial(load_stdlib_code, options))]
     if place:
-        _no_revision(name, options)
         return _folder_tasks(name, *place, options)
-    hub = None if _near_sets(name) else _HUB_ID.fullmatch(name)
-    if hub is None or name.startswith("."):
+    hub = _HUB_ID.fullmatch(name)
+    if hub is None or _near_set(name):
         raise _unknown(name)
-    split = hub["split"]
-    reader = open_hub(hub["dataset"], options.revision)
-    return nano_tasks(reader, hub["dataset"], options=options, splits=[split] if split else None)
+    reader, splits = open_hub(hub["dataset"], options.revision), [hub["split"]]
+    return nano_tasks(
+        reader, hub["dataset"], options=options, splits=splits if hub["split"] else None
+    )
 
 
-def _no_revision(name: str, options: TaskOptions) -> None:
-    if options.revision is not None:
-        raise BadOption(f"revision {options.revision!r} cannot pin {name}: it is on no hub")
+def load_task(name: str, options: TaskOptions | None = None) -> Task:
+    """Load one task by name; raise BadData if the name means several."""
+    refs = find_tasks(name, options or TaskOptions())
+    if len(refs) != 1:
+        raise BadData(f"{name} holds {len(refs)} tasks; name one: {refs[0].name}, …")
+    return refs[0].load()
 
 
 def _in_catalogue(name: str) -> list[CatalogueEntry]:
-    # a set also goes by its hub id, and a task also by its split's name
+    # a set may also be named by its hub id, and a task by its split
     for set_name, entries in sets().items():
         for prefix in {set_name, entries[0].hub}:
             if name == prefix:
@@ -69,9 +75,8 @@ def _in_catalogue(name: str) -> list[CatalogueEntry]:
 
 
 def _catalogue_tasks(entries: list[CatalogueEntry], options: TaskOptions) -> list[TaskRef]:
-    reader = open_hub(entries[0].hub, options.revision)
-    splits = [entry.split for entry in entries]
-    refs = nano_tasks(reader, entries[0].hub, options=options, splits=splits)
+    hub, splits = entries[0].hub, [entry.split for entry in entries]
+    refs = nano_tasks(open_hub(hub, options.revision), hub, options=options, splits=splits)
     return [
         TaskRef(entry.name, partial(_load_described, ref, entry, options))
         for entry, ref in zip(entries, refs, strict=True)
@@ -79,12 +84,11 @@ def _catalogue_tasks(entries: list[CatalogueEntry], options: TaskOptions) -> lis
 
 
 def _load_described(ref: TaskRef, entry: CatalogueEntry, options: TaskOptions) -> Task:
-    excluded, qrels = options.exclude_identical, options.qrels
-    return described(ref.load(), entry, exclude_identical=excluded, qrels=qrels)
+    return described(ref.load(), entry, options)
 
 
 def _in_folder(name: str) -> tuple[Path, str | None] | None:
-    """Return the folder of a data set and the task named in it, None where there is no folder."""
+    """Return the folder of a data set and the task named in it, None if there is no folder."""
     path = _path(name)
     if is_beir(path) or is_nano(path):
         return path, None
@@ -99,7 +103,7 @@ def _in_folder(name: str) -> tuple[Path, str | None] | None:
 def _path(name: str) -> Path:
     try:
         return Path(name).expanduser()
-    except RuntimeError:  # ~somebody who is not here
+    except RuntimeError:  # ~USER of a user who does not exist
         return Path(name)
 
 
@@ -114,28 +118,18 @@ def _folder_tasks(
     return nano_tasks(reader, folder.resolve().name, options=options, splits=splits)
 
 
-def _near_sets(name: str) -> list[str]:
-    return difflib.get_close_matches(name.split("/")[0], sets(), n=1, cutoff=0.8)
+def _near_set(name: str) -> str | None:
+    near = difflib.get_close_matches(name.split("/")[0], sets(), n=1, cutoff=0.8)
+    return near[0] if near else None
 
 
 def _unknown(name: str) -> UnknownName:
     if name.startswith((".", "/", "~")):
-        return _no_folder(_path(name))
-    near = _near_sets(name)
+        path = _path(name)
+        missing = path if path.parent.is_dir() else path.parent
+        others = missing.parent.glob("*/") if missing.parent.is_dir() else ()
+        return unknown("folder", str(missing), [str(folder) for folder in others])
+    near = _near_set(name)
     if near and "/" in name:
-        return unknown("task", name, [entry.name for entry in sets()[near[0]]])
+        return unknown("task", name, [entry.name for entry in sets()[near]])
     return unknown("task", name, [STDLIB_CODE, *sets(), *catalogue()])
-
-
-def _no_folder(path: Path) -> UnknownName:
-    missing = path if path.parent.is_dir() else path.parent
-    beside = missing.parent.glob("*/") if missing.parent.is_dir() else ()
-    return unknown("folder", str(missing), [str(folder) for folder in beside])
-
-
-def load_task(name: str, options: TaskOptions | None = None) -> Task:
-    """Load one task by name. BadData where the name stands for several."""
-    refs = find_tasks(name, options or TaskOptions())
-    if len(refs) != 1:
-        raise BadData(f"{name} holds {len(refs)} tasks; name one: {refs[0].name}, …")
-    return refs[0].load()

@@ -1,13 +1,9 @@
-"""A Nano data set on the Hugging Face hub, read with `datasets` at one resolved commit.
-
-The only thing here that needs a network is `resolve`; what follows works on any repository or
-folder that `datasets` can read, which is how it is tested.
-"""
+"""Read a data set on the Hugging Face hub with `datasets`, at one resolved commit."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -15,16 +11,16 @@ from pathlib import Path
 
 from ..errors import RerankBenchError, UnknownName
 from .folder import FolderReader
-from .layout import NanoReader
-from .tables import Table
+from .nano import NanoReader
+from .table import Table
 from .task import Source
 
 
 def open_hub(dataset: str, revision: str | None) -> NanoReader:
     """Return a reader of the data set at the commit that `revision` (default: main) names now.
 
-    Without a network a copy in the hub's own cache is read. Raises UnknownName where the hub has no
-    such data set or revision, RerankBenchError where it cannot be asked and no copy is here.
+    Without a network the copy in the hub's own cache is read. Raises UnknownName if the hub has no
+    such data set or revision, RerankBenchError if it cannot be reached and there is no copy.
     """
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
@@ -35,20 +31,17 @@ def open_hub(dataset: str, revision: str | None) -> NanoReader:
         raise UnknownName(f"the hub has no data set {dataset!r} ({hint})") from error
     except RevisionNotFoundError as error:
         raise UnknownName(f"data set {dataset!r} has no revision {revision!r}") from error
-    except Exception as error:  # the client's network errors share no base that stays the same
+    except Exception as error:  # the client's network errors have no stable base class
         copy = _cached(dataset, revision)
         if copy is None:
-            reason = f"{type(error).__name__}: {_first_line(error)}"
-            cure = "a copy on disk works without one: --task ./FOLDER"
-            raise RerankBenchError(
-                f"cannot reach the hub for {dataset} ({reason}); {cure}"
-            ) from error
+            why = f"{_reason(error)}; a copy on disk needs no network: --task ./FOLDER"
+            raise RerankBenchError(f"cannot reach the hub for {dataset}: {why}") from error
         return FolderReader(copy, Source("hub", dataset, revision=copy.name))
     return HubReader(Source("hub", dataset, revision=commit))
 
 
 def resolve(dataset: str, revision: str | None) -> str:
-    """Return the commit of a data set's revision, asking the hub."""
+    """Return the commit of a data set's revision, as the hub reports it."""
     from huggingface_hub import HfApi
 
     return str(HfApi().dataset_info(dataset, revision=revision).sha)
@@ -86,12 +79,12 @@ class HubReader:
 
         dataset, commit = self.source.dataset, self.source.revision
         where = f"{dataset} {config}/{split}"
-        with _told(where):
+        with _hub_errors(where):
             rows = datasets.load_dataset(dataset, config, split=split, revision=commit)
             return Table(where, rows.to_dict())
 
-    def columns(self, config: str, split: str) -> tuple[str, ...] | None:
-        """Return the columns that the data set's card declares, None where it declares none."""
+    def columns(self, config: str, split: str) -> Sequence[str] | None:
+        """Return the columns that the data set's card declares, None if it declares none."""
         return _columns(self.source.dataset, config, self.source.revision)
 
 
@@ -99,7 +92,7 @@ class HubReader:
 def _configs(dataset: str, commit: str | None) -> tuple[str, ...]:
     import datasets
 
-    with _told(dataset):
+    with _hub_errors(dataset):
         return tuple(datasets.get_dataset_config_names(dataset, revision=commit))
 
 
@@ -107,22 +100,22 @@ def _configs(dataset: str, commit: str | None) -> tuple[str, ...]:
 def _splits(dataset: str, config: str, commit: str | None) -> tuple[str, ...]:
     import datasets
 
-    with _told(f"{dataset} {config}"):
+    with _hub_errors(f"{dataset} {config}"):
         return tuple(datasets.get_dataset_split_names(dataset, config, revision=commit))
 
 
 @cache
-def _columns(dataset: str, config: str, commit: str | None) -> tuple[str, ...] | None:
+def _columns(dataset: str, config: str, commit: str | None) -> Sequence[str] | None:
     import datasets
 
-    with _told(f"{dataset} {config}"):
+    with _hub_errors(f"{dataset} {config}"):
         found = datasets.get_dataset_config_info(dataset, config, revision=commit).features
     return None if found is None else tuple(found)
 
 
 @contextmanager
-def _told(where: str) -> Iterator[None]:
-    """Turn whatever `datasets` raises into one line that names the data set."""
+def _hub_errors(where: str) -> Iterator[None]:
+    """Turn any error of `datasets` into one line that names the data set."""
     import datasets
 
     if not sys.stderr.isatty():
@@ -130,18 +123,17 @@ def _told(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # ValueError, ConnectionError, DatasetGenerationError, pyarrow's …
-        first = _first_cause(error)
-        reason = f"{type(first).__name__}: {_first_line(first)}"
         cure = "download its repository and name the folder: --task ./FOLDER"
-        raise RerankBenchError(f"cannot read {where} from the hub ({reason}); {cure}") from error
+        why = f"{_reason(_first_cause(error))}; {cure}"
+        raise RerankBenchError(f"cannot read {where} from the hub: {why}") from error
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    # "An error occurred while generating the dataset" is what `datasets` raises from the reason
+    # `datasets` raises "An error occurred while generating the dataset" from the reason
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,13 +1,12 @@
-"""In which language a query is, and which question it is a version of: from columns or from ids."""
+"""Find the language of each query, and the question it is a version of, in columns or in ids."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 
 from ..errors import BadOption
-from .tables import Table
-from .texts import readable
+from .table import Table, readable
 
 _ISO_639_1 = (
     "af|am|ar|as|az|be|bg|bn|bo|br|bs|ca|cs|cy|da|de|el|en|eo|es|et|eu|fa|fi|fr|ga|gl|gu|ha|he|hi|"
@@ -28,33 +27,30 @@ _SUFFIX = re.compile(
 
 
 def check_pattern(pattern: str | None) -> None:
-    """Raise BadOption unless `pattern` is a regular expression with a group that is known."""
+    """Raise BadOption unless `pattern` is a regular expression with groups that are read."""
     if pattern is None:
         return
     try:
         groups = set(re.compile(pattern).groupindex)
     except re.error as error:
-        raise BadOption(f"--query-id is no regular expression: {error}") from error
+        raise BadOption(f"--query-id is not a regular expression: {error}") from error
     if not groups or groups - {"language", "base"}:
         raise BadOption("--query-id needs a group (?P<language>…) or (?P<base>…), and no other")
 
 
 def languages_and_bases(
-    queries: Table, kept: Iterable[str], pattern: str | None
+    queries: Table, kept: Collection[str], pattern: str | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return query id -> language, and query id -> the question it is a version of.
 
-    From the columns `language` and `base` of the queries, where they are; else from `pattern`;
-    else, if every id ends in a language and there are several, from that. Only questions that have
-    more than one version are told.
+    They are read from the columns `language` and `base`, or else from ids by `pattern`, or else, if
+    every id ends in a language and there are several languages, from these. Bases are returned only
+    if some question has more than one version.
     """
-    ids = list(kept)
-    found: Mapping[str, Mapping[str, str]]
     found = {name: _column(queries, name) for name in ("language", "base")}
     if not any(found.values()):
-        found = _of_ids(ids, pattern)
-    languages = {q: found["language"][q] for q in ids if q in found["language"]}
-    bases = {q: found["base"][q] for q in ids if q in found["base"]}
+        found = _in_ids(kept, pattern)
+    languages, bases = ({q: found[k][q] for q in kept if q in found[k]} for k in found)
     return languages, bases if len(set(bases.values())) < len(bases) else {}
 
 
@@ -62,14 +58,14 @@ def _column(queries: Table, name: str) -> dict[str, str]:
     if name not in queries.columns:
         return {}
     pairs = zip(queries.ids("_id"), queries.columns[name], strict=True)
-    # a table with missing values writes None, NaN or nothing in their place
-    told = ((q, readable(str(v)).strip()) for q, v in pairs if v is not None and v == v)
-    return {query_id: value for query_id, value in told if value}
+    # None and NaN are how tables write a missing value
+    texts = {q: readable(str(v)).strip() for q, v in pairs if v is not None and v == v}
+    return {query_id: text for query_id, text in texts.items() if text}
 
 
-def _of_ids(ids: list[str], pattern: str | None) -> Mapping[str, dict[str, str]]:
-    wanted = re.compile(pattern) if pattern else _SUFFIX
-    matches = {query_id: wanted.search(query_id) for query_id in ids}
+def _in_ids(ids: Collection[str], pattern: str | None) -> dict[str, dict[str, str]]:
+    regex = re.compile(pattern) if pattern else _SUFFIX
+    matches = {query_id: regex.search(query_id) for query_id in ids}
     found = {query_id: match.groupdict() for query_id, match in matches.items() if match}
     languages = {groups.get("language") for groups in found.values()}
     if pattern is None and (len(found) < len(ids) or len(languages) < 2):

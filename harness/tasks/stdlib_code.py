@@ -1,8 +1,8 @@
-"""The task that needs no data: find a function of Python's standard library by what it does.
+"""Build a task without any data: find a function of Python's standard library by what it does.
 
-It is made from the running Python's own sources, read with `ast` and never imported. A query is the
-first sentence of a public function's docstring, its only positive is that function's source without
-the docstring, and the other functions' sources are the rest of the corpus.
+The sources of the running Python are parsed with `ast` and never imported. A query is the first
+sentence of a public function's docstring. Its only positive is that function's source without the
+docstring. The corpus holds the sources of other functions too.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import BadData, unknown
-from .checking import Tables, make_task
-from .qrelsfile import read_trec_qrels
-from .tables import Table
-from .task import NoLists, Source, Task, TaskOptions
+from .build import Tables, build_task
+from .files import read_trec_qrels
+from .table import Table
+from .task import Source, Task, TaskOptions
 
 NAME = "stdlib-code"
 INSTRUCTION = "Given what a Python function does, find its source code"
 
 QUERIES, DOCUMENTS = 200, 1500
-# one module may not make up the corpus: tkinter alone has over 400 documented methods
-PER_FILE = 40
+PER_FILE = 40  # no module may dominate the corpus: tkinter alone has over 400 documented methods
 LINES = range(3, 61)
 WORDS = range(4, 31)
 
-# tests, bundled or generated code, what is no part of the library, and programs with a window
+# tests, bundled or generated code, folders outside the library, and programs with a window
 _SKIPPED = frozenset(
     {"test", "tests", "idlelib", "lib2to3", "turtledemo", "tkinter", "ensurepip", "encodings"}
     | {"pydoc_data", "_pyrepl", "site-packages", "dist-packages", "lib-dynload", "__pycache__"}
@@ -45,53 +44,48 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A public function: `module:qualified.name`, the first sentence of its docstring, its code."""
+    """A public function.
+
+    function_id: `module:qualified.name`.
+    sentence: the first sentence of the docstring.
+    code: the source without the docstring.
+    """
 
     function_id: str
     sentence: str
     code: str
 
-    @property
-    def name(self) -> str:
-        """The bare name."""
-        return re.split(r"[:.]", self.function_id)[-1]
-
 
 def load_stdlib_code(options: TaskOptions, library: Path | None = None) -> Task:
-    """Return the task made from `library` (default: the running Python's standard library).
+    """Return the task built from `library` (default: the running Python's standard library).
 
-    The same sources give the same task on every machine: what is taken is decided by sha256 of file
-    and function names. Raises BadData where the sources are not installed.
+    The same sources give the same task on every machine: functions are selected by the sha256 of
+    file and function names. Raises BadData if the sources are not installed.
     """
     folder = library or Path(sysconfig.get_path("stdlib"))
     functions = _corpus(folder)
-    asked = _queries(functions)
-    if not asked:
+    chosen = _queries(functions)
+    if not chosen:
         raise BadData(f"{NAME}: no Python sources in {folder}; install them, or use another task")
     documents = {"_id": [f.function_id for f in functions], "text": [f.code for f in functions]}
-    ids = [f"q:{f.function_id}" for f in asked]
-    qrels = {"query-id": ids, "corpus-id": [f.function_id for f in asked]}
-    task = make_task(
+    ids = [f"q:{f.function_id}" for f in chosen]
+    qrels = Table(NAME, {"query-id": ids, "corpus-id": [f.function_id for f in chosen]})
+    if options.qrels != "qrels":
+        if not Path(options.qrels).is_file():
+            raise unknown("qrels config or file", options.qrels, ["qrels"])
+        qrels = read_trec_qrels(Path(options.qrels))
+    task = build_task(
         NAME,
         NAME,
         tables=Tables(
-            queries=Table(NAME, {"_id": ids, "text": [f.sentence for f in asked]}),
+            queries=Table(NAME, {"_id": ids, "text": [f.sentence for f in chosen]}),
             corpus=Table(NAME, documents),
-            qrels=_qrels(options.qrels, Table(NAME, qrels)),
+            qrels=qrels,
         ),
         source=Source(NAME, NAME, revision=platform.python_version()),
-        shipped=NoLists(),
         options=options,
     )
     return replace(task, language="en", instruction=INSTRUCTION)
-
-
-def _qrels(given: str, own: Table) -> Table:
-    if given == "qrels":
-        return own
-    if not Path(given).is_file():
-        raise unknown("qrels config or file", given, ["qrels"])
-    return read_trec_qrels(Path(given))
 
 
 def _corpus(library: Path) -> list[Function]:
@@ -108,18 +102,19 @@ def _corpus(library: Path) -> list[Function]:
 
 def _queries(functions: list[Function]) -> list[Function]:
     seen = Counter(f.sentence.casefold() for f in functions)
-    fit = {f.function_id: f for f in functions if seen[f.sentence.casefold()] == 1 and _asks(f)}
+    unique = (f for f in functions if seen[f.sentence.casefold()] == 1)
+    fit = {f.function_id: f for f in unique if _is_query(f)}
     return [fit[function_id] for function_id in _by_hash(fit)[:QUERIES]]
 
 
-def _asks(function: Function) -> bool:
-    """Say whether the sentence is a question: of some length, and not answered by its own words."""
-    sentence = function.sentence
+def _is_query(function: Function) -> bool:
+    """Return whether the sentence is of some length, and neither code nor the function's name."""
+    sentence, name = function.sentence, re.split(r"[:.]", function.function_id)[-1]
     words = re.findall(r"\w+", sentence.casefold())
     return (
         len(words) in WORDS
         and sentence[0].isalpha()
-        and function.name.casefold() not in words
+        and name.casefold() not in words
         and not re.search(r"\w\(|->|>>>|::|^@|[=<>|{}\\]", sentence)
         and sentence.rstrip(".").casefold() not in function.code.casefold()
     )
@@ -144,7 +139,7 @@ def _functions(file: Path, module: str) -> Iterator[Function]:
         source = file.read_text(encoding="utf-8")
         tree = ast.parse(source)
     except (OSError, SyntaxError, ValueError):
-        return  # the library ships a few files that are broken on purpose, or in other encodings
+        return  # the library has a few files with deliberate errors, or in other encodings
     lines = source.splitlines()
     for path, node in _defined(tree.body, ()):
         sentence = _first_sentence(ast.get_docstring(node) or "")

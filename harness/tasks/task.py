@@ -1,18 +1,20 @@
-"""The nouns of a task: queries, corpus and judgements under one name, and where they came from."""
+"""Define a task, where its data come from, and the options it is read with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from ..errors import BadOption, unknown
+from ..errors import BadOption
 from .languages import check_pattern
+
+RankedLists = Mapping[str, tuple[str, ...]]
+"""Query id -> document ids, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that was counted and not fatal: how often, and the first five ids."""
+    """A count of something unusual that is not an error, and up to five examples of it."""
 
     count: int
     examples: tuple[str, ...] = ()
@@ -20,11 +22,12 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a task's data were read.
+    """Describe where a task's data were read.
 
-    `kind` is `hub`, `folder`, `beir` or `stdlib-code`; `dataset` is the hub id, or the folder as
-    the user gave it; `revision` is the hub commit, the Python version for `stdlib-code`, else None.
-    `sha256` covers ids, texts and grades of all that was read, in sorted order.
+    kind: `hub`, `folder`, `beir` or `stdlib-code`.
+    dataset: the hub id, or the folder as the user wrote it.
+    revision: the hub commit, or the Python version for `stdlib-code`.
+    sha256: hex digest of all ids, texts and grades that were read, in sorted order.
     """
 
     kind: str
@@ -33,50 +36,24 @@ class Source:
     sha256: str = ""
 
 
-class Shipped(Protocol):
-    """Candidate lists that come with a data set."""
-
-    def names(self) -> tuple[str, ...]:
-        """Return the configs that hold candidate lists for this task."""
-        ...
-
-    def columns(self) -> Sequence[str]:
-        """Return the columns of these configs."""
-        ...
-
-    def load(self, config: str) -> Mapping[str, tuple[str, ...]]:
-        """Return query id -> document ids, best first; raise UnknownName or BadData."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class NoLists:
-    """The lists of a data set that ships none."""
-
-    def names(self) -> tuple[str, ...]:
-        """Return nothing: there are no lists."""
-        return ()
-
-    def columns(self) -> tuple[str, ...]:
-        """Return nothing: there are no lists."""
-        return ()
-
-    def load(self, config: str) -> Mapping[str, tuple[str, ...]]:
-        """Raise UnknownName: there is nothing to load."""
-        raise unknown("candidate list", config, ())
-
-
 @dataclass(frozen=True)
 class Task:
-    """Queries, corpus and qrels under one name; ids are strings, mappings keep file order.
+    """Queries, corpus and qrels under one name; mappings keep the order of the files.
 
-    `queries` holds only those with a positive; `corpus` keeps empty documents; `qrels` holds every
-    judgement of the kept queries, of documents outside the corpus and of grade 0 too. `split` is
-    the name on disk, which seeds the safeguard. `published` maps profile -> measure -> value as the
-    catalogue cites them, under `convention` (`binary`, or empty for linear gains), `dense` names
-    the catalogue's shipped dense list. With `exclude_identical` a query's own document is taken out
-    of its pool, found by `identical_by`: `text` or `id`. `query_bases` names the question of each
-    query, where some are versions of one question.
+    name: `SET/TASK`.
+    split: the split's name on disk, which seeds the safeguard.
+    queries: query id -> text, of queries with at least one positive.
+    corpus: document id -> text; empty documents are kept.
+    qrels: query id -> document id -> grade, also of grade 0 and of documents outside the corpus.
+    shipped: config -> function that reads the candidate lists that the data set ships.
+    min_grade: lowest grade of a positive.
+    query_bases: query id -> question, where several queries are versions of one question.
+    exclude_identical: remove a query's own document from its pool.
+    identical_by: `text` or `id`, which identifies a query's own document.
+    published: profile -> measure -> value, as cited in the catalogue.
+    convention: gains of the published nDCG: `binary`, or empty for linear gains.
+    notes: what was counted -> how often.
+    dense: config of the shipped dense list that the catalogue names.
     """
 
     name: str
@@ -85,7 +62,7 @@ class Task:
     corpus: Mapping[str, str]
     qrels: Mapping[str, Mapping[str, int]]
     source: Source
-    shipped: Shipped = field(default_factory=NoLists)
+    shipped: Mapping[str, Callable[[], RankedLists]] = field(default_factory=dict)
     min_grade: int = 1
     language: str | None = None
     query_languages: Mapping[str, str] = field(default_factory=dict)
@@ -106,13 +83,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """How to read a task.
+    """Options for reading a task.
 
-    `revision` pins a hub data set; `qrels` is a qrels config, or the path of a TREC qrels file;
-    `min_grade` is the lowest grade that counts as positive; `exclude_identical` None means what
-    the catalogue says; `query_id` is a regular expression whose groups `language` and `base` find
-    these in a query's id; columns named in `ignore_column` are treated as if they were not there;
-    with `keep_going` a task is loaded although ids do not match.
+    revision: branch, tag or commit of a hub data set.
+    qrels: a qrels config, or the path of a TREC qrels file.
+    min_grade: lowest grade of a positive.
+    exclude_identical: remove a query's own document from its pool; None means as in the catalogue.
+    query_id: regular expression whose groups `language` and `base` are matched in query ids.
+    ignore_column: names of columns to read the data without.
+    keep_going: load a task even if the ids of its files do not match.
     """
 
     revision: str | None = None
@@ -133,7 +112,7 @@ class TaskOptions:
 
 @dataclass(frozen=True, slots=True)
 class TaskRef:
-    """A task that exists, not yet read: its full name, and what reads it."""
+    """The full name of a task that exists, and the function that reads it."""
 
     name: str
     load: Callable[[], Task]

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from rerank_bench import BadOption, UnknownName
-from rerank_bench.pools import PoolOptions, PoolRow, Sent, build, build_pool
+from rerank_bench.pools import EncoderPrompt, PoolOptions, PoolRow, build, build_pool
 from rerank_bench.pools.pool import fingerprint
 
-PROMPTS = (Sent("query: ", "the card"), Sent("passage: ", "the card"))
+PROMPTS = (EncoderPrompt("query: ", "the card"), EncoderPrompt("passage: ", "the card"))
 
 
 @pytest.fixture
@@ -77,14 +77,14 @@ def test_a_pool_says_what_its_dense_models_were_given(make_task, dense):
 
 
 def test_a_pool_notes_that_a_models_prompts_are_not_known(make_task, dense, monkeypatch):
-    monkeypatch.setattr(build.Encoder, "prompts", (Sent("", ""), Sent("", "")))
+    monkeypatch.setattr(build.Encoder, "prompts", (EncoderPrompt("", ""), EncoderPrompt("", "")))
     note = build_pool(make_task(), "dense(org/model)").notes[
         "dense models without a known prompt, given the bare texts"
     ]
     assert (note.count, note.examples) == (1, ("dense(org/model)",))
 
 
-def test_an_unknown_name_is_told_before_anything_is_computed(make_task, dense):
+def test_an_unknown_name_is_an_error_before_anything_is_computed(make_task, dense):
     with pytest.raises(UnknownName, match=r"'splad'; did you mean splade\?"):
         build_pool(make_task(lists={"splade": LIST}), "rrf(dense(org/model),splad)")
     assert not dense

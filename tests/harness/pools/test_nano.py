@@ -28,12 +28,12 @@ def told(nano):
 
 def test_fusing_the_two_shipped_lists_gives_the_published_hybrid_id_for_id(tasks):
     for task in tasks:
-        published = task.shipped.load("reranking_hybrid")
+        published = task.shipped["reranking_hybrid"]()
         pool = build_pool(task, "rrf(bm25,all_minilm_l6_v2)")
         assert {row.query_id: row.doc_ids for row in pool.rows} == published
 
 
-def test_the_shipped_hybrid_is_told_apart_into_pool_and_safeguard(tasks, told):
+def test_the_shipped_hybrid_is_an_error_apart_into_pool_and_safeguard(tasks, told):
     for task in tasks:
         ours, shipped = (build_pool(task, p) for p in ("rrf(bm25,all_minilm_l6_v2)", "hybrid"))
         assert shipped.origin == "shipped"

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from rerank_bench import BadOption, EngineFault
 from rerank_bench.cli import main
 from rerank_bench.engines import ModelPlace, find_model
-from rerank_bench.pools import PoolOptions, Sent, build_pool, dense, release_encoder
-from rerank_bench.pools.prompts import _families, prompts_of
+from rerank_bench.pools import EncoderPrompt, PoolOptions, build_pool, dense, release_encoder
+from rerank_bench.pools.prompts import families, prompts_of
 from rerank_bench.suite import pool_suite
 
 WEB = "Given a web search query, retrieve relevant passages that answer the query"
@@ -135,7 +135,7 @@ def test_what_a_checkpoint_saves_comes_before_what_is_published(
         ({"clustering": "C "}, {"doc_prompt": ""}, "none is known to be for queries"),
     ],
 )
-def test_saved_prompts_that_none_can_tell_the_use_of_are_refused(
+def test_saved_prompts_of_unknown_use_are_refused(
     make_task, model, tokenized, prompts, options, message
 ):
     folder = model("unheard-of", prompts)
@@ -185,10 +185,12 @@ def test_a_pool_of_a_dense_model_says_what_was_sent_and_who_says_so(make_task, m
     pool = build_pool(make_task(), f"dense({folder})")
     name = f"dense({folder})"
     assert pool.resolved == name
-    assert pool.prompts == {name: (Sent("query: ", card), Sent("passage: ", card))}
+    assert pool.prompts == {
+        name: (EncoderPrompt("query: ", card), EncoderPrompt("passage: ", card))
+    }
     assert not pool.notes
     explicit = build_pool(make_task(), name, PoolOptions(doc_prompt="")).prompts[name]
-    assert explicit[1] == Sent("", "--doc-prompt")
+    assert explicit[1] == EncoderPrompt("", "--doc-prompt")
     assert build_pool(make_task(), f"dense({model('unheard-of')})").notes
 
 
@@ -251,17 +253,20 @@ def test_a_model_is_known_by_its_hub_id_and_by_its_folder_in_the_hubs_cache(sour
 def test_a_model_is_not_known_by_the_base_that_it_was_trained_from(model):
     folder = model("my-own")
     change(folder / "config.json", _name_or_path="intfloat/e5-small-v2")
-    assert prompts_of(find_model(str(folder)), PoolOptions()) == (Sent("", ""), Sent("", ""))
+    assert prompts_of(find_model(str(folder)), PoolOptions()) == (
+        EncoderPrompt("", ""),
+        EncoderPrompt("", ""),
+    )
 
 
-def test_a_prompt_that_a_model_does_not_have_is_told_with_those_it_has(model):
+def test_a_prompt_that_a_model_does_not_have_is_an_error_with_those_it_has(model):
     place = find_model(str(model("tiny", {"query": "Q ", "sts": "S "})))
     with pytest.raises(BadOption, match="no prompt 'qery'; it has: query, sts"):
         prompts_of(place, PoolOptions(query_prompt_name="qery"))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"prompts": {"query": 3}}', '{"prompts": 3}'])
-def test_a_broken_file_of_prompts_is_told(model, content):
+def test_a_broken_file_of_prompts_is_an_error(model, content):
     folder = model("tiny")
     (folder / SAVED).write_text(content)
     with pytest.raises(EngineFault, match=f"{SAVED} cannot be read"):
@@ -269,10 +274,10 @@ def test_a_broken_file_of_prompts_is_told(model, content):
 
 
 def test_every_family_has_a_source_and_no_name_stands_there_twice():
-    names = [name for family in _families() for name in family["names"]]
+    names = [name for family in families() for name in family["names"]]
     assert len(set(names)) == len(names)
     assert all(name == name.lower() and "/" not in name for name in names)
-    for family in _families():
+    for family in families():
         assert family["source"].startswith("https://")
         assert {"query", "query_name"} & family.keys()
         assert "document" in family

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-Columns = Mapping[str, Sequence[Any]]
+from rerank_bench.tasks import TaskOptions, find_tasks
 
-GOOD: dict[str, Columns] = {
+GOOD = {
     "corpus": {"_id": ["d1", "d2", "d3"], "text": ["one", "two", ""]},
     "queries": {"_id": ["q1", "q2"], "text": ["first?", "second?"]},
     "qrels": {"query-id": ["q1", "q2"], "corpus-id": ["d1", "d2"]},
@@ -19,44 +17,97 @@ GOOD: dict[str, Columns] = {
 }
 
 
-def write_split(folder: Path, config: str, split: str, columns: Columns) -> Path:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+@pytest.fixture
+def write_table():
+    """Write columns to a parquet file, or to JSON lines by the file's name."""
 
-    file = folder / config / f"{split}.parquet"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(dict(columns)), file)
-    return file
+    def write(file: Path, columns) -> Path:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".parquet":
+            pq.write_table(pa.table(dict(columns)), file)
+        else:
+            rows = [
+                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+            ]
+            file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return file
+
+    return write
 
 
 @pytest.fixture
-def nano_folder(tmp_path: Path) -> Callable[..., Path]:
+def nano_folder(tmp_path, write_table):
     """Write a Nano folder of whole tasks; keyword arguments replace the columns of a config."""
 
-    def write(*splits: str, **changed: Columns | None) -> Path:
+    def write(*splits: str, **changed) -> Path:
         folder = tmp_path / "Tiny"
         for split in splits or ("a",):
             for config, columns in {**GOOD, **changed}.items():
                 if columns is not None:
-                    write_split(folder, config, split, columns)
+                    write_table(folder / config / f"{split}.parquet", columns)
         return folder
 
     return write
 
 
 @pytest.fixture
-def beir_folder(tmp_path: Path) -> Path:
+def beir_folder(tmp_path, write_table) -> Path:
     """A BEIR folder with two tasks, `dev` and `test`."""
     folder = tmp_path / "scifact"
-    (folder / "qrels").mkdir(parents=True)
-    documents = [
-        {"_id": "d1", "title": "Cats", "text": "are small."},
-        {"_id": "d2", "title": "", "text": "Dogs bark."},
-    ]
-    queries = [{"_id": "q1", "text": "what is small?"}, {"_id": "q2", "text": "what barks?"}]
-    for name, rows in (("corpus", documents), ("queries", queries)):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    texts = {"title": ["Cats", ""], "text": ["are small.", "Dogs bark."]}
+    write_table(folder / "corpus.jsonl", {"_id": ["d1", "d2"], **texts})
+    queries = {"_id": ["q1", "q2"], "text": ["what is small?", "what barks?"]}
+    write_table(folder / "queries.jsonl", queries)
+    (folder / "qrels").mkdir()
     head = "query-id\tcorpus-id\tscore\n"
     (folder / "qrels" / "test.tsv").write_text(f"{head}q1\td1\t2\nq1\td2\t0\n")
     (folder / "qrels" / "dev.tsv").write_text(f"{head}q2\td2\t1\n")
     return folder
+
+
+@pytest.fixture
+def load():
+    """Load the only task that a name means."""
+
+    def load_only(name, **options):
+        (ref,) = find_tasks(str(name), TaskOptions(**options))
+        return ref.load()
+
+    return load_only
+
+
+@pytest.fixture
+def as_hub(monkeypatch, tmp_path):
+    """Serve a folder as a hub data set through the real `datasets`; return the list of calls."""
+    import datasets
+
+    from rerank_bench.tasks import hub
+
+    def serve(folder: Path, dataset: str, files: dict[str, dict[str, str]], commit: str):
+        configs = [
+            {"config_name": c, "data_files": [{"split": s, "path": p} for s, p in splits.items()]}
+            for c, splits in files.items()
+        ]
+        (folder / "README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+        calls = []
+        names = ("config_names", "split_names", "config_info")
+        for name in (*(f"get_dataset_{name}" for name in names), "load_dataset"):
+            real = getattr(datasets, name)
+
+            def call(path, *rest, _real=real, revision, **kind):
+                assert path == dataset
+                calls.append((*rest, *kind.values(), revision))
+                return _real(str(folder), *rest, **kind)
+
+            monkeypatch.setattr(datasets, name, call)
+        monkeypatch.setattr(hub, "resolve", lambda dataset, revision: revision or commit)
+        hub._configs.cache_clear()
+        hub._splits.cache_clear()
+        hub._columns.cache_clear()
+        return calls
+
+    return serve

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rerank_bench.tasks import Note, Source, Task, catalogue
+from rerank_bench.tasks import Note, Source, Task, TaskOptions, catalogue
 from rerank_bench.tasks.catalog import described, sets
 
 # the group values of HAKARI-Bench: plain means over the tasks, to six digits
@@ -15,7 +15,7 @@ GROUPS = {
 }
 
 
-def test_the_sets_have_their_tasks_queries_and_safeguards() -> None:
+def test_the_sets_have_their_tasks_queries_and_safeguards():
     counts = {
         name: (len(found), sum(e.queries for e in found), sum(e.safeguards for e in found))
         for name, found in sets().items()
@@ -27,33 +27,32 @@ def test_the_sets_have_their_tasks_queries_and_safeguards() -> None:
 @pytest.mark.parametrize(("group", "means"), GROUPS.items(), ids=str)
 def test_the_means_over_tasks_are_the_published_group_values(
     group: tuple[str, str], means: tuple[float, ...]
-) -> None:
+):
     entries = sets()[group[0]]
     for measure, mean in zip(("nDCG@10", "hit@10", "recall@100"), means, strict=True):
         found = sum(entry.published[group[1]][measure] for entry in entries) / len(entries)
         assert found == pytest.approx(mean, abs=6e-7)
 
 
-def test_every_figure_is_a_possible_one() -> None:
+def test_every_figure_is_a_possible_one():
     for entry in catalogue().values():
+        assert "github.com" in entry.source
+        assert entry.instruction
+        assert entry.convention == "binary"
+        assert entry.dense in entry.published
         assert set(entry.published) == {"bm25", "harrier_oss_v1_270m", "reranking_hybrid"}
         for values in entry.published.values():
             # hits are whole queries, micro recall is made of whole judgements
-            assert values["hit@10"] * entry.queries == pytest.approx(
-                round(values["hit@10"] * entry.queries), abs=1e-5
-            )
-            covered = values["recall@100"] * entry.positives
-            assert covered == pytest.approx(round(covered), abs=1e-5)
-
-
-def test_with_one_positive_a_query_the_safeguards_are_the_misses() -> None:
-    for entry in catalogue().values():
-        if entry.positives == entry.queries:
+            for measure, count in (("hit@10", entry.queries), ("recall@100", entry.positives)):
+                found = values[measure] * count
+                assert found == pytest.approx(round(found), abs=1e-5)
+        if entry.positives == entry.queries:  # with one positive a query, safeguards are the misses
             found = entry.published["reranking_hybrid"]["recall@100"]
             assert round((1 - found) * entry.queries) == entry.safeguards, entry.name
+    assert len({entry.split for entry in sets()["NanoBEIR-en"]}) == 13
 
 
-def test_six_tasks_are_named_as_leaked_to_the_dense_profile() -> None:
+def test_six_tasks_are_named_as_leaked_to_the_dense_profile():
     leaked = [name.partition("/")[2] for name, entry in catalogue().items() if entry.leakage]
     assert leaked == [
         *("miracl", "spart_qa", "stack_overflow_qa", "statcan_dialogue_dataset"),
@@ -61,28 +60,21 @@ def test_six_tasks_are_named_as_leaked_to_the_dense_profile() -> None:
     ]
 
 
-def test_every_task_has_a_source_an_instruction_and_a_dense_list() -> None:
-    for entry in catalogue().values():
-        assert "github.com" in entry.source
-        assert entry.instruction
-        assert entry.dense in entry.published
-    assert len({entry.split for entry in sets()["NanoBEIR-en"]}) == 13
-
-
-def test_the_published_figures_are_of_equal_gains() -> None:
-    assert {entry.convention for entry in catalogue().values()} == {"binary"}
-
-
-def test_what_is_published_is_left_out_where_pools_or_judgements_are_others() -> None:
-    entry = catalogue()["NanoMMTEB-v2/covid"]
-    usual = described(raw("q"), entry, exclude_identical=None)
-    assert (usual.published, usual.convention) == (entry.published, "binary")
-    for task, exclude, qrels in (
-        (raw("q"), True, "qrels"),
-        (raw("q"), None, "qrels_official"),
-        (replace(raw("q"), min_grade=2), None, "qrels"),
-    ):
-        assert described(task, entry, exclude_identical=exclude, qrels=qrels).published == {}
+@pytest.mark.parametrize(
+    ("options", "usual"),
+    [
+        ({}, True),
+        ({"exclude_identical": True}, False),
+        ({"qrels": "qrels_official"}, False),
+        ({"min_grade": 2}, False),
+    ],
+)
+def test_published_values_are_left_out_if_pools_or_judgements_are_others(options, usual):
+    entry, options = catalogue()["NanoMMTEB-v2/covid"], TaskOptions(**options)
+    task = described(replace(raw("q"), min_grade=options.min_grade), entry, options)
+    assert (task.published == entry.published) == usual
+    assert (task.published == {}) != usual
+    assert task.convention == "binary"
 
 
 def raw(*query_ids: str) -> Task:
@@ -105,18 +97,18 @@ def raw(*query_ids: str) -> Task:
 )
 def test_the_catalogue_finds_a_querys_language_in_its_id(
     name: str, query_id: str, language: str | None
-) -> None:
+):
     entry = catalogue()[f"NanoMMTEB-v2/{name}"]
-    task = described(raw(query_id), entry, exclude_identical=None)
+    task = described(raw(query_id), entry, TaskOptions())
     assert task.query_languages.get(query_id) == language
 
 
-def test_arguana_keeps_identical_documents_unless_told_and_knows_them_by_id() -> None:
+def test_arguana_keeps_identical_documents_by_default_and_finds_them_by_id():
+    exclude = TaskOptions(exclude_identical=True)
     for name in ("NanoMMTEB-v2/argu_ana", "NanoBEIR-en/arguana"):
-        entry = catalogue()[name]
-        task = described(raw("q"), entry, exclude_identical=None)
+        task = described(raw("q"), catalogue()[name], TaskOptions())
         assert (task.name, task.exclude_identical, task.identical_by) == (name, False, "id")
-        assert described(raw("q"), entry, exclude_identical=True).exclude_identical
-    other = described(raw("q"), catalogue()["NanoMMTEB-v2/covid"], exclude_identical=True)
+        assert described(raw("q"), catalogue()[name], exclude).exclude_identical
+    other = described(raw("q"), catalogue()["NanoMMTEB-v2/covid"], exclude)
     assert (other.identical_by, other.language) == ("text", "zh")
     assert other.notes["empty documents"].count == 1

@@ -25,7 +25,7 @@ Writer = Callable[..., Path]
         ("stdlibcode", "stdlib-code"),
     ],
 )
-def test_a_wrong_name_is_answered_with_the_nearest(wrong: str, meant: str) -> None:
+def test_a_wrong_name_is_answered_with_the_nearest(wrong: str, meant: str):
     with pytest.raises(UnknownName) as caught:
         find_tasks(wrong)
     assert f"did you mean {meant}" in str(caught.value)
@@ -36,34 +36,32 @@ def test_a_wrong_name_is_answered_with_the_nearest(wrong: str, meant: str) -> No
 )
 def test_a_name_of_nothing_is_an_unknown_name(
     wrong: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RerankBenchError) as caught:
         find_tasks(wrong)
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_needs_no_dot_before_it(
-    nano_folder: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_needs_no_dot_before_it(nano_folder: Writer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(nano_folder().parent.parent)
     inner = nano_folder().parent.name
     assert find_tasks(f"{inner}/Tiny/a")[0].name == "Tiny/a"
     assert find_tasks(f"{inner}/Tiny/")[0].name == "Tiny/a"
 
 
-def test_the_stdlib_takes_no_revision() -> None:
+def test_the_stdlib_takes_no_revision():
     with pytest.raises(BadOption, match="cannot pin stdlib-code"):
         find_tasks("stdlib-code", TaskOptions(revision="3.12"))
 
 
-def test_identical_documents_are_excluded_from_any_task_when_asked(nano_folder: Writer) -> None:
+def test_identical_documents_are_excluded_from_any_task_when_asked(nano_folder: Writer):
     (ref,) = find_tasks(str(nano_folder()), TaskOptions(exclude_identical=True))
     assert ref.load().exclude_identical
     assert ref.load().identical_by == "text"
 
 
-def test_the_catalogue_is_listed_without_a_network_or_a_heavy_import() -> None:
+def test_the_catalogue_is_listed_without_a_network_or_a_heavy_import():
     code = (
         "import sys; from rerank_bench.tasks import catalogue; assert len(catalogue()) == 31;"
         "print(*{'datasets', 'pyarrow', 'numpy', 'huggingface_hub', 'torch'} & set(sys.modules))"

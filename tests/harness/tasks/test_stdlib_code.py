@@ -18,35 +18,27 @@ def task() -> Task:
     return ref.load()
 
 
-def test_it_has_200_queries_over_1500_documents_and_names_its_python(task: Task) -> None:
+def test_it_has_200_queries_over_1500_documents_and_names_its_python(task):
     assert (len(task.queries), len(task.corpus)) == (200, 1500)
-    assert task.source.revision == platform.python_version()
-    assert task.language == "en"
+    assert len({text.casefold() for text in task.queries.values()}) == 200
+    assert len(set(task.corpus.values())) == 1500
+    assert (task.source.revision, task.language) == (platform.python_version(), "en")
     assert task.instruction
     assert task.notes == {}
 
 
-def test_each_query_has_its_own_function_as_the_only_positive(task: Task) -> None:
-    for query_id in task.queries:
-        assert task.qrels[query_id] == {query_id.removeprefix("q:"): 1}
-        assert task.positives(query_id) <= task.corpus.keys()
-
-
-def test_no_query_and_no_document_is_there_twice(task: Task) -> None:
-    assert len({text.casefold() for text in task.queries.values()}) == 200
-    assert len(set(task.corpus.values())) == 1500
-
-
-def test_no_query_gives_its_answer_away(task: Task) -> None:
+def test_the_only_positive_of_a_query_is_its_own_function_which_it_does_not_name(task):
     for query_id, text in task.queries.items():
         (positive,) = task.positives(query_id)
+        assert task.qrels[query_id] == {query_id.removeprefix("q:"): 1}
+        assert positive in task.corpus
         name = positive.replace(":", ".").split(".")[-1]
         assert name.casefold() not in text.casefold().split()
         assert text.rstrip(".").casefold() not in task.corpus[positive].casefold()
         assert len(text.split()) >= 3
 
 
-def test_it_is_the_same_in_another_process_and_imports_none_of_its_documents(task: Task) -> None:
+def test_it_is_the_same_in_another_process_and_imports_none_of_its_documents(task: Task):
     code = (
         "import sys; from rerank_bench.tasks import find_tasks; before = set(sys.modules);"
         "t = find_tasks('stdlib-code')[0].load();"
@@ -107,30 +99,25 @@ def library(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_document_is_the_source_without_its_docstring(library: Path) -> None:
+def test_documents_are_sources_without_docstrings_and_queries_first_sentences(library):
     task = load_stdlib_code(TaskOptions(), library)
     assert set(task.corpus) == {"shapes:area", "shapes:Shape.corners", "shapes:Shape.named"}
-    assert task.corpus["shapes:Shape.corners"].startswith(
-        "@property\ndef corners(self):\n    found"
-    )
+    code = task.corpus["shapes:Shape.corners"]
+    assert code.startswith("@property\ndef corners(self):\n    found")
     assert "rectangle" not in task.corpus["shapes:area"]
     assert "# comment" in task.corpus["shapes:area"]
-
-
-def test_a_query_is_the_first_sentence_and_no_signature(library: Path) -> None:
-    task = load_stdlib_code(TaskOptions(), library)
     assert task.queries == {
         "q:shapes:Shape.corners": "Count the points where edges meet.",
         "q:shapes:area": "Multiply two sides of a rectangle.",
     }
 
 
-def test_a_python_without_sources_is_an_error_that_says_where_it_looked(tmp_path: Path) -> None:
+def test_a_python_without_sources_is_an_error_that_says_where_it_looked(tmp_path: Path):
     with pytest.raises(BadData, match=f"no Python sources in {tmp_path}"):
         load_stdlib_code(TaskOptions(), tmp_path)
 
 
-def test_it_takes_a_trec_file_but_no_other_qrels_config(library: Path) -> None:
+def test_it_takes_a_trec_file_but_no_other_qrels_config(library: Path):
     file = library / "mine.qrels"
     file.write_text("q:shapes:area 0 shapes:Shape.named 1\n")
     task = load_stdlib_code(TaskOptions(qrels=str(file)), library)

@@ -1,0 +1,179 @@
+"""Turn rows into ids, texts, grades and ranked lists; an error names the file and the row."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import BadData
+from .ids import UNREADABLE, first_repeated, parse_id, parse_whole_number
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns of equal length.
+
+    where: the file, or the hub config and split, that was read.
+    columns: name -> values.
+    places: for each file `FILE, row` or `FILE, line` and the numbers of its rows; if there is none,
+        the rows are 1, 2, … of `where`.
+    """
+
+    where: str
+    columns: Mapping[str, Sequence[Any]]
+    places: Sequence[tuple[str, Sequence[int]]] = ()
+
+    def place(self, index: int) -> str:
+        """Return the file and number of the row with this index."""
+        for name, numbers in self.places:
+            if index < len(numbers):
+                return f"{name} {numbers[index]}"
+            index -= len(numbers)
+        return f"{self.where}, row {index + 1}"
+
+    def without(self, names: Container[str]) -> Table:
+        """Return the table without the columns of these names."""
+        kept = {name: values for name, values in self.columns.items() if name not in names}
+        return replace(self, columns=kept)
+
+    def column(self, name: str) -> Sequence[Any]:
+        """Return one column; raise BadData if it is missing."""
+        if name not in self.columns:
+            has = ", ".join(self.columns) or "none"
+            raise BadData(f"{self.where}: column {name!r} is missing (has: {has})")
+        return self.columns[name]
+
+    def ids(self, name: str) -> list[str]:
+        """Return a column of ids as strings; raise BadData naming the row that has no id."""
+        return [self.id(value, name, index) for index, value in enumerate(self.column(name))]
+
+    def id(self, value: object, name: str, index: int) -> str:
+        """Return one id of column `name` and row `index` as a string."""
+        try:
+            return parse_id(value)
+        except ValueError as error:
+            raise BadData(f"{self.place(index)}: column {name!r}: {error}") from None
+
+
+def judgements(table: Table) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """Return query id -> document id -> grade, and `query document` of each repeated row.
+
+    `corpus-id` may hold one id or a list of ids. Without a column `score` every grade is 1. A row
+    repeated with another grade is an error.
+    """
+    found: dict[str, dict[str, int]] = {}
+    repeated: list[str] = []
+    for query_id, doc_id, grade in _judgement_rows(table):
+        graded = found.setdefault(query_id, {})
+        if graded.get(doc_id, grade) != grade:
+            grades = f"{graded[doc_id]} and {grade}"
+            raise BadData(f"{table.where}: query {query_id!r} grades {doc_id!r} both {grades}")
+        if doc_id in graded:
+            repeated.append(f"{query_id} {doc_id}")
+        graded[doc_id] = grade
+    if not found:
+        raise BadData(f"{table.where} holds no judgements")
+    return found, repeated
+
+
+def _judgement_rows(table: Table) -> Iterator[tuple[str, str, int]]:
+    query_ids, doc_column = table.ids("query-id"), table.column("corpus-id")
+    scores = table.columns.get("score", [1] * len(query_ids))
+    for index, query_id in enumerate(query_ids):
+        docs, score = doc_column[index], scores[index]
+        doc_ids = docs if isinstance(docs, list | tuple) else [docs]
+        grades = score if isinstance(score, list | tuple) else [score] * len(doc_ids)
+        if len(grades) != len(doc_ids):
+            sizes = f"{len(doc_ids)} documents but {len(grades)} scores"
+            raise BadData(f"{table.place(index)}: query {query_id!r} has {sizes}")
+        for doc, grade in zip(doc_ids, grades, strict=True):
+            doc_id = table.id(doc, "corpus-id", index)
+            try:
+                yield query_id, doc_id, parse_whole_number(grade, "score")
+            except ValueError as error:
+                raise BadData(f"{table.place(index)}: query {query_id!r}: {error}") from None
+
+
+def ranked_lists(table: Table) -> dict[str, tuple[str, ...]]:
+    """Return query id -> document ids, best first, of a table of candidate lists."""
+    found: dict[str, tuple[str, ...]] = {}
+    rows = zip(table.ids("query-id"), table.column("corpus-ids"), strict=True)
+    for index, (query_id, doc_ids) in enumerate(rows):
+        where = f"{table.place(index)}: query {query_id!r}"
+        if query_id in found:
+            raise BadData(f"{where} has two lists")
+        if not isinstance(doc_ids, list | tuple):
+            raise BadData(f"{where}: column 'corpus-ids' does not hold a list")
+        ranked = tuple(table.id(doc_id, "corpus-ids", index) for doc_id in doc_ids)
+        repeated = first_repeated(ranked)
+        if repeated is not None:
+            raise BadData(f"{where} lists document {repeated!r} twice")
+        found[query_id] = ranked
+    return found
+
+
+def readable(text: str) -> str:
+    """Return `text` with U+FFFD in place of each lone surrogate and NUL.
+
+    Tokenizers and UTF-8 files refuse the former; C libraries end a string at the latter.
+    """
+    return UNREADABLE.sub("\ufffd", text)
+
+
+def corpus_texts(table: Table) -> tuple[dict[str, str], list[str]]:
+    """Return document id -> text, and the ids of texts in which a character was replaced.
+
+    A text is column `text`, after column `title` if there is one, with one space between them as in
+    the BM25 baseline of BEIR (https://github.com/beir-cellar/beir).
+    """
+    return _texts(table, ("title", "text") if "title" in table.columns else ("text",))
+
+
+def query_texts(
+    table: Table, only: Container[str] | None = None
+) -> tuple[dict[str, str], list[str]]:
+    """Return query id -> text, and the ids of texts in which a character was replaced.
+
+    only: ids of the queries to return; None means all. Raises BadData for a query without a text.
+    """
+    texts, replaced = _texts(table, ("text",), only)
+    for query_id, text in texts.items():
+        if not text.strip():
+            raise BadData(f"{table.where}: query {query_id!r} has no text; add one or remove it")
+    return texts, replaced
+
+
+def _texts(
+    table: Table, names: Sequence[str], only: Container[str] | None = None
+) -> tuple[dict[str, str], list[str]]:
+    texts: dict[str, str] = {}
+    replaced: list[str] = []
+    columns = [_strings(table, name) for name in names]
+    for index, text_id in enumerate(table.ids("_id")):
+        if only is not None and text_id not in only:
+            continue
+        if text_id in texts:
+            raise BadData(f"{table.place(index)}: id {text_id!r} occurs twice; ids must be unique")
+        parts = [column[index] for column in columns]
+        raw = " ".join(filter(str.strip, parts)) or parts[-1]
+        texts[text_id] = readable(raw)
+        if texts[text_id] != raw:
+            replaced.append(text_id)
+    if not texts:
+        raise BadData(f"{table.where} holds no rows")
+    return texts, replaced
+
+
+def _strings(table: Table, name: str) -> list[str]:
+    """Return a column of texts; None and NaN, which some tables write for None, become empty."""
+    found: list[str] = []
+    for index, value in enumerate(table.column(name)):
+        if value is None or value != value:
+            found.append("")
+        elif isinstance(value, str):
+            found.append(value)
+        else:
+            what = f"column {name!r} holds {type(value).__name__}, not a string"
+            raise BadData(f"{table.place(index)}: {what}: {str(value)[:40]}")
+    return found
