@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..engines import ENGINES, EngineOptions, open_engine, option_kinds, readers
+from ..engines import choose_engine, engine_points, option_fields, option_kinds, readers
 from ..errors import BadOption, EngineDied, EngineFault, MissingExtra, unknown
 from ..progress import bar
-from ..reranking import parse, typed
+from ..reranking import parse
 from ..types import Failure
 from .doctor_checks import Check, Examined, Passes, checks_between, own_checks
 from .doctor_requests import LETTERS, SPARES, Asked, sections
@@ -73,43 +73,32 @@ def open_engines(
     chosen = [(text, *parse(text, kind="engine")) for text in asked]
     names = list(dict.fromkeys(name for _, name, _ in chosen))
     for name in names:
-        if name not in ENGINES:
-            raise unknown("engine", name, ENGINES)
+        if name not in engine_points():
+            raise unknown("engine", name, engine_points())
     for option in options:
         _require_reader(option, names)
-    return [
-        (text, open_engine(_options(name, given, model, options))) for text, name, given in chosen
-    ]
+    return [(text, _open(name, given, model, options)) for text, name, given in chosen]
 
 
 def _require_reader(option: str, names: Sequence[str]) -> None:
     of = f"engine {' or '.join(names)}"
-    if not readers(option) or option == "engine":
-        raise unknown(f"option of {of}:", option, {k for name in names for k in _kinds(name)})
+    if not readers(option):
+        raise unknown(f"option of {of}:", option, {k for name in names for k in option_kinds(name)})
     if not set(readers(option)) & set(names):
         others = " or ".join(readers(option))
         raise BadOption(f"{option} is no option of {of}, but of {others}")
 
 
-def _kinds(name: str) -> dict[str, Any]:
-    return {key: kind for key, kind in option_kinds(name).items() if key != "engine"}
-
-
-def _options(
+def _open(
     name: str, given: Mapping[str, str], model: str | None, shared: Mapping[str, str]
-) -> EngineOptions:
-    kinds = _kinds(name)
-    for key in given:
-        if key not in kinds:
-            raise unknown(f"option of engine {name}:", key, kinds)
-    named = {} if model is None else {"model": model}
-    values = {
-        key: typed(value, kinds[key], where=f"engine {name}: option {key}")
-        for key, value in {**named, **shared, **given}.items()
-        if key in kinds
-    }
-    labels = LETTERS if values.get("head") == "labels" else ()
-    return replace(EngineOptions(engine=name, **values), labels=labels)
+) -> Engine:
+    known = option_fields(name)
+    usual = {} if model is None else {"model": model}
+    read = {key: value for key, value in {**usual, **shared}.items() if key in known}
+    asked = {**read, **given}
+    if asked.get("head") == "labels":
+        return choose_engine(name, asked, labels=LETTERS).open()
+    return choose_engine(name, asked).open()
 
 
 # Asking
@@ -140,7 +129,7 @@ def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> Re
 
 
 def _patient(name: str, engine: Engine) -> Patient:
-    able = {key: _told(v) for key, v in (getattr(engine, "capabilities", None) or {}).items()}
+    able = {key: _told(v) for key, v in engine.statistics.in_effect.items()}
     return Patient(name, dict(engine.identity), able)
 
 
@@ -167,7 +156,7 @@ def _ask_all(letter: str, engine: Engine, asked: Mapping[str, Asked]) -> Examine
         raise next(iter(faults.values()))
     told = {section: str(fault) for section, fault in faults.items()}
     tolerance = TOLERANCES.get(engine.identity.get("dtype", ""), UNKNOWN)
-    return Examined(letter, passes, told, tolerance, _frame(engine))
+    return Examined(letter, passes, told, tolerance, engine.statistics.leading_tokens)
 
 
 def _passes(engine: Engine, asked: Asked, *, what: str) -> Passes:
@@ -178,7 +167,7 @@ def _passes(engine: Engine, asked: Asked, *, what: str) -> Passes:
 
         def ask(order: Sequence[int]) -> dict[int, Any]:
             answers: dict[int, Any] = {i: Failure("it was never answered") for i in order}
-            for place, answer in engine.answer([asked.requests[i] for i in order]):
+            for place, answer in engine.stream(iter([asked.requests[i] for i in order])):
                 answers[order[place]] = answer
                 step(1)
             return answers
@@ -188,15 +177,6 @@ def _passes(engine: Engine, asked: Asked, *, what: str) -> Passes:
             return Passes(cold, {}, {}, {})
         warm, turned = ask(whole), ask(whole[::-1])
         return Passes(cold, warm, turned, {i: ask([i])[i] for i in alone})
-
-
-def _frame(engine: Engine) -> int | None:
-    from ..engines import Tokens
-
-    checkpoint = getattr(engine, "checkpoint", None)
-    if checkpoint is None:
-        return None
-    return len(Tokens(checkpoint.tokenizer, name=checkpoint.name).single.before)
 
 
 # Telling

@@ -76,7 +76,7 @@ def own_checks(one: Examined, asked: Mapping[str, Asked]) -> Iterator[Check]:
         yield _at_most(f"{mark}{told}, largest difference", found, one.tolerance)
     for told in ("cold", "warm"):
         answers = [a for p in one.passes.values() for _, a in _served(getattr(p, told))]
-        cached = sum(getattr(answer, "cached_tokens", 0) for answer in answers)
+        cached = sum(answer.cached_tokens for answer in answers)
         yield Check(f"{mark}cached tokens, {told}", cached)
 
 
