@@ -212,7 +212,7 @@ def _notes(
         yield "the cached replies lead to other scores than the run's: it had other replies"
     repaired = sum(result.counts.get(name, 0) for name in ("repaired", "unparsable"))
     if repaired and not any(exchange.repaired for exchange in exchanges):
-        yield f"{repaired} replies were repaired or unparsable; which ones is not known"
+        yield f"{repaired} replies were repaired or unusable; which ones is not known"
 
 
 def _flows(run: Run, task: Task, cache: ReplyCache, notes: list[str]) -> _Flows:
@@ -236,7 +236,7 @@ def _flows(run: Run, task: Task, cache: ReplyCache, notes: list[str]) -> _Flows:
 
 
 def _instruction(described: Mapping[str, Any], task: Task) -> str | None:
-    """Return the instruction of the candidates; early runs did not record it and used the task's."""
+    """Return the instruction of the candidates; runs that did not record it used the task's."""
     if "instruction" not in described:
         return task.instruction
     recorded = described["instruction"] or {}

@@ -149,9 +149,10 @@ def test_a_listwise_flow_reports_which_of_its_answers_it_repaired(answers):
     documents = tuple(Document(f"d{i}", f"text {i}") for i in range(9))
     flow = Listwise(window=3, stride=2).rerank(Candidates("t", "q", "query", documents))
     next(flow)
+    for text in answers[:-1]:
+        flow.send([Generation(text, finished=True)])
     with pytest.raises(StopIteration) as end:
-        for text in answers:
-            flow.send([Generation(text, finished=True)])
+        flow.send([Generation(answers[-1], finished=True)])
     assert end.value.value.repairs == [i for i, text in enumerate(answers) if ANSWERS[text]]
 
 
@@ -172,7 +173,7 @@ def test_repairs_that_a_reranker_only_counts_are_not_attributed_to_a_reply(made,
     )
     view = seen(folder)
     assert not any(exchange.repaired for exchange in view.exchanges)
-    assert view.notes == ("1 replies were repaired or unparsable; which ones is not known",)
+    assert view.notes == ("1 replies were repaired or unusable; which ones is not known",)
 
 
 def test_a_reply_that_is_not_in_the_cache_ends_the_replay(made, tmp_path):
