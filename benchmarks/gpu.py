@@ -102,8 +102,31 @@ def checkpoint(shape: Shape, folder: Path) -> Path:
     found = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ends)
     found.chat_template = "{% for m in messages %}{{ m.content }}\n{% endfor %}Answer:"
     found.save_pretrained(folder)
-    (folder / "config.json").write_text(json.dumps({**shape.config(), "eos_token_id": 0}))
+    (folder / "config.json").write_text(json.dumps(config_of(shape)))
     return folder
+
+
+def config_of(shape: Shape) -> dict[str, Any]:
+    """A `config.json` of a Qwen3ForCausalLM with the sizes of `shape`."""
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "num_hidden_layers": shape.layers,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "vocab_size": shape.vocabulary,
+        "tie_word_embeddings": shape.tied,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "max_position_embeddings": 40_960,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1e6,
+        "torch_dtype": "bfloat16",
+        "eos_token_id": 0,
+    }
 
 
 def ceiling(dtype: torch.dtype, size: int) -> float:

@@ -238,10 +238,16 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Scores with counts: `repaired`, `unparsable`, `missing_labels`, `escaped_ids`, …."""
+    """Scores with what the flow counted.
+
+    counts: `repaired`, `unparsable`, `missing_labels`, `escaped_ids`, ….
+    repairs: indices, from 0 and over all rounds, of the flow's requests whose replies were repaired
+        or unparsable.
+    """
 
     scores: Sequence[float]
     counts: Mapping[str, int] = field(default_factory=dict)
+    repairs: Sequence[int] = ()
 
 
 Scores: TypeAlias = Sequence[float] | Scored

@@ -14,7 +14,7 @@ from rerank_bench.cli import main
 from rerank_bench.engines import EngineOptions
 from rerank_bench.errors import RequestFailed
 from rerank_bench.inspect.plan import plan_suite, summed
-from rerank_bench.inspect.plan_engine import CountingEngine, PrefixBlocks, open_reader
+from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache, open_reader
 from rerank_bench.pools import PoolOptions
 from rerank_bench.reranking import Defaults, Scope, choose
 from rerank_bench.reranking.limits import GPUS, SHAPES
@@ -143,7 +143,7 @@ tokens = st.lists(st.integers(0, 1), min_size=1, max_size=14)
 
 @given(st.lists(tokens, max_size=8), st.integers(1, 4))
 def test_the_cache_serves_the_longest_head_that_was_read_before(sequences, size):
-    blocks = PrefixBlocks(size)
+    blocks = PrefixCache(size)
     for place, ids in enumerate(sequences):
         heads = range(0, len(ids), size)  # full blocks; the last token is always computed
         known = [
@@ -165,11 +165,11 @@ def test_the_cache_serves_the_longest_head_that_was_read_before(sequences, size)
 )
 def test_what_is_read_off_is_computed_and_the_rest_comes_from_the_cache(llama, requests, served):
     reader = open_reader(EngineOptions(model=str(llama)), None)
-    engine = CountingEngine(reader, H200, block=1, known=set())
+    engine = CountingEngine(reader, H200, 1, set())
     replies = dict(engine.answer(requests))
     prompt = len(reader.works.tokens.prompts([PROMPT])[0].ids)
-    assert engine.tally.read == sum(reply.prompt_tokens for reply in replies.values())
-    assert engine.tally.cached == served(prompt)
+    assert engine.counted.read == sum(reply.prompt_tokens for reply in replies.values())
+    assert engine.counted.cached == served(prompt)
 
 
 def test_a_shape_takes_the_place_of_the_models_own_sizes_and_context(suite_of, llama):

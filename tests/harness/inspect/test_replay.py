@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from rerank_bench import Candidates, Document, Failure, FakeEngine, Generation, UnknownName, errors
 from rerank_bench.engines import fake
-from rerank_bench.inspect.exchanges import NOT_CACHED, converse, count_mended, find_mended
+from rerank_bench.inspect.exchanges import NOT_CACHED
 from rerank_bench.inspect.replay import replay
-from rerank_bench.inspect.restage import find_cut
+from rerank_bench.inspect.restore import find_cut
 from rerank_bench.pools import PoolOptions
 from rerank_bench.rerankers.listwise import Listwise
-from rerank_bench.reranking import Defaults, Job, Scope, choose
+from rerank_bench.reranking import Defaults, Scope, choose
 from rerank_bench.suite import Suite, run_suite
 from rerank_bench.tasks import TaskOptions
 
@@ -145,33 +145,35 @@ ANSWERS = {"1] > [2] > [3]": 0, "2] > [1]": 1, "I cannot say": 1, "3] > [3] > [1
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(sorted(ANSWERS)), min_size=4, max_size=4))
-def test_each_answer_is_judged_as_the_rerankers_own_parser_judged_it(answers):
+def test_a_listwise_flow_reports_which_of_its_answers_it_repaired(answers):
     documents = tuple(Document(f"d{i}", f"text {i}") for i in range(9))
-    job = Job(None, Listwise(window=3, stride=2), Candidates("t", "q", "query", documents))
-
-    told: dict[object, str] = {}
-    left = list(answers)
-
-    def answer(request):
-        # Equal requests have equal replies, as in a cache; new ones come with the first blank.
-        if request not in told:
-            told[request] = left.pop(0) if left else ""
-        return Generation(told[request], finished=True)
-
-    engine = FakeEngine(answer)
-    conversation = converse(job, engine)
-    total = count_mended(conversation.outcome.counts)
-    found = find_mended(job, engine, conversation, total=total)
-    said = [reply.text for _, _, reply in conversation.asked]
-    assert found == [place for place, text in enumerate(said) if ANSWERS[text]]
+    flow = Listwise(window=3, stride=2).rerank(Candidates("t", "q", "query", documents))
+    next(flow)
+    for text in answers[:-1]:
+        flow.send([Generation(text, finished=True)])
+    with pytest.raises(StopIteration) as end:
+        flow.send([Generation(answers[-1], finished=True)])
+    assert end.value.value.repairs == [i for i, text in enumerate(answers) if ANSWERS[text]]
 
 
-def test_counts_that_do_not_add_up_are_not_shared_out():
-    documents = tuple(Document(f"d{i}", f"text {i}") for i in range(3))
-    job = Job(None, Listwise(window=3), Candidates("t", "q", "query", documents))
-    engine = FakeEngine(lambda request: Generation("2] > [1]", finished=True))
-    with pytest.raises(errors.RerankBenchError, match="add up"):
-        find_mended(job, engine, converse(job, engine), total=2)
+SILENT = """
+from rerank_bench import Scored
+from rerank_bench.rerankers.listwise import Listwise
+class Silent(Listwise):
+    def rerank(self, candidates):
+        scored = yield from super().rerank(candidates)
+        return Scored(scored.scores, scored.counts)
+"""
+
+
+def test_repairs_that_a_reranker_only_counts_are_not_attributed_to_a_reply(made, tmp_path):
+    (tmp_path / "silent.py").write_text(SILENT)
+    folder = made(
+        f"{tmp_path}/silent.py:Silent:engine=fake", answer=lambda request: Generation("", True)
+    )
+    view = seen(folder)
+    assert not any(exchange.repaired for exchange in view.exchanges)
+    assert view.notes == ("1 replies were repaired or unusable; which ones is not known",)
 
 
 def test_a_reply_that_is_not_in_the_cache_ends_the_replay(made, tmp_path):
@@ -197,7 +199,7 @@ def test_replies_of_another_run_are_not_passed_off_as_this_ones(made):
 def test_no_cache_is_made_where_there_is_none(made, tmp_path):
     view = seen(made("cross-encoder"), cache=tmp_path / "elsewhere")
     assert view.exchanges == ()
-    assert "no cache of replies in" in view.notes[0]
+    assert "no reply cache in" in view.notes[0]
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -210,7 +212,7 @@ def test_a_variant_has_no_replies_of_its_own(made):
     view = seen(folder)
     assert view.reranker == "cross-encoder~order-reverse"
     assert view.exchanges == ()
-    assert "read no cached replies" in view.notes[0]
+    assert "do not use the cache" in view.notes[0]
 
 
 def test_data_that_have_changed_are_not_shown_as_those_of_the_run(made, beir, tmp_path):
@@ -281,7 +283,7 @@ def test_a_tokenizer_is_taken_only_from_the_model_that_ran(llama, tmp_path):
         find_cut({**told, "files": "0" * 64}, {})
     with pytest.raises(errors.EngineFault, match="not on this machine at aaaaaaaaaaaa"):
         find_cut({"engine": "vllm", "model": "org/gone", "revision": "a" * 40}, {})
-    with pytest.raises(errors.EngineFault, match="cut at the server"):
+    with pytest.raises(errors.EngineFault, match="the server cut the texts"):
         find_cut({"engine": "http", "model": "m"}, {})
 
 
