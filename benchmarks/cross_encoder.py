@@ -115,7 +115,7 @@ def compare(
         return [float(score) for score in found]
 
     def ours() -> Sequence[float]:
-        found: dict[int, Any] = dict(engine.answer(cut))
+        found: dict[int, Any] = dict(engine.stream(iter(cut)))
         return [found[i].logits[0] for i in range(len(cut))]
 
     predict, own = turn_by_turn((theirs, ours), options.rounds)

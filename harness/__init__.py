@@ -61,12 +61,11 @@ if TYPE_CHECKING:
     from .evaluation.frames import Runs, load_runs
     from .pools import Pool, PoolOptions, PoolRow, build_pool
     from .prompt import Template, escape_identifiers, load_template
-    from .reranking.scheduler import Job, Reranked, drive, order, rerank_one
-    from .reranking.usage import Usage
+    from .reranking import Job, Reranked, Usage, drive, order, rerank_one
     from .tasks import Task, TaskOptions, find_tasks, load_task
 
 _LATER = {
-    "reranking.scheduler": ("Job", "Reranked", "drive", "order", "rerank_one"),
+    "reranking": ("Job", "Reranked", "Usage", "drive", "order", "rerank_one"),
     "engines": ("open_engine",),
     "engines.fake": ("FakeEngine",),
     "evaluation.frames": ("Runs", "load_runs"),
@@ -74,7 +73,6 @@ _LATER = {
     "pools": ("Pool", "PoolOptions", "PoolRow", "build_pool"),
     "prompt": ("Template", "escape_identifiers", "load_template"),
     "tasks": ("Task", "TaskOptions", "find_tasks", "load_task"),
-    "reranking.usage": ("Usage",),
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 

@@ -363,7 +363,7 @@ def batched(
     return stream
 
 
-def ready(requests: Iterator[AnyRequest | None]) -> Iterator[AnyRequest]:
+def ready(requests: Iterator[E | None]) -> Iterator[E]:
     """Yield the requests of `Engine.stream` that are ready now."""
     for request in requests:
         if request is None:

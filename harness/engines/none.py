@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import EngineFault
-from ..types import AnyRequest, Answers, Fitted, Statistics
+from ..types import Answers, AnyRequest, Fitted, Statistics
 from .hardware import machine
 from .options import EngineChoice
 

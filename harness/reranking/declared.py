@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from ..types import Label, Reranker
 
@@ -36,7 +37,8 @@ class Declared:
     @classmethod
     def of(cls, reranker: Reranker) -> Declared:
         """Read the attributes of a reranker; here and nowhere else."""
-        return cls(**{f.name: getattr(reranker, f.name, f.default) for f in fields(cls)})
+        values: dict[str, Any] = {f.name: getattr(reranker, f.name, f.default) for f in fields(cls)}
+        return cls(**values)
 
     @property
     def yields_nothing(self) -> bool:

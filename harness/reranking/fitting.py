@@ -33,7 +33,6 @@ class Budget:
         cls, reranker: Reranker, *, doc_tokens: int | None = None, doc_chars: int | None = None
     ) -> Budget:
         """Read a reranker's own budget off its attributes; `doc_tokens` can only lower it."""
-
         own = Declared.of(reranker)
         return cls(
             doc_tokens=least(own.max_doc_tokens, doc_tokens),

@@ -198,9 +198,7 @@ def _check_names(name: str, given: Mapping[str, Any], kinds: Mapping[str, Any]) 
         raise unknown(f"option of reranker {name}:", key, kinds)
 
 
-def _engine(
-    name: str, declared: Declared, engine: str, values: Mapping[str, Any]
-) -> EngineChoice:
+def _engine(name: str, declared: Declared, engine: str, values: Mapping[str, Any]) -> EngineChoice:
     """Choose the engine of a reranker: none at all where it yields no requests."""
     missing = missing_option(engine, values)
     if declared.yields_nothing or (missing and declared.asks is None):

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The version of the layout; a manifest's `format`."""
 
+_FAKE, _SERVED = "fake", "http"
+"""The engines of version 0.1 that compute nothing, and that do not compute on this machine."""
+
 _TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved",
           "settings.profile.origin", "settings.reranker.label")  # fmt: skip
 _WORDS = ("settings.profile.sha256", "settings.qrels", "invalid", "convention")
@@ -166,6 +169,7 @@ def manifest(
             "versions": versions(),
             "hardware": engine.hardware,
             "is_real": engine.is_real,
+            "exact_labels": engine.exact_labels,
         }
     )
 
@@ -204,7 +208,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if manifest.get("format") != FORMAT:
         raise broken(file, f"its format is {manifest.get('format')!r}, this version reads {FORMAT}")
     _check_values(file, manifest)
-    return manifest
+    return _completed(manifest)
+
+
+def _completed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Add what manifests of version 0.1 leave to the name of the engine."""
+    if "is_real" in manifest:
+        return manifest
+    engine = (manifest["settings"].get("engine") or {}).get("name")
+    served = engine == _SERVED
+    hardware = {"servers": sorted(manifest.get("engine") or {})} if served else {}
+    return {
+        **manifest,
+        "is_real": engine != _FAKE,
+        "exact_labels": not served,
+        "hardware": hardware or manifest.get("hardware"),
+    }
 
 
 def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:

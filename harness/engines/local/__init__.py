@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from ...errors import EngineFault
 from ...types import (
-    AnyRequest,
     Answers,
+    AnyRequest,
     Failure,
     Fitted,
     Generate,
@@ -90,7 +90,7 @@ class TransformersEngine:
 
     @property
     def hardware(self) -> Mapping[str, Any]:
-        """This machine, with its GPU where the model runs on it."""
+        """The machine, with its GPU where the model runs on it."""
         return machine(gpus=int(self.checkpoint.device.startswith("cuda")))
 
     @property

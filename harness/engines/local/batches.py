@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...types import Failure, Reply
+from ...types import Failure
 from ..prepare import Answer, Answered, Prepared
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ class Batcher:
         """Share of padding in all positions computed so far, from 0 to 1."""
         return 1 - self.tokens / self.positions if self.positions else 0.0
 
-    def run(
-        self, sequences: Iterable[Prepared], forward: Forward
-    ) -> Iterator[Answered]:
+    def run(self, sequences: Iterable[Prepared], forward: Forward) -> Iterator[Answered]:
         """Yield (index, answer) batch by batch; a sequence too big on its own is a Failure."""
         waiting = sorted(sequences, key=lambda one: one.room)  # the longest is popped first
         while waiting:
@@ -64,9 +62,7 @@ class Batcher:
         self.positions += batch[0].room * len(batch)
 
 
-def _attempt(
-    forward: Forward, batch: Sequence[Prepared]
-) -> Sequence[Answer] | None:
+def _attempt(forward: Forward, batch: Sequence[Prepared]) -> Sequence[Answer] | None:
     """The answers, or None when memory ran out. The error is dropped: it holds the tensors."""
     import torch
 

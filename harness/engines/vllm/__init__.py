@@ -13,8 +13,8 @@ from typing import Any
 
 from ...errors import EngineFault, MissingExtra
 from ...types import (
-    AnyRequest,
     Answers,
+    AnyRequest,
     Fitted,
     Generate,
     Generation,
@@ -110,7 +110,7 @@ class VllmEngine:
 
     @property
     def hardware(self) -> Mapping[str, Any]:
-        """This machine, with the GPUs of all processes."""
+        """The machine, with the GPUs of all processes."""
         used = self.options.data_parallel * self.options.tensor_parallel_size
         return machine(gpus=used if visible_gpus() else 0)
 

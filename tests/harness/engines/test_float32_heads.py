@@ -31,7 +31,7 @@ def label(text: str) -> NextToken:
 
 
 def values(engine: TransformersEngine, requests: list[Any]) -> list[float]:
-    replies: dict[int, Any] = dict(engine.answer(requests))
+    replies: dict[int, Any] = dict(engine.stream(iter(requests)))
     ordered = [replies[index] for index in range(len(requests))]
     if isinstance(requests[0], NextToken):
         return [reply.logit["A"] for reply in ordered]

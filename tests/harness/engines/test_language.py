@@ -41,7 +41,7 @@ def prompts(texts: list[str]) -> list[Prompt]:
 
 
 def ask(engine: TransformersEngine, requests: list[Any]) -> list[Any]:
-    found = dict(engine.answer(requests))
+    found = dict(engine.stream(iter(requests)))
     return [found[i] for i in range(len(requests))]
 
 

@@ -140,8 +140,8 @@ def test_an_adapter_is_merged_and_is_part_of_the_identity(
         expected = adapted(**ids).logits[0, -1].log_softmax(-1)[40]
     asked = NextToken(Prompt(text="hello there"), (40,))
     opened = engine(llama, adapter=str(tmp_path))
-    ((_, reply),) = opened.answer([asked])
-    ((_, plain),) = engine(llama).answer([asked])
+    ((_, reply),) = opened.stream(iter([asked]))
+    ((_, plain),) = engine(llama).stream(iter([asked]))
     assert reply.logprob[40] == pytest.approx(float(expected), abs=1e-4)
     assert abs(reply.logprob[40] - plain.logprob[40]) > 1e-3
     assert opened.identity["adapter_files"] == fingerprint(tmp_path)
@@ -162,13 +162,13 @@ def test_an_adapter_may_bring_the_head_that_its_base_lacks(
         expected = float(adapted(**ids).logits[0, 0])
     asked = [Score(Prompt(text="hello there"))]
     opened = engine(llama, adapter=str(tmp_path / "with-head"), head="classifier")
-    assert dict(opened.answer(asked))[0].logits[0] == pytest.approx(expected, abs=1e-4)
+    assert dict(opened.stream(iter(asked)))[0].logits[0] == pytest.approx(expected, abs=1e-4)
 
     headless = AutoModelForCausalLM.from_pretrained(llama)
     plain = get_peft_model(headless, LoraConfig(r=2, target_modules=["q_proj"]))
     plain.save_pretrained(tmp_path / "plain")
     with pytest.raises(EngineFault, match="lacks score"):
-        dict(engine(llama, adapter=str(tmp_path / "plain")).answer(asked))
+        dict(engine(llama, adapter=str(tmp_path / "plain")).stream(iter(asked)))
 
 
 def test_the_context_is_the_least_of_option_positions_and_tokenizer(
@@ -179,7 +179,7 @@ def test_the_context_is_the_least_of_option_positions_and_tokenizer(
     assert engine(llama).checkpoint.context == 512
     assert engine(cross_encoder).checkpoint.context == 128
     short = engine(cross_encoder, max_model_len=16)
-    ((_, reply),) = short.answer([PairScore("a class", "word " * 30)])
+    ((_, reply),) = short.stream(iter([PairScore("a class", "word " * 30)]))
     assert "context of 16" in reply.reason
     roberta = XLMRobertaConfig(max_position_embeddings=514, pad_token_id=1)
     assert dataclasses.replace(engine(llama).checkpoint, config=roberta).context == 512
@@ -188,10 +188,10 @@ def test_the_context_is_the_least_of_option_positions_and_tokenizer(
 def test_a_closed_engine_answers_again_after_loading_anew(llama: Path) -> None:
     opened = TransformersEngine(EngineOptions(model=str(llama), device="cpu"))
     asked = [Likelihood(Prompt(text="hello"), " there"), Embed(Prompt(text="hello"))]
-    first = dict(opened.answer(asked))
+    first = dict(opened.stream(iter(asked)))
     opened.close()
     assert not {"_causal", "_language", "_encoder"} & opened.__dict__.keys()
-    assert dict(opened.answer(asked))[0] == first[0]
+    assert dict(opened.stream(iter(asked)))[0] == first[0]
 
 
 def test_types_are_supported_before_any_model_is_named() -> None:
@@ -207,8 +207,8 @@ def test_loading_and_answering_are_quiet(llama: Path, cross_encoder: Path) -> No
         "from rerank_bench.engines import EngineOptions, open_engine\n"
         "from rerank_bench.types import *\n"
         "lm, ce = (open_engine(EngineOptions(model=m, device='cpu')) for m in sys.argv[1:])\n"
-        "list(lm.answer([Generate(Prompt(text='a'), 3), NextToken(Prompt(text='a:'), ('b',))]))\n"
-        "list(ce.answer([PairScore('a', 'b')]))\n"
+        "list(lm.stream(iter([Generate(Prompt(text='a'), 3), NextToken(Prompt(text='a:'), ('b',))])))\n"
+        "list(ce.stream(iter([PairScore('a', 'b')])))\n"
     )
     arguments = [sys.executable, "-c", code, str(llama), str(cross_encoder)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
@@ -226,7 +226,7 @@ def test_the_short_name_minilm_is_an_encoder_for_late_interaction() -> None:
         PairScore("capital of France", "Paris is the capital city of France."),
         PairScore("capital of France", "A recipe for onion soup."),
     ]
-    replies = dict(opened.answer(pairs))
+    replies = dict(opened.stream(iter(pairs)))
     assert replies[0].logits[0] > replies[1].logits[0] + 0.5
 
 
@@ -244,7 +244,7 @@ def test_smollm2_is_converted_once_and_answers_like_a_plain_forward_pass(
     prompts = [Prompt((Message("user", q),), prefill="[") for q in questions]
     asked = [NextToken(p, tuple("ABCDEFGHIJKLMNOPQRST")) for p in prompts]
     asked += [Likelihood(p, " Jupiter is the largest") for p in prompts]
-    replies = dict(smollm2.answer(asked))
+    replies = dict(smollm2.stream(iter(asked)))
     for number, question in enumerate(questions):
         turn = [{"role": "user", "content": question}]
         ids = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
@@ -266,8 +266,8 @@ def test_smollm2_is_converted_once_and_answers_like_a_plain_forward_pass(
 def test_what_loading_took_is_told_apart(engine, llama):
     opened = engine(llama, max_num_batched_tokens=777)
     assert opened.startup_seconds == 0
-    dict(opened.answer([NextToken(Prompt(text="Say"), ("A",))]))
+    dict(opened.stream(iter([NextToken(Prompt(text="Say"), ("A",))])))
     loaded = opened.startup_seconds
     assert loaded > 0
-    dict(opened.answer([NextToken(Prompt(text="Say"), ("A",))]))
+    dict(opened.stream(iter([NextToken(Prompt(text="Say"), ("A",))])))
     assert opened.startup_seconds == loaded

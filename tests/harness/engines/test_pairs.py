@@ -24,7 +24,7 @@ Engines = Callable[..., TransformersEngine]
 
 
 def scores(engine: TransformersEngine, requests: list[Any]) -> list[float]:
-    found = dict(engine.answer(requests))
+    found = dict(engine.stream(iter(requests)))
     assert all(isinstance(reply, Logits) for reply in found.values()), found
     return [found[i].logits[0] for i in range(len(requests))]
 
@@ -164,7 +164,7 @@ def test_a_pair_that_exceeds_the_context_fails_alone_and_says_what_to_lower(
 ) -> None:
     requests = [PairScore("short", "short"), PairScore("short", "word " * 500)]
     for folder in (cross_encoder, encoder):
-        found = dict(engine(folder).answer(requests))
+        found = dict(engine(folder).stream(iter(requests)))
         assert isinstance(found[0], Logits)
         assert isinstance(found[1], Failure)
         assert "context of 128" in found[1].reason
@@ -176,7 +176,7 @@ def test_not_a_number_is_a_failure(tmp_path: Path, engine: Engines, cross_encode
     torch.nn.init.constant_(model.classifier.bias, float("nan"))
     model.save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(cross_encoder).save_pretrained(tmp_path)
-    ((_, reply),) = engine(tmp_path).answer([PairScore("a", "b")])
+    ((_, reply),) = engine(tmp_path).stream(iter([PairScore("a", "b")]))
     assert isinstance(reply, Failure)
     assert "NaN" in reply.reason
 
@@ -185,11 +185,11 @@ def test_a_model_without_the_head_is_refused_before_it_answers(
     engine: Engines, llama: Path, encoder: Path
 ) -> None:
     with pytest.raises(EngineFault, match="no head for pairs"):
-        list(engine(llama).answer([PairScore("a", "b")]))
+        list(engine(llama).stream(iter([PairScore("a", "b")])))
     with pytest.raises(EngineFault, match="no causal language model"):
-        list(engine(encoder).answer([NextToken(Prompt(text="a"), ("b",))]))
+        list(engine(encoder).stream(iter([NextToken(Prompt(text="a"), ("b",))])))
     with pytest.raises(EngineFault, match="lacks classifier"):
-        list(engine(encoder, head="classifier").answer([PairScore("a", "b")]))
+        list(engine(encoder, head="classifier").stream(iter([PairScore("a", "b")])))
     with pytest.raises(BadOption, match="head 'colbert'"):
         engine(encoder, head="colbert")
 
@@ -209,7 +209,7 @@ def test_a_head_with_two_outputs_gives_both_with_their_names(
     config = AutoConfig.from_pretrained(cross_encoder, id2label={0: "no", 1: "yes"})
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(cross_encoder).save_pretrained(tmp_path)
-    ((_, reply),) = engine(tmp_path).answer([PairScore("a", "b")])
+    ((_, reply),) = engine(tmp_path).stream(iter([PairScore("a", "b")]))
     assert len(reply.logits) == 2
     assert reply.names == ("no", "yes")
 
@@ -227,7 +227,7 @@ def test_a_generic_chat_template_is_no_pair_template(
 ) -> None:
     folder = with_template(tmp_path, llama_classifier, checkpoints.CHATML)
     with pytest.raises(EngineFault, match=r"no query and document roles.*set pair_template="):
-        list(engine(folder).answer([PairScore("a", "b")]))
+        list(engine(folder).stream(iter([PairScore("a", "b")])))
 
 
 def test_a_generic_chat_template_does_not_keep_a_head_from_scoring_prompts(
@@ -249,7 +249,7 @@ def test_a_head_that_an_adapter_brings_to_a_chat_model_needs_a_pair_template(
     given: dict[str, Any] = {"adapter": str(tmp_path), "head": "classifier"}
     pair = PairScore("who", "me")
     with pytest.raises(EngineFault, match="set pair_template="):
-        list(engine(llama, **given).answer([pair]))
+        list(engine(llama, **given).stream(iter([pair])))
     opened = engine(llama, **given, pair_template="query: {{ query }} document: {{ document }}")
     asked = [pair, Score(Prompt(text="query: who document: me"))]
     first, second = scores(opened, asked)
@@ -262,16 +262,14 @@ def test_several_modules_behind_a_generic_chat_template_are_refused_with_a_cure_
     transformer = Transformer(str(llama), transformer_task="text-generation")
     CrossEncoder(modules=[transformer, LogitScore(40, 41)]).save_pretrained(str(tmp_path))
     with pytest.raises(EngineFault, match="save it with a chat template that has them"):
-        list(engine(tmp_path).answer([PairScore("a", "b")]))
-    assert dict(engine(tmp_path).answer([NextToken(Prompt(text="a"), (40, 41))]))
+        list(engine(tmp_path).stream(iter([PairScore("a", "b")])))
+    assert dict(engine(tmp_path).stream(iter([NextToken(Prompt(text="a"), (40, 41))])))
 
 
 def test_late_interaction_takes_no_pair_template(engine: Engines, encoder: Path) -> None:
     with pytest.raises(BadOption, match="maxsim reads texts apart"):
         list(
-            engine(encoder, pair_template="{{ query }} {{ document }}").answer(
-                [PairScore("a", "b")]
-            )
+            engine(encoder, pair_template="{{ query }} {{ document }}").stream(iter([PairScore("a", "b")]))
         )
 
 
@@ -313,4 +311,4 @@ def test_a_pair_template_that_is_broken_is_refused(
     engine: Engines, llama_classifier: Path, template: str, said: str
 ) -> None:
     with pytest.raises(BadOption, match=said):
-        list(engine(llama_classifier, pair_template=template).answer([PairScore("a", "b")]))
+        list(engine(llama_classifier, pair_template=template).stream(iter([PairScore("a", "b")])))

@@ -356,4 +356,4 @@ def test_several_modules_do_not_keep_a_language_model_from_being_asked_for_label
     engine = VllmEngine(EngineOptions("vllm", str(tmp_path)))
     assert engine.works.next_tokens([NextToken(Prompt(text="a"), ("A",))]).works
     with pytest.raises(EngineFault, match="query and document roles"):
-        list(engine.answer([PairScore("a", "b")]))
+        list(engine.stream(iter([PairScore("a", "b")])))
