@@ -101,6 +101,10 @@ class OverlapEngine(FakeEngine):
         super().__init__(overlap)
         self.identity = {**self.identity, "answers": "word overlap, version 1"}
 
+    def supports(self, kinds: frozenset[type]) -> bool:
+        """Return whether all types are built in."""
+        return kinds <= _ANSWERS.keys()
+
 
 def overlap(request: Any) -> Reply | Failure:
     """Answer any built-in request from the words its texts share: a stand-in, not a judge.

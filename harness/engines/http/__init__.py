@@ -13,3 +13,4 @@ class HttpEngine(FakeEngine):
 
     def __init__(self, options: HttpOptions) -> None:
         super().__init__(overlap, name="http")
+        self.is_real = True

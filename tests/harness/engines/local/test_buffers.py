@@ -11,9 +11,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from rerank_bench.engines import buffers
-from rerank_bench.engines.buffers import load_whole
-from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.engines.local import TransformersEngine, buffers
+from rerank_bench.engines.local.buffers import load_whole
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Logits, PairScore
 
