@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rerank_bench import BadOption, EngineFault
 from rerank_bench.cli import main
-from rerank_bench.engines import EngineOptions
+from rerank_bench.engines import choose_engine
 from rerank_bench.errors import RequestFailed
 from rerank_bench.inspect.plan import plan_suite, summed
 from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache, open_reader
@@ -21,7 +21,7 @@ from rerank_bench.reranking.limits import GPUS, SHAPES
 from rerank_bench.runs import read_run
 from rerank_bench.suite import Suite, run_suite
 from rerank_bench.tasks import TaskOptions
-from rerank_bench.types import Embed, Generate, Likelihood, Message, NextToken, Prompt
+from rerank_bench.types import Generate, Likelihood, Message, NextToken, Prompt
 
 H200 = GPUS["h200"]
 QUERIES = {f"q{i}": f"which pear goes with apple number {i}" for i in range(3)}
@@ -159,15 +159,13 @@ def test_the_cache_serves_the_longest_head_that_was_read_before(sequences, size)
         ([NextToken(PROMPT, ("Y",)), NextToken(PROMPT, ("N",))], lambda n: n - 1),
         ([Generate(PROMPT, 5), Generate(PROMPT, 6)], lambda n: n - 1),
         ([Likelihood(PROMPT, " a"), Likelihood(PROMPT, " a b")], lambda n: n - 1),
-        ([Embed(PROMPT, "last"), Embed(PROMPT, "last", normalise=False)], lambda n: n - 1),
-        ([Embed(PROMPT), Embed(PROMPT, normalise=False)], lambda n: 0),
     ],
 )
 def test_what_is_read_off_is_computed_and_the_rest_comes_from_the_cache(llama, requests, served):
-    reader = open_reader(EngineOptions(model=str(llama)), None)
+    reader = open_reader(choose_engine("transformers", {"model": str(llama)}), None)
     engine = CountingEngine(reader, H200, 1, set())
     replies = dict(engine.answer(requests))
-    prompt = len(reader.works.tokens.prompts([PROMPT])[0].ids)
+    prompt = len(reader.preparer.tokens.prompts([PROMPT])[0].ids)
     assert engine.counted.read == sum(reply.prompt_tokens for reply in replies.values())
     assert engine.counted.cached == served(prompt)
 
