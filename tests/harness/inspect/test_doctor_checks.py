@@ -245,7 +245,7 @@ def test_a_known_offset_is_measured_and_judged_by_the_coarser_dtype(dtype, well)
     assert value(report, "log-probabilities, largest") == pytest.approx(0.095)
     assert value(report, "log-probabilities, mean") == pytest.approx((0.095 + 19 * 0.005) / 20)
     assert (failed(report) == []) is well
-    assert any("not told" in note for note in report.notes) is (dtype is None)
+    assert any("unknown dtype" in note for note in report.notes) is (dtype is None)
 
 
 def test_labels_in_another_order_fail_tau_though_their_range_is_small():
