@@ -27,7 +27,6 @@ from ..types import (
     Reranker,
     Scored,
     Scores,
-    Vectors,
 )
 
 if TYPE_CHECKING:
@@ -186,7 +185,5 @@ def reply_text(reply: Reply | Failure) -> str:
             return "  ".join(f"{value:.4f}" for value in reply.logits)
         case ContinuationScore():
             return f"{reply.logprob:.4f} over {reply.tokens} tokens"
-        case Vectors():
-            return " x ".join(map(str, reply.vectors.shape)) + " float32"
         case _:
             return _fields(reply)

@@ -18,7 +18,7 @@ from ..reranking import (
     prefill_seconds,
     sequence_flops,
 )
-from ..types import Embed, Failure, Fitted, Generate, Likelihood, NextToken, PairScore
+from ..types import Failure, Fitted, Generate, Likelihood, NextToken, PairScore
 
 if TYPE_CHECKING:
     from ..engines import Checkpoint, Works
@@ -214,7 +214,7 @@ class CountingEngine:
             request, length = part[work.index], len(work.ids)
             reply: Any = overlap(request)
             written = self._written(request, reply) if kind is Generate else 0
-            logits, computed = _positions(request, work.request, length)
+            logits, computed = _positions(request, work.request)
             cacheable = length - computed if self.reader.shape.causal else 0
             tokens = {"prompt_tokens": length} | ({"output_tokens": written} if written else {})
             sequence = Reading(work.ids, logits, cacheable, written)
@@ -276,14 +276,11 @@ def steps_and_context(writes: Sequence[Reading]) -> tuple[int, float]:
     return steps, attended / steps if steps else 0.0
 
 
-def _positions(request: AnyRequest, continuation: Any, length: int) -> tuple[int, int]:
+def _positions(request: AnyRequest, continuation: Any) -> tuple[int, int]:
     """Return at how many positions the language head runs, and how many last tokens are computed.
 
     The first token of a continuation is predicted at the token before it.
     """
-    if isinstance(request, NextToken | Generate):
-        return 1, 1
     if isinstance(request, Likelihood):
         return len(continuation), len(continuation) + 1
-    pooled = isinstance(request, Embed) and request.pooling != "last"
-    return 0, length if pooled else 1
+    return int(isinstance(request, NextToken | Generate)), 1

@@ -21,7 +21,7 @@ from rerank_bench.reranking.limits import GPUS, SHAPES
 from rerank_bench.runs import read_run
 from rerank_bench.suite import Suite, run_suite
 from rerank_bench.tasks import TaskOptions
-from rerank_bench.types import Embed, Generate, Likelihood, Message, NextToken, Prompt
+from rerank_bench.types import Generate, Likelihood, Message, NextToken, Prompt
 
 H200 = GPUS["h200"]
 QUERIES = {f"q{i}": f"which pear goes with apple number {i}" for i in range(3)}
@@ -159,8 +159,6 @@ def test_the_cache_serves_the_longest_head_that_was_read_before(sequences, size)
         ([NextToken(PROMPT, ("Y",)), NextToken(PROMPT, ("N",))], lambda n: n - 1),
         ([Generate(PROMPT, 5), Generate(PROMPT, 6)], lambda n: n - 1),
         ([Likelihood(PROMPT, " a"), Likelihood(PROMPT, " a b")], lambda n: n - 1),
-        ([Embed(PROMPT, "last"), Embed(PROMPT, "last", normalise=False)], lambda n: n - 1),
-        ([Embed(PROMPT), Embed(PROMPT, normalise=False)], lambda n: 0),
     ],
 )
 def test_what_is_read_off_is_computed_and_the_rest_comes_from_the_cache(llama, requests, served):
