@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerank_bench import Candidates, Document, Failure, FakeEngine, Generation, UnknownName, errors
+from rerank_bench import Candidates, Document, Failure, Generation, UnknownName, errors
 from rerank_bench.engines import fake
 from rerank_bench.inspect.exchanges import NOT_CACHED
 from rerank_bench.inspect.replay import replay
@@ -35,7 +35,7 @@ def made(beir, tmp_path, monkeypatch):
     def make(name, *, answer=fake.overlap, corpus=CORPUS, **changes):
         folder = tmp_path / "data"
         folder = folder if folder.exists() else beir(QUERIES, corpus, QRELS, name="data")
-        monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(answer))
+        monkeypatch.setattr(fake, "overlap", answer)
         suite = Suite(
             tasks=[(str(folder), TaskOptions())],
             profiles=[("bm25", PoolOptions(depth=6))],

@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from rerank_bench import BadData, FakeEngine, UnknownName
+from rerank_bench import BadData, UnknownName
 from rerank_bench.engines import fake
 from rerank_bench.inspect import show as showing
 from rerank_bench.inspect.exchanges import Exchange
@@ -221,7 +221,7 @@ def test_show_asks_no_engine(runs, tmp_path, monkeypatch, capsys):
     def refuse(request):
         raise AssertionError(request)
 
-    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(refuse))
+    monkeypatch.setattr(fake, "overlap", refuse)
     name = "one/test/rrf(bm25,bm25)/pointwise"
     showing.show(name, "q1", cache=tmp_path / "replies", root=runs)
     assert "5 × NextToken" in capsys.readouterr().out

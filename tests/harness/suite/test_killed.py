@@ -34,7 +34,7 @@ def slow(request):
     log.write("asked\\n")
     return fake.overlap(request)
 
-fake.open_overlap = lambda options: FakeEngine(slow)
+fake.overlap = slow
 log.write("begun\\n")
 main(sys.argv[3:])
 """
