@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerank_bench import Candidates, Document, Failure, Generation, UnknownName, errors
-from rerank_bench.engines import fake
+from rerank_bench.engines import fake, overlap
 from rerank_bench.inspect.exchanges import NOT_CACHED
 from rerank_bench.inspect.replay import replay
 from rerank_bench.inspect.restore import find_cut
@@ -141,7 +141,7 @@ def test_only_the_answers_that_were_repaired_are_marked(made):
     calls = itertools.count()
 
     def forgetful(request):
-        reply = fake.overlap(request)
+        reply = overlap(request)
         return dataclasses.replace(reply, text="1] > [2]") if next(calls) % 2 else reply
 
     folder = made("listwise:window=3,stride=2", answer=forgetful)
