@@ -34,10 +34,12 @@ class EngineOptions:
     data_parallel: engine processes, each with GPUs of its own. vllm: a JSON object with any further
     arguments of `vllm.LLM`.
 
-    http: base_url: comma separated servers that share the load. api_key_env: the environment
-    variable that holds the key. tokenizer: the model's own, hub id or folder; by default what the
-    server says it serves. concurrency: requests under way at once. request_seconds, run_seconds:
-    deadlines, of one request and of all answering. wait_seconds: for the server to come up.
+    http: base_url: comma separated servers that share the load. dialect: their API, `vllm`,
+    `openai`, `tei`, `jina` or `cohere`. top_logprobs: how many of the most probable tokens a server
+    of dialect `openai` reports. api_key_env: the environment variable that holds the key.
+    tokenizer: the model's own, hub id or folder; by default what the server says it serves.
+    concurrency: requests under way at once. request_seconds, run_seconds: deadlines, of one attempt
+    at a request and of all answering. wait_seconds: for the server to come up.
     """
 
     engine: str = "transformers"
@@ -64,6 +66,8 @@ class EngineOptions:
     data_parallel: int = 1
     vllm: str | None = None
     base_url: str | None = None
+    dialect: str = "vllm"
+    top_logprobs: int = 20
     api_key_env: str | None = None
     tokenizer: str | None = None
     concurrency: int = 32
@@ -80,7 +84,7 @@ class EngineOptions:
 
 _AT_LEAST_ONE = (
     "max_model_len", "max_num_batched_tokens", "tensor_parallel_size", "max_num_seqs",
-    "block_size", "data_parallel", "concurrency",
+    "block_size", "data_parallel", "concurrency", "top_logprobs",
 )  # fmt: skip
 
 _ALL = ("engine", "model")
@@ -99,8 +103,8 @@ READS: Mapping[str, tuple[str, ...]] = {
     ),
     "http": (
         *_ALL, "revision", "adapter", "dtype", "head", "pair_template", "max_model_len",
-        "trust_remote_code", "base_url", "api_key_env", "tokenizer", "concurrency",
-        "request_seconds", "run_seconds", "wait_seconds",
+        "trust_remote_code", "base_url", "dialect", "top_logprobs", "api_key_env", "tokenizer",
+        "concurrency", "request_seconds", "run_seconds", "wait_seconds",
     ),
 }  # fmt: skip
 """Engine name -> the options it reads; setting another one is an error, not a silence."""
