@@ -5,6 +5,7 @@ Every engine that owns a tokenizer prepares its requests here, so their prompts 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -227,3 +228,10 @@ def sound(values: Iterable[float], answer: Reply) -> Answer:
     if all(map(math.isfinite, values)):
         return answer
     return Failure("the model answered NaN or infinity; if its dtype is float16, try bfloat16")
+
+
+def seed_of(request: Generate) -> int | None:
+    """Return a seed that is the request's own, so that neither batch nor neighbours matter."""
+    if request.temperature == 0:
+        return None
+    return int.from_bytes(hashlib.sha256(repr(request).encode()).digest()[:8]) >> 1

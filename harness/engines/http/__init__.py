@@ -1,16 +1,168 @@
-"""The http engine; its client is rewritten on another branch."""
+"""The engine that sends requests to servers: vLLM, or another of a declared dialect."""
 
 from __future__ import annotations
 
-from ..fake import FakeEngine, overlap
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...errors import BadOption, unknown
+from ...types import Answers, AnyRequest, Failure, Fitted, PairScore, Statistics
+from ..feed import Feed
+from ..prepare import Prepared
+from .dialects import AT_ONCE, KINDS, Call
+from .failures import Refused
 from .options import HttpOptions
 
+if TYPE_CHECKING:
+    from .service import Service
 
-class HttpEngine(FakeEngine):
-    """A vLLM server, or another that speaks as OpenAI's does."""
+FORMAT = 2
+"""Version of the replies; it is raised when an equal request would be answered differently."""
+
+
+class HttpEngine:
+    """A model behind servers of vLLM, or of another dialect, that share the load.
+
+    No server is contacted before the first use; then the servers are waited for and checked once.
+    Prompts are the token ids that the transformers engine would feed. A label may be missing in a
+    reply where the dialect reports the most probable tokens only.
+    """
 
     Options = HttpOptions
+    name = "http"
+    is_real = True
 
     def __init__(self, options: HttpOptions) -> None:
-        super().__init__(overlap, name="http")
-        self.is_real = True
+        if options.head not in {None, "classifier"}:
+            raise BadOption(f"head {options.head!r} is not classifier")
+        if options.dialect not in KINDS:
+            raise unknown("dialect", options.dialect, KINDS)
+        self.options = options
+        self.exact_labels = options.dialect == "vllm"
+        self._opened: Service | None = None
+        self._waited = self._answering = 0.0
+
+    @property
+    def hardware(self) -> Mapping[str, Any]:
+        """The servers' addresses: what they run on is not known."""
+        return {"servers": list(self._service.listed)}
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Everything a reply depends on, as far as the servers report it."""
+        found = {key: value for key, value in self._service.identity.items() if value}
+        return {"engine": self.name, "format": str(FORMAT), **found}
+
+    @property
+    def statistics(self) -> Statistics:
+        """Seconds of waiting for the servers, and what was found of each of them."""
+        in_effect = self._opened.in_effect if self._opened else {}
+        return Statistics(loading_seconds=self._waited, in_effect=in_effect)
+
+    def supports(self, kinds: frozenset[type]) -> bool:
+        """Return whether the dialect has all of the types."""
+        return kinds <= KINDS[self.options.dialect]
+
+    def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
+        """Cut texts with the model's tokenizer, here where it can be opened, else at the server."""
+        service = self._service
+        counts = max_tokens is None or self.options.dialect in ("vllm", "tei")
+        if service.checkpoint is None and counts:
+            from .fit import fit_at_server
+
+            return fit_at_server(service.client, service.model, texts, max_tokens)
+        return service.tokens.fit(texts, max_tokens)
+
+    def stream(self, requests: Iterator[AnyRequest | None]) -> Answers:
+        """Yield (index, reply or Failure), drawing requests as the servers have room.
+
+        One kind is answered before the next is sent: vLLM's V1 runner mixes up the rows of label
+        and other requests in one batch. Raises EngineFault for what fails every request.
+        """
+        service = self._service
+        feed = Feed(requests, service.prepare)
+        while (first := feed.peek()) is not None or not feed.ended:
+            if first is not None:
+                yield from self._answered(service, feed, type(first.request))
+            yield from feed.settled()
+        yield from feed.settled()
+
+    def forget(self) -> None:
+        """Nothing is kept here."""
+
+    def close(self) -> None:
+        """Close the connections; a later request opens them again."""
+        if self._opened is not None:
+            self._opened.client.close()
+        self._opened = None
+
+    @property
+    def _service(self) -> Service:
+        if self._opened is None:
+            from .opening import open_service
+
+            self._opened, waited = open_service(self.options)
+            self._waited += waited
+        return self._opened
+
+    def _answered(self, service: Service, feed: Feed, kind: type) -> Answers:
+        """Answer what comes of one kind; a call that is refused is sent again in halves."""
+        sent: dict[int, list[Prepared]] = {}
+        halves: deque[list[Prepared]] = deque()
+        numbers = itertools.count()
+
+        def calls() -> Iterator[tuple[int, Call] | None]:
+            while (chunk := halves.popleft() if halves else _next_chunk(feed, kind)) or sent:
+                if not chunk:
+                    yield None
+                    continue
+                sent[number := next(numbers)] = chunk
+                yield number, service.dialect.call(kind, chunk, as_ids=service.pairs_as_ids)
+
+        for number, replies in self._timed(service, calls()):
+            chunk = sent.pop(number)
+            if isinstance(replies, Refused) and len(chunk) > 1:
+                middle = len(chunk) // 2
+                halves.extend((chunk[:middle], chunk[middle:]))
+            elif isinstance(replies, Failure):
+                yield from ((one.index, replies) for one in chunk)
+            else:
+                yield from zip((one.index for one in chunk), replies, strict=True)
+            yield from feed.settled()
+
+    def _timed(
+        self, service: Service, calls: Iterator[tuple[int, Call] | None]
+    ) -> Iterator[tuple[int, Any]]:
+        """Run calls within what is left of `run_seconds`, which all answering shares."""
+        limit, started = self.options.run_seconds, time.monotonic()
+        left = None if limit is None else max(limit - self._answering, 0.0)
+        try:
+            yield from service.client.run(calls, seconds=left)
+        finally:
+            self._answering += time.monotonic() - started
+
+
+def _next_chunk(feed: Feed, kind: type) -> list[Prepared]:
+    """Take what comes next of `kind` and fits one call; nothing where nothing is ready now."""
+    chunk: list[Prepared] = []
+
+    def fits(one: Prepared) -> bool:
+        return type(one.request) is kind and (not chunk or _shared(one) == _shared(chunk[0]))
+
+    for one in feed.take(fits):
+        if one is None:
+            break
+        chunk.append(one)
+        if len(chunk) == AT_ONCE[kind]:
+            break
+    return chunk
+
+
+def _shared(one: Prepared) -> Any:
+    """Return what all requests of one call have in common: the labels, or the query."""
+    if isinstance(one.request, PairScore):
+        return one.request.query
+    return tuple(one.labels.values())

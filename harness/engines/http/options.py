@@ -12,6 +12,8 @@ class HttpOptions:
     """Options of engine http.
 
     base_url: comma separated servers that share the load.
+    dialect: their API, `vllm`, `openai`, `tei`, `jina` or `cohere`.
+    top_logprobs: how many of the most probable tokens a server of dialect `openai` reports.
     model: the name it is served by; by default the only one that is served.
     revision, dtype: of the served model; only written down.
     adapter: a LoRA adapter, by the name it is served by.
@@ -22,11 +24,13 @@ class HttpOptions:
     api_key_env: the environment variable that holds the key.
     tokenizer: the model's own, hub id or folder; by default what the server says it serves.
     concurrency: requests under way at once.
-    request_seconds, run_seconds: deadlines, of one request and of all answering.
+    request_seconds, run_seconds: deadlines, of one attempt at a request and of all answering.
     wait_seconds: for the server to come up.
     """
 
     base_url: str | None = None
+    dialect: str = "vllm"
+    top_logprobs: int = option(20, least=1)
     model: str | None = None
     revision: str | None = option(None, in_label=True)
     adapter: str | None = option(None, in_label=True)

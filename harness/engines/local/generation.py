@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...types import Failure, Generate, Generation
-from ..prepare import Answer, Prepared
+from ..prepare import Answer, Prepared, seed_of
 from ..tokens import Tokens
 from .batches import pad
 from .language import LanguageModel
@@ -130,9 +129,8 @@ def _row(one: Prepared) -> Row:
     import torch
 
     row = Row(one.request, len(one.ids))
-    if row.request.temperature > 0:
-        seed = hashlib.sha256(repr(row.request).encode()).digest()[:8]
-        row.generator = torch.Generator().manual_seed(int.from_bytes(seed) >> 1)
+    if (seed := seed_of(one.request)) is not None:
+        row.generator = torch.Generator().manual_seed(seed)
     return row
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from ...types import (
     NextToken,
     PairScore,
 )
-from ..prepare import Answer, Encode, Prepared, TokenVectors, sound
+from ..prepare import Answer, Encode, Prepared, TokenVectors, seed_of, sound
 from .settings import Settings
 
 
@@ -74,13 +73,6 @@ def _for_text(one: Prepared, settings: Settings) -> Any:
         detokenize=bool(request.stop),
         structured_outputs=None if pattern is None else StructuredOutputsParams(regex=pattern),
     )
-
-
-def seed_of(request: Generate) -> int | None:
-    """Return a seed that is the request's own, so that neither batch nor neighbours matter."""
-    if request.temperature == 0:
-        return None
-    return int.from_bytes(hashlib.sha256(repr(request).encode()).digest()[:8]) >> 1
 
 
 def _for_pair(one: Prepared, settings: Settings) -> Any:
