@@ -14,6 +14,7 @@ from ..errors import BadOption, EngineFault
 from ..quiet import quiet
 from .models import ModelPlace, find_model, hub_commit, small_json
 from .options import ModelOptions
+from .tokens import Tokens
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -48,6 +49,11 @@ class Checkpoint:
         if asked not in DTYPES:
             raise BadOption(f"dtype {asked!r} is none of {', '.join(DTYPES)}")
         return asked
+
+    @functools.cached_property
+    def tokens(self) -> Tokens:
+        """The tokenizer, as engines use it."""
+        return Tokens(self.tokenizer, name=self.name)
 
     @property
     def name(self) -> str:

@@ -64,7 +64,7 @@ def open_reader(chosen: EngineChoice, shape: str | None) -> Reader:
 
     Raises EngineFault if the model is not on this machine or its sizes cannot be read.
     """
-    from ..engines import PairTemplate, Preparer, Tokens, open_checkpoint, pair_head
+    from ..engines import PairTemplate, Preparer, open_checkpoint, pair_head
 
     values = chosen.values
     model = values.get("tokenizer") or chosen.model
@@ -83,7 +83,7 @@ def open_reader(chosen: EngineChoice, shape: str | None) -> Reader:
     templated = shape is None or options.pair_template is not None
     template = PairTemplate.find(checkpoint) if templated else None
     context = (options.max_model_len or sys.maxsize) if shape else checkpoint.context
-    preparer = Preparer(Tokens(checkpoint.tokenizer, name=name), context, template)
+    preparer = Preparer(checkpoint.tokens, context, template)
     return Reader(checkpoint, preparer, sizes, head, stand_in=shape is not None)
 
 

@@ -83,7 +83,7 @@ def _has_value(tensor: torch.Tensor) -> bool:
 
 @contextlib.contextmanager
 def _marked() -> Iterator[None]:
-    """Have torch fill memory that it hands out uninitialised with a mark."""
+    """Have torch fill uninitialised memory with a mark."""
     import torch
 
     deterministic: Any = torch.utils.deterministic
