@@ -97,12 +97,17 @@ class Checkpoint:
     @property
     def _code_repository(self) -> str | None:
         """The other repository that `auto_map` names, as `owner/name--module.Class`."""
+        if not self.options.trust_remote_code:
+            return None
         named = small_json(self.place, "config.json") or {}
         classes = [name for name in (named.get("auto_map") or {}).values() if isinstance(name, str)]
         found = {c.partition("--")[0] for c in classes if "--" in c} - {self.place.source}
         if len(found) > 1:
-            raise EngineFault(f"model {self.name} takes code from {', '.join(sorted(found))}")
-        return next(iter(found)) if found and self.options.trust_remote_code else None
+            raise EngineFault(
+                f"model {self.name} takes code from {', '.join(sorted(found))}; only one other "
+                "repository can be recorded: copy the model with its code into one folder"
+            )
+        return next(iter(found), None)
 
     @functools.cached_property
     def attention(self) -> str | None:
