@@ -209,7 +209,7 @@ def test_weights_that_a_checkpoint_lacks_are_not_made_up(
         options = {**options, "head": "classifier", "adapter": str(tmp_path / "with-head")}
     folder = without(weights, source, tmp_path / "model")
     with pytest.raises(EngineFault, match=rf"lacks \S*{re.escape(weights)}"):
-        list(engine(folder, **options).answer([PairScore("a class", "a text")]))
+        list(engine(folder, **options).stream(iter([PairScore("a class", "a text")])))
 
 
 def test_an_encoder_needs_no_pooler(tmp_path: Path, engine: Engines, encoder: Path) -> None:
