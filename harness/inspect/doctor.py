@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..engines import ENGINES, EngineOptions, Tokens, open_engine, option_kinds, readers
+from ..engines import choose_engine, option_fields, readers
 from ..errors import BadOption, EngineDied, EngineFault, MissingExtra, unknown
 from ..progress import bar
-from ..reranking import parse, typed
+from ..reranking import parse
 from ..types import Failure
 from .doctor_checks import Check, Examined, Passes, checks_between, own_checks
 from .doctor_requests import LETTERS, REPLACES, Section, sections
@@ -75,36 +75,25 @@ def open_engines(
     shared = {**({} if model is None else {"model": model}), **options}
     opened = []
     for text, (name, given) in zip(texts, parsed, strict=True):
+        known = option_fields(name)
+        values = {key: value for key, value in {**shared, **given}.items() if key in known}
+        labels = {"labels": LETTERS} if values.get("head") == "labels" else {}
         _check_options(given, [name])
-        kinds = _options_of(name)
-        values = {
-            key: typed(value, kinds[key], where=f"engine {name}: option {key}")
-            for key, value in {**shared, **given}.items()
-            if key in kinds
-        }
-        labels = LETTERS if values.get("head") == "labels" else ()
-        engine = open_engine(replace(EngineOptions(engine=name, **values), labels=labels))
-        opened.append((text, engine))
+        opened.append((text, choose_engine(name, values, **labels).open()))
     return opened
 
 
 def _check_options(options: Mapping[str, str], names: Sequence[str]) -> None:
     """Raise UnknownName or BadOption for an option that none of the engines `names` has."""
-    known = {option for name in names for option in _options_of(name)}
+    known = {option for name in names for option in option_fields(name)}
     engines = f"engine {' or '.join(dict.fromkeys(names))}"
     for option in options:
         if option in known:
             continue
-        if option != "engine" and readers(option):
+        if readers(option):
             others = " or ".join(readers(option))
             raise BadOption(f"{option} is no option of {engines}, but of {others}")
         raise unknown(f"option of {engines}:", option, known)
-
-
-def _options_of(name: str) -> dict[str, Any]:
-    if name not in ENGINES:
-        raise unknown("engine", name, ENGINES)
-    return {option: kind for option, kind in option_kinds(name).items() if option != "engine"}
 
 
 def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> Report:
@@ -132,7 +121,7 @@ def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> Re
 
 
 def _describe(name: str, engine: Engine) -> ExaminedEngine:
-    found = getattr(engine, "capabilities", None) or {}
+    found = engine.statistics.in_effect
     capabilities = {
         key: _pairs(value) if isinstance(value, Mapping) else str(value)
         for key, value in found.items()
@@ -157,7 +146,7 @@ def _examine_one(letter: str, engine: Engine, requests: Mapping[str, Section]) -
         raise next(iter(errors.values()))
     messages = {name: str(error) for name, error in errors.items()}
     tolerance = TOLERANCES.get(engine.identity.get("dtype", ""), UNKNOWN_DTYPE)
-    return Examined(letter, passes, messages, tolerance, _leading_tokens(engine))
+    return Examined(letter, passes, messages, tolerance, engine.statistics.leading_tokens)
 
 
 def _passes(engine: Engine, section: Section, *, what: str) -> Passes:
@@ -169,7 +158,7 @@ def _passes(engine: Engine, section: Section, *, what: str) -> Passes:
 
         def send(order: Sequence[int]) -> dict[int, Any]:
             replies: dict[int, Any] = {i: Failure("there was no reply") for i in order}
-            for place, reply in engine.answer([section.requests[i] for i in order]):
+            for place, reply in engine.stream(iter([section.requests[i] for i in order])):
                 replies[order[place]] = reply
                 advance(1)
             return replies
@@ -178,14 +167,6 @@ def _passes(engine: Engine, section: Section, *, what: str) -> Passes:
         if section.once:
             return Passes(cold, {}, {}, {})
         return Passes(cold, send(indices), send(indices[::-1]), {i: send([i])[i] for i in alone})
-
-
-def _leading_tokens(engine: Engine) -> int | None:
-    """Return how many tokens the engine's tokenizer puts before a text; None if not known."""
-    checkpoint = getattr(engine, "checkpoint", None)
-    if checkpoint is None:
-        return None
-    return len(Tokens(checkpoint.tokenizer, name=checkpoint.name).single.before)
 
 
 # Printing

@@ -5,13 +5,14 @@ Replies come from the reply cache alone; nothing is sent to a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..engines import Keys, decode
+from ..engines import FakeEngine, Keys, decode
 from ..reranking import Job, Outcome, drive
 from ..types import (
+    Answers,
     AnyRequest,
     Candidates,
     ContinuationScore,
@@ -52,14 +53,12 @@ class Exchange:
     known: bool = True
 
 
-class ReplayEngine:
+class ReplayEngine(FakeEngine):
     """An engine that answers from the reply cache and fails every request not in it.
 
     identity: of the engine that ran, which is part of the cache keys. cut: the `fit` of that
     engine. replies: all replies so far.
     """
-
-    name = "replay"
 
     def __init__(
         self,
@@ -67,15 +66,12 @@ class ReplayEngine:
         cut: Callable[[Sequence[str], int | None], list[Fitted]],
         cache: ReplyCache,
     ) -> None:
+        super().__init__(lambda request: Failure(NOT_CACHED), name="replay")
         self.identity = identity
         self.replies: dict[AnyRequest, Reply | Failure] = {}
         self._cut, self._cache = cut, cache
 
-    def supports(self, asks: frozenset[type]) -> bool:
-        """Return True: a request that is not in the cache becomes a Failure."""
-        return True
-
-    def answer(self, requests: Sequence[AnyRequest]) -> Iterator[tuple[int, Reply | Failure]]:
+    def answer(self, requests: Sequence[AnyRequest]) -> Answers:
         """Yield the replies in the order of the requests."""
         keys = Keys(self.identity).of(requests)
         found = self._cache.get(list(dict.fromkeys(keys)))
@@ -88,9 +84,6 @@ class ReplayEngine:
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts as the engine that ran did."""
         return self._cut(texts, max_tokens)
-
-    def close(self) -> None:
-        """Do nothing: the caller closes the cache."""
 
 
 class _Recorder:

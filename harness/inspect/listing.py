@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -154,9 +155,11 @@ def _rerankers() -> Iterable[Record]:
 
 
 def _engines() -> Iterable[Record]:
-    from ..engines import ENGINES
+    from ..engines import engine_class, engine_points
 
-    return [{"engine": name, "what": about} for name, (_, _, about) in ENGINES.items()]
+    for name in sorted(engine_points()):
+        about = inspect.getdoc(engine_class(name)) or ""
+        yield {"engine": name, "what": about.partition("\n")[0].rstrip(".")}
 
 
 def _prompts() -> Iterable[Record]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from ..engines import EngineOptions, open_engine
+from ..engines import NO_ENGINE, EngineChoice
 from ..progress import bar
 from ..report import NOTHING, Table, count, print_table
 from ..reranking import Gpu, Jobs, drive, prefill_seconds, sequences_held, total
@@ -107,9 +107,9 @@ class _Planner:
     gpu: Gpu
     shape: str | None
     block: int
-    _readers: dict[EngineOptions, Reader] = field(default_factory=dict)
-    _answered: dict[EngineOptions, set[int]] = field(default_factory=dict)
-    _jobs: dict[EngineOptions, Jobs] = field(default_factory=dict)
+    _readers: dict[EngineChoice, Reader] = field(default_factory=dict)
+    _answered: dict[EngineChoice, set[int]] = field(default_factory=dict)
+    _jobs: dict[EngineChoice, Jobs] = field(default_factory=dict)
 
     @property
     def tokenizers(self) -> list[str]:
@@ -139,13 +139,13 @@ class _Planner:
         deepest = max((usage.rounds for usage in usages), default=0)
         return _with_cost(row, engine, deepest) if isinstance(engine, CountingEngine) else row
 
-    def _engine(self, options: EngineOptions) -> Engine:
-        if options.engine == "none":
-            return open_engine(options)
-        if options not in self._readers:
-            self._readers[options] = open_reader(options, self.shape)
-        answered = self._answered.setdefault(options, set())
-        return CountingEngine(self._readers[options], self.gpu, self.block, answered)
+    def _engine(self, chosen: EngineChoice) -> Engine:
+        if chosen == NO_ENGINE:
+            return chosen.open()
+        if chosen not in self._readers:
+            self._readers[chosen] = open_reader(chosen, self.shape)
+        answered = self._answered.setdefault(chosen, set())
+        return CountingEngine(self._readers[chosen], self.gpu, self.block, answered)
 
 
 def _with_cost(row: Estimate, engine: CountingEngine, deepest: int) -> Estimate:

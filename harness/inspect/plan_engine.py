@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..engines import EngineOptions, overlap
+from ..engines import Encode, EngineChoice, FakeEngine, ModelOptions, Prepared, overlap
 from ..errors import BadOption, EngineFault, MissingExtra
 from ..reranking import (
     Gpu,
@@ -18,10 +18,10 @@ from ..reranking import (
     prefill_seconds,
     sequence_flops,
 )
-from ..types import Failure, Fitted, Generate, Likelihood, NextToken, PairScore
+from ..types import Answers, Failure, Fitted, Generate, Likelihood, NextToken, PairScore
 
 if TYPE_CHECKING:
-    from ..engines import Checkpoint, Works
+    from ..engines import Checkpoint, Preparer
     from ..types import AnyRequest, Reply
 
 _WITHOUT_MODEL = (
@@ -38,7 +38,7 @@ class Reader:
     """
 
     checkpoint: Checkpoint
-    works: Works
+    preparer: Preparer
     shape: Shape
     head: str
     stand_in: bool
@@ -59,18 +59,20 @@ class Reader:
             require_pair_text(self.checkpoint)
 
 
-def open_reader(options: EngineOptions, shape: str | None) -> Reader:
+def open_reader(chosen: EngineChoice, shape: str | None) -> Reader:
     """Open a model's config and tokenizer; with `shape` its sizes are those of the named shape.
 
     Raises EngineFault if the model is not on this machine or its sizes cannot be read.
     """
-    from ..engines import PairTemplate, Tokens, Works, open_checkpoint, pair_head
+    from ..engines import PairTemplate, Preparer, open_checkpoint, pair_head
 
-    model = options.tokenizer or options.model
+    values = chosen.values
+    model = values.get("tokenizer") or chosen.model
     if not model:
         raise BadOption("a plan counts a model's tokens, whatever the engine: give --model")
+    options = ModelOptions.of({**values, "model": model})
     try:
-        checkpoint = open_checkpoint(replace(options, model=model))
+        checkpoint = open_checkpoint(options)
     except MissingExtra:
         raise
     except EngineFault as error:
@@ -81,8 +83,8 @@ def open_reader(options: EngineOptions, shape: str | None) -> Reader:
     templated = shape is None or options.pair_template is not None
     template = PairTemplate.find(checkpoint) if templated else None
     context = (options.max_model_len or sys.maxsize) if shape else checkpoint.context
-    works = Works(Tokens(checkpoint.tokenizer, name=name), context, template)
-    return Reader(checkpoint, works, sizes, head, stand_in=shape is not None)
+    preparer = Preparer(checkpoint.tokens, context, template)
+    return Reader(checkpoint, preparer, sizes, head, stand_in=shape is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,38 +153,29 @@ class Counted:
 _Counts = tuple["Reply | Failure", Sequence[Reading]]
 
 
-class CountingEngine:
+class CountingEngine(FakeEngine):
     """An engine that answers from word overlap and counts the work of a model.
 
-    Each call of `answer` counts as one round of one query.
+    Requests that are ready together count as one round of one query.
 
     answered: hashes of requests answered before, to which it adds. counted: the requests that were
     not among them. writing_rounds: rounds with decoding steps among these. flops, seconds_alone:
     of all requests, without a prefix cache, and one query after another with it.
     """
 
-    name = "plan"
-
     def __init__(self, reader: Reader, gpu: Gpu, block: int, answered: set[int]) -> None:
-        self.identity: Mapping[str, str] = {"engine": self.name}
+        super().__init__(overlap, name="plan")
         self.reader, self.gpu = reader, gpu
         self.counted, self.writing_rounds = Counted(), 0
         self.flops = self.seconds_alone = 0.0
         self._cache, self._answered = PrefixCache(block), answered
         self._encoded: set[str] = set()
 
-    def supports(self, asks: frozenset[type]) -> bool:
-        """Return True: a request that cannot be answered fails."""
-        return True
-
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the tokenizer, as every engine does."""
-        return self.reader.works.tokens.fit(texts, max_tokens)
+        return self.reader.preparer.tokens.fit(texts, max_tokens)
 
-    def close(self) -> None:
-        """Do nothing: no weights were loaded."""
-
-    def answer(self, requests: Sequence[AnyRequest]) -> Iterator[tuple[int, Reply | Failure]]:
+    def answer(self, requests: Sequence[AnyRequest]) -> Answers:
         """Yield the replies, type by type; a request that an engine would refuse is a Failure."""
         by_kind: dict[type, list[int]] = {}
         for index, request in enumerate(requests):
@@ -205,32 +198,31 @@ class CountingEngine:
             return
         # Another model's labels need not be one token of the tokenizer that replaces its own.
         without_labels = kind is NextToken and self.reader.stand_in
-        prepared = self.reader.works.of(
-            kind, [replace(r, labels=()) for r in part] if without_labels else part
-        )
-        for index, settled in prepared.settled:
-            yield places[index], (settled, ())
-        for work in prepared.works:
-            request, length = part[work.index], len(work.ids)
+        asked = [replace(r, labels=()) for r in part] if without_labels else part
+        todo, done = self.reader.preparer.prepare(list(enumerate(asked)))
+        for index, answer in done:
+            yield places[index], (answer, ())
+        for one in todo:
+            request, length = part[one.index], len(one.ids)
             reply: Any = overlap(request)
             written = self._written(request, reply) if kind is Generate else 0
-            logits, computed = _positions(request, work.request)
+            logits, computed = _positions(one)
             cacheable = length - computed if self.reader.shape.causal else 0
             tokens = {"prompt_tokens": length} | ({"output_tokens": written} if written else {})
-            sequence = Reading(work.ids, logits, cacheable, written)
-            yield places[work.index], (replace(reply, **tokens), [sequence])
+            sequence = Reading(one.ids, logits, cacheable, written)
+            yield places[one.index], (replace(reply, **tokens), [sequence])
 
     def _written(self, request: Generate, reply: Any) -> int:
         """Return the tokens of an answer and its end token, at most those requested."""
-        (ids,) = self.reader.works.tokens.encode([reply.text])
+        (ids,) = self.reader.preparer.tokens.encode([reply.text])
         return min(len(ids) + 1, request.max_tokens)
 
     def _late_interaction(self, requests: Sequence[PairScore]) -> Iterator[_Counts]:
         """Yield the reply of each pair; each distinct text is read once, and no pair is."""
         texts = list(dict.fromkeys(text for r in requests for text in (r.query, r.document)))
-        prepared = self.reader.works.texts(texts)
-        refused = {texts[index]: failure for index, failure in prepared.settled}
-        ids = {texts[work.index]: work.ids for work in prepared.works}
+        todo, done = self.reader.preparer.prepare([(i, Encode(t)) for i, t in enumerate(texts)])
+        refused = {texts[index]: failure for index, failure in done}
+        ids = {texts[one.index]: one.ids for one in todo}
         for request in requests:
             pair = (request.query, request.document)
             failure = next((refused[text] for text in pair if text in refused), None)
@@ -276,11 +268,11 @@ def steps_and_context(writes: Sequence[Reading]) -> tuple[int, float]:
     return steps, attended / steps if steps else 0.0
 
 
-def _positions(request: AnyRequest, continuation: Any) -> tuple[int, int]:
+def _positions(one: Prepared) -> tuple[int, int]:
     """Return at how many positions the language head runs, and how many last tokens are computed.
 
     The first token of a continuation is predicted at the token before it.
     """
-    if isinstance(request, Likelihood):
-        return len(continuation), len(continuation) + 1
-    return int(isinstance(request, NextToken | Generate)), 1
+    if isinstance(one.request, Likelihood):
+        return one.ending, one.ending + 1
+    return (0, 1) if isinstance(one.request, PairScore) else (1, 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engines import NoEngine, ReplyCache
+from ..engines import NO_ENGINE, ReplyCache
 from ..errors import BadData, EngineFault, RerankBenchError, unknown
 from ..evaluation import MEASURES, first_stage, measure, relevant
 from ..evaluation import natural as without_safeguard
@@ -228,7 +228,7 @@ def _flows(run: Run, task: Task, cache: ReplyCache, notes: list[str]) -> _Flows:
         cut = find_cut(identity, run.manifest.get("engine", {}))
     except EngineFault as error:
         notes.append(f"texts are not cut as in the run, so requests may differ: {error}")
-        cut, budget = NoEngine().fit, Budget(doc_chars=chars)
+        cut, budget = NO_ENGINE.open().fit, Budget(doc_chars=chars)
     engine = ReplayEngine(identity, cut, cache)
     instruction = _instruction(settings["reranker"], task)
     fitting = Fitting(task, engine, budget)

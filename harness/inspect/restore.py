@@ -12,10 +12,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engines import PACKAGED, EngineOptions, open_engine
+from ..engines import NO_ENGINE, PACKAGED, ModelOptions, open_engine
 from ..errors import BadData, EngineFault
-from ..reranking import Defaults, build, load_method, methods, parameters
+from ..reranking import Defaults, build, load_method, methods
 from ..runs import prompt_fingerprint
+from ..signatures import parameters
 from ..tasks import TaskOptions, load_task
 from ..types import Fitted
 
@@ -62,7 +63,9 @@ def find_reranker(described: Mapping[str, Any]) -> tuple[Choice, list[str]]:
     known = parameters(load_method(method))
     recorded = dict.fromkeys(_NEW_BUDGETS) | dict(described["options"])
     options = {name: value for name, value in recorded.items() if name in known}
-    choice = build(method, {**options, "engine": "fake", "as": described["label"]}, Defaults())
+    choice = build(
+        method, {**options, "engine": NO_ENGINE.name, "as": described["label"]}, Defaults()
+    )
     notes = []
     if choice.code != described["code"]:
         notes.append(f"the reranker's code is now {choice.code}; it ran as {described['code']}")
@@ -91,21 +94,21 @@ def find_cut(identity: Mapping[str, str], servers: Mapping[str, Any]) -> Cut:
         return _tokenizer(tokenizers[0], identity["tokenizer"])
     if "model" in identity:
         raise EngineFault("the server cut the texts, and show calls no server")
-    return open_engine(EngineOptions(engine=identity["engine"])).fit
+    return open_engine(identity["engine"]).fit
 
 
 def _tokenizer(model: str, version: str) -> Cut:
     """Open the tokenizer of a model; `version` is its commit or the fingerprint of its files."""
-    from ..engines import Tokens, open_checkpoint
+    from ..engines import open_checkpoint
 
     is_commit = len(version) == _COMMIT
     if not is_commit and model not in PACKAGED and not Path(model).expanduser().exists():
         raise EngineFault(f"model {model} is not on this machine")
     place = _snapshot(model, version) if is_commit else model
-    checkpoint = open_checkpoint(EngineOptions(model=place))
+    checkpoint = open_checkpoint(ModelOptions(model=place))
     if not is_commit and checkpoint.place.fingerprint != version:
         raise EngineFault(f"the files of model {model} have changed since the run")
-    return Tokens(checkpoint.tokenizer, name=model).fit
+    return checkpoint.tokens.fit
 
 
 def _snapshot(model: str, commit: str) -> str:

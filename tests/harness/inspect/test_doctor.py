@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from rerank_bench.cli import main
-from rerank_bench.engines import FakeEngine, overlap
+from rerank_bench.engines import EngineChoice, FakeEngine, overlap
 from rerank_bench.errors import BadOption, EngineDied, EngineFault, MissingExtra, UnknownName
 from rerank_bench.inspect import doctor
 from rerank_bench.inspect.doctor import examine, open_engines
 from rerank_bench.inspect.doctor_requests import LETTERS
-from rerank_bench.types import Generate, Likelihood, Logits, NextToken, PairScore
+from rerank_bench.types import Generate, Likelihood, Logits, NextToken, PairScore, Statistics
 
 
 def refusing(refused, error=None):
@@ -210,7 +210,7 @@ def test_the_command_prints_a_table_and_the_result():
 
 def test_the_command_exits_1_and_names_what_failed(monkeypatch):
     constant = FakeEngine(lambda request: Logits((1.0,)))
-    monkeypatch.setattr("rerank_bench.engines.fake.open_overlap", lambda options: constant)
+    monkeypatch.setattr(EngineChoice, "open", lambda chosen: constant)
     result = call("--engine", "fake", "--json")
     assert result.exit_code == 1
     found = json.loads(result.stdout)
@@ -221,8 +221,9 @@ def test_the_command_exits_1_and_names_what_failed(monkeypatch):
 
 def test_the_command_shows_what_an_engine_found_that_it_can_do(monkeypatch):
     engine = FakeEngine(overlap)
-    engine.capabilities = {"http://one": {"label ids": "yes"}, "version": "0.32\x1b[2J"}
-    monkeypatch.setattr("rerank_bench.engines.fake.open_overlap", lambda options: engine)
+    found = {"http://one": {"label ids": "yes"}, "version": "0.32\x1b[2J"}
+    engine.statistics = Statistics(in_effect=found)
+    monkeypatch.setattr(EngineChoice, "open", lambda chosen: engine)
     result = call("--engine", "fake")
     assert "    http://one: label ids=yes" in result.stdout
     assert "\x1b" not in result.stdout

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rerank_bench import BadOption, EngineFault
 from rerank_bench.cli import main
-from rerank_bench.engines import EngineOptions
+from rerank_bench.engines import choose_engine
 from rerank_bench.errors import RequestFailed
 from rerank_bench.inspect.plan import plan_suite, summed
 from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache, open_reader
@@ -161,10 +161,10 @@ def test_the_prefix_cache_holds_the_longest_beginning_that_was_read_before(seque
 def test_the_positions_that_are_predicted_from_are_computed_and_the_rest_is_cached(
     llama, requests, served
 ):
-    reader = open_reader(EngineOptions(model=str(llama)), None)
+    reader = open_reader(choose_engine("transformers", {"model": str(llama)}), None)
     engine = CountingEngine(reader, H200, 1, set())
     replies = dict(engine.answer(requests))
-    prompt = len(reader.works.tokens.prompts([PROMPT])[0].ids)
+    prompt = len(reader.preparer.tokens.prompts([PROMPT])[0].ids)
     assert engine.counted.read == sum(reply.prompt_tokens for reply in replies.values())
     assert engine.counted.cached == served(prompt)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerank_bench import Candidates, Document, Failure, FakeEngine, Generation, UnknownName, errors
-from rerank_bench.engines import fake
+from rerank_bench import Candidates, Document, Failure, Generation, UnknownName, errors
+from rerank_bench.engines import fake, overlap
 from rerank_bench.inspect.exchanges import NOT_CACHED
 from rerank_bench.inspect.replay import replay
 from rerank_bench.inspect.restore import find_cut
@@ -35,7 +35,7 @@ def made(beir, tmp_path, monkeypatch):
     def make(name, *, answer=fake.overlap, corpus=CORPUS, **changes):
         folder = tmp_path / "data"
         folder = folder if folder.exists() else beir(QUERIES, corpus, QRELS, name="data")
-        monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(answer))
+        monkeypatch.setattr(fake, "overlap", answer)
         suite = Suite(
             tasks=[(str(folder), TaskOptions())],
             profiles=[("bm25", PoolOptions(depth=6))],
@@ -141,7 +141,7 @@ def test_only_the_answers_that_were_repaired_are_marked(made):
     calls = itertools.count()
 
     def forgetful(request):
-        reply = fake.overlap(request)
+        reply = overlap(request)
         return dataclasses.replace(reply, text="1] > [2]") if next(calls) % 2 else reply
 
     folder = made("listwise:window=3,stride=2", answer=forgetful)

@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from rerank_bench import BadData, FakeEngine, UnknownName
+from rerank_bench import BadData, UnknownName
 from rerank_bench.engines import fake
 from rerank_bench.inspect import show as showing
 from rerank_bench.inspect.exchanges import Exchange
@@ -197,7 +197,7 @@ def test_show_prints_one_query_of_two_runs_and_calls_no_engine(runs, tmp_path, m
     def refuse(request):
         raise AssertionError(request)
 
-    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(refuse))
+    monkeypatch.setattr(fake, "overlap", refuse)
     names = [f"one/test/rrf(bm25,bm25)/{label}" for label in ("pointwise", "identity")]
     showing.show(names[0], "q1", against=names[1], cache=tmp_path / "replies", root=runs)
     out = capsys.readouterr().out

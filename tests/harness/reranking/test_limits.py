@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_bench.engines import EngineOptions, open_engine
+from rerank_bench.engines import open_engine
 from rerank_bench.errors import EngineFault, UnknownName
 from rerank_bench.reranking import (
     Shape,
@@ -199,7 +199,7 @@ def test_names_are_found_and_unknown_ones_are_answered_with_near_ones():
 
 @pytest.fixture
 def engine(qwen):
-    opened = open_engine(EngineOptions(engine="transformers", model=str(qwen)))
+    opened = open_engine("transformers", model=str(qwen))
     yield opened
     opened.close()
 
@@ -216,6 +216,6 @@ def test_a_call_reads_the_mean_prompt_and_writes_each_further_token_behind_it(en
 
 def test_operations_that_are_not_known_are_none(engine, encoder):
     assert ideal_flops(engine, Usage()) is None
-    assert ideal_flops(open_engine(EngineOptions(engine="fake")), Usage(calls=3)) is None
-    late = open_engine(EngineOptions(engine="transformers", model=str(encoder)))
+    assert ideal_flops(open_engine("fake"), Usage(calls=3)) is None
+    late = open_engine("transformers", model=str(encoder))
     assert ideal_flops(late, Usage(calls=3, prompt_tokens=30)) is None
