@@ -257,7 +257,7 @@ def doctor(
     quick: bool,
     as_json: bool,
 ) -> None:
-    """Ask one --engine whether it agrees with itself, or two whether they agree; 1 if not."""
+    """Check that one --engine agrees with itself, or two with each other; exits 1 if not."""
     from .inspect import doctor as examination
 
     if len(engine) > 2:
@@ -265,7 +265,8 @@ def doctor(
     options = dict(_pair(text) for text in option)
     options |= {"base_url": ",".join(base_url)} if base_url else {}
     report = examination.examine(examination.open_engines(engine, model, options), quick=quick)
-    click.echo(printable(examination.WRITTEN["json" if as_json else "table"](report)))
+    written = examination.as_json if as_json else examination.as_table
+    click.echo(printable(written(report)))
     if report.failed:
         sys.exit(1)
 
@@ -284,7 +285,7 @@ def plan(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Tell what a suite would cost a GPU at best, before anything is run.
+    """Estimate what a suite would cost a GPU at best, before anything is run.
 
     Takes what `run` takes, and stores nothing.
     """

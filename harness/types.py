@@ -12,13 +12,10 @@ order, and at the end returns one score per candidate. It does no input or outpu
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 Label: TypeAlias = str | int
 """An answer that is one token in its context: its text, or its token id."""
@@ -146,23 +143,19 @@ class ContinuationScore:
     cached_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Vectors:
-    """Embeddings, float32, shape (k, dim)."""
-
-    vectors: NDArray[np.float32]
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-
-
 class Reply(Protocol):
-    """Tokens that the model read and wrote; maybe also `cached_tokens`: those read before."""
+    """A frozen dataclass that answers a request, with the tokens that the model spent on it.
+
+    prompt_tokens: tokens read. output_tokens: tokens written. cached_tokens: those of the tokens
+    read that a prefix cache held.
+    """
 
     @property
     def prompt_tokens(self) -> int: ...
     @property
     def output_tokens(self) -> int: ...
+    @property
+    def cached_tokens(self) -> int: ...
 
 
 T_co = TypeVar("T_co", bound=Reply, covariant=True)
@@ -184,15 +177,6 @@ class PairScore:
 
     query: str
     document: str
-
-    reply: ClassVar[type[Logits]] = Logits
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Score one rendered sequence with a classification head."""
-
-    prompt: Prompt
 
     reply: ClassVar[type[Logits]] = Logits
 
@@ -236,21 +220,6 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True)
-class Embed:
-    """Ask for vectors. Pooling `tokens` gives one vector per token, the others one in all.
-
-    `eos` appends the tokenizer's end token before pooling, where a model was trained so.
-    """
-
-    prompt: Prompt
-    pooling: Literal["last", "mean", "cls", "tokens"] = "mean"
-    normalise: bool = True
-    eos: bool = False
-
-    reply: ClassVar[type[Vectors]] = Vectors
-
-
-@dataclass(frozen=True, slots=True)
 class Failure:
     """A request that could not be served, and why. Never a reply, never text to be parsed."""
 
@@ -269,45 +238,137 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Scores with counts: `repaired`, `unparsable`, `missing_labels`, `escaped_ids`, …."""
+    """Scores with what the flow counted.
+
+    counts: `repaired`, `unparsable`, `missing_labels`, `escaped_ids`, ….
+    repairs: indices, from 0 and over all rounds, of the flow's requests whose replies were repaired
+        or unparsable.
+    """
 
     scores: Sequence[float]
     counts: Mapping[str, int] = field(default_factory=dict)
+    repairs: Sequence[int] = ()
 
 
 Scores: TypeAlias = Sequence[float] | Scored
 Flow: TypeAlias = Generator[Sequence[AnyRequest], Sequence[Any], Scores]
 
 
+@runtime_checkable
 class Reranker(Protocol):
     """A method with its options. Model-free methods return their scores outright.
 
-    Optional attributes: `asks` (the request types it may yield), `max_doc_tokens`,
-    `max_query_tokens`, `max_pair_tokens`, `max_window_tokens` (budgets of the texts it is given),
-    `takes_instruction` (False if it reads none), `fixed_labels` (all labels it may ever ask for, so
-    that an engine can load a head for them), `head` (how pairs are scored).
+    Its optional attributes are those of `rerank_bench.reranking.Declared`.
     """
 
     def rerank(self, candidates: Candidates) -> Flow | Scores: ...
 
 
-class Engine(Protocol):
-    """That which answers requests. Building one is cheap; the model loads at its first use.
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What an engine has measured since it was opened, and what it runs with.
 
-    `identity` is everything a reply depends on, flat and printable: it keys the cache. Optional:
-    `stream(requests)` answers by index in the order drawn and draws as it has room; a None among
-    them means that none is ready before another reply is taken. `startup_seconds`: what loading the
-    model has taken so far, kept apart from answering.
+    loading_seconds: wall time of loading models and waiting for servers; not part of answering.
+    work_seconds: wall time of the busiest process that answers; 0 where it is not measured.
+    in_effect: the settings in effect, as JSON values; a run's manifest stores them as `engine`.
+    config: the model's `config.json`, from which the operations of a call are computed; None where
+        it is not known or does not determine them.
+    leading_tokens: how many tokens the tokenizer puts before a text; None where not known.
+    """
+
+    loading_seconds: float = 0.0
+    work_seconds: float = 0.0
+    in_effect: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] | None = None
+    leading_tokens: int | None = None
+
+
+Answers: TypeAlias = Iterator[tuple[int, Reply | Failure]]
+"""Replies by the index of their request."""
+
+
+class Engine(Protocol):
+    """Answers requests. Opening one is cheap; the model is loaded at the first request.
+
+    name: the name it is chosen by.
+    is_real: False for a stand-in whose numbers mean nothing.
+    exact_labels: True if a reply to `NextToken` always holds all labels; False for a server that
+        reports its most probable tokens only.
+    hardware: what the model runs on, as JSON values, for the manifest: `gpu` (name), `gpus`
+        (number in use), `processor`, `cores`, or `servers`.
+    identity: everything that a reply depends on, as printable text; it keys the reply cache.
+    statistics: times and settings so far. It is read after every reply, so it must be cheap.
     """
 
     @property
     def name(self) -> str: ...
     @property
+    def is_real(self) -> bool: ...
+    @property
+    def exact_labels(self) -> bool: ...
+    @property
+    def hardware(self) -> Mapping[str, Any]: ...
+    @property
     def identity(self) -> Mapping[str, str]: ...
-    def supports(self, asks: frozenset[type]) -> bool: ...
-    def answer(self, requests: Sequence[AnyRequest]) -> Iterator[tuple[int, Reply | Failure]]: ...
-    def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]: ...
-    def close(self) -> None: ...
+    @property
+    def statistics(self) -> Statistics: ...
+
+    def supports(self, kinds: frozenset[type]) -> bool:
+        """Return whether all of these request types can be answered; load no model for it."""
+        ...
+
+    def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
+        """Neutralise special tokens in `texts` and cut each text to `max_tokens` tokens."""
+        ...
+
+    def stream(self, requests: Iterator[AnyRequest | None]) -> Answers:
+        """Answer requests, each as soon as its reply is known, in any order.
+
+        requests: drawn one by one, as the engine has room; the first has index 0. A None, which has
+            no index, means that no request is ready before the engine yields another reply.
+
+        Every request is answered once, by a reply or a Failure. Raises EngineFault for an error
+        that would fail every request of its kind.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Drop what was kept of earlier requests: a repeated run must cost what the first did."""
+        ...
+
+    def close(self) -> None:
+        """Release all memory and processes; a later request starts the engine again."""
+        ...
+
+
+E = TypeVar("E")
+
+
+def batched(
+    answer: Callable[[E, Sequence[AnyRequest]], Answers],
+) -> Callable[[E, Iterator[AnyRequest | None]], Answers]:
+    """Make `Engine.stream` of a method that answers a list of requests.
+
+    answer: a method that takes the requests that are ready and yields (index in the list, reply).
+    """
+
+    @functools.wraps(answer)
+    def stream(self: E, requests: Iterator[AnyRequest | None]) -> Answers:
+        first = 0
+        while batch := list(ready(requests)):
+            for index, reply in answer(self, batch):
+                yield first + index, reply
+            first += len(batch)
+
+    return stream
+
+
+def ready(requests: Iterator[E | None]) -> Iterator[E]:
+    """Yield the requests of `Engine.stream` that are ready now."""
+    for request in requests:
+        if request is None:
+            return
+        yield request
 
 
 R = TypeVar("R", bound=Reply)

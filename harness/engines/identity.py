@@ -1,4 +1,4 @@
-"""What tells one engine's replies from another's: everything that can change a number.
+"""The identity of an engine: everything that can change a number.
 
 Left out, since they move a number by no more than rounding does: the size of batches, and which
 GPU of one kind it is. Failures are never kept, so a limit on the context is left out too.
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from importlib import metadata
 
-from .loading import Checkpoint, adapter_files, device_of, dtype_of
+from .checkpoint import Checkpoint, adapter_files
 
 _NO_NUMBERS = frozenset({
     "VLLM_NO_USAGE_STATS", "VLLM_DO_NOT_TRACK", "VLLM_CONFIGURE_LOGGING", "VLLM_LOGGING_LEVEL",
@@ -26,7 +26,7 @@ _SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD")
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, str | None]:
-    """Return what tells one checkpoint's replies from another's; None where it does not apply."""
+    """Return all of a checkpoint that a reply depends on; None where it does not apply."""
     options, place = checkpoint.options, checkpoint.place
     template = str(checkpoint.tokenizer.chat_template or "")
     adapted = ("peft",) if options.adapter else ()
@@ -35,8 +35,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, str | None]:
         "revision": place.revision,
         "files": place.fingerprint,
         "code": checkpoint.code,
-        "dtype": dtype_of(options),
-        "device": device_of(options).partition(":")[0],
+        "dtype": checkpoint.dtype,
+        "device": checkpoint.device.partition(":")[0],
         "attention": checkpoint.attention,
         "adapter": options.adapter,
         "adapter_files": adapter_files(options.adapter),
@@ -55,5 +55,5 @@ def packages(names: Iterable[str]) -> str:
 def vllm_environment() -> str | None:
     """Return the environment variables of vLLM that are set and can change a number."""
     names = {name for name in os.environ if name.startswith("VLLM_")} - _NO_NUMBERS
-    told = sorted(name for name in names if not _SECRET.search(name))
-    return ", ".join(f"{name}={os.environ[name]}" for name in told) or None
+    known = sorted(name for name in names if not _SECRET.search(name))
+    return ", ".join(f"{name}={os.environ[name]}" for name in known) or None

@@ -154,11 +154,10 @@ def ground(facts: Facts) -> int:
 
 def hardware(facts: Facts) -> str:
     """Name what the engine ran on; of a server only where it is."""
-    manifest = facts.run.manifest
-    if facts.engine.get("name") == "http":
-        places = sorted(manifest.get("engine") or {})
+    machine = facts.run.manifest.get("hardware") or {}
+    if "servers" in machine:
+        places = sorted(machine["servers"])
         return f"server {', '.join(places)}" if places else "a server"
-    machine = manifest.get("hardware") or {}
     number = machine.get("gpus", 1)
     if "gpu" in machine:
         return f"{machine['gpu']}{f' x {number}' if number > 1 else ''}"
@@ -169,7 +168,7 @@ def gpus(facts: Facts) -> int:
     """Return how many GPUs were at work; 0 without any, or where a server answered."""
     manifest = facts.run.manifest
     engine = manifest.get("engine") or {}
-    if facts.engine.get("name") == "http" or "gpu" not in (manifest.get("hardware") or {}):
+    if "gpu" not in (manifest.get("hardware") or {}):
         return 0
     return int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
 
@@ -187,7 +186,7 @@ def gpu_seconds(facts: Facts) -> float | None:
 
 def invalid(facts: Facts) -> str | None:
     """Return why the method did not work as it is meant to; None where it did."""
-    return broken(checks(facts.counts, engine=facts.engine.get("name", "")))
+    return broken(checks(facts.counts, exact_labels=facts.run.manifest["exact_labels"]))
 
 
 def documents(facts: Facts) -> int:

@@ -2,16 +2,16 @@
 
 In: a reranker by name (`choose`), a task and its pool (`Jobs`). Out: per query one score per
 candidate, what was counted on the way and what it cost (`drive` yields `Reranked` or `Failed`).
-`health` decides whether a method worked as it is meant to; `cost` and `limits` say what its
-requests need of a GPU.
+`health` decides whether a method worked as it is meant to; `limits` computes what its requests need
+of a GPU.
 """
 
 from __future__ import annotations
 
 from .candidates import FIRST_STAGE, RANDOM, REVERSE, Fitting, Jobs, arranged
-from .cost import ideal_flops
+from .declared import Declared
 from .fitting import Budget, Fitter
-from .flow import Failed, Job, OpenFlow, Outcome, Reranked
+from .flow import Failed, Job, Outcome, Reranked
 from .health import checks, invalid, label_probability
 from .instructions import TASK, in_effect
 from .limits import (
@@ -21,11 +21,11 @@ from .limits import (
     decode_seconds,
     find_gpu,
     find_shape,
+    ideal_flops,
     prefill_seconds,
     sequence_flops,
     sequences_held,
 )
-from .options import parameters, typed
 from .registry import Choice, Defaults, build, catalogue, choose, load_method, methods, parse
 from .scheduler import drive, order, rerank_one
 from .scope import Scope, chosen_queries
@@ -38,6 +38,7 @@ __all__ = [
     "TASK",
     "Budget",
     "Choice",
+    "Declared",
     "Defaults",
     "Failed",
     "Fitter",
@@ -45,7 +46,6 @@ __all__ = [
     "Gpu",
     "Job",
     "Jobs",
-    "OpenFlow",
     "Outcome",
     "Reranked",
     "Scope",
@@ -69,12 +69,10 @@ __all__ = [
     "load_method",
     "methods",
     "order",
-    "parameters",
     "parse",
     "prefill_seconds",
     "rerank_one",
     "sequence_flops",
     "sequences_held",
     "total",
-    "typed",
 ]

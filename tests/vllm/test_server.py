@@ -19,11 +19,11 @@ import pytest
 pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` brings its own")
 
 from rerank_bench import Message, NextToken, PairScore, Prompt
-from rerank_bench.engines import EngineOptions, open_engine
-from rerank_bench.engines.http import HttpEngine
+from rerank_bench.engines import open_engine
+from rerank_bench.engines.http import HttpEngine, HttpOptions
 from rerank_bench.engines.http.pairs import Pairs
 from rerank_bench.errors import EngineFault
-from rerank_bench.types import Embed, Engine, Failure, Generate, Likelihood, Score
+from rerank_bench.types import Engine, Failure, Generate, Likelihood
 
 SMALL = ("--dtype", "float32", "--enforce-eager", "--max-num-seqs", "16")
 GENERATING = (
@@ -86,7 +86,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HttpEngine
 
     def start(url: str, **options: Any) -> HttpEngine:
         given = {"model": "tiny", "api_key_env": "TINY_KEY", "wait_seconds": 5.0, **options}
-        engines.append(HttpEngine(EngineOptions("http", base_url=url, **given)))
+        engines.append(HttpEngine(HttpOptions(base_url=url, **given)))
         return engines[-1]
 
     yield start
@@ -95,7 +95,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HttpEngine
 
 
 def answers(engine: Engine, requests: Sequence[Any]) -> list[Any]:
-    found = dict(engine.answer(requests))
+    found = dict(engine.stream(iter(requests)))
     assert sorted(found) == list(range(len(requests)))
     assert not any(isinstance(reply, Failure) for reply in found.values()), found
     return [found[i] for i in range(len(requests))]
@@ -103,7 +103,7 @@ def answers(engine: Engine, requests: Sequence[Any]) -> list[Any]:
 
 def both(engine: Engine, folder: Path, requests: Sequence[Any]) -> list[tuple[Any, Any]]:
     """Pairs of replies, the server's and the transformers engine's; their token counts agree."""
-    reference = open_engine(EngineOptions(model=str(folder), device="cpu"))
+    reference = open_engine("transformers", model=str(folder), device="cpu")
     pairs = list(zip(answers(engine, requests), answers(reference, requests), strict=True))
     for ours, theirs in pairs:
         assert (ours.prompt_tokens, ours.output_tokens) == (
@@ -185,12 +185,12 @@ class TestLanguageModel:
         self, generating: str, opened: Callable[..., HttpEngine], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with pytest.raises(EngineFault, match="no /score; it has /v1/completions"):
-            list(opened(generating).answer([PairScore("a", "b")]))
+            list(opened(generating).stream(iter([PairScore("a", "b")])))
         with pytest.raises(EngineFault, match="did you mean tiny"):
-            list(opened(generating, model="tinny").answer([NextToken(chat("a"), LETTERS)]))
+            list(opened(generating, model="tinny").stream(iter([NextToken(chat("a"), LETTERS)])))
         monkeypatch.setenv("TINY_KEY", "sk-wrong")
         with pytest.raises(EngineFault, match="TINY_KEY") as caught:
-            list(opened(generating).answer([NextToken(chat("a"), LETTERS)]))
+            list(opened(generating).stream(iter([NextToken(chat("a"), LETTERS)])))
         assert "sk-wrong" not in str(caught.value)
 
 
@@ -216,13 +216,6 @@ class TestCrossEncoder:
             found = [reply.logits for reply in answers(engine, requests)]
             assert np.allclose(found, expected, atol=1e-3)
 
-    def test_single_sequences_equal_transformers(
-        self, scoring: str, cross_encoder: Path, opened: Callable[..., HttpEngine], texts: list[str]
-    ) -> None:
-        requests = [Score(Prompt(text=text)) for text in texts]
-        for ours, theirs in both(opened(scoring), cross_encoder, requests):
-            assert ours.logits == pytest.approx(theirs.logits, abs=1e-3)
-
     def test_a_text_is_fitted_by_the_server_as_it_is_here(
         self, scoring: str, opened: Callable[..., HttpEngine], texts: list[str]
     ) -> None:
@@ -231,21 +224,3 @@ class TestCrossEncoder:
         engine._site.__dict__["checkpoint"] = None
         for fitted in engine.fit(texts, 6):
             assert len(tokens.encode([fitted.text])[0]) <= 6
-
-
-@pytest.fixture(scope="class")
-def embedding(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    mean = ("--runner", "pooling", "--pooler-config", '{"seq_pooling_type": "MEAN"}')
-    with serving(encoder, tmp_path_factory.mktemp("server") / "log", *mean) as found:
-        yield found
-
-
-class TestEncoder:
-    @pytest.mark.parametrize("normalise", [True, False])
-    def test_embeddings_equal_transformers(
-        self, embedding: str, encoder: Path, opened: Callable[..., HttpEngine], texts: list[str],
-        normalise: bool,
-    ) -> None:  # fmt: skip
-        requests = [Embed(Prompt(text=text), normalise=normalise) for text in texts]
-        for ours, theirs in both(opened(embedding), encoder, requests):
-            assert np.allclose(ours.vectors, theirs.vectors, atol=1e-3)

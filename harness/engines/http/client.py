@@ -1,95 +1,132 @@
-"""Calls to one or more equal servers: the load shared, failures retried, deadlines kept.
+"""Calls to one or more equal servers through OpenAI's client, which retries what may pass.
 
-An event loop in a thread of its own holds the connections; everything else of the engine stays in
-the caller's thread.
+An event loop in a thread of its own runs the calls; all else happens in the caller's thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import queue
-import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx2
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
 from ...errors import EngineDied, EngineFault
 from ...types import Failure
-from .faults import Judge, Malformed, Trouble
+from .dialects import Call
+from .failures import ApiKey, Malformed, Unavailable
 
 T = TypeVar("T")
 
-PATIENCE = 6.0
-"""What the failures of one call may cost together before it is given up."""
+RETRIES = 6
+"""Repetitions after 429, 5xx or a broken connection: pauses of 0.5 s to 8 s, or `Retry-After`."""
 
-MODELS = "/v1/models"
-FIRST_PAUSE, LONGEST_PAUSE, POLL_SECONDS = 0.5, 20.0, 1.0
-_STRIKES = 3  # failures in a row after which a server's work goes to the others
-_CONNECT_SECONDS = _HEALTH_SECONDS = 10.0
-_LOOK_SECONDS = 60.0  # for a few tokens at most, of a server that is up
-_PROBES = 5
-_BUSY = (429, 503)
+POLL_SECONDS = 1.0
+_HEALTH_SECONDS = _CONNECT_SECONDS = 10.0
+_LONGEST_REST = 2.0**20
 
 
-@dataclass
+@dataclass(eq=False)
 class Server:
-    """One server: calls under way, failures in a row, and, if it is left alone, why."""
+    """One server: calls under way, and failures since its last good response.
+
+    answered, rests: monotonic times of its last response, and until when others are preferred.
+    """
 
     url: str
     under_way: int = 0
-    strikes: int = 0
-    gone: str | None = None
+    failures: int = 0
+    error: str = ""
+    answered: float = 0.0
+    rests: float = 0.0
+
+    def failed(self, error: str) -> None:
+        """Prefer other servers, for twice as long after each failure in a row."""
+        self.failures, self.error = self.failures + 1, error
+        self.rests = time.monotonic() + min(2.0**self.failures, _LONGEST_REST)
 
 
-@dataclass(frozen=True)
-class Call:
-    """A body to post, and how to read the reply's JSON: `read` raises Malformed to try again."""
+class _Balanced(httpx2.AsyncClient):
+    """Sends every attempt of a call to the server that has the fewest under way.
 
-    path: str
-    body: Mapping[str, Any]
-    read: Callable[[Any], Any]
+    Only our own headers are sent: the library adds what OPENAI_CUSTOM_HEADERS and the like hold.
+    """
+
+    def __init__(self, servers: Sequence[Server], key: ApiKey, seconds: float) -> None:
+        timeout = httpx2.Timeout(seconds, connect=_CONNECT_SECONDS, pool=None)
+        super().__init__(timeout=timeout, limits=httpx2.Limits(max_connections=None))
+        self._servers, self._key = servers, key
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send a request; which server's it is, the request does not say."""
+        now = time.monotonic()
+        server = min(self._servers, key=lambda s: (now < s.rests, s.under_way))
+        server.under_way += 1
+        try:
+            response = await super().send(self._addressed(request, server), **options)
+        except httpx2.TransportError as error:
+            server.failed(self._key.redacted(str(error)) or type(error).__name__)
+            raise
+        finally:
+            server.under_way -= 1
+        server.answered = time.monotonic()
+        if response.is_server_error:
+            server.failed(self._key.error(response))
+        else:
+            server.failures, server.rests = 0, 0.0
+        response.extensions["server"] = server.url
+        return response
+
+    def _addressed(self, request: httpx2.Request, server: Server) -> httpx2.Request:
+        headers = {"Accept": "application/json", "User-Agent": "rerank-bench"}
+        headers |= {"Content-Type": "application/json"} if request.content else {}
+        headers |= {"Authorization": f"Bearer {self._key.value}"} if self._key.value else {}
+        return httpx2.Request(
+            request.method,
+            server.url + request.url.path,
+            headers=headers,
+            content=request.content,
+            extensions=request.extensions,
+        )
 
 
 class Client:
-    """Posts calls to `urls`, at most `concurrency` at once, each to the server with fewest.
+    """Sends calls to equal servers, at most `concurrency` at once, each to the least busy one.
 
-    Retried with jittered, doubling pauses: 429 (no sooner than Retry-After says), 5xx, a reply that
-    takes more than `request_seconds`, a broken connection, malformed JSON. No other 4xx is. A
-    server that fails three times in a row is left alone while there are others, and even if it is
-    the last one where it kept a call waiting in vain: what hangs would do so call after call. So
-    hanging ends a run after twice `request_seconds`, or four times where calls go one by one.
+    request_seconds: the deadline of one attempt. A call that takes twice as long, retries included,
+    is a Failure; if no server has answered anything meanwhile, EngineDied is raised.
     """
 
     def __init__(
-        self, urls: Sequence[str], judge: Judge, *, concurrency: int, request_seconds: float
+        self, urls: Sequence[str], key: ApiKey, *, concurrency: int, request_seconds: float
     ) -> None:
+        self.key, self._concurrency, self._seconds = key, concurrency, request_seconds
         self.servers = [Server(url) for url in urls]
-        self._judge, self._concurrency, self._seconds = judge, concurrency, request_seconds
-        self._http = httpx2.AsyncClient(
-            headers={"Authorization": f"Bearer {judge.key}"} if judge.key else {},
-            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=httpx2.Limits(max_keepalive_connections=concurrency),
-        )
+        self._apis: dict[str | None, AsyncOpenAI] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
-    @property
-    def there(self) -> list[Server]:
-        """The servers that are still used."""
-        return [server for server in self.servers if server.gone is None]
+    def _api(self, url: str | None) -> AsyncOpenAI:
+        """Return the client of one server, or of all of them where `url` is None."""
+        if url not in self._apis:
+            servers = [server for server in self.servers if url in (None, server.url)]
+            http = _Balanced(servers, self.key, self._seconds)
+            # Without a key of its own the library would take one from the environment.
+            self._apis[url] = AsyncOpenAI(
+                api_key="-", base_url="http://servers", max_retries=RETRIES, http_client=http
+            )
+        return self._apis[url]
 
     def close(self) -> None:
-        """Drop what is under way and close the connections."""
-        self.wait(self._shut())
+        """Cancel what is under way and close the connections."""
+        self._wait(self._shut())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -99,28 +136,28 @@ class Client:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await self._http.aclose()
+        for api in self._apis.values():
+            await api.close()
 
-    def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the client's loop and return its result."""
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def each(self, work: Callable[[Server], Coroutine[Any, Any, T]]) -> dict[str, T]:
-        """Run `work` for every server that is used, at once; returns the results by url."""
+    def each(self, work: Callable[[str], Coroutine[Any, Any, T]]) -> dict[str, T]:
+        """Run `work(url)` for every server at once; return the results by url."""
 
         async def all_of_them() -> list[T]:
-            return await asyncio.gather(*map(work, there))
+            return await asyncio.gather(*map(work, urls))
 
-        there = self.there
-        return dict(zip((s.url for s in there), self.wait(all_of_them()), strict=True))
+        urls = [server.url for server in self.servers]
+        return dict(zip(urls, self._wait(all_of_them()), strict=True))
 
     def run(
         self, calls: Iterator[tuple[int, Call] | None], *, seconds: float | None = None
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield (number, what was read or Failure) as replies come; draw calls as there is room.
+    ) -> Iterator[tuple[int, list[Any] | Failure]]:
+        """Yield (number, replies or Failure) as responses come; draw calls as there is room.
 
-        A None among the calls says that none is ready before another reply is taken. Raises
-        EngineFault for what no other request would escape, or when `seconds` are over.
+        calls: a None among them means that none is ready before another result is taken.
+        seconds: the time for all of them; EngineFault is raised when it is over.
         """
         done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         under_way: dict[Future[Any], int] = {}
@@ -128,8 +165,7 @@ class Client:
         try:
             while True:
                 while len(under_way) < self._concurrency and (drawn := next(calls, None)):
-                    work = self._call(drawn[1])
-                    future = asyncio.run_coroutine_threadsafe(work, self._loop)
+                    future = asyncio.run_coroutine_threadsafe(self._answer(drawn[1]), self._loop)
                     under_way[future] = drawn[0]
                     future.add_done_callback(done.put)
                 if not under_way:
@@ -140,110 +176,80 @@ class Client:
             for future in under_way:
                 future.cancel()
 
-    # One call
-
-    async def _call(self, call: Call) -> Any:
-        patience, tried = PATIENCE, Counter[str]()
-        while True:
-            server = self._choose(tried)
-            try:
-                return await self._attempt(server, call)
-            except Trouble as trouble:
-                tried[server.url] += 1
-                patience -= trouble.cost
-                self._strike(server, trouble)
-                if patience <= 0:
-                    hangs = trouble.cost > 1 and server.strikes >= _STRIKES
-                    if server.gone is None and not hangs and await self._is_up(server):
-                        return Failure(f"{server.url}: {trouble}, again and again")
-                    server.gone, patience = server.gone or str(trouble), PATIENCE
-                elif server.gone is None:
-                    await asyncio.sleep(_pause(trouble, tried.total()))
-
-    def _choose(self, tried: Counter[str]) -> Server:
-        if not self.there:
-            told = "; ".join(f"{server.url}: {server.gone}" for server in self.servers)
-            raise EngineDied(f"no server is left: {told}")
-        return min(self.there, key=lambda server: (tried[server.url], server.under_way))
-
-    def _strike(self, server: Server, trouble: Trouble) -> None:
-        server.strikes += trouble.cost >= 1  # to be busy is no failure
-        if server.strikes >= _STRIKES and self.there != [server]:
-            server.gone = server.gone or str(trouble)
-
-    async def _attempt(self, server: Server, call: Call) -> Any:
-        server.under_way += 1
+    async def _answer(self, call: Call) -> list[Any] | Failure:
         try:
-            response = await self._exchange(server, call.path, call.body)
-            payload = self._judge.payload(server.url + call.path, response)
-            found = payload if isinstance(payload, Failure) else call.read(payload)
+            response = await self.exchange(call.path, call.body)
+            where = response.extensions["server"] + call.path
+            payload = self.key.payload(where, response)
+            return payload if isinstance(payload, Failure) else call.replies(payload)
         except Malformed as error:
-            raise Trouble(f"a malformed reply ({self._judge.hidden(str(error))})") from error
-        finally:
-            server.under_way -= 1
-        server.strikes = 0
-        return found
+            return Failure(f"{where}: a malformed response ({self.key.redacted(str(error))})")
+        except Unavailable as error:
+            return Failure(f"{call.path}: {error}")
 
-    async def _exchange(
-        self, server: Server, path: str, body: Any = None, *, seconds: float | None = None
+    async def exchange(
+        self, path: str, body: Mapping[str, Any] | None = None, *, url: str | None = None
     ) -> httpx2.Response:
-        """Post a body, or get where there is none; whatever the status, it is a response."""
-        method, content = ("GET", None) if body is None else ("POST", json.dumps(body).encode())
-        headers = {"Content-Type": "application/json"} if content else {}
-        seconds = seconds or self._seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._http.request(
-                    method, server.url + path, content=content, headers=headers
-                )
-        except TimeoutError:
-            raise Trouble(f"no answer within {seconds:g} s (request_seconds)", cost=3) from None
-        except httpx2.RequestError as error:
-            raise self._judge.broken(server.url, error) from None  # it holds the key's header
+        """Post a body, or get where there is none; return the response of any final status.
 
-    # Outside of calls
-
-    async def ask(self, server: Server, path: str, body: Any = None) -> tuple[int, Any]:
-        """Status and JSON of one exchange, None where it is none; a busy server is asked again.
-
-        Raises EngineFault for 401, and where the list of models is elsewhere.
+        url: the one server to use. Raises Unavailable for 429, 5xx, a broken connection or a
+        deadline after all retries; EngineDied where no server is up.
         """
-        seconds = min(self._seconds, _LOOK_SECONDS)
-        for trial in range(1, _PROBES + 1):
-            try:
-                response = await self._exchange(server, path, body, seconds=seconds)
-                if response.status_code not in _BUSY or trial == _PROBES:
-                    break
-                trouble = Trouble("busy")
-            except Trouble as error:
-                if trial == _PROBES:
-                    raise EngineDied(f"{server.url}{path}: {error}") from None
-                trouble = error
-            await asyncio.sleep(_pause(trouble, trial))
-        if response.status_code == 401:
-            raise self._judge.refused(server.url + path, response)
-        if response.has_redirect_location and path == MODELS:
-            raise self._judge.moved(server.url + path, response)
-        with contextlib.suppress(ValueError, RecursionError):
-            return response.status_code, response.json()
-        return response.status_code, None
-
-    async def await_up(self, server: Server, seconds: float) -> None:
-        """Wait up to `seconds` for a server; one that is not up by then is left alone."""
-        end = time.monotonic() + seconds
-        while not await self._is_up(server):
-            if time.monotonic() >= end:
-                server.gone = f"not up within {seconds:g} s"
-                return
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _is_up(self, server: Server) -> bool:
-        """Whether the server answers at all: one without /health says 404, and is up."""
+        api, started = self._api(url), time.monotonic()
         try:
-            response = await self._exchange(server, "/health", seconds=_HEALTH_SECONDS)
-        except Trouble:
+            async with asyncio.timeout(2 * self._seconds):
+                if body is None:
+                    return await api.get(path, cast_to=httpx2.Response)
+                return await api.post(path, body=body, cast_to=httpx2.Response)
+        except TimeoutError:
+            error = f"no result within twice {self._seconds:g} s (request_seconds)"
+            if all(server.answered < started for server in self.servers):
+                raise EngineDied(f"no server answers: {error}") from None
+            raise Unavailable(error) from None
+        except APIStatusError as error:
+            if error.status_code != httpx2.codes.TOO_MANY_REQUESTS and error.status_code < 500:
+                return error.response
+            raise Unavailable(f"{self.key.error(error.response)}, again and again") from None
+        except APIConnectionError as error:
+            failure = self.key.connection_failure(error)
+        await self._require_up()
+        raise failure
+
+    # Whether servers are up
+
+    def await_up(self, seconds: float) -> None:
+        """Wait up to `seconds` for the servers; one that is not up by then is not used."""
+        end = time.monotonic() + seconds
+
+        async def wait(url: str) -> bool:
+            while not await self._is_up(url):
+                if time.monotonic() >= end:
+                    return False
+                await asyncio.sleep(POLL_SECONDS)
+            return True
+
+        up = self.each(wait)
+        self.servers = [server for server in self.servers if up[server.url]]
+
+    async def _is_up(self, url: str) -> bool:
+        """Return whether a server answers at all: one without /health answers 404, and is up."""
+        once = self._api(url).with_options(max_retries=0, timeout=_HEALTH_SECONDS)
+        try:
+            await once.get("/health", cast_to=httpx2.Response)
+        except APIStatusError as error:
+            return error.status_code < 500
+        except APIConnectionError as error:
+            failure = self.key.connection_failure(error)
+            if isinstance(failure, EngineFault):
+                raise EngineFault(f"{url}: {failure}") from None
             return False
-        return response.status_code < 500
+        return True
+
+    async def _require_up(self) -> None:
+        """Raise EngineDied where no server is up."""
+        if not any([await self._is_up(server.url) for server in self.servers]):
+            errors = "; ".join(f"{server.url}: {server.error}" for server in self.servers)
+            raise EngineDied(f"no server is left: {errors}")
 
 
 def _first(done: queue.SimpleQueue[Future[Any]], end: float | None) -> Future[Any]:
@@ -251,10 +257,4 @@ def _first(done: queue.SimpleQueue[Future[Any]], end: float | None) -> Future[An
     try:
         return done.get(timeout=left)
     except queue.Empty:
-        raise EngineFault("run_seconds are over; what was answered until now is kept") from None
-
-
-def _pause(trouble: Trouble, trial: int) -> float:
-    """Seconds before the next attempt: doubling, jittered, and no sooner than the server said."""
-    doubled = min(FIRST_PAUSE * 2.0 ** (trial - 1), LONGEST_PAUSE)
-    return max(doubled * random.uniform(0.5, 1.0), trouble.wait)
+        raise EngineFault("run_seconds are over; the replies so far are cached") from None

@@ -1,272 +1,360 @@
-"""What to post for each kind of request, and how to read what comes back.
+"""What is posted for each kind of request in each dialect, and how replies are read.
 
-Prompts are posted as token ids. vLLM's own fields are documented in its `CompletionRequest`; a
-server that does not know a field may ignore it with status 200, so every reply is checked for what
-was asked: each label, each prompt as it was sent.
+Prompts are posted as token ids. vLLM's own fields are documented in its `CompletionRequest`. A
+server may ignore a field that it does not know with status 200, so each response is checked for
+what was requested: every label, every prompt as it was sent.
 """
 
 from __future__ import annotations
 
-import base64
+import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, NamedTuple, TypeAlias
 
 from ...errors import EngineFault
-from ...types import Embed, Generate, Likelihood, NextToken, PairScore, Score
-from ..asks import Ask
-from .client import Call
-from .faults import ODD, Malformed
+from ...types import (
+    ContinuationScore,
+    Failure,
+    Generate,
+    Generation,
+    LabelScores,
+    Likelihood,
+    Logits,
+    NextToken,
+    PairScore,
+    Reply,
+)
+from ..prepare import Prepared, seed_of, sound
+from ..tokens import Tokens
+from .failures import MALFORMED, Malformed
 from .numbers import require_raw, unreported
-from .pairs import Heard, Pairs, in_order, number
 
-PATHS: Mapping[type, str] = {
-    NextToken: "/v1/completions",
-    Generate: "/v1/completions",
-    Likelihood: "/v1/completions",
-    Score: "/classify",
-    Embed: "/v1/embeddings",
-}
-AT_ONCE: Mapping[type, int] = {
-    NextToken: 16, Likelihood: 16, Generate: 1, PairScore: 100, Score: 16, Embed: 16,
-}  # fmt: skip
-"""Prompts or pairs in one call. Texts are written one a call, so that none waits for a longer."""
+Replies: TypeAlias = list[Reply | Failure]
+Made: TypeAlias = tuple[dict[str, Any], Callable[[Any], Replies]]
+
+COMPLETIONS, CLASSIFY = "/v1/completions", "/classify"
+MOST_LABELS = 128
+"""Labels that vLLM reports at one position: MAX_LOGPROB_TOKEN_IDS of its 0.32."""
+
+AT_ONCE: Mapping[type, int] = {NextToken: 16, Likelihood: 16, Generate: 1, PairScore: 100}
+"""Requests in one call. A text has a call of its own, so that it does not wait for a longer one."""
 
 
 @dataclass(frozen=True)
-class Completions:
-    """How a server's `/v1/completions` is asked.
+class Call:
+    """A request: where and what to post, and how to read the replies from the response's JSON."""
 
-    labels: `exact` by token id, or the most top log-probabilities that it tells. extras: whether it
-    takes vLLM's own fields. likelihood: by the log-probabilities of the prompt, or by its echo.
-    """
+    path: str
+    body: Mapping[str, Any]
+    read: Callable[[Any], Replies]
 
-    labels: Literal["exact", 20, 5, 1] | None = None
-    likelihood: Literal["prompt", "echo"] | None = None
-    extras: bool = False
+    def replies(self, payload: Any) -> Replies:
+        """Read the replies; raises Malformed where the JSON has another shape."""
+        try:
+            return self.read(payload)
+        except MALFORMED as error:
+            raise Malformed(f"{type(error).__name__}: {error}") from error
+
+
+class PairFormat(NamedTuple):
+    """How a query and its documents are posted, and where their scores stand in the response."""
+
+    path: str
+    query: str
+    documents: str
+    entries: str | None
+    score: str
+    raw: Mapping[str, Any]
+
+
+PAIRS: Mapping[str, PairFormat] = {
+    "vllm": PairFormat("/score", "text_1", "text_2", "data", "score", {"use_activation": False}),
+    "tei": PairFormat("/rerank", "query", "texts", None, "score", {"raw_scores": True}),
+    "jina": PairFormat("/v1/rerank", "query", "documents", "results", "relevance_score", {}),
+    "cohere": PairFormat("/v2/rerank", "query", "documents", "results", "relevance_score", {}),
+}
+_LANGUAGE = frozenset({NextToken, Likelihood, Generate})
+KINDS: Mapping[str, frozenset[type]] = {
+    "vllm": _LANGUAGE | {PairScore},
+    "openai": _LANGUAGE,
+    "tei": frozenset({PairScore}),
+    "jina": frozenset({PairScore}),
+    "cohere": frozenset({PairScore}),
+}
+"""Dialect -> the request types that a server of it can answer."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """Makes calls to servers that serve `model`. `spelled`: token ids by how they are written."""
+    """Makes calls to servers that serve `model`, in the dialect `name`.
 
+    top: how many of the most probable tokens an `openai` server reports. tokens: the model's
+    tokenizer, where it is known. ends: its end tokens. outputs: the names of its head's outputs.
+    """
+
+    name: str
     model: str
-    completions: Completions = Completions()
-    pairs: Pairs | None = None
-    spelled: Callable[[str], int | None] = lambda text: None
+    top: int
+    tokens: Tokens | None = None
+    ends: tuple[int, ...] = ()
+    outputs: tuple[str, ...] = ()
 
-    def call(self, kind: type, asks: Sequence[Any]) -> Call:
-        """Post `asks` of one kind; what is read is one `Heard` per ask."""
-        body, read = _MAKERS[kind](self, asks)
-        path = self.pairs.path if kind is PairScore and self.pairs else PATHS[kind]
+    @property
+    def exact(self) -> bool:
+        """Whether labels are read by token id, and none can be missing."""
+        return self.name == "vllm"
 
-        def checked(payload: Any) -> list[Heard]:
-            try:
-                found = read(payload)
-            except ODD as error:
-                raise Malformed(f"{type(error).__name__}: {error}") from error
-            if len(found) != len(asks):
-                raise Malformed(f"{len(found)} answers to {len(asks)} questions")
-            return found
+    def path(self, kind: type, *, as_ids: bool = False) -> str:
+        """Where requests of a kind are posted; `as_ids`: pairs as token ids."""
+        return COMPLETIONS if kind is not PairScore else CLASSIFY if as_ids else self.pairs.path
 
-        return Call(path, {"model": self.model, **body}, checked)
+    def call(self, kind: type, batch: Sequence[Prepared], *, as_ids: bool = False) -> Call:
+        """Make one call of `batch`; the responses are read as one reply for each."""
+        make: Callable[[Sequence[Prepared]], Made] = {
+            NextToken: self._labels,
+            Likelihood: self._likelihoods,
+            Generate: self._text,
+            PairScore: self._classes if as_ids else self._pairs,
+        }[kind]
+        body, read = make(batch)
+        return Call(self.path(kind, as_ids=as_ids), {"model": self.model, **body}, read)
 
+    # Labels
 
-Made = tuple[dict[str, Any], Callable[[Any], list[Heard]]]
+    def _labels(self, batch: Sequence[Prepared]) -> Made:
+        wanted = list(batch[0].labels.values())
+        body = {
+            "prompt": _prompts(batch),
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": self.top,
+        }
+        if self.exact:
+            if len(wanted) > MOST_LABELS:
+                raise EngineFault(f"{len(wanted)} labels, but vLLM reports {MOST_LABELS} at once")
+            body |= {"logprobs": 1, "logprob_token_ids": wanted, "return_token_ids": True}
+            body |= {"return_tokens_as_token_ids": True}
 
+        def read(payload: Any) -> Replies:
+            cached = _cached(payload, batch)
+            return [self._scores(choice, one, cached) for choice, one in _choices(payload, batch)]
 
-# Completions
+        return body, read
 
-
-def _prompts(asks: Sequence[Ask]) -> list[list[int]]:
-    return [list(ask.ids) for ask in asks]
-
-
-def _choices(payload: Any, asks: Sequence[Ask]) -> list[Any]:
-    """The choices in order, each of the prompt that was sent."""
-    choices = in_order(payload["choices"])
-    for choice, ask in zip(choices, asks, strict=True):
-        came_back = choice.get("prompt_token_ids")
-        if came_back is not None and came_back != list(ask.ids):
+    def _scores(self, choice: Any, one: Prepared, cached: int) -> Reply | Failure:
+        listed = reported(choice)
+        known = {self._token(text): value for text, value in listed.items()}
+        found = {label: known[token] for label, token in one.labels.items() if token in known}
+        missing = len(one.labels) - len(found)
+        if missing and self.exact:
             raise EngineFault(
-                f"the server changed a prompt: {len(ask.ids)} token ids were sent and "
-                f"{len(came_back)} came back, or others; it must serve the tokenizer used here"
+                f"the server left out {missing} of {len(one.labels)} labels that were requested "
+                "by token id: it needs vLLM 0.31 or later, or dialect=openai"
             )
-    return choices
+        bound = unreported(listed.values()) if missing else None
+        reply = LabelScores(found, None, len(one.ids), 1, cached, bound=bound)
+        return sound(found.values(), reply)
 
+    def _token(self, text: str) -> int | None:
+        name, _, number = text.partition("token_id:")
+        return int(number) if not name and number.isdigit() else self._spellings.get(text)
 
-def _cached(payload: Any, asks: Sequence[Any]) -> int:
-    """Cached tokens; vLLM tells those of one prompt only, however many there were."""
-    details = (payload.get("usage") or {}).get("prompt_tokens_details") or {}
-    return int(details.get("cached_tokens") or 0) if len(asks) == 1 else 0
+    @functools.cached_property
+    def _spellings(self) -> Mapping[str, int]:
+        """Token ids by their text, where only one token has that text."""
+        if self.tokens is None:
+            return {}
+        tokenizer = self.tokens.tokenizer
+        texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+        times = Counter(texts)
+        return {text: token for token, text in enumerate(texts) if times[text] == 1}
 
+    # Texts and likelihoods
 
-def _labels(dialect: Dialect, asks: Sequence[Ask]) -> Made:
-    way = dialect.completions
-    wanted = asks[0].labels
-    body: dict[str, Any] = {"prompt": _prompts(asks), "max_tokens": 1, "temperature": 0}
-    body["logprobs"] = 1 if way.labels == "exact" else way.labels
-    if way.extras:
-        body |= {"return_tokens_as_token_ids": True, "return_token_ids": True}
-    if way.labels == "exact":
-        body["logprob_token_ids"] = list(wanted)
+    def _text(self, batch: Sequence[Prepared]) -> Made:
+        (one,) = batch
+        request: Generate = one.request
+        body: dict[str, Any] = {
+            "prompt": list(one.ids),
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "n": 1,
+        }
+        seed = seed_of(request)
+        body |= {} if seed is None else {"seed": seed}
+        body |= {"stop": list(request.stop)} if request.stop else {}
+        body |= self._vllm_sampling(request.pattern)
 
-    def read(payload: Any) -> list[Heard]:
-        return [_scored(dialect, c, wanted, payload, asks) for c in _choices(payload, asks)]
+        def read(payload: Any) -> Replies:
+            ((choice, _),) = _choices(payload, batch)
+            return [self._generation(choice, one, payload)]
 
-    return body, read
+        return body, read
 
-
-def _scored(
-    dialect: Dialect, choice: Any, wanted: Sequence[int], payload: Any, asks: Sequence[Ask]
-) -> Heard:
-    reported = {k: number(v) for k, v in first_position(choice).items()}
-    told = {dialect.spelled(k): v for k, v in reported.items()}
-    found = tuple(token for token in wanted if token in told)
-    if dialect.completions.labels == "exact" and len(found) < len(wanted):
-        raise EngineFault(
-            f"the server left out {len(wanted) - len(found)} of {len(wanted)} labels that were "
-            "asked for by token id; are all replicas of one version?"
-        )
-    bound = unreported(reported.values()) if len(found) < len(wanted) else None
-    values = tuple(told[token] for token in found)
-    return Heard(values, found, cached=_cached(payload, asks), bound=bound)
-
-
-def first_position(choice: Any) -> dict[str, Any]:
-    """Log-probabilities at the first position, in the shape of completions or of chats."""
-    told = choice["logprobs"]
-    if told.get("content"):  # llama.cpp tells completions in the shape of chats
-        listed = told["content"][0]["top_logprobs"]
-        return {_spelling(entry): entry["logprob"] for entry in listed}
-    return dict(told["top_logprobs"][0])
-
-
-def _spelling(entry: Any) -> str:
-    return f"token_id:{entry['id']}" if "id" in entry else str(entry["token"])
-
-
-def _likelihoods(dialect: Dialect, asks: Sequence[Ask]) -> Made:
-    body: dict[str, Any] = {"prompt": _prompts(asks), "max_tokens": 1, "temperature": 0}
-    body |= {"return_token_ids": True} if dialect.completions.extras else {}
-    if dialect.completions.likelihood == "prompt":
-        body["prompt_logprobs"] = 0
-        read_one = _prompt_logprobs
-    else:
-        body |= {"echo": True, "logprobs": 1}
-        read_one = _echoed
-
-    def read(payload: Any) -> list[Heard]:
-        both = zip(_choices(payload, asks), asks, strict=True)
-        return [Heard((math.fsum(read_one(choice, ask)),)) for choice, ask in both]
-
-    return body, read
-
-
-def _prompt_logprobs(choice: Any, ask: Ask) -> list[float]:
-    told = choice["prompt_logprobs"]
-    start = len(ask.ids) - ask.ending
-    return [number(told[i][str(ask.ids[i])]["logprob"]) for i in range(start, len(ask.ids))]
-
-
-def _echoed(choice: Any, ask: Ask) -> list[float]:
-    told = choice["logprobs"]["token_logprobs"]
-    if len(told) < len(ask.ids):
-        raise Malformed(f"{len(told)} log-probabilities for {len(ask.ids)} tokens")
-    return [number(value) for value in told[len(ask.ids) - ask.ending : len(ask.ids)]]
-
-
-def _texts(dialect: Dialect, asks: Sequence[Ask]) -> Made:
-    (ask,) = asks
-    body: dict[str, Any] = {
-        "prompt": list(ask.ids),
-        "max_tokens": ask.max_tokens,
-        "temperature": ask.temperature,
-        "top_p": ask.top_p,
-        "presence_penalty": 0.0,
-        "frequency_penalty": 0.0,
-        "n": 1,
-    }
-    body |= {"seed": ask.seed} if ask.seed is not None else {}
-    body |= {"stop": list(ask.stop)} if ask.stop else {}
-    if dialect.completions.extras:
-        body |= {
+    def _vllm_sampling(self, pattern: str | None) -> dict[str, Any]:
+        """Return vLLM's own fields, which keep a checkpoint's sampling defaults out."""
+        if self.name != "vllm":
+            if pattern:
+                raise EngineFault("only dialect=vllm can force a pattern: leave the pattern out")
+            return {}
+        forced = {"structured_outputs": {"regex": pattern}} if pattern else {}
+        return forced | {
             "top_k": -1,
             "min_p": 0.0,
             "repetition_penalty": 1.0,
             "min_tokens": 0,
             "ignore_eos": False,
-            "stop_token_ids": list(ask.stop_ids),
+            "stop_token_ids": list(self.ends),
             "skip_special_tokens": True,
             "return_token_ids": True,
             "logprobs": 0,
         }
-        body |= {"structured_outputs": {"regex": ask.pattern}} if ask.pattern else {}
-    elif ask.pattern:
-        raise EngineFault("this server cannot force a pattern; leave it out or serve with vLLM")
 
-    def read(payload: Any) -> list[Heard]:
-        (choice,) = _choices(payload, asks)
-        logprobs = (choice.get("logprobs") or {}).get("token_logprobs") or ()
-        return [
-            Heard(
-                tuple(map(number, logprobs)),
-                tuple(choice.get("token_ids") or ()),
-                text=str(choice["text"]),
-                finished=choice["finish_reason"] == "stop",
-                written=int((payload.get("usage") or {}).get("completion_tokens") or 0),
-                cached=_cached(payload, asks),
+    def _generation(self, choice: Any, one: Prepared, payload: Any) -> Reply | Failure:
+        written = tuple(choice.get("token_ids") or ())
+        logprobs = tuple(map(number, (choice.get("logprobs") or {}).get("token_logprobs") or ()))
+        text = str(choice["text"])
+        if written and self.tokens:
+            text = self.tokens.text(written, stop=one.request.stop)
+        reply = Generation(
+            text,
+            choice["finish_reason"] == "stop",
+            written,
+            logprobs,
+            len(one.ids),
+            len(written) or _usage(payload, "completion_tokens"),
+            _cached(payload, (one,)),
+        )
+        return sound(logprobs, reply)
+
+    def _likelihoods(self, batch: Sequence[Prepared]) -> Made:
+        body: dict[str, Any] = {"prompt": _prompts(batch), "max_tokens": 1, "temperature": 0}
+        if self.name == "vllm":
+            body |= {"prompt_logprobs": 0, "return_token_ids": True}
+        else:
+            body |= {"echo": True, "logprobs": 1}
+        read_one = _prompt_logprobs if self.name == "vllm" else _echoed
+
+        def reply_of(choice: Any, one: Prepared) -> Reply | Failure:
+            values = read_one(choice, one)
+            reply = ContinuationScore(math.fsum(values), len(values), len(one.ids))
+            return sound(values, reply)
+
+        return body, lambda payload: [reply_of(*both) for both in _choices(payload, batch)]
+
+    # Pairs
+
+    @property
+    def pairs(self) -> PairFormat:
+        """How pairs of texts are posted."""
+        return PAIRS[self.name]
+
+    def _pairs(self, batch: Sequence[Prepared]) -> Made:
+        texts = [one.request.document for one in batch]
+        way = self.pairs
+        body = {way.query: batch[0].request.query, way.documents: texts, **way.raw}
+        body |= {"top_n": len(texts)} if way.entries == "results" else {}
+
+        def read(payload: Any) -> Replies:
+            entries = _in_order(payload if way.entries is None else payload[way.entries], batch)
+            total = _usage(payload, "prompt_tokens", "total_tokens")
+            values = [number(entry[way.score]) for entry in entries]
+            both = zip(values, _tokens_read(batch, total), strict=True)
+            return [sound((value,), Logits((value,), tokens)) for value, tokens in both]
+
+        return body, read
+
+    def _classes(self, batch: Sequence[Prepared]) -> Made:
+        def read(payload: Any) -> Replies:
+            entries = _in_order(payload["data"], batch)
+            rows = [tuple(map(number, entry["probs"])) for entry in entries]
+            require_raw(rows)
+            return [
+                sound(row, Logits(row, len(one.ids), names=self._names(row)))
+                for row, one in zip(rows, batch, strict=True)
+            ]
+
+        return {"input": _prompts(batch), "use_activation": False}, read
+
+    def _names(self, row: Sequence[float]) -> tuple[str, ...]:
+        return self.outputs if len(self.outputs) == len(row) else ()
+
+
+def _prompts(batch: Sequence[Prepared]) -> list[list[int]]:
+    return [list(one.ids) for one in batch]
+
+
+def _in_order(entries: Sequence[Any], batch: Sequence[Prepared]) -> list[Any]:
+    """Return the entries by index. Raises Malformed unless there is one for each of `batch`."""
+    found = sorted(entries, key=lambda entry: int(entry["index"]))
+    if [entry["index"] for entry in found] != list(range(len(batch))):
+        raise Malformed(f"its {len(found)} entries are not numbered from 0 to {len(batch) - 1}")
+    return found
+
+
+def _choices(payload: Any, batch: Sequence[Prepared]) -> Iterator[tuple[Any, Prepared]]:
+    """Yield each completion with its one. Raises EngineFault for a prompt that was changed."""
+    for choice, one in zip(_in_order(payload["choices"], batch), batch, strict=True):
+        returned = choice.get("prompt_token_ids")
+        if returned is not None and returned != list(one.ids):
+            raise EngineFault(
+                f"the server changed a prompt: {len(one.ids)} token ids were sent, and "
+                f"{len(returned)} others came back; it must serve the tokenizer used here"
             )
-        ]
-
-    return body, read
+        yield choice, one
 
 
-# Heads
+def reported(choice: Any) -> dict[str, float]:
+    """Return the log-probabilities at the first position, by text or as `token_id:7`."""
+    logprobs = choice["logprobs"]
+    if logprobs.get("content"):  # llama.cpp answers completions in the form of chats
+        entries = logprobs["content"][0]["top_logprobs"]
+        named = [(f"token_id:{e['id']}" if "id" in e else str(e["token"]), e) for e in entries]
+        return {name: number(entry["logprob"]) for name, entry in named}
+    return {name: number(value) for name, value in logprobs["top_logprobs"][0].items()}
 
 
-def _sequences(dialect: Dialect, asks: Sequence[Ask]) -> Made:
-    def read(payload: Any) -> list[Heard]:
-        rows = [tuple(map(number, entry["probs"])) for entry in in_order(payload["data"])]
-        require_raw(rows)
-        return [Heard(row) for row in rows]
-
-    return {"input": _prompts(asks), "use_activation": False}, read
+def _prompt_logprobs(choice: Any, one: Prepared) -> list[float]:
+    values, ids, start = choice["prompt_logprobs"], one.ids, len(one.ids) - one.ending
+    return [number(values[i][str(ids[i])]["logprob"]) for i in range(start, len(ids))]
 
 
-def _vectors(dialect: Dialect, asks: Sequence[Any]) -> Made:
-    def read(payload: Any) -> list[Heard]:
-        return [Heard(_floats(entry["embedding"])) for entry in in_order(payload["data"])]
-
-    body = {
-        "input": [list(ask.ids) for ask in asks],
-        "encoding_format": "base64",
-        "use_activation": asks[0].request.normalise,
-    }
-    return body, read
+def _echoed(choice: Any, one: Prepared) -> list[float]:
+    values, end = choice["logprobs"]["token_logprobs"], len(one.ids)
+    if len(values) < end:
+        raise Malformed(f"{len(values)} log-probabilities for {end} tokens")
+    return [number(value) for value in values[end - one.ending : end]]
 
 
-def _floats(told: Any) -> tuple[float, ...]:
-    """Numbers as they are, or little-endian float32 in base64."""
-    if not isinstance(told, str):
-        return tuple(map(number, told))
-    import numpy as np
-
-    return tuple(np.frombuffer(base64.b64decode(told), dtype="<f4").tolist())
+def number(value: Any) -> float:
+    """Return a number of a response; null, which JSON has in place of NaN, is NaN."""
+    return math.nan if value is None else float(value)
 
 
-def _scores(dialect: Dialect, asks: Sequence[PairScore]) -> Made:
-    way = dialect.pairs
-    assert way is not None  # noqa: S101 - the engine asked for one before
-    return way.body(asks[0].query, [ask.document for ask in asks]), way.read
+def _usage(payload: Any, *names: str) -> int:
+    """Return the first of the token counts that the server reports, else 0."""
+    usage = (payload.get("usage") or {}) if isinstance(payload, dict) else {}
+    return int(next((usage[name] for name in names if usage.get(name)), 0))
 
 
-_MAKERS: Mapping[type, Callable[[Dialect, Sequence[Any]], Made]] = {
-    NextToken: _labels,
-    Likelihood: _likelihoods,
-    Generate: _texts,
-    Score: _sequences,
-    Embed: _vectors,
-    PairScore: _scores,
-}
+def _cached(payload: Any, batch: Sequence[Prepared]) -> int:
+    """Return cached tokens; of several prompts vLLM reports those of one only."""
+    details = (payload.get("usage") or {}).get("prompt_tokens_details") or {}
+    return int(details.get("cached_tokens") or 0) if len(batch) == 1 else 0
+
+
+def _tokens_read(batch: Sequence[Prepared], total: int) -> list[int]:
+    """Return the tokens of each pair: the tokenizer's, where they sum to the server's total.
+
+    A server that puts pairs into a template reads more; each pair then has an equal share.
+    """
+    own, count = [len(one.ids) for one in batch], len(batch)
+    if all(own) and total in (0, sum(own)):
+        return own
+    return [total * (i + 1) // count - total * i // count for i in range(count)]

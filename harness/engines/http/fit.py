@@ -1,74 +1,56 @@
-"""Cutting texts where only the server has the tokenizer: it is asked how long they are."""
+"""Cutting texts where only the server has the tokenizer: it counts their tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import EngineFault
 from ...types import Failure, Fitted
-from .client import Call, Client
-from .faults import Malformed
+from .client import Client
+from .dialects import Call
 
 
-@dataclass(frozen=True)
-class ServerFit:
-    """Fits texts by `/tokenize` of vLLM or text-embeddings-inference; none is cut by characters.
+def fit_at_server(
+    client: Client, model: str, texts: Sequence[str], max_tokens: int | None
+) -> list[Fitted]:
+    """Cut each text to `max_tokens` as `/tokenize` of vLLM or text-embeddings-inference counts.
 
-    The longest beginning that the server counts within the budget is found by bisection, for all
-    texts at once. Special tokens are not made harmless: their names are not known here, and a
-    server that scores pairs keeps them apart by itself or not at all.
+    The longest beginning within the budget is found by bisection, for all texts at once. Special
+    tokens are not neutralised: their names are not known here, and a server that scores pairs
+    keeps them apart by itself or not at all.
     """
-
-    client: Client
-    model: str
-
-    def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
-        """Cut each text to `max_tokens`."""
-        if max_tokens is None:
-            return [Fitted(text) for text in texts]
-        distinct = list(dict.fromkeys(texts))
-        counts = dict(zip(distinct, self._count(distinct), strict=True))
-        fits = {t: (len(t), counts[t]) for t in distinct if counts[t] <= max_tokens}
-        fits |= self._longest([t for t in distinct if t not in fits], max_tokens)
-        return [
-            Fitted(text[:end], end < len(text), tokens=tokens)
-            for text, (end, tokens) in ((text, fits[text]) for text in texts)
-        ]
-
-    def _longest(self, texts: Sequence[str], max_tokens: int) -> dict[str, tuple[int, int]]:
-        """Characters of each text that make at most `max_tokens` tokens, and those tokens."""
-        low = dict.fromkeys(texts, 0)
-        high = {text: len(text) for text in texts}
-        tokens = dict.fromkeys(texts, 0)
-        while open_ := [text for text in texts if high[text] - low[text] > 1]:
-            middle = {text: (low[text] + high[text]) // 2 for text in open_}
-            counts = self._count([text[: middle[text]] for text in open_])
-            for text, count in zip(open_, counts, strict=True):
-                if count <= max_tokens:
-                    low[text], tokens[text] = middle[text], count
-                else:
-                    high[text] = middle[text]
-        return {text: (low[text], tokens[text]) for text in texts}
-
-    def _count(self, texts: Sequence[str]) -> list[int]:
-        calls = ((i, self._call(text)) for i, text in enumerate(texts))
-        found = dict(self.client.run(calls))
-        refused = next((x for x in found.values() if isinstance(x, Failure)), None)
-        if refused is not None:
-            raise EngineFault(f"the server does not count tokens ({refused.reason})")
-        return [found[i] for i in range(len(texts))]
-
-    def _call(self, text: str) -> Call:
-        # vLLM reads `prompt`, text-embeddings-inference `inputs`.
-        body = {"model": self.model, "prompt": text, "inputs": text, "add_special_tokens": False}
-        return Call("/tokenize", body, _counted)
+    if max_tokens is None:
+        return [Fitted(text) for text in texts]
+    tokens = _count(client, model, {text: len(text) for text in texts})
+    low = {text: len(text) if tokens[text] <= max_tokens else 0 for text in texts}
+    kept = {text: tokens[text] if low[text] else 0 for text in texts}
+    high = {text: len(text) for text in texts if low[text] < len(text)}
+    while middle := {t: (low[t] + high[t]) // 2 for t in high if high[t] - low[t] > 1}:
+        for text, count in _count(client, model, middle).items():
+            if count <= max_tokens:
+                low[text], kept[text] = middle[text], count
+            else:
+                high[text] = middle[text]
+    return [Fitted(t[: low[t]], low[t] < len(t), tokens=kept[t]) for t in texts]
 
 
-def _counted(payload: Any) -> int:
-    if isinstance(payload, Mapping) and isinstance(payload.get("count"), int):
-        return int(payload["count"])
-    if isinstance(payload, list) and payload and isinstance(payload[0], list):
-        return len(payload[0])
-    raise Malformed("no count of tokens")
+def _count(client: Client, model: str, ends: Mapping[str, int]) -> dict[str, int]:
+    """Return the tokens of each text up to its end, in characters."""
+    calls = ((i, _call(model, text[:end])) for i, (text, end) in enumerate(ends.items()))
+    counts: dict[int, int] = {}
+    for i, found in client.run(calls):
+        if isinstance(found, Failure):
+            raise EngineFault(f"the server counts no tokens ({found.reason})")
+        (counts[i],) = found
+    return {text: counts[i] for i, text in enumerate(ends)}
+
+
+def _call(model: str, text: str) -> Call:
+    # vLLM reads `prompt`, text-embeddings-inference `inputs`
+    body = {"model": model, "prompt": text, "inputs": text, "add_special_tokens": False}
+    return Call("/tokenize", body, _counted)
+
+
+def _counted(payload: Any) -> list[Any]:
+    return [int(payload["count"]) if isinstance(payload, dict) else len(payload[0])]

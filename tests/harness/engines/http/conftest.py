@@ -1,4 +1,4 @@
-"""Scripted servers, and engines that ask them."""
+"""Scripted servers, and engines that send requests to them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import _base_client
 
-from rerank_bench.engines import EngineOptions
-from rerank_bench.engines.http import HttpEngine, client
+from rerank_bench.engines.http import HttpEngine, HttpOptions, client
 
 
 def _neighbour(name: str) -> Any:
@@ -29,8 +29,8 @@ scripted = _neighbour("scripted")
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "FIRST_PAUSE", 0.002)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_base_client, "INITIAL_RETRY_DELAY", 0.002)
     monkeypatch.setattr(client, "POLL_SECONDS", 0.02)
 
 
@@ -39,8 +39,8 @@ def serve(llama: Path) -> Iterator[Callable[..., Any]]:
     """Start scripted servers: `serve(routes)`, or one that is as vLLM with the tiny Llama."""
     started: list[Any] = []
 
-    def start(routes: dict[str, Any] | None = None, **how: Any) -> Any:
-        routes = scripted.vllm(str(llama), **how) if routes is None else routes
+    def start(routes: dict[str, Any] | None = None, **options: Any) -> Any:
+        routes = scripted.vllm(str(llama), **options) if routes is None else routes
         started.append(scripted.serve(routes))
         return started[-1]
 
@@ -57,9 +57,24 @@ def opened() -> Iterator[Callable[..., HttpEngine]]:
     def start(*servers: Any, model: str | None = "m", **options: Any) -> HttpEngine:
         urls = ",".join(getattr(server, "url", server) for server in servers)
         given = {"wait_seconds": 0.0, **options}
-        engines.append(HttpEngine(EngineOptions("http", model, base_url=urls, **given)))
+        engines.append(HttpEngine(HttpOptions(model=model, base_url=urls, **given)))
         return engines[-1]
 
     yield start
     for engine in engines:
         engine.close()
+
+
+@pytest.fixture
+def checked(opened: Callable[..., HttpEngine]) -> Callable[..., HttpEngine]:
+    """Open an engine whose check is over, and forget what was posted for it."""
+
+    def start(*servers: Any, **options: Any) -> HttpEngine:
+        engine = opened(*servers, **options)
+        assert engine.identity
+        for server in servers:
+            server.posts.clear()
+            server.most = 0
+        return engine
+
+    return start

@@ -1,11 +1,11 @@
-"""A scripted server on a loopback port that speaks as vLLM does, or worse."""
+"""A scripted server on a loopback port that answers as a server of each dialect does, or fails."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,13 +13,12 @@ from typing import Any
 from rerank_bench import Message, NextToken, Prompt
 
 LETTERS = tuple("ABCDE")
-KEY = "sk-secret-1234"
 Route = Callable[[dict[str, Any]], Any]
 
 
 @dataclass
-class Fault:
-    """What a server does instead of answering: a status, broken bytes, or nothing in time."""
+class Response:
+    """What a server sends instead of a route's JSON; `cut`: less than it announced."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -28,52 +27,79 @@ class Fault:
     seconds: float = 0.0
 
 
+class Refusal(Exception):
+    """A route's error response."""
+
+    def __init__(self, status: int, payload: Any, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status)
+        self.response = Response(status, json.dumps(payload).encode(), headers or {})
+
+
 @dataclass
 class Scripted:
-    """A server with `routes`; `faults` come first, one a post. `posts`: (path, body) as they came.
+    """A server with `routes`. The responses in `first` come before theirs, one a post.
 
-    most: the most posts under way at once. overlaps: pairs of kinds that were under way together.
+    posts: (path, body) in the order of arrival. headers: those of each request. most: the most
+    posts under way at once. overlaps: pairs of kinds that were under way together.
     """
 
-    routes: dict[str, Route] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    routes: dict[str, Route]
+    first: list[Response] = field(default_factory=list)
     posts: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    keys: list[str | None] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     url: str = ""
     most: int = 0
     overlaps: set[frozenset[str]] = field(default_factory=set)
     down: bool = False
     close: Callable[[], None] = lambda: None
-    _under_way: list[str] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    under_way: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def bodies(self, path: str) -> list[dict[str, Any]]:
-        """What was posted to `path` by requests, probes left out."""
-        return [body for p, body in self.posts if p == path and body]
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        return [body for _, body in self.posts]
 
-    @contextmanager
-    def handling(self, kind: str) -> Iterator[None]:
-        with self._lock:
-            self._under_way.append(kind)
-            self.most = max(self.most, len(self._under_way))
-            self.overlaps.add(frozenset(self._under_way))
+    def answer(self, path: str, body: dict[str, Any] | None) -> Response:
+        """Answer one request; a body of None is a GET."""
+        if body is None:
+            return self._routed(path, {})
+        kind = "labels" if "logprob_token_ids" in body else "others"
+        with self.lock:
+            self.posts.append((path, body))
+            self.under_way.append(kind)
+            self.most = max(self.most, len(self.under_way))
+            self.overlaps.add(frozenset(self.under_way))
+            first = self.first.pop(0) if self.first else None
         try:
-            yield
+            return self._routed(path, body) if first is None else first
         finally:
-            with self._lock:
-                self._under_way.remove(kind)
+            with self.lock:
+                self.under_way.remove(kind)
 
-    def next_fault(self) -> Fault | None:
-        with self._lock:
-            return self.faults.pop(0) if self.faults else None
+    def _routed(self, path: str, body: dict[str, Any]) -> Response:
+        if path not in self.routes:
+            return Response(404, b'{"detail": "Not Found"}')
+        try:
+            return Response(body=json.dumps(self.routes[path](body)).encode())
+        except Refusal as refusal:
+            return refusal.response
 
+    def change(self, path: str, change: Callable[[dict[str, Any]], Any]) -> None:
+        """Let `change` alter the first choice of every response at a path of completions."""
+        plain = self.routes[path]
 
-class Refusal(Exception):
-    """A route's error status, with its payload."""
+        def route(body: dict[str, Any]) -> Any:
+            found = plain(body)
+            for choice in found["choices"]:
+                change(choice)
+            return found
 
-    def __init__(self, status: int, payload: Any, headers: dict[str, str] | None = None) -> None:
-        super().__init__(status)
-        self.status, self.payload, self.headers = status, payload, headers
+        self.routes[path] = route
+
+    def slow(self, path: str, seconds: float) -> None:
+        """Answer at a path after `seconds` only."""
+        plain = self.routes[path]
+        self.routes[path] = lambda body: (time.sleep(seconds), plain(body))[1]
 
 
 def _handler(server: Scripted) -> type[BaseHTTPRequestHandler]:
@@ -84,51 +110,25 @@ def _handler(server: Scripted) -> type[BaseHTTPRequestHandler]:
             pass
 
         def do_GET(self) -> None:
-            self._answer({})
+            self._send(server.answer(self.path, None))
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
-            server.posts.append((self.path, body))
-            if not body:  # a probe
-                return self._send(400 if self.path in server.routes else 404, b"{}")
-            fault = server.next_fault()
-            if fault is not None:
-                return self._fail(fault)
-            kind = "labels" if "logprob_token_ids" in body else "others"
-            with server.handling(kind):
-                self._answer(body)
-            return None
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._send(server.answer(self.path, body))
 
-        def _answer(self, body: dict[str, Any]) -> None:
-            server.keys.append(self.headers.get("Authorization"))
+        def _send(self, response: Response) -> None:
+            server.headers.append(dict(self.headers))
+            time.sleep(response.seconds)
+            self.close_connection = server.down or response.cut
             if server.down:
-                self.close_connection = True
-                return None
-            route = server.routes.get(self.path)
-            if route is None:
-                return self._send(404, b'{"detail": "Not Found"}')
+                return
             try:
-                return self._send(200, json.dumps(route(body)).encode())
-            except Refusal as refusal:
-                payload = json.dumps(refusal.payload).encode()
-                return self._send(refusal.status, payload, refusal.headers)
-
-        def _fail(self, fault: Fault) -> None:
-            if fault.seconds:
-                threading.Event().wait(fault.seconds)
-            self._send(fault.status, fault.body, fault.headers, longer=100 * fault.cut)
-            self.close_connection = self.close_connection or fault.cut
-
-        def _send(
-            self, status: int, body: bytes, headers: dict[str, str] | None = None, longer: int = 0
-        ) -> None:
-            try:
-                self.send_response(status)
-                for name, value in (headers or {}).items():
+                self.send_response(response.status)
+                for name, value in response.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body) + longer))
+                self.send_header("Content-Length", str(len(response.body) + 100 * response.cut))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(response.body)
             except OSError:  # the client did not wait
                 self.close_connection = True
 
@@ -159,7 +159,7 @@ def logprob(token: int) -> float:
 
 
 def vllm(root: str, *, exact: bool = True, most: int = 20) -> dict[str, Route]:
-    """A generating vLLM 0.32; not `exact`: one that ignores what it does not know."""
+    """A generating vLLM 0.32; not `exact`: a server that ignores vLLM's own fields."""
 
     def completions(body: dict[str, Any]) -> Any:
         given = body["prompt"]
@@ -175,46 +175,33 @@ def vllm(root: str, *, exact: bool = True, most: int = 20) -> dict[str, Route]:
         wanted = body.get("logprob_token_ids") if exact else None
         shown = wanted or range(body.get("logprobs") or 0)
         top = {f"token_id:{token}": logprob(token) for token in shown}
-        told = [None, *map(logprob, prompt[1:])]
+        values = [None, *map(logprob, prompt[1:])]
         if body.get("logprobs") is not None:
             choice["logprobs"] = {"top_logprobs": [top], "token_logprobs": [-0.25, -0.5]}
         if body.get("echo"):
-            choice["logprobs"] = {"token_logprobs": [*told, -9.0]}
+            choice["logprobs"] = {"token_logprobs": [*values, -9.0]}
         if exact and body.get("prompt_logprobs") == 0:
-            one = [{str(t): {"logprob": v}} for t, v in zip(prompt[1:], told[1:], strict=True)]
+            one = [{str(t): {"logprob": v}} for t, v in zip(prompt[1:], values[1:], strict=True)]
             choice["prompt_logprobs"] = [None, *one]
         if exact and body.get("return_token_ids"):
             choice |= {"prompt_token_ids": prompt, "token_ids": [69, 70]}
         return choice
 
+    routes = models(root)
+    return {**routes, "/health": lambda body: {}, "/v1/completions": completions}
+
+
+def models(root: str = "") -> dict[str, Route]:
+    """What a vLLM reports of itself."""
     entry = {"id": "m", "root": root, "max_model_len": 400}
     return {
         "/v1/models": lambda body: {"data": [entry]},
         "/version": lambda body: {"version": "0.32.0"},
-        "/health": lambda body: {},
-        "/v1/completions": completions,
     }
 
 
-def chat(text: str) -> Prompt:
-    """A prompt of one message and the beginning of its answer."""
-    return Prompt(messages=(Message("user", text),), prefill="[")
-
-
-def label(text: str) -> NextToken:
-    """A question after five letters."""
-    return NextToken(chat(text), LETTERS)
-
-
-def all_of(engine: Any, requests: list[Any]) -> list[Any]:
-    """The replies in order, one to each request."""
-    found = list(engine.answer(requests))
-    assert sorted(index for index, _ in found) == list(range(len(requests)))
-    return [reply for _, reply in sorted(found, key=lambda pair: pair[0])]
-
-
-def pair_routes(shape: str) -> dict[str, Any]:
-    """A server that scores a document by its length, in one shape, best first."""
+def scoring(dialect: str, root: str = "") -> dict[str, Route]:
+    """A server that scores a document by its length, best first."""
 
     def listed(documents: list[str], name: str) -> list[Any]:
         found = [{"index": i, name: float(len(d))} for i, d in enumerate(documents)]
@@ -225,20 +212,48 @@ def pair_routes(shape: str) -> dict[str, Any]:
         return {"data": listed(body["text_2"], "score"), "usage": {"prompt_tokens": 10}}
 
     def texts(body: dict[str, Any]) -> Any:
-        if "texts" not in body:
-            raise Refusal(422, "missing field `texts`")
         assert body["raw_scores"] is True
         return listed(body["texts"], "score")
 
     def documents(body: dict[str, Any]) -> Any:
-        if "documents" not in body or "use_activation" in body:
-            raise Refusal(422, {"message": "no such field"})
+        assert body["top_n"] == len(body["documents"])
         return {"results": listed(body["documents"], "relevance_score")}
 
-    path, route = {
-        "vllm": ("/score", score),
-        "tei": ("/rerank", texts),
-        "jina": ("/v1/rerank", documents),
-        "cohere": ("/v2/rerank", documents),
-    }[shape]
-    return {path: route, "/tokenize": lambda body: [body["inputs"].split()]}
+    info = {"model_id": root, "max_input_length": 512, "version": "1.8"}
+    counting = {
+        "/info": lambda body: info,
+        "/tokenize": lambda body: [body["inputs"].split()],
+    }
+    return {
+        "vllm": {**models(root), "/score": score},
+        "tei": {**counting, "/rerank": texts},
+        "jina": {"/v1/rerank": documents},
+        "cohere": {"/v2/rerank": documents},
+    }[dialect]
+
+
+def classifying(outputs: list[float]) -> dict[str, Route]:
+    """A vLLM with a classification head that gives every text the same outputs."""
+
+    def classify(body: dict[str, Any]) -> Any:
+        assert body["use_activation"] is False
+        return {"data": [{"index": i, "probs": outputs} for i in range(len(body["input"]))]}
+
+    return {**models(), "/classify": classify}
+
+
+def chat(text: str) -> Prompt:
+    """A prompt of one message and the beginning of its answer."""
+    return Prompt(messages=(Message("user", text),), prefill="[")
+
+
+def label(text: str) -> NextToken:
+    """A request for the probabilities of five letters."""
+    return NextToken(chat(text), LETTERS)
+
+
+def all_of(engine: Any, requests: list[Any]) -> list[Any]:
+    """The replies in order, one to each request."""
+    found = list(engine.stream(iter(requests)))
+    assert sorted(index for index, _ in found) == list(range(len(requests)))
+    return [reply for _, reply in sorted(found, key=lambda pair: pair[0])]

@@ -1,0 +1,183 @@
+"""The check at first use: what each server serves, and a few numbers that tell models apart.
+
+No server reports which template, dtype or quantization it runs, but its numbers show it. Each
+question is short and asked alone, twice: the second time its prompt is cached, as it will be in a
+later run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from ...errors import EngineDied, EngineFault
+from ...types import Failure, Label, Logits, NextToken, PairScore
+from ..prepare import Prepared
+from .client import Client
+from .dialects import CLASSIFY, KINDS, PAIRS, Call, Dialect, reported
+from .failures import MALFORMED, Malformed, Unavailable
+
+TEXT = "The first words of a text"
+LABELS = tuple(range(24))  # more than are asked for by rank, so that none is there by chance
+APART = 0.5
+"""Numbers of equal models differ by less; those of bfloat16 differ by up to 0.15."""
+
+_RANKED = 5  # the last ranks change places easily
+PAIRS_ASKED = (
+    PairScore("a query", "a document"),
+    PairScore("why is the sky blue", "Air scatters blue light more than red light."),
+    PairScore("why is the sky blue", "The market opens at seven in winter."),
+)
+_NOT_SERVED = (403, 404, 405, 501)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What one server reports of itself: its models, name -> entry, and its version."""
+
+    models: Mapping[str, Mapping[str, Any]]
+    version: str | None = None
+
+    def root(self, model: str) -> str | None:
+        """Return the hub id or folder of what is served as `model`, where the server reports it."""
+        return _text(self.models.get(model, {}).get("root"))
+
+    def context(self, model: str) -> int:
+        """Return the longest sequence in tokens; without end where it is not reported."""
+        tokens = self.models.get(model, {}).get("max_model_len")
+        return tokens if isinstance(tokens, int) and tokens > 0 else sys.maxsize
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What one server answered to the check.
+
+    numbers: answers to the questions. pair_tokens: tokens that it read of the first pair, 0 where
+    it does not report them. unserved: path -> why it cannot be used.
+    """
+
+    numbers: tuple[float, ...]
+    pair_tokens: int
+    unserved: Mapping[str, str]
+
+
+async def list_models(client: Client, url: str, dialect: str, model: str | None) -> Listed:
+    """Return the models of a server, and `model` where its API has no list of them."""
+    if dialect in ("jina", "cohere"):
+        return Listed({model: {}} if model else {})
+    where = url + (path := "/info" if dialect == "tei" else "/v1/models")
+    try:
+        payload = client.key.payload(where, await _exchange(client, url, path))
+        if dialect == "tei":
+            entry = {"root": payload["model_id"], "max_model_len": payload["max_input_length"]}
+            return Listed({model or payload["model_id"]: entry}, _text(payload.get("version")))
+        models = {str(entry["id"]): entry for entry in payload["data"]}
+    except (Malformed, *MALFORMED) as error:
+        reason = client.key.redacted(str(error))
+        raise EngineFault(f"{where} is not that of dialect={dialect} ({reason})") from None
+    return Listed(models, await _version(client, url) if dialect == "vllm" else None)
+
+
+async def _version(client: Client, url: str) -> str | None:
+    response = await _exchange(client, url, "/version")
+    try:
+        return _text(response.json()["version"])
+    except MALFORMED:
+        return None
+
+
+async def check(client: Client, url: str, dialect: Dialect, ids: Sequence[int]) -> Checked:
+    """Ask a server the questions of its dialect.
+
+    ids: `TEXT` in the model's tokens; without them only pairs are asked. Raises EngineFault for
+    what is not answered in the dialect.
+    """
+    numbers: list[float] = []
+    unserved: dict[str, str] = {}
+    pair_tokens = 0
+    for call in _questions(dialect, ids):
+        if call.path in unserved:
+            continue
+        payload = await _asked_twice(client, url, call)
+        if isinstance(payload, Failure):
+            unserved[call.path] = payload.reason
+            continue
+        reply = _reply(client, url, dialect, call, payload)
+        if isinstance(reply, Logits):
+            # tokens of a pair show a template; those of token ids are known
+            tokens = reply.prompt_tokens if call.path != CLASSIFY else 0
+            numbers += (float(tokens), *reply.logits[: len(LABELS)])
+            pair_tokens = pair_tokens or tokens
+        else:
+            ranked = sorted(reported(payload["choices"][0]).values(), reverse=True)
+            numbers += ranked[: len(LABELS) if dialect.exact else _RANKED]
+    return Checked(tuple(numbers), pair_tokens, unserved)
+
+
+def _questions(dialect: Dialect, ids: Sequence[int]) -> Iterator[Call]:
+    if dialect.name in PAIRS:
+        for pair in PAIRS_ASKED:
+            yield dialect.call(PairScore, [Prepared(0, pair, (), 0)])
+    if ids and NextToken in KINDS[dialect.name]:
+        labels: dict[Label, int] = {label: label for label in LABELS}
+        yield dialect.call(NextToken, [Prepared(0, None, ids, len(ids), labels=labels)])
+    if ids and dialect.name == "vllm":
+        yield dialect.call(PairScore, [Prepared(0, None, ids, len(ids))], as_ids=True)
+
+
+async def _asked_twice(client: Client, url: str, call: Call) -> Any:
+    """Return the JSON of the second response, or the Failure of what is not served."""
+    for _ in range(2):
+        response = await _exchange(client, url, call.path, call.body)
+        if response.status_code in _NOT_SERVED:
+            return Failure(f"it has no {call.path}")
+    return client.key.payload(url + call.path, response)
+
+
+def _reply(client: Client, url: str, dialect: Dialect, call: Call, payload: Any) -> Any:
+    try:
+        (reply,) = call.replies(payload)
+    except Malformed as error:
+        reply = Failure(f"is that dialect={dialect.name}? ({client.key.redacted(str(error))})")
+    if isinstance(reply, Failure):
+        raise EngineFault(f"{url}{call.path} does not answer the check: {reply.reason}")
+    return reply
+
+
+async def _exchange(client: Client, url: str, path: str, body: Any = None) -> httpx2.Response:
+    try:
+        return await client.exchange(path, body, url=url)
+    except Unavailable as error:
+        raise EngineDied(f"{url}{path}: {error}") from None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def fingerprint(found: Iterable[Sequence[float]]) -> str | None:
+    """Return what tells the numbers of one or more servers apart; None where one gave none.
+
+    It has three digits: two servers of one kind agree in them, two dtypes or templates do not.
+    """
+    distinct = sorted({" ".join(f"{number + 0.0:.3g}" for number in numbers) for numbers in found})
+    if not all(distinct):
+        return None
+    return ",".join(hashlib.sha256(one.encode()).hexdigest()[:16] for one in distinct)
+
+
+def require_alike(found: Mapping[str, Checked]) -> None:
+    """Raise EngineFault where one server's numbers are not those of the others."""
+    (first, one), *others = found.items()
+    for url, other in others:
+        far = any(abs(x - y) > APART for x, y in zip(one.numbers, other.numbers, strict=False))
+        if far or len(one.numbers) != len(other.numbers):
+            raise EngineFault(
+                f"{first} and {url} answer differently, as with other templates or weights: "
+                "run them apart"
+            )

@@ -1,0 +1,126 @@
+"""What a failed call means: a refusal, a server that is unavailable, or a wrong setting."""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+import re
+import socket
+import ssl
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from ...errors import EngineFault
+from ...types import Failure
+
+if TYPE_CHECKING:
+    import httpx2
+
+MALFORMED = (
+    KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
+"""Exceptions that reading a response of an unexpected shape raises."""
+
+_LONGEST_MESSAGE = 300
+
+
+class Malformed(Exception):
+    """A response of status 200 that does not hold what was requested."""
+
+
+class Unavailable(Exception):
+    """A call that failed although it was tried several times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Failure):
+    """A refusal of what a call holds; parts of the call may be accepted."""
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """The key that is sent as a bearer token, or none; it is shown nowhere.
+
+    variable: the environment variable that holds it, the option `api_key_env`.
+    """
+
+    value: str | None = field(default=None, repr=False)
+    variable: str | None = None
+
+    def redacted(self, text: str) -> str:
+        """Return a server's text without the key, in one line of at most 300 characters."""
+        text = _spellings(self.value).sub("***", text) if self.value else text
+        line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        return line[:_LONGEST_MESSAGE]
+
+    def error(self, response: httpx2.Response) -> str:
+        """Return status and message of an error response, in one line."""
+        return f"{response.status_code}: {self.redacted(_message(response))}"
+
+    def payload(self, where: str, response: httpx2.Response) -> Any:
+        """Return the JSON of a response, or the refusal of this one call.
+
+        Raises Malformed for what is no JSON, and EngineFault for a status that no other call
+        would escape.
+        """
+        status = response.status_code
+        if status == HTTPStatus.OK:
+            return _json(response)
+        error = self.error(response)
+        if status in (400, 413, 422):
+            cure = "if it is too long, lower max_doc_tokens, max_query_tokens or window"
+            return Refused(f"{where} refuses {error} ({cure})")
+        if status in (401, 403):
+            cure = f"check the key in {self.variable}" if self.variable else "set api_key_env=NAME"
+            phrase = HTTPStatus(status).phrase
+            raise EngineFault(f"{where}: {status} {phrase}: {cure}; the server says {error}")
+        if response.has_redirect_location:  # not followed: it would carry the key elsewhere
+            target = self.redacted(urljoin(where, response.headers["Location"]))
+            base = target.removesuffix(urlsplit(where).path)
+            raise EngineFault(f"{where} redirects to {target} ({status}): use --base-url {base}")
+        raise EngineFault(f"{where} answers {error}")
+
+    def connection_failure(self, error: BaseException) -> Exception:
+        """Return Unavailable for a broken connection, EngineFault where base_url must be wrong."""
+        reason, cause = "", error.__cause__
+        while cause is not None:
+            reason = reason or self.redacted(str(cause) or type(cause).__name__)
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                cure = "set SSL_CERT_FILE to the certificates to trust"
+                return EngineFault(f"{self.redacted(cause.verify_message)}; {cure}")
+            unknown = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME
+            if unknown or isinstance(cause, ssl.SSLError) or "illegal" in reason:
+                return EngineFault(f"{reason}; check host, http:// and https:// of base_url")
+            cause = cause.__cause__ or cause.__context__
+        return Unavailable(f"{reason}, again and again")
+
+
+@functools.cache
+def _spellings(key: str) -> re.Pattern[str]:
+    """Match the key as it is and as JSON, URLs and HTML escape its characters."""
+    ways = (
+        rf"(?:\\{{0,3}}{re.escape(c)}|\\{{1,3}}u00{ord(c):02x}|%(?:25)*{ord(c):02x}"
+        rf"|&#0*{ord(c)};|&#x0*{ord(c):x};|{re.escape(html.escape(c))})"
+        for c in key
+    )
+    return re.compile("".join(ways), re.IGNORECASE)
+
+
+def _json(response: httpx2.Response) -> Any:
+    try:
+        return response.json()
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"no JSON: {error}") from error
+
+
+def _message(response: httpx2.Response) -> str:
+    try:
+        found = response.json()
+    except (ValueError, RecursionError):
+        return response.text
+    for name in ("error", "message", "detail"):
+        found = found.get(name, found) if isinstance(found, dict) else found
+    return found if isinstance(found, str) else json.dumps(found)

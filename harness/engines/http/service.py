@@ -1,0 +1,211 @@
+"""A model behind one or more equal servers, after the check at first use."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ...errors import EngineFault
+from ...types import PairScore
+from ..checkpoint import Checkpoint
+from ..identity import packages
+from ..pairing import PairTemplate, is_composed, output_names, pair_head, require_template
+from ..prepare import Answered, Numbered, Prepared, Preparer, by_kind
+from ..tokens import Tokens
+from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, fingerprint, require_alike
+from .client import Client, Server
+from .dialects import CLASSIFY, COMPLETIONS, KINDS, PAIRS, Dialect
+from .options import HttpOptions
+
+
+@dataclass(frozen=True)
+class Service:
+    """The servers, the model that they serve, and its tokenizer.
+
+    listed: what each server reports of itself. root: hub id or folder of the model, where reported.
+    checkpoint: the tokenizer's files; without them `tokenizer_missing` says why. context: longest
+    sequence in tokens.
+    """
+
+    options: HttpOptions
+    client: Client
+    listed: Mapping[str, Listed]
+    model: str
+    root: str | None
+    checkpoint: Checkpoint | None
+    tokenizer_missing: str
+    context: int
+
+    @functools.cached_property
+    def dialect(self) -> Dialect:
+        """How the servers are called."""
+        made = Dialect(self.options.dialect, self.model, self.options.top_logprobs)
+        if self.checkpoint is None:
+            return made
+        ends, names = tuple(sorted(self.checkpoint.end_ids)), output_names(self.checkpoint)
+        return replace(made, tokens=self.tokens, ends=ends, outputs=names)
+
+    @functools.cached_property
+    def checked(self) -> Mapping[str, Checked]:
+        """What each server answered to the check. Raises EngineFault where they differ."""
+        ids = self.tokens.encode([TEXT])[0] if self.checkpoint else ()
+        found = self.client.each(lambda url: check(self.client, url, self.dialect, ids))
+        require_alike(found)
+        return found
+
+    @functools.cached_property
+    def tokens(self) -> Tokens:
+        """The model's tokenizer. Raises EngineFault where none was found."""
+        if self.checkpoint is None:
+            raise EngineFault(f"{self.tokenizer_missing}; name the tokenizer: -o tokenizer=ID")
+        return self.checkpoint.tokens
+
+    def require(self, path: str, kind: type) -> None:
+        """Raise EngineFault where a server has not answered the check at `path`."""
+        for url, one in self.checked.items():
+            if path in one.unserved:
+                raise EngineFault(f"{url} cannot answer {kind.__name__}: {one.unserved[path]}")
+
+    @property
+    def identity(self) -> Mapping[str, str | None]:
+        """What tells these servers' replies from others'; None where it does not apply.
+
+        Their addresses are part of it only where neither a name nor the check's numbers are known.
+        """
+        place = self.checkpoint.place if self.checkpoint else None
+        numbers = fingerprint(one.numbers for one in self.checked.values())
+        versions = {one.version for one in self.listed.values() if one.version}
+        adapter, first = self.options.adapter, next(iter(self.listed.values()))
+        exact = self.dialect.exact or self.options.dialect != "openai"
+        return {
+            "dialect": self.options.dialect,
+            "top_logprobs": None if exact else str(self.options.top_logprobs),
+            "model": self.model,
+            "root": self.root,
+            "base_url": None if self.root and numbers else ",".join(self.listed),
+            "probe": numbers,
+            "version": ",".join(sorted(versions)),
+            "tokenizer": str(place.fingerprint or place.revision) if place else None,
+            "packages": packages(("tokenizers", "transformers")) if place else None,
+            "context": str(self.context),
+            "adapter": adapter,
+            "adapter_root": adapter and first.root(self.model),
+            "dtype": self.options.dtype,
+            "head": self.options.head,
+            "pair_template": self.checkpoint.pair_template if self.checkpoint else None,
+        }
+
+    @property
+    def in_effect(self) -> Mapping[str, Mapping[str, str]]:
+        """What was found of each server, or why it is no longer used."""
+        return {server.url: self._described(server) for server in self.client.servers}
+
+    def _described(self, server: Server) -> dict[str, str]:
+        listed, checked = self.listed[server.url], self.checked[server.url]
+        failed = {"failures": f"{server.failures}: {server.error}"} if server.failures else {}
+        return failed | {
+            "dialect": self.options.dialect,
+            "model": self.model,
+            "root": str(self.root),
+            "version": str(listed.version),
+            "context": str(self.context),
+            "tokenizer": self.checkpoint.name if self.checkpoint else self.tokenizer_missing,
+            "probe": str(fingerprint([checked.numbers])),
+            "unserved": ", ".join(checked.unserved),
+        }
+
+    # How pairs are sent: as two texts that the server joins, or as token ids that are made here
+
+    @functools.cached_property
+    def pairs_as_ids(self) -> bool:
+        """Whether pairs are sent to `/classify` as token ids.
+
+        So are pairs of a head with several outputs, which `/score` does not serve, and pairs with a
+        template: the option's, or the checkpoint's own where the server has `/classify`.
+        """
+        checkpoint, given = self.checkpoint, self.options.pair_template is not None
+        if given or checkpoint is None or self.options.dialect != "vllm":
+            return given
+        head = checkpoint.architecture.endswith("ForSequenceClassification")
+        own = head and PairTemplate.find(checkpoint) is not None
+        served = not any(CLASSIFY in one.unserved for one in self.checked.values())
+        return len(output_names(checkpoint)) > 1 or (own and served)
+
+    @property
+    def pairs_known_here(self) -> bool:
+        """Whether a pair's tokens are known here; else the server makes a text of its own."""
+        known = self.checkpoint is not None and not is_composed(self.checkpoint)
+        return known or self.pairs_as_ids
+
+    @functools.cached_property
+    def _preparer(self) -> Preparer:
+        template = self.checkpoint and self.pairs_as_ids and PairTemplate.find(self.checkpoint)
+        # servers write one token at least
+        return Preparer(self.tokens, self.context, template or None, written=1)
+
+    def prepare(self, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
+        """Prepare requests; a pair that the server makes a text of stays as it is.
+
+        Raises EngineFault for a type that the servers cannot answer.
+        """
+        kinds = by_kind(numbered)
+        for kind in kinds:
+            self._require_kind(kind)
+        bare = [] if self.pairs_known_here else kinds.pop(PairScore, [])
+        known = [pair for own in kinds.values() for pair in own]
+        todo, done = self._preparer.prepare(known) if known else ([], [])
+        return todo + [Prepared(index, pair, (), 0) for index, pair in bare], done
+
+    def _require_kind(self, kind: type) -> None:
+        if kind not in KINDS[self.options.dialect]:
+            raise EngineFault(f"dialect={self.options.dialect} cannot answer {kind.__name__}")
+        if kind is PairScore:
+            self.require_pairs()
+        else:
+            self.require(COMPLETIONS, kind)
+
+    def require_pairs(self) -> None:
+        """Raise EngineFault unless the servers score pairs in a way that is known to be right."""
+        if self.pairs_as_ids:
+            self._require_classify()
+            return
+        self.require(PAIRS[self.options.dialect].path, PairScore)
+        checkpoint = self.checkpoint
+        if checkpoint and not self.options.head and pair_head(checkpoint) == "maxsim":
+            raise EngineFault(
+                f"model {self.model} is an encoder without a head for pairs, and the server would "
+                "answer with a cosine; use --engine transformers or vllm, or -o head=classifier"
+            )
+        if checkpoint and checkpoint.tokenizer.chat_template:
+            self._require_template(checkpoint)
+
+    def _require_classify(self) -> None:
+        if self.options.dialect != "vllm":
+            raise EngineFault("pair_template needs the /classify of vLLM: dialect=vllm")
+        self.require(CLASSIFY, PairScore)
+        checkpoint, given = self.checkpoint, self.options.pair_template is not None
+        if checkpoint is not None and not given and is_composed(checkpoint):
+            require_template(checkpoint)
+        elif not given and self.tokens.pair.types is not None:
+            raise EngineFault(
+                f"model {self.model} has several outputs and segment ids, which a server's "
+                "/classify does not take; use --engine transformers or vllm"
+            )
+
+    def _require_template(self, checkpoint: Checkpoint) -> None:
+        """Refuse a server that joins the two texts of a model which reads a template.
+
+        A server does not report its template, but a text made by one has more tokens.
+        """
+        pair = PAIRS_ASKED[0]
+        joined = sum(map(len, self.tokens.encode([pair.query, pair.document])))
+        for url, one in self.checked.items():
+            unknown = not one.pair_tokens and is_composed(checkpoint)
+            if unknown or 0 < one.pair_tokens <= self.tokens.pair.size + joined:
+                found = "does not report how many tokens it read" if unknown else "joins bare texts"
+                raise EngineFault(
+                    f"model {self.model} reads a pair through a template, and {url} {found}: start "
+                    "the server with --chat-template FILE, or set pair_template= for a server with "
+                    "/classify"
+                )

@@ -1,0 +1,114 @@
+"""Forward passes of a bounded number of padded tokens, which shrink when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...types import Failure
+from ..prepare import Answer, Answered, Prepared
+
+if TYPE_CHECKING:
+    import torch
+
+Forward = Callable[[Sequence[Prepared]], Sequence[Answer]]
+"""One forward pass: a batch of sequences to their answers, in order."""
+
+
+class Batcher:
+    """Runs sequences in batches of at most `budget` padded tokens, longest first.
+
+    Longest first, the first batch is the greediest, so memory runs out early or never; when it
+    does, the budget becomes half of what did not fit, for good, and the rest goes on.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.positions = 0
+        self.tokens = 0
+
+    @property
+    def waste(self) -> float:
+        """Share of padding in all positions computed so far, from 0 to 1."""
+        return 1 - self.tokens / self.positions if self.positions else 0.0
+
+    def run(self, sequences: Iterable[Prepared], forward: Forward) -> Iterator[Answered]:
+        """Yield (index, answer) batch by batch; a sequence too big on its own is a Failure."""
+        waiting = sorted(sequences, key=lambda one: one.room)  # the longest is popped first
+        while waiting:
+            batch = self._take(waiting)
+            answers = _attempt(forward, batch)
+            if answers is None:
+                answers = self._shrink(batch, waiting)
+            else:
+                self._count(batch)
+            yield from zip((one.index for one in batch), answers, strict=False)
+
+    def _take(self, waiting: list[Prepared]) -> list[Prepared]:
+        size = max(self.budget // max(waiting[-1].room, 1), 1)
+        return [waiting.pop() for _ in range(min(size, len(waiting)))]
+
+    def _shrink(self, batch: list[Prepared], waiting: list[Prepared]) -> list[Answer]:
+        if len(batch) == 1:
+            reason = f"out of memory on one sequence of {batch[0].room} tokens"
+            return [Failure(f"{reason}: lower max_doc_tokens, max_query_tokens or window")]
+        self.budget = batch[0].room * (len(batch) // 2)
+        waiting.extend(reversed(batch))
+        return []
+
+    def _count(self, batch: list[Prepared]) -> None:
+        self.tokens += sum(one.room for one in batch)
+        self.positions += batch[0].room * len(batch)
+
+
+def _attempt(forward: Forward, batch: Sequence[Prepared]) -> Sequence[Answer] | None:
+    """The answers, or None when memory ran out. The error is dropped: it holds the tensors."""
+    import torch
+
+    try:
+        with torch.inference_mode():
+            return forward(batch)
+    except torch.OutOfMemoryError:
+        pass
+    except RuntimeError as error:
+        # The CPU allocator has no error class of its own.
+        if "can't allocate memory" not in str(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """A batch as tensors of shape (rows, longest): ids, mask, positions, segment ids."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+    types: torch.Tensor | None
+
+
+def pad(batch: Sequence[Prepared], *, left: bool, device: str, pad_id: int) -> Padded:
+    """Pad to the longest sequence, on the left for decoders.
+
+    The mask comes from lengths, never from ids: many tokenizers pad with their end token.
+    Positions count a row's own tokens, so a reply does not depend on its neighbours.
+    """
+    import torch
+
+    width = max(len(one.ids) for one in batch)
+    shape = (len(batch), width)
+    ids, mask = torch.full(shape, pad_id), torch.zeros(shape, dtype=torch.long)
+    typed = batch[0].types is not None
+    types = torch.zeros(shape, dtype=torch.long) if typed else None
+    for row, one in enumerate(batch):
+        at = slice(width - len(one.ids), width) if left else slice(0, len(one.ids))
+        ids[row, at] = torch.tensor(one.ids, dtype=torch.long)
+        mask[row, at] = 1
+        if types is not None:
+            types[row, at] = torch.tensor(one.types, dtype=torch.long)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    ids, mask, positions = (x.to(device) for x in (ids, mask, positions))
+    return Padded(ids, mask, positions, None if types is None else types.to(device))
