@@ -22,9 +22,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rerank_bench.engines import EngineOptions, find_model
+from rerank_bench.engines import find_model
 from rerank_bench.engines.loading import quiet
-from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.engines.local import TransformersEngine, TransformersOptions
 from rerank_bench.tasks import Task, find_tasks
 from rerank_bench.types import PairScore
 
@@ -102,7 +102,9 @@ def compare(
     from sentence_transformers import CrossEncoder
 
     engine = TransformersEngine(
-        EngineOptions(model=str(folder), device="cpu", max_num_batched_tokens=options.batch_tokens)
+        TransformersOptions(
+            model=str(folder), device="cpu", max_num_batched_tokens=options.batch_tokens
+        )
     )
     cut = fitted(engine, pairs, options.document_tokens)
     with quiet():
@@ -115,7 +117,7 @@ def compare(
         return [float(score) for score in found]
 
     def ours() -> Sequence[float]:
-        found: dict[int, Any] = dict(engine.answer(cut))
+        found: dict[int, Any] = dict(engine.stream(iter(cut)))
         return [found[i].logits[0] for i in range(len(cut))]
 
     predict, own = turn_by_turn((theirs, ours), options.rounds)

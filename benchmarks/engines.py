@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rerank_bench import Candidates, Engine, Job, drive, load_task, open_engine
-from rerank_bench.engines import EngineOptions
+from rerank_bench import Candidates, Engine, Job, drive, load_task
+from rerank_bench.engines import EngineChoice, choose_engine
 from rerank_bench.pools import build_pool
 from rerank_bench.reranking import Budget, Fitting, Scope, Usage, choose, chosen_queries, total
 from rerank_bench.runs.manifest import hardware, versions
@@ -81,22 +81,22 @@ def timed(
     given = candidates(reranker, engine, queries=queries, depth=depth, seed=seed)
     jobs = [Job(i, reranker, one) for i, one in enumerate(given)]
     parts = [[job] for job in jobs] if one_by_one else [jobs]
-    worked, started = getattr(engine, "work_seconds", None), time.perf_counter()
+    worked, started = engine.statistics.work_seconds, time.perf_counter()
     usages = [o.usage for part in parts for _, o in drive(part, asked or engine)]
     wall = time.perf_counter() - started
-    work = None if worked is None else engine.work_seconds - worked
+    work = engine.statistics.work_seconds - worked or None
     return Timed(wall, work, total(usages))
 
 
 class Bench:
     """Engines with one model, each started once and warmed up."""
 
-    def __init__(self, options: EngineOptions, queries: int) -> None:
-        self.options, self.queries = options, queries
+    def __init__(self, chosen: EngineChoice, queries: int) -> None:
+        self.chosen, self.queries = chosen, queries
 
     def fresh(self, **changes: Any) -> Any:
         """A started engine that has read nothing of what is to be timed."""
-        engine = open_engine(replace(self.options, **changes))
+        engine = replace(self.chosen, options=replace(self.chosen.options, **changes)).open()
         timed("pointwise:engine=fake,max_doc_tokens=8,prompt=yes-no", engine, queries=1, depth=1)
         return engine
 
@@ -120,7 +120,7 @@ class Bench:
         yield "prompt tokens that the cache held", reused.usage.cached_tokens
         yield "their share", reused.usage.cached_tokens / reused.usage.prompt_tokens
         yield "pointwise, harness share", reused.overhead
-        if self.options.engine == "vllm":
+        if self.chosen.name == "vllm":
             plain = self._pointwise(vllm=json.dumps({"enable_prefix_caching": False}))
             yield "without a prefix cache, seconds", plain.wall
             yield "the cache is faster by", plain.wall / reused.wall
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     served = {"base_url": chosen.base_url, "tokenizer": chosen.tokenizer}
     own = {"max_model_len": 2048, "max_num_seqs": 32, "max_num_batched_tokens": 2048}
     more = {"vllm": own, "http": served}.get(chosen.engine, {})
-    bench = Bench(EngineOptions(chosen.engine, chosen.model, **more), chosen.queries)
+    bench = Bench(choose_engine(chosen.engine, {"model": chosen.model, **more}), chosen.queries)
     told = {}
     for name in chosen.case or CASES:
         print(name)

@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 
-from rerank_bench import Candidates, Document, Job, MissingExtra, drive, open_engine
-from rerank_bench.engines import EngineOptions, packaged
+from rerank_bench import Candidates, Document, Job, MissingExtra, drive
+from rerank_bench.engines import EngineChoice, choose_engine, packaged
 from rerank_bench.reranking import Shape, choose, decode_flops, sequence_flops
 from rerank_bench.reranking.limits import SHAPES
 from rerank_bench.runs.manifest import hardware, versions
@@ -102,8 +102,31 @@ def checkpoint(shape: Shape, folder: Path) -> Path:
     found = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ends)
     found.chat_template = "{% for m in messages %}{{ m.content }}\n{% endfor %}Answer:"
     found.save_pretrained(folder)
-    (folder / "config.json").write_text(json.dumps({**shape.config(), "eos_token_id": 0}))
+    (folder / "config.json").write_text(json.dumps(config_of(shape)))
     return folder
+
+
+def config_of(shape: Shape) -> dict[str, Any]:
+    """A `config.json` of a Qwen3ForCausalLM with the sizes of `shape`."""
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "num_hidden_layers": shape.layers,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "vocab_size": shape.vocabulary,
+        "tie_word_embeddings": shape.tied,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "max_position_embeddings": 40_960,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1e6,
+        "torch_dtype": "bfloat16",
+        "eos_token_id": 0,
+    }
 
 
 def ceiling(dtype: torch.dtype, size: int) -> float:
@@ -150,9 +173,10 @@ def measure(shape: Shape, engine: Any, peak: float, options: argparse.Namespace)
 
 
 def _timed(name: str, shape: Shape, engine: Any, peak: float, jobs: Sequence[Job]) -> Figures:
-    recorded, worked, started = Recorded(engine), engine.work_seconds, time.perf_counter()
+    worked, started = engine.statistics.work_seconds, time.perf_counter()
+    recorded = Recorded(engine)
     outcomes = [outcome for _, outcome in drive(jobs, recorded)]
-    wall, work = time.perf_counter() - started, engine.work_seconds - worked
+    wall, work = time.perf_counter() - started, engine.statistics.work_seconds - worked
     read, cached, written = (sum(column) for column in zip(*recorded.replies, strict=True))
     return Figures(
         shape.name,
@@ -164,7 +188,7 @@ def _timed(name: str, shape: Shape, engine: Any, peak: float, jobs: Sequence[Job
         written,
         recorded.flops(shape) / (work * peak),
         1 - work / wall,
-        engine.startup_seconds,
+        engine.statistics.loading_seconds,
     )
 
 
@@ -180,31 +204,32 @@ def run(options: argparse.Namespace) -> Iterator[Figures]:
         for shape in shapes if gpu else [TINY]:
             place = Path(folder, shape.name)
             place.mkdir()
-            made = EngineOptions(
-                "vllm", str(checkpoint(shape, place)), dtype=dtype, load_format="dummy",
-                max_model_len=8192, **small,
-            )  # fmt: skip
+            made = choose_engine("vllm", {
+                "model": str(checkpoint(shape, place)), "dtype": dtype, "load_format": "dummy",
+                "max_model_len": 8192, **small,
+            })  # fmt: skip
             yield from _with(made, shape, peak, options)
         real = _smollm2(dtype, small)
         if real is not None:
             yield from _with(*real, peak, options)
 
 
-def _smollm2(dtype: str, small: dict[str, Any]) -> tuple[EngineOptions, Shape] | None:
+def _smollm2(dtype: str, small: dict[str, Any]) -> tuple[EngineChoice, Shape] | None:
     """SmolLM2-135M, or nothing where the package that brings it is not installed."""
     try:
         packaged("smollm2")
     except MissingExtra:
         return None
-    opened = EngineOptions("vllm", "smollm2", dtype=dtype, max_model_len=8192, **small)
-    config = open_engine(opened).checkpoint.config  # type: ignore[attr-defined]
-    return opened, Shape.of(config.to_dict(), name="SmolLM2-135M")
+    given = {"model": "smollm2", "dtype": dtype, "max_model_len": 8192, **small}
+    chosen = choose_engine("vllm", given)
+    config = chosen.open().statistics.config or {}
+    return chosen, Shape.of(config, name="SmolLM2-135M")
 
 
 def _with(
-    opened: EngineOptions, shape: Shape, peak: float, options: argparse.Namespace
+    chosen: EngineChoice, shape: Shape, peak: float, options: argparse.Namespace
 ) -> Iterator[Figures]:
-    engine = open_engine(opened)
+    engine = chosen.open()
     try:
         yield from measure(shape, engine, peak, options)
     finally:

@@ -31,7 +31,6 @@ from .types import (
     Candidates,
     ContinuationScore,
     Document,
-    Embed,
     Engine,
     Failure,
     Fitted,
@@ -48,34 +47,32 @@ from .types import (
     Reply,
     Request,
     Reranker,
-    Score,
     Scored,
     Scores,
-    Vectors,
+    Statistics,
     ask,
+    batched,
 )
 
 if TYPE_CHECKING:
     from .api import Ranked, RankedDocument, load_rows, load_run, rerank
-    from .engines import EngineOptions, open_engine
+    from .engines import open_engine
     from .engines.fake import FakeEngine
     from .evaluation.frames import Runs, load_runs
     from .pools import Pool, PoolOptions, PoolRow, build_pool
     from .prompt import Template, escape_identifiers, load_template
-    from .reranking.scheduler import Job, Reranked, drive, order, rerank_one
-    from .reranking.usage import Usage
+    from .reranking import Job, Reranked, Usage, drive, order, rerank_one
     from .tasks import Task, TaskOptions, find_tasks, load_task
 
 _LATER = {
-    "reranking.scheduler": ("Job", "Reranked", "drive", "order", "rerank_one"),
-    "engines": ("EngineOptions", "open_engine"),
+    "reranking": ("Job", "Reranked", "Usage", "drive", "order", "rerank_one"),
+    "engines": ("open_engine",),
     "engines.fake": ("FakeEngine",),
     "evaluation.frames": ("Runs", "load_runs"),
     "api": ("Ranked", "RankedDocument", "load_rows", "load_run", "rerank"),
     "pools": ("Pool", "PoolOptions", "PoolRow", "build_pool"),
     "prompt": ("Template", "escape_identifiers", "load_template"),
     "tasks": ("Task", "TaskOptions", "find_tasks", "load_task"),
-    "reranking.usage": ("Usage",),
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 
@@ -87,13 +84,13 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "BadData", "BadOption", "Candidates", "ContinuationScore", "Document", "Embed", "Engine",
-    "EngineDied", "EngineFault", "EngineOptions", "Failure", "FakeEngine", "Fitted", "Flow",
+    "BadData", "BadOption", "Candidates", "ContinuationScore", "Document", "Engine",
+    "EngineDied", "EngineFault", "Failure", "FakeEngine", "Fitted", "Flow",
     "Generate", "Generation", "Job", "LabelScores", "Likelihood", "Logits", "Message",
     "MissingExtra", "NextToken", "PairScore", "Pool", "PoolOptions", "PoolRow", "Prompt", "Ranked",
     "RankedDocument", "Reply", "Request", "RequestFailed", "RerankBenchError", "Reranked",
-    "Reranker", "RerankerFault", "RunConflict", "Runs", "Score", "Scored", "Scores", "Task",
-    "TaskOptions", "Template", "UnknownName", "Usage", "Vectors", "ask", "build_pool", "drive",
+    "Reranker", "RerankerFault", "RunConflict", "Runs", "Scored", "Scores", "Statistics", "Task",
+    "TaskOptions", "Template", "UnknownName", "Usage", "ask", "batched", "build_pool", "drive",
     "escape_identifiers", "find_tasks", "load_rows", "load_run", "load_runs", "load_task",
     "load_template", "open_engine", "order", "rerank", "rerank_one",
 ]  # fmt: skip

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .engines import EngineOptions, open_engine, require_support
-from .reranking import Budget, Defaults, Fitter, Usage, build, order, parse, rerank_one
+from .engines import DEFAULT_ENGINE, NO_ENGINE, choose_engine, require_support
+from .reranking import Budget, Declared, Defaults, Fitter, Usage, build, order, parse, rerank_one
 from .runs import Run, find_runs, read_run
 from .tasks import readable
 from .types import Candidates, Document, Engine, Reranker
@@ -79,18 +79,21 @@ def _resolve(
     model: str | None,
     options: Mapping[str, Any],
 ) -> tuple[Reranker, Engine]:
-    """The method and the engine it is to ask; an engine that is open already is taken as it is."""
-    name = engine if engine is None or isinstance(engine, str) else "none"
+    """The method and the engine that answers it; an open engine is used as it is."""
+    opened = None if engine is None or isinstance(engine, str) else engine
+    name = NO_ENGINE.name if opened is not None else engine if isinstance(engine, str) else None
     if isinstance(reranker, str):
-        method, given = parse(reranker)
-        choice = build(method, {**given, **options}, Defaults(model, name))
-        method_, wanted = choice.reranker, choice.engine
+        given_name, given = parse(reranker)
+        choice = build(given_name, {**given, **options}, Defaults(model, name))
+        method, chosen = choice.reranker, choice.engine
     else:
-        method_ = reranker
-        wanted = EngineOptions(engine=name or ("transformers" if model else "none"), model=model)
-    opened = open_engine(wanted) if engine is None or isinstance(engine, str) else engine
-    require_support(opened, frozenset(getattr(method_, "asks", ())), reranker=str(reranker))
-    return method_, opened
+        method = reranker
+        usual = NO_ENGINE.name if model is None else DEFAULT_ENGINE
+        chosen = choose_engine(name or usual, {} if model is None else {"model": model})
+    opened = opened or chosen.open()
+    asks = frozenset(Declared.of(method).asks or ())
+    require_support(opened, asks, reranker=str(reranker))
+    return method, opened
 
 
 def _candidates(

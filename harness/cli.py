@@ -255,7 +255,8 @@ def doctor(
     options = dict(_pair(text) for text in option)
     options |= {"base_url": ",".join(base_url)} if base_url else {}
     report = examination.examine(examination.open_engines(engine, model, options), quick=quick)
-    click.echo(printable(examination.WRITTEN["json" if as_json else "table"](report)))
+    written = examination.as_json if as_json else examination.as_table
+    click.echo(printable(written(report)))
     if report.failed:
         sys.exit(1)
 

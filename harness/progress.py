@@ -12,24 +12,25 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def bar(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """Show a bar named `what` over `total` steps; call the yielded function with steps done.
 
-    A bar within a bar stands under it: only one display can own a terminal.
+    A second argument of that function changes the total. A bar within a bar stands under it: only
+    one display can own a terminal.
     """
     if not sys.stderr.isatty():
-        yield lambda steps: None
+        yield lambda steps, total=None: None
         return
     if _shown:
         task = _shown[-1].add_task(what, total=total)
-        yield lambda steps: _shown[-1].advance(task, steps)
+        yield lambda steps, total=None: _shown[-1].update(task, advance=steps, total=total)
         _shown[-1].remove_task(task)
         return
     with _display() as progress:
         _shown.append(progress)
         task = progress.add_task(what, total=total)
         try:
-            yield lambda steps: progress.advance(task, steps)
+            yield lambda steps, total=None: progress.update(task, advance=steps, total=total)
         finally:
             _shown.clear()
 

@@ -15,11 +15,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 Label: TypeAlias = str | int
 """An answer that is one token in its context: its text, or its token id."""
@@ -147,16 +143,6 @@ class ContinuationScore:
     cached_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Vectors:
-    """Embeddings, float32, shape (k, dim)."""
-
-    vectors: NDArray[np.float32]
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-
-
 class Reply(Protocol):
     """A frozen dataclass that answers a request, with the tokens that the model spent on it.
 
@@ -191,15 +177,6 @@ class PairScore:
 
     query: str
     document: str
-
-    reply: ClassVar[type[Logits]] = Logits
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Score one rendered sequence with a classification head."""
-
-    prompt: Prompt
 
     reply: ClassVar[type[Logits]] = Logits
 
@@ -243,21 +220,6 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True)
-class Embed:
-    """Ask for vectors. Pooling `tokens` gives one vector per token, the others one in all.
-
-    `eos` appends the tokenizer's end token before pooling, where a model was trained so.
-    """
-
-    prompt: Prompt
-    pooling: Literal["last", "mean", "cls", "tokens"] = "mean"
-    normalise: bool = True
-    eos: bool = False
-
-    reply: ClassVar[type[Vectors]] = Vectors
-
-
-@dataclass(frozen=True, slots=True)
 class Failure:
     """A request that could not be served, and why. Never a reply, never text to be parsed."""
 
@@ -276,23 +238,27 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Scores with counts: `repaired`, `unparsable`, `missing_labels`, `escaped_ids`, …."""
+    """Scores with what the flow counted.
+
+    counts: `repaired`, `unparsable`, `missing_labels`, `escaped_ids`, ….
+    repairs: indices, from 0 and over all rounds, of the flow's requests whose replies were repaired
+        or unparsable.
+    """
 
     scores: Sequence[float]
     counts: Mapping[str, int] = field(default_factory=dict)
+    repairs: Sequence[int] = ()
 
 
 Scores: TypeAlias = Sequence[float] | Scored
 Flow: TypeAlias = Generator[Sequence[AnyRequest], Sequence[Any], Scores]
 
 
+@runtime_checkable
 class Reranker(Protocol):
     """A method with its options. Model-free methods return their scores outright.
 
-    Optional attributes: `asks` (the request types it may yield), `max_doc_tokens`,
-    `max_query_tokens`, `max_pair_tokens`, `max_window_tokens` (budgets of the texts it is given),
-    `takes_instruction` (False if it reads none), `fixed_labels` (all labels it may ever ask for, so
-    that an engine can load a head for them), `head` (how pairs are scored).
+    Its optional attributes are those of `rerank_bench.reranking.Declared`.
     """
 
     def rerank(self, candidates: Candidates) -> Flow | Scores: ...
@@ -397,7 +363,7 @@ def batched(
     return stream
 
 
-def ready(requests: Iterator[AnyRequest | None]) -> Iterator[AnyRequest]:
+def ready(requests: Iterator[E | None]) -> Iterator[E]:
     """Yield the requests of `Engine.stream` that are ready now."""
     for request in requests:
         if request is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +22,7 @@ from rerank_bench.engines.thinking import answer_after_thoughts
 from .budgets import check_budgets
 from .instructions import check_instruction, takes_instruction
 from .orders import Ordering, Sliding, descending
-from .parsing import read_permutation
+from .parsing import Permutation, read_permutation
 
 _TOKENS_PER_IDENTIFIER = 6  # "[20] > " where every digit and bracket is a token of its own
 
@@ -67,24 +66,27 @@ class Listwise:
         return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
-        """Slide; unusable answers leave their window as it was and are counted."""
+        """Order window by window; an answer without identifiers leaves its window as it was."""
         conversation = Conversation(
             candidates, self.prompt, thinking=self.thinking, instruction=self.instruction
         )
-        counts: Counter[str] = Counter()
+        read: list[Permutation] = []
 
         def order(inside: Sequence[int]) -> Ordering:
             prompt = conversation.prompt(inside, [str(n) for n in range(1, len(inside) + 1)])
             (reply,) = yield from ask([Generate(prompt, self._max_tokens(len(inside), prompt))])
             names = {str(place + 1): place for place in range(len(inside))}
-            read = read_permutation(_answer(prompt, reply), names)
-            counts["repaired"] += read.repaired
-            counts["unparsable"] += read.unparsable
-            return read.places
+            read.append(read_permutation(_answer(prompt, reply), names))
+            return read[-1].places
 
         ranking = yield from self._sliding().order(len(candidates.documents), order)
-        counts["escaped_ids"] = conversation.escaped
-        return Scored(descending(ranking), counts)
+        counts = {
+            "repaired": sum(answer.repaired for answer in read),
+            "unparsable": sum(answer.unparsable for answer in read),
+            "escaped_ids": conversation.escaped,
+        }
+        repairs = [i for i, answer in enumerate(read) if answer.repaired or answer.unparsable]
+        return Scored(descending(ranking), counts, repairs)
 
     def _sliding(self) -> Sliding:
         return Sliding("listwise", self.window, self.stride, self.passes)

@@ -23,7 +23,6 @@ from rerank_bench.types import (
     NextToken,
     PairScore,
     Prompt,
-    Score,
 )
 
 WORD = re.compile(r"text[0-9a-f]{8}")
@@ -43,8 +42,6 @@ def oracle(relevance: Mapping[str, float], *, noise: float = 0.0, seed: int = 0)
     def answer(request: Any) -> Any:
         if isinstance(request, PairScore):
             return Logits((belief(_only(request.document), request),), prompt_tokens=1)
-        if isinstance(request, Score):
-            return Logits((belief(_only(_whole(request.prompt)), request),), prompt_tokens=1)
         if isinstance(request, Likelihood):
             found = _only(_whole(request.prompt))
             return ContinuationScore(belief(found, request), 1, prompt_tokens=1)

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "vllm", "ranx", "numba", "pandas", "datasets", "faiss", "bm25s"}
 ORDER = [
-    *("errors", "types", "flags", "places", "progress", "quiet", "prompt"),
+    *("errors", "types", "flags", "places", "progress", "quiet", "signatures", "prompt"),
     *("tasks", "engines", "pools", "reranking", "runs", "suite", "evaluation", "report"),
     *("inspect", "api", "cli"),
 ]

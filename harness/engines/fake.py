@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from ..types import (
+    Answers,
     ContinuationScore,
-    Embed,
     Failure,
     Fitted,
     Generate,
@@ -22,18 +23,15 @@ from ..types import (
     PairScore,
     Prompt,
     Reply,
-    Score,
-    Vectors,
+    Statistics,
+    batched,
 )
-
-if TYPE_CHECKING:
-    from . import EngineOptions
+from .hardware import machine
 
 Handler = Callable[[Any], Reply | Failure]
 
 _WORD = re.compile(r"\w+")
 _PASSAGE = re.compile(r"^\[(\w+)\]\s?(.*?)(?=^\[\w+\]|\Z)", re.MULTILINE | re.DOTALL)
-_DIMENSIONS = 64
 
 
 class FakeEngine:
@@ -44,16 +42,23 @@ class FakeEngine:
     """
 
     def __init__(self, handler: Handler, *, name: str = "fake") -> None:
-        self.name = name
+        self.name, self.is_real, self.exact_labels = name, False, True
+        self.statistics = Statistics()
+        self.hardware: Mapping[str, Any] = machine()
         self.identity: Mapping[str, str] = {"engine": name}
         self.answered = 0
         self._handler = handler
 
-    def supports(self, asks: frozenset[type]) -> bool:
-        """Say yes: what a handler cannot answer it fails."""
+    def supports(self, kinds: frozenset[type]) -> bool:
+        """Return True: a handler returns a Failure for what it cannot answer."""
         return True
 
-    def answer(self, requests: Sequence[Any]) -> Iterator[tuple[int, Reply | Failure]]:
+    @batched
+    def stream(self, requests: Sequence[Any]) -> Answers:
+        """Answer what is ready, in order."""
+        return self.answer(requests)
+
+    def answer(self, requests: Sequence[Any]) -> Answers:
         """Answer in order; each reply is yielded before the next request is looked at."""
         for index, request in enumerate(requests):
             self.answered += 1
@@ -63,8 +68,11 @@ class FakeEngine:
         """Cut each text behind its first `max_tokens` words, as `str.split` sees words."""
         return [_cut(text, max_tokens) for text in texts]
 
+    def forget(self) -> None:
+        """Do nothing: nothing is kept."""
+
     def close(self) -> None:
-        """Do nothing: there is nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 def _cut(text: str, max_tokens: int | None) -> Fitted:
@@ -77,11 +85,25 @@ def _cut(text: str, max_tokens: int | None) -> Fitted:
     return Fitted(kept, truncated=True, tokens=max_tokens)
 
 
-def open_overlap(options: EngineOptions) -> FakeEngine:
-    """Open the engine behind `--engine fake`; it needs no model and ignores one that is named."""
-    engine = FakeEngine(overlap)
-    engine.identity = {**engine.identity, "answers": "word overlap, version 1"}
-    return engine
+@dataclass(frozen=True)
+class FakeOptions:
+    """Options of engine fake. model: may be named, and is ignored."""
+
+    model: str | None = None
+
+
+class OverlapEngine(FakeEngine):
+    """Word overlap, without a model: to try a reranker, not to judge one."""
+
+    Options = FakeOptions
+
+    def __init__(self, options: FakeOptions) -> None:
+        super().__init__(overlap)
+        self.identity = {**self.identity, "answers": "word overlap, version 1"}
+
+    def supports(self, kinds: frozenset[type]) -> bool:
+        """Return whether all types are built in."""
+        return kinds <= _ANSWERS.keys()
 
 
 def overlap(request: Any) -> Reply | Failure:
@@ -135,10 +157,6 @@ def _pair(request: PairScore) -> Logits:
     )
 
 
-def _score(request: Score) -> Logits:
-    return Logits((_judgement(request.prompt),), prompt_tokens=_length(_whole(request.prompt)))
-
-
 def _next_token(request: NextToken) -> LabelScores:
     passages = _passages(request.prompt)
     if all(label in passages for label in request.labels):
@@ -170,27 +188,9 @@ def _likelihood(request: Likelihood) -> ContinuationScore:
     return ContinuationScore(tokens * (share - 1.0), tokens, prompt_tokens=_length(whole) + tokens)
 
 
-def _embed(request: Embed) -> Vectors:
-    import hashlib
-
-    import numpy as np
-
-    words = sorted(_words(_whole(request.prompt)))
-    rows = np.zeros((max(len(words), 1), _DIMENSIONS), dtype=np.float32)
-    for row, word in zip(rows, words, strict=False):
-        row[hashlib.sha256(word.encode()).digest()[0] % _DIMENSIONS] = 1.0
-    if request.pooling != "tokens":
-        rows = rows.sum(axis=0, keepdims=True)
-    if request.normalise:
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-    return Vectors(rows, prompt_tokens=len(words))
-
-
 _ANSWERS: Mapping[type, Callable[[Any], Reply]] = {
     PairScore: _pair,
-    Score: _score,
     NextToken: _next_token,
     Generate: _generate,
     Likelihood: _likelihood,
-    Embed: _embed,
 }

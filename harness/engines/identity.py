@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from importlib import metadata
 
-from .loading import Checkpoint, adapter_files, device_of, dtype_of
+from .checkpoint import Checkpoint, adapter_files
 
 _NO_NUMBERS = frozenset({
     "VLLM_NO_USAGE_STATS", "VLLM_DO_NOT_TRACK", "VLLM_CONFIGURE_LOGGING", "VLLM_LOGGING_LEVEL",
@@ -35,8 +35,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, str | None]:
         "revision": place.revision,
         "files": place.fingerprint,
         "code": checkpoint.code,
-        "dtype": dtype_of(options),
-        "device": device_of(options).partition(":")[0],
+        "dtype": checkpoint.dtype,
+        "device": checkpoint.device.partition(":")[0],
         "attention": checkpoint.attention,
         "adapter": options.adapter,
         "adapter_files": adapter_files(options.adapter),
@@ -55,5 +55,5 @@ def packages(names: Iterable[str]) -> str:
 def vllm_environment() -> str | None:
     """Return the environment variables of vLLM that are set and can change a number."""
     names = {name for name in os.environ if name.startswith("VLLM_")} - _NO_NUMBERS
-    told = sorted(name for name in names if not _SECRET.search(name))
-    return ", ".join(f"{name}={os.environ[name]}" for name in told) or None
+    known = sorted(name for name in names if not _SECRET.search(name))
+    return ", ".join(f"{name}={os.environ[name]}" for name in known) or None

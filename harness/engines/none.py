@@ -1,37 +1,56 @@
-"""The engine of rerankers that ask nothing."""
+"""The engine of rerankers that yield no requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 from ..errors import EngineFault
-from ..types import AnyRequest, Failure, Fitted, Reply
+from ..types import Answers, AnyRequest, Fitted, Statistics
+from .hardware import machine
+from .options import EngineChoice
 
-if TYPE_CHECKING:
-    from . import EngineOptions
+
+@dataclass(frozen=True)
+class NoOptions:
+    """No options."""
+
+
+NO_ENGINE = EngineChoice("none", NoOptions())
+"""The engine of a reranker that yields no requests."""
 
 
 class NoEngine:
-    """An engine without a model: texts pass through it as they are, and a request is an error."""
+    """For rerankers that yield no requests: texts pass through, and a request is an error."""
 
-    name = "none"
+    Options = NoOptions
+    name = NO_ENGINE.name
+    is_real, exact_labels = True, True
+    hardware: Mapping[str, Any] = machine()
+    identity: Mapping[str, str] = {"engine": NO_ENGINE.name}
+    statistics = Statistics()
 
-    def __init__(self, options: EngineOptions | None = None) -> None:
-        self.identity: Mapping[str, str] = {"engine": self.name}
+    def __init__(self, options: NoOptions) -> None:
+        pass
 
-    def supports(self, asks: frozenset[type]) -> bool:
-        """Answer nothing."""
-        return not asks
+    def supports(self, kinds: frozenset[type]) -> bool:
+        """Return whether there is nothing to answer."""
+        return not kinds
 
-    def answer(self, requests: Sequence[AnyRequest]) -> Iterator[tuple[int, Reply | Failure]]:
-        """Raise EngineFault: whoever asks needs a model."""
-        kind = type(requests[0]).__name__
-        raise EngineFault(f"the reranker asks for {kind}, but no model was named; give --model")
+    def stream(self, requests: Iterator[AnyRequest | None]) -> Answers:
+        """Raise EngineFault at the first request."""
+        for request in requests:
+            kind = type(request).__name__
+            raise EngineFault(f"the reranker yields {kind}, but no model was named; give --model")
+        return iter(())
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
-        """Return the texts whole: without a tokenizer there is nothing to count by."""
+        """Return the texts whole: without a tokenizer there are no tokens to count."""
         return [Fitted(text) for text in texts]
 
+    def forget(self) -> None:
+        """Do nothing: nothing is kept."""
+
     def close(self) -> None:
-        """Do nothing: there is nothing to give back."""
+        """Do nothing: there is nothing to release."""

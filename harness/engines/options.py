@@ -1,131 +1,200 @@
-"""How an engine is opened: its options, and which engine reads which of them."""
+"""Engines by name: their options, and how an engine is chosen and opened.
+
+An engine is a class behind an entry point of the group `rerank_bench.engines`. Its class attribute
+`Options` is a frozen dataclass whose fields are its options; the class is called with an instance.
+"""
 
 from __future__ import annotations
 
+import functools
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from importlib import metadata
+from typing import Any, Protocol, cast
 
-from ..errors import BadOption
-from ..types import Label
+from ..errors import BadOption, EngineFault, RerankBenchError, unknown
+from ..signatures import typed
+from ..types import Engine
+
+GROUP = "rerank_bench.engines"
+DEFAULT_ENGINE = "transformers"
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How to open an engine. Only what is named here can be set with `-o` or in a reranker's name.
+class EngineClass(Protocol):
+    """What an entry point of the group `rerank_bench.engines` refers to."""
 
-    For all that load or call a model:
-    engine: a name of `ENGINES`. model: a hub id, a folder, a `.gguf` file, or a short name
-    (`minilm`, `smollm2`) of a model that a pip package brings; over HTTP the name it is served by.
-    revision: a hub revision. adapter: a LoRA adapter, hub id or folder; over HTTP its served name.
-    dtype: `float32`, `bfloat16` or `float16`; by default float32 on a CPU and bfloat16 on a GPU;
-    over HTTP only written down. head: what answers: `classifier` or `maxsim` for pairs, by default
-    read off the model; for vLLM also `labels`, a head for a reranker's fixed labels alone, which
-    are in `labels`. pair_template: how a query and a document become one text for a classification
-    head: a Jinja template over `query` and `document`, or the path of one (.jinja). max_model_len:
-    a context shorter than the model's, in tokens. max_num_batched_tokens: tokens in one forward
-    pass. trust_remote_code: run code that comes with the model; off unless asked for.
+    Options: type
 
-    transformers: device: `cpu`, `cuda`, `cuda:1`, `mps`.
+    def __call__(self, options: Any, /) -> Engine:
+        """Open the engine; no model is loaded yet."""
 
-    vllm, by the names of `vllm.LLM`: quantization, kv_cache_dtype, tensor_parallel_size,
-    gpu_memory_utilization, max_num_seqs, block_size, enforce_eager, load_format, seed.
-    data_parallel: engine processes, each with GPUs of its own. vllm: a JSON object with any further
-    arguments of `vllm.LLM`.
 
-    http: base_url: comma separated servers that share the load. dialect: their API, `vllm`,
-    `openai`, `tei`, `jina` or `cohere`. top_logprobs: how many of the most probable tokens a server
-    of dialect `openai` reports. api_key_env: the environment variable that holds the key.
-    tokenizer: the model's own, hub id or folder; by default what the server says it serves.
-    concurrency: requests under way at once. request_seconds, run_seconds: deadlines, of one attempt
-    at a request and of all answering. wait_seconds: for the server to come up.
+def option(
+    default: Any, *, least: int | None = None, in_label: bool = False, from_reranker: bool = False
+) -> Any:
+    """Declare a field of an engine's options.
+
+    least: the lowest number that is allowed. in_label: a run's label shows that it was set, as
+    replies depend on it. from_reranker: the reranker sets it, a user cannot.
+    """
+    told = {"least": least, "in_label": in_label, "from_reranker": from_reranker}
+    return field(default=default, metadata=told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Options of engines that read a checkpoint.
+
+    model: a hub id, a folder, a `.gguf` file, or a short name (`minilm`, `smollm2`) of a model that
+        a pip package brings.
+    revision: a hub revision.
+    adapter: a LoRA adapter, hub id or folder.
+    dtype: `float32`, `bfloat16` or `float16`; by default float32 on a CPU and bfloat16 on a GPU.
+    head: what scores pairs: `classifier` or `maxsim`; by default read off the model.
+    pair_template: how a query and a document become one text for a classification head: a Jinja
+        template over `query` and `document`, or the path of one (.jinja).
+    max_model_len: a context shorter than the model's, in tokens.
+    max_num_batched_tokens: tokens in one forward pass.
+    trust_remote_code: run code that comes with the model.
     """
 
-    engine: str = "transformers"
-    model: str | None = None
-    revision: str | None = None
-    adapter: str | None = None
-    dtype: str | None = None
-    head: str | None = None
-    labels: tuple[Label, ...] = ()
-    pair_template: str | None = None
-    max_model_len: int | None = None
-    max_num_batched_tokens: int | None = None
+    model: str
+    revision: str | None = option(None, in_label=True)
+    adapter: str | None = option(None, in_label=True)
+    dtype: str | None = option(None, in_label=True)
+    head: str | None = option(None, in_label=True)
+    pair_template: str | None = option(None, in_label=True)
+    max_model_len: int | None = option(None, least=1, in_label=True)
+    max_num_batched_tokens: int | None = option(None, least=1)
     trust_remote_code: bool = False
-    device: str | None = None
-    quantization: str | None = None
-    kv_cache_dtype: str | None = None
-    tensor_parallel_size: int = 1
-    gpu_memory_utilization: float | None = None
-    max_num_seqs: int | None = None
-    block_size: int | None = None
-    enforce_eager: bool | None = None
-    load_format: str | None = None
-    seed: int = 0
-    data_parallel: int = 1
-    vllm: str | None = None
-    base_url: str | None = None
-    dialect: str = "vllm"
-    top_logprobs: int = 20
-    api_key_env: str | None = None
-    tokenizer: str | None = None
-    concurrency: int = 32
-    request_seconds: float = 300.0
-    run_seconds: float | None = None
-    wait_seconds: float = 300.0
 
-    def __post_init__(self) -> None:
-        for name in _AT_LEAST_ONE:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise BadOption(f"engine {self.engine}: {name} must be at least 1, not {value}")
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ModelOptions:
+        """Take the options of a checkpoint out of any engine's, given by name."""
+        return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
+
+    def require_head(self, known: Sequence[str]) -> None:
+        """Raise BadOption for a head that is none of `known`."""
+        if self.head is not None and self.head not in known:
+            raise BadOption(f"head {self.head!r} is none of {', '.join(known)}")
 
 
-_AT_LEAST_ONE = (
-    "max_model_len", "max_num_batched_tokens", "tensor_parallel_size", "max_num_seqs",
-    "block_size", "data_parallel", "concurrency", "top_logprobs",
-)  # fmt: skip
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine's name and its options; equal choices share one engine."""
 
-_ALL = ("engine", "model")
-_MODEL = (
-    *_ALL, "revision", "adapter", "dtype", "head", "pair_template", "max_model_len",
-    "max_num_batched_tokens", "trust_remote_code",
-)  # fmt: skip
-READS: Mapping[str, tuple[str, ...]] = {
-    "fake": _ALL,
-    "none": ("engine",),
-    "transformers": (*_MODEL, "device"),
-    "vllm": (
-        *_MODEL, "quantization", "kv_cache_dtype", "tensor_parallel_size",
-        "gpu_memory_utilization", "max_num_seqs", "block_size", "enforce_eager", "load_format",
-        "seed", "data_parallel", "vllm",
-    ),
-    "http": (
-        *_ALL, "revision", "adapter", "dtype", "head", "pair_template", "max_model_len",
-        "trust_remote_code", "base_url", "dialect", "top_logprobs", "api_key_env", "tokenizer",
-        "concurrency", "request_seconds", "run_seconds", "wait_seconds",
-    ),
-}  # fmt: skip
-"""Engine name -> the options it reads; setting another one is an error, not a silence."""
+    name: str
+    options: Any
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The options by name."""
+        return {f.name: getattr(self.options, f.name) for f in fields(self.options)}
+
+    @property
+    def model(self) -> str | None:
+        """The model, where the engine has such an option and it is set."""
+        return cast("str | None", self.values.get("model"))
+
+    def open(self) -> Engine:
+        """Open the engine; its model is loaded at the first request."""
+        return engine_class(self.name)(self.options)
 
 
-def option_kinds(engine: str) -> dict[str, Any]:
-    """Return the options of `engine` with their types."""
-    kinds = typing.get_type_hints(EngineOptions)
-    return {name: kinds[name] for name in READS[engine]}
+def engine_points() -> dict[str, metadata.EntryPoint]:
+    """Return every installed engine, name -> entry point; nothing is imported."""
+    return {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
+
+
+@functools.cache
+def engine_class(name: str) -> EngineClass:
+    """Import the engine `name`; raises UnknownName, or EngineFault where it cannot be imported."""
+    points = engine_points()
+    if name not in points:
+        raise unknown("engine", name, points)
+    try:
+        return cast("EngineClass", points[name].load())
+    except Exception as error:
+        raise EngineFault(f"engine {name} cannot be imported: {error}") from error
+
+
+def option_fields(name: str) -> dict[str, Field[Any]]:
+    """Return the options of engine `name` that a user can set, by name."""
+    found = fields(engine_class(name).Options)
+    return {f.name: f for f in found if not f.metadata.get("from_reranker")}
+
+
+def option_kinds(name: str) -> dict[str, Any]:
+    """Return the options of engine `name` with their types."""
+    kinds = typing.get_type_hints(engine_class(name).Options)
+    return {option: kinds[option] for option in option_fields(name)}
 
 
 def readers(option: str) -> list[str]:
-    """The engines that read `option`; none where it is no engine's option at all."""
-    return [engine for engine, names in READS.items() if option in names]
+    """Return the engines that have this option."""
+    return [name for name in engine_points() if option in option_fields(name)]
 
 
-def check_options(options: EngineOptions) -> None:
-    """Raise BadOption for an option that was set but that the engine does not read."""
-    for f in fields(options):
-        allowed = f.name in READS[options.engine] or f.name == "labels"
-        if not allowed and getattr(options, f.name) != f.default:
-            others = " and ".join(readers(f.name))
-            told = f"engine {options.engine} has no option {f.name}; it is one of {others}"
-            raise BadOption(told)
+def require_options(name: str, given: Mapping[str, Any]) -> None:
+    """Raise BadOption or UnknownName for an option that engine `name` does not have."""
+    known = option_fields(name)
+    for key in given:
+        if key not in known and readers(key):
+            others = " or ".join(readers(key))
+            raise BadOption(f"engine {name} has no option {key}; it is one of {others}")
+        if key not in known:
+            raise unknown(f"option of engine {name}:", key, known)
+
+
+def missing_option(name: str, given: Mapping[str, Any]) -> str | None:
+    """Return the first option of engine `name` that must be set and is not."""
+    known = option_fields(name).values()
+    required = (f.name for f in known if f.default is MISSING and f.default_factory is MISSING)
+    return next((option for option in required if given.get(option) is None), None)
+
+
+def choose_engine(name: str, given: Mapping[str, Any], **from_reranker: Any) -> EngineChoice:
+    """Return engine `name` with options `given`, whose values may be strings.
+
+    Raises UnknownName or BadOption for an engine or option that does not exist, and BadOption for
+    one that is missing or has a wrong value.
+    """
+    require_options(name, given)
+    missing = missing_option(name, given)
+    if missing is not None:
+        raise BadOption(f"engine {name} needs the option {missing}")
+    known, kinds = option_fields(name), option_kinds(name)
+    values = {
+        key: typed(value, kinds[key], where=f"engine {name}: option {key}")
+        for key, value in given.items()
+    }
+    for key, value in values.items():
+        least = known[key].metadata.get("least")
+        if least is not None and value is not None and value < least:
+            raise BadOption(f"engine {name}: {key} must be at least {least}, not {value}")
+    return EngineChoice(name, engine_class(name).Options(**values, **from_reranker))
+
+
+def open_engine(name: str, **options: Any) -> Engine:
+    """Open engine `name`; raises what `choose_engine` does."""
+    return choose_engine(name, options).open()
+
+
+def require_support(engine: Engine, kinds: frozenset[type], *, reranker: str) -> None:
+    """Raise EngineFault, naming engines that would do, unless `engine` answers all of `kinds`."""
+    if engine.supports(kinds):
+        return
+    wanted = ", ".join(sorted(kind.__name__ for kind in kinds))
+    others = [name for name in engine_points() if name != engine.name and _could(name, kinds)]
+    cure = f"use --engine {' or '.join(others)}" if others else "no engine here does"
+    raise EngineFault(f"{reranker} yields {wanted}, which {engine.name} cannot answer; {cure}")
+
+
+def _could(name: str, kinds: frozenset[type]) -> bool:
+    """Whether an engine of any model answers `kinds`."""
+    missing = missing_option(name, {})
+    try:
+        return choose_engine(name, {missing: "any"} if missing else {}).open().supports(kinds)
+    except RerankBenchError:
+        return False

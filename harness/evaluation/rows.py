@@ -107,7 +107,7 @@ def _method(run: Run) -> dict[str, Any]:
         "floor": settings["reranker"].get("method") in FLOORS,
         "engine": engine.get("name", ""),
         "model": str(engine.get("model", "")),
-        "hardware": _hardware(run.manifest, engine.get("name", "")),
+        "hardware": _hardware(run.manifest),
         "query_failed": frozenset(r.query_id for r in run.results if r.failed is not None),
         "settings": _fingerprint({k: v for k, v in settings.items() if k != "variant"}),
         "order": variant.order,
@@ -127,12 +127,12 @@ def _fingerprint(settings: Mapping[str, Any]) -> str:
     return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _hardware(manifest: Mapping[str, Any], engine: str) -> str:
+def _hardware(manifest: Mapping[str, Any]) -> str:
     """Name what the engine ran on, as far as is known: of a server only where it is."""
-    if engine == "http":
-        places = sorted(manifest.get("engine") or {})
-        return f"server {', '.join(places)}" if places else "a server"
     machine = manifest.get("hardware") or {}
+    if "servers" in machine:
+        places = sorted(machine["servers"])
+        return f"server {', '.join(places)}" if places else "a server"
     gpus = machine.get("gpus", 1)
     if "gpu" in machine:
         return f"{machine['gpu']}{f' x {gpus}' if gpus > 1 else ''}"
@@ -160,20 +160,19 @@ def _cost(run: Run) -> dict[str, Any]:
 def _gpus(manifest: Mapping[str, Any]) -> int:
     """How many GPUs were at work; 0 where there was none, or a server answered."""
     engine = manifest.get("engine") or {}
-    asked = manifest["settings"].get("engine") or {}
-    if asked.get("name") == "http" or "gpu" not in (manifest.get("hardware") or {}):
+    if "gpu" not in (manifest.get("hardware") or {}):
         return 0
     return int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
 
 
 def _health(run: Run) -> dict[str, Any]:
     counts: Counter[str] = sum((Counter(result.counts) for result in run.results), Counter())
-    engine = (run.manifest["settings"].get("engine") or {}).get("name", "")
+    exact = run.manifest["exact_labels"]
     return {
         "failed": sum(result.failed is not None for result in run.results),
         "counts": dict(counts),
         **{name: counts[name] for name in ("repaired", "unparsable", "truncated")},
-        "invalid": invalid(checks(counts, engine=engine)),
+        "invalid": invalid(checks(counts, exact_labels=exact)),
         "label_probability": label_probability(counts),
         "tied_at_10": sum(map(orders.top_tied, run.results)) / len(run.results),
     }

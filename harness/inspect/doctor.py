@@ -1,36 +1,38 @@
-"""The command `doctor`: whether an engine agrees with itself, and two engines with each other.
+"""Check whether an engine agrees with itself, and whether two engines agree with each other.
 
-One or two engines answer the same fixed requests: in one call, once more, in reversed order, and
-some one by one. Numbers are compared, not rankings, so a mistake shows that a good mean would hide.
+Engines answer the same fixed requests: in one call, again, in reversed order, and some one by one.
+The checks compare numbers, not rankings, so they find errors that a mean over queries hides.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..engines import ENGINES, EngineOptions, open_engine, option_kinds, readers
+from ..engines import choose_engine, option_fields, readers
 from ..errors import BadOption, EngineDied, EngineFault, MissingExtra, unknown
 from ..progress import bar
-from ..reranking import parse, typed
+from ..reranking import parse
 from ..types import Failure
 from .doctor_checks import Check, Examined, Passes, checks_between, own_checks
-from .doctor_requests import LETTERS, SPARES, Asked, sections
+from .doctor_requests import LETTERS, REPLACES, Section, sections
 
 if TYPE_CHECKING:
     from ..types import Engine
 
 TOLERANCES: Mapping[str, float] = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.15}
-"""dtype -> the largest difference of centred log-probabilities, or logits, that is no mistake."""
+"""dtype -> the largest good difference of centred log-probabilities or logits."""
 
-UNKNOWN = 0.15
+UNKNOWN_DTYPE = 0.15
+"""The tolerance of an engine whose dtype is not known."""
 
 
 @dataclass(frozen=True)
-class Patient:
-    """An engine as it was asked for: what its replies depend on, and what it found it can do."""
+class ExaminedEngine:
+    """An engine as the user wrote it, with its identity and what it found its servers can do."""
 
     name: str
     identity: Mapping[str, str]
@@ -39,9 +41,9 @@ class Patient:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found. `notes` say what was left out, and why."""
+    """All checks; `notes` say what was left out and why."""
 
-    engines: tuple[Patient, ...]
+    engines: tuple[ExaminedEngine, ...]
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
 
@@ -52,7 +54,7 @@ class Report:
 
     @property
     def closing(self) -> str:
-        """The verdict in one line."""
+        """The result in one line."""
         judged = sum(check.ok is not None for check in self.checks)
         if not self.failed:
             return f"all {judged} checks hold"
@@ -60,185 +62,147 @@ class Report:
         return f"{len(self.failed)} of {judged} checks failed: {names}"
 
 
-# Opening
-
-
 def open_engines(
-    asked: Sequence[str], model: str | None, options: Mapping[str, str]
+    texts: Sequence[str], model: str | None, options: Mapping[str, str]
 ) -> list[tuple[str, Engine]]:
-    """Open engines written `NAME` or `NAME:option=value,…`, each with what was written.
+    """Open engines written `NAME` or `NAME:option=value,…`; return each with its text.
 
-    `options` go to every engine that reads them. Raises BadOption for one that none reads.
+    options: for every engine that has them. Raises UnknownName or BadOption for an option that no
+    engine has.
     """
-    chosen = [(text, *parse(text, kind="engine")) for text in asked]
-    names = list(dict.fromkeys(name for _, name, _ in chosen))
-    for name in names:
-        if name not in ENGINES:
-            raise unknown("engine", name, ENGINES)
+    parsed = [parse(text, kind="engine") for text in texts]
+    _check_options(options, [name for name, _ in parsed])
+    shared = {**({} if model is None else {"model": model}), **options}
+    opened = []
+    for text, (name, given) in zip(texts, parsed, strict=True):
+        known = option_fields(name)
+        values = {key: value for key, value in {**shared, **given}.items() if key in known}
+        labels = {"labels": LETTERS} if values.get("head") == "labels" else {}
+        _check_options(given, [name])
+        opened.append((text, choose_engine(name, values, **labels).open()))
+    return opened
+
+
+def _check_options(options: Mapping[str, str], names: Sequence[str]) -> None:
+    """Raise UnknownName or BadOption for an option that none of the engines `names` has."""
+    known = {option for name in names for option in option_fields(name)}
+    engines = f"engine {' or '.join(dict.fromkeys(names))}"
     for option in options:
-        _require_reader(option, names)
-    return [
-        (text, open_engine(_options(name, given, model, options))) for text, name, given in chosen
-    ]
-
-
-def _require_reader(option: str, names: Sequence[str]) -> None:
-    of = f"engine {' or '.join(names)}"
-    if not readers(option) or option == "engine":
-        raise unknown(f"option of {of}:", option, {k for name in names for k in _kinds(name)})
-    if not set(readers(option)) & set(names):
-        others = " or ".join(readers(option))
-        raise BadOption(f"{option} is no option of {of}, but of {others}")
-
-
-def _kinds(name: str) -> dict[str, Any]:
-    return {key: kind for key, kind in option_kinds(name).items() if key != "engine"}
-
-
-def _options(
-    name: str, given: Mapping[str, str], model: str | None, shared: Mapping[str, str]
-) -> EngineOptions:
-    kinds = _kinds(name)
-    for key in given:
-        if key not in kinds:
-            raise unknown(f"option of engine {name}:", key, kinds)
-    named = {} if model is None else {"model": model}
-    values = {
-        key: typed(value, kinds[key], where=f"engine {name}: option {key}")
-        for key, value in {**named, **shared, **given}.items()
-        if key in kinds
-    }
-    labels = LETTERS if values.get("head") == "labels" else ()
-    return replace(EngineOptions(engine=name, **values), labels=labels)
-
-
-# Asking
+        if option in known:
+            continue
+        if readers(option):
+            others = " or ".join(readers(option))
+            raise BadOption(f"{option} is no option of {engines}, but of {others}")
+        raise unknown(f"option of {engines}:", option, known)
 
 
 def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> Report:
-    """Examine one engine, or two and compare them; `quick` asks few and short requests.
+    """Check one engine, or two and compare them; closes them.
 
-    The first one's model is given back before the second one's is loaded; both are closed in the
-    end. An EngineFault that leaves nothing to be judged is raised as it is.
+    quick: send few and short requests. The first engine is closed before the second loads its
+    model. Raises the EngineFault of an engine that answers no section.
     """
     with contextlib.ExitStack() as stack:
         for _, engine in engines:
             stack.callback(engine.close)
         for _, engine in engines:
-            _ = engine.identity  # what is missing is told before any model is loaded
-        asked = sections(engines[0][1].fit, quick=quick)
-        patients, found = [], []
+            _ = engine.identity  # raises for a missing model before any other is loaded
+        requests = sections(engines[0][1].fit, quick=quick)
+        found, described = [], []
         for letter, (name, engine) in zip("AB", engines, strict=False):
-            one = _ask_all(letter, engine, asked)
-            asked = {k: v for k, v in asked.items() if k in {*one.passes, *one.faults}}
-            patients.append(_patient(name, engine))
+            one = _examine_one(letter, engine, requests)
+            requests = {k: v for k, v in requests.items() if k in {*one.passes, *one.errors}}
             found.append(one)
+            described.append(_describe(name, engine))
             engine.close()
-    checks = [check for one in found for check in own_checks(one, asked)]
-    checks += checks_between(found[0], found[1], asked) if len(found) == 2 else ()
-    return Report(tuple(patients), tuple(checks), tuple(dict.fromkeys(_notes(found, patients))))
+    checks = [check for one in found for check in own_checks(one, requests)]
+    checks += checks_between(found[0], found[1], requests) if len(found) == 2 else ()
+    return Report(tuple(described), tuple(checks), tuple(dict.fromkeys(_notes(found, described))))
 
 
-def _patient(name: str, engine: Engine) -> Patient:
-    able = {key: _told(v) for key, v in (getattr(engine, "capabilities", None) or {}).items()}
-    return Patient(name, dict(engine.identity), able)
+def _describe(name: str, engine: Engine) -> ExaminedEngine:
+    found = engine.statistics.in_effect
+    capabilities = {
+        key: _pairs(value) if isinstance(value, Mapping) else str(value)
+        for key, value in found.items()
+    }
+    return ExaminedEngine(name, dict(engine.identity), capabilities)
 
 
-def _told(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(f"{key}={v}" for key, v in value.items())
-    return str(value)
-
-
-def _ask_all(letter: str, engine: Engine, asked: Mapping[str, Asked]) -> Examined:
-    """Ask all sections but those that an answered one spares."""
+def _examine_one(letter: str, engine: Engine, requests: Mapping[str, Section]) -> Examined:
+    """Send all sections but those that an answered one replaces."""
     passes: dict[str, Passes] = {}
-    faults: dict[str, EngineFault] = {}
-    for section, requests in asked.items():
-        if any(section in SPARES.get(done, ()) for done in passes):
+    errors: dict[str, EngineFault] = {}
+    for name, section in requests.items():
+        if any(name in REPLACES.get(answered, ()) for answered in passes):
             continue
         try:
-            passes[section] = _passes(engine, requests, what=f"{letter} · {section}")
+            passes[name] = _passes(engine, section, what=f"{letter} · {name}")
         except (MissingExtra, EngineDied):
             raise
-        except EngineFault as fault:
-            faults[section] = fault
+        except EngineFault as error:
+            errors[name] = error
     if not passes:
-        raise next(iter(faults.values()))
-    told = {section: str(fault) for section, fault in faults.items()}
-    tolerance = TOLERANCES.get(engine.identity.get("dtype", ""), UNKNOWN)
-    return Examined(letter, passes, told, tolerance, _frame(engine))
+        raise next(iter(errors.values()))
+    messages = {name: str(error) for name, error in errors.items()}
+    tolerance = TOLERANCES.get(engine.identity.get("dtype", ""), UNKNOWN_DTYPE)
+    return Examined(letter, passes, messages, tolerance, engine.statistics.leading_tokens)
 
 
-def _passes(engine: Engine, asked: Asked, *, what: str) -> Passes:
-    whole = range(len(asked.requests))
-    alone = whole[::4]
-    total = len(whole) if asked.once else 3 * len(whole) + len(alone)
-    with bar(what, total) as step:
+def _passes(engine: Engine, section: Section, *, what: str) -> Passes:
+    """Send a section in one call, again, reversed, and every fourth request by itself."""
+    indices = range(len(section.requests))
+    alone = indices[::4]
+    total = len(indices) if section.once else 3 * len(indices) + len(alone)
+    with bar(what, total) as advance:
 
-        def ask(order: Sequence[int]) -> dict[int, Any]:
-            answers: dict[int, Any] = {i: Failure("it was never answered") for i in order}
-            for place, answer in engine.answer([asked.requests[i] for i in order]):
-                answers[order[place]] = answer
-                step(1)
-            return answers
+        def send(order: Sequence[int]) -> dict[int, Any]:
+            replies: dict[int, Any] = {i: Failure("there was no reply") for i in order}
+            for place, reply in engine.stream(iter([section.requests[i] for i in order])):
+                replies[order[place]] = reply
+                advance(1)
+            return replies
 
-        cold = ask(whole)
-        if asked.once:
+        cold = send(indices)
+        if section.once:
             return Passes(cold, {}, {}, {})
-        warm, turned = ask(whole), ask(whole[::-1])
-        return Passes(cold, warm, turned, {i: ask([i])[i] for i in alone})
+        return Passes(cold, send(indices), send(indices[::-1]), {i: send([i])[i] for i in alone})
 
 
-def _frame(engine: Engine) -> int | None:
-    from ..engines import Tokens
-
-    checkpoint = getattr(engine, "checkpoint", None)
-    if checkpoint is None:
-        return None
-    return len(Tokens(checkpoint.tokenizer, name=checkpoint.name).single.before)
+# Printing
 
 
-# Telling
-
-
-def _notes(found: Sequence[Examined], patients: Sequence[Patient]) -> Iterator[str]:
-    for one, patient in zip(found, patients, strict=True):
-        dtype = patient.identity.get("dtype")
+def _notes(found: Sequence[Examined], engines: Sequence[ExaminedEngine]) -> Iterator[str]:
+    for one, engine in zip(found, engines, strict=True):
+        dtype = engine.identity.get("dtype")
         if dtype not in TOLERANCES:
-            what = f"dtype {dtype}" if dtype else "a dtype that is not told"
-            yield f"{one.letter} has {what}: differences up to {UNKNOWN:g} are let pass"
-        for section, fault in one.faults.items():
-            yield f"{section} left out: {fault}"
-        for section, passes in one.passes.items():
-            reasons = [a.reason for a in passes.cold.values() if isinstance(a, Failure)]
+            what = f"dtype {dtype}" if dtype else "an unknown dtype"
+            yield f"{one.letter} has {what}: the tolerance is {UNKNOWN_DTYPE:g}"
+        for name, error in one.errors.items():
+            yield f"{name} left out: {error}"
+        for name, passes in one.passes.items():
+            reasons = [r.reason for r in passes.cold.values() if isinstance(r, Failure)]
             if reasons:
-                yield f"{one.letter} · {section}: {len(reasons)} refused, such as: {reasons[0]}"
+                yield f"{one.letter} · {name}: {len(reasons)} refused, such as: {reasons[0]}"
 
 
 def as_table(report: Report) -> str:
-    """The report as text: the engines, a table of the checks, the notes, and the verdict."""
+    """Return the report as text: engines, checks, notes, and the result."""
+    lines = []
+    for letter, engine in zip("AB", report.engines, strict=False):
+        lines += [f"{letter} = {engine.name}", f"    {_pairs(engine.identity)}"]
+        lines += [f"    {name}: {text}" for name, text in engine.capabilities.items()]
+    results = {True: "ok", False: "FAILED", None: ""}
     rows = [("check", "value", "tolerance", "")]
-    verdicts = {True: "ok", False: "FAILED", None: ""}
-    rows += [
-        (c.name, _number(c.value), _number(c.tolerance), verdicts[c.ok]) for c in report.checks
-    ]
-    parts = [*_engine_lines(report.engines), "", *_columns(rows), ""]
-    return "\n".join([*parts, *(f"note: {note}" for note in report.notes), report.closing])
-
-
-def _engine_lines(engines: Iterable[Patient]) -> Iterator[str]:
-    for letter, engine in zip("AB", engines, strict=False):
-        yield f"{letter} = {engine.name}"
-        yield f"    {_told(engine.identity)}"
-        for name, able in engine.capabilities.items():
-            yield f"    {name}: {able}"
-
-
-def _columns(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
+    rows += [(c.name, _number(c.value), _number(c.tolerance), results[c.ok]) for c in report.checks]
     first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
-    for name, value, tolerance, verdict in rows:
-        yield f"{name:<{first}}  {value:>{second}}  {tolerance:>{third}}  {verdict}".rstrip()
+    table = [f"{a:<{first}}  {b:>{second}}  {c:>{third}}  {d}".rstrip() for a, b, c, d in rows]
+    notes = [f"note: {note}" for note in report.notes]
+    return "\n".join([*lines, "", *table, "", *notes, report.closing])
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in values.items())
 
 
 def _number(value: float | None) -> str:
@@ -246,12 +210,6 @@ def _number(value: float | None) -> str:
 
 
 def as_json(report: Report) -> str:
-    """The report as one JSON object with `ok`, `engines`, `checks` and `notes`."""
-    import json
-
+    """Return the report as one JSON object: `ok`, `engines`, `checks`, `notes` and `closing`."""
     whole = {"ok": not report.failed, **asdict(report), "closing": report.closing}
     return json.dumps(whole, indent=2)
-
-
-WRITTEN: Mapping[str, Callable[[Report], str]] = {"table": as_table, "json": as_json}
-"""Form -> what writes a report in it."""

@@ -1,8 +1,9 @@
-"""What the commands `list` and `pool` print."""
+"""Print what the commands `list` and `pool` report."""
 
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,41 +29,40 @@ def pools(table: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
     from ..suite import build_pools, pool_suite
 
     prepared = build_pools(pool_suite(table))
-    built = [(item.task, item.pool) for item in prepared]
     if out is not None:
-        write_pool((pool for _, pool in built), out)
+        write_pool((item.pool for item in prepared), out)
         click.echo(f"wrote {out}", err=True)
-    records = [_numbers(task, pool) for task, pool in built]
-    tell = note_printer()
+    records = [_numbers(item.task, item.pool) for item in prepared]
+    print_notes = note_printer()
     for item in prepared:
-        tell(item)
+        print_notes(item)
     _print(records, as_json=as_json, hidden={"notes", "prompts", "sha256"})
 
 
 def note_printer() -> Callable[[Prepared], None]:
-    """Return a function that prints what was counted in a pool, and in its task once.
+    """Return a function that prints the notes of a pool, and those of its task once.
 
-    It also prints what dense models were given before queries and documents.
+    It also prints the prompts that dense models put before queries and documents.
     """
-    told: set[int] = set()
+    printed: set[int] = set()
 
-    def tell(item: Prepared) -> None:
+    def print_notes(item: Prepared) -> None:
         name = item.task.name
         for model, (query, document) in item.pool.prompts.items():
-            said = f"{model}: query prompt {query}, document prompt {document}"
-            click.echo(plain(f"{name} · {said}"), err=True)
-        found = [] if id(item.task) in told else [(name, item.task.notes)]
-        told.add(id(item.task))
-        for where, notes in [*found, (f"{name} · {item.pool.profile}", item.pool.notes)]:
+            prompts = f"{model}: query prompt {query}, document prompt {document}"
+            click.echo(plain(f"{name} · {prompts}"), err=True)
+        of_task = [] if id(item.task) in printed else [(name, item.task.notes)]
+        printed.add(id(item.task))
+        for where, notes in [*of_task, (f"{name} · {item.pool.profile}", item.pool.notes)]:
             for what, note in notes.items():
                 examples = f" ({', '.join(note.examples)})" if note.examples else ""
                 click.echo(plain(f"{where}: {note.count} {what}{examples}"), err=True)
 
-    return tell
+    return print_notes
 
 
 def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
-    """A first stage's own numbers, which never see a safeguard, beside the published ones."""
+    """Return a first stage's numbers, without safeguards, and the published ones."""
     from ..evaluation import MICRO, pool_values, relevant
 
     rows = pool.rows
@@ -70,11 +70,11 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
     natural = [row.natural for row in rows]
     values = pool_values(natural, grades)
     published = task.published.get(pool.resolved, {})
-    named = {"nDCG@10": "nDCG@10", "hit@10": "hit@10", MICRO: "recall@100"}
-    beside = {f"{name} published": published.get(key) for name, key in named.items()}
-    again = pool_values(natural, grades, convention=task.convention)["nDCG@10"]
-    if again != values["nDCG@10"]:
-        beside[f"nDCG@10 with {task.convention} gain"] = again
+    keys = {"nDCG@10": "nDCG@10", "hit@10": "hit@10", MICRO: "recall@100"}
+    compared = {f"{name} published": published.get(key) for name, key in keys.items()}
+    as_published = pool_values(natural, grades, convention=task.convention)["nDCG@10"]
+    if as_published != values["nDCG@10"]:
+        compared[f"nDCG@10 with {task.convention} gain"] = as_published
     notes = {**task.notes, **pool.notes}
     return {
         "task": task.name,
@@ -83,7 +83,7 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
         "origin": pool.origin,
         "queries": len(rows),
         **values,
-        **(beside if published else {}),
+        **(compared if published else {}),
         "safeguards": sum(row.safeguard is not None for row in rows),
         "sha256": pool.sha256,
         "prompts": {name: [asdict(sent) for sent in both] for name, both in pool.prompts.items()},
@@ -92,7 +92,7 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
 
 
 def listing(what: str, folder: Path, tasks: Sequence[str], *, as_json: bool) -> None:
-    """Print what can be named: `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `runs`."""
+    """Print the names of `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `runs`."""
     listings: dict[str, Callable[[], Iterable[Record]]] = {
         "tasks": _tasks,
         "profiles": lambda: _profiles(tasks),
@@ -155,9 +155,11 @@ def _rerankers() -> Iterable[Record]:
 
 
 def _engines() -> Iterable[Record]:
-    from ..engines import ENGINES
+    from ..engines import engine_class, engine_points
 
-    return [{"engine": name, "what": about} for name, (_, _, about) in ENGINES.items()]
+    for name in sorted(engine_points()):
+        about = inspect.getdoc(engine_class(name)) or ""
+        yield {"engine": name, "what": about.partition("\n")[0].rstrip(".")}
 
 
 def _prompts() -> Iterable[Record]:
@@ -188,13 +190,9 @@ def _print(records: Sequence[Record], *, as_json: bool, hidden: Iterable[str] = 
         return
     columns = [c for c in dict.fromkeys(c for r in records for c in r) if c not in set(hidden)]
     rows = [[_cell(record.get(column)) for column in columns] for record in records]
-    if sys.stdout.isatty():
-        _print_table(columns, rows)
-    else:
+    if not sys.stdout.isatty():
         csv.writer(sys.stdout, "excel-tab", lineterminator="\n").writerows([columns, *rows])
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table

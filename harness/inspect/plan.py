@@ -1,7 +1,7 @@
-"""The command `plan`: what a suite would cost a GPU at best, before anything is run.
+"""Estimate what a suite would cost a GPU at best, before anything is run.
 
-The rerankers' own flows are driven over the real pools by an engine that only counts: each request
-is tokenised as an engine would, its cost is worked out, and its answer comes from word overlap.
+The rerankers' flows run over the real pools. A counting engine tokenises each request as a real one
+would, adds up its cost, and answers from word overlap.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from ..engines import EngineOptions, open_engine
+from ..engines import NO_ENGINE, EngineChoice
 from ..progress import bar
-from ..report import Table, count
-from ..reranking import Gpu, Jobs, Usage, drive, prefill_seconds, sequences_held, total
+from ..report import NOTHING, Table, count, print_table
+from ..reranking import Gpu, Jobs, drive, prefill_seconds, sequences_held, total
 from ..suite import build_pools
 from .plan_engine import CountingEngine, Reader, open_reader, steps_and_context, writing_seconds
 
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One reranker after one first stage; every number is a sum over its queries.
+    """The cost of one reranker after one first stage; every number is a sum over its queries.
 
-    calls, rounds, prompt_tokens, output_tokens: as a run would report them. repeated: calls that
-    equal an earlier one, which the reply cache answers; the others read `read_tokens`, of which a
-    prefix cache could serve `cacheable_tokens`. seconds, seconds_cached: of a GPU that has all
-    queries at once, without and with that cache. flops, without it, and seconds_alone, of one query
-    after another with it, are properties of the method: repeated calls count in them.
+    calls, rounds, prompt_tokens, output_tokens: as a run would report them.
+    repeated: calls equal to an earlier one, which the reply cache answers.
+    read_tokens: tokens of the other calls; a prefix cache could serve `cacheable_tokens` of them.
+    seconds, seconds_cached: of a GPU that has all queries at once, without and with that cache.
+    seconds_alone: of one query after another, with that cache, repeated calls included.
+    flops: operations without that cache, repeated calls included.
     """
 
     task: str
@@ -64,12 +65,12 @@ class Estimate:
 
     @property
     def queries_per_pflop(self) -> float | None:
-        """Queries per 1e15 operations (QPP of arXiv:2507.06223); None where there are none."""
+        """Queries per 1e15 operations (QPP of arXiv:2507.06223); None if there are none."""
         return self.queries / (self.flops / 1e15) if self.flops else None
 
 
 def summed(rows: Iterable[Estimate]) -> Estimate:
-    """The sum of `rows`, under the name total."""
+    """Return the sum of `rows`, named total."""
     rows = list(rows)
     names = [f.name for f in fields(Estimate) if f.type in {"int", "float"}]
     sums = {name: sum(getattr(row, name) for row in rows) for name in names}
@@ -78,7 +79,7 @@ def summed(rows: Iterable[Estimate]) -> Estimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a suite would cost at best on one `gpu`, with prefix blocks of `block` tokens."""
+    """The cost of a suite at best on one `gpu`, with a prefix cache in blocks of `block` tokens."""
 
     gpu: Gpu
     block: int
@@ -87,17 +88,17 @@ class Plan:
 
 
 def plan_suite(suite: Suite, gpu: Gpu, *, shape: str | None = None, block: int = 16) -> Plan:
-    """Count what `suite` would ask, query by query; nothing is written and no weights are loaded.
+    """Count the requests of `suite`, query by query; loads no weights and writes nothing.
 
-    shape: a name of `SHAPES`, whose sizes are taken instead of those of every reranker's model.
-    Raises what a run would raise before its first query, RequestFailed for a request that does not
-    fit the model's context, and EngineFault for a model that is not at hand.
+    shape: a name of `SHAPES`, whose sizes replace those of every reranker's model. Raises what a
+    run would raise before its first query, RequestFailed for a request that does not fit the
+    model's context, and EngineFault for a model that is not on this machine.
     """
     planner = _Planner(suite, gpu, shape, block)
-    asked = [(item, choice) for item in build_pools(suite) for choice in suite.rerankers]
-    with bar("planning", total=sum(len(item.pool.rows) for item, _ in asked)) as advance:
-        rows = tuple(planner.row(item, choice, advance) for item, choice in asked)
-    return Plan(gpu, block, rows, tuple(_assumptions(gpu, block, planner.stand_ins)))
+    pairs = [(item, choice) for item in build_pools(suite) for choice in suite.rerankers]
+    with bar("planning", total=sum(len(item.pool.rows) for item, _ in pairs)) as advance:
+        rows = tuple(planner.row(item, choice, advance) for item, choice in pairs)
+    return Plan(gpu, block, rows, tuple(_assumptions(gpu, block, planner.tokenizers)))
 
 
 @dataclass
@@ -106,139 +107,128 @@ class _Planner:
     gpu: Gpu
     shape: str | None
     block: int
-    _readers: dict[EngineOptions, Reader] = field(default_factory=dict)
-    _known: dict[EngineOptions, set[int]] = field(default_factory=dict)
-    _jobs: dict[EngineOptions, Jobs] = field(default_factory=dict)
+    _readers: dict[EngineChoice, Reader] = field(default_factory=dict)
+    _answered: dict[EngineChoice, set[int]] = field(default_factory=dict)
+    _jobs: dict[EngineChoice, Jobs] = field(default_factory=dict)
 
     @property
-    def stand_ins(self) -> list[str]:
-        """Models whose tokenizers stood in for another's."""
+    def tokenizers(self) -> list[str]:
+        """Models whose tokenizers replaced that of another model."""
         return [r.checkpoint.name for r in self._readers.values() if r.stand_in]
 
     def row(self, item: Prepared, choice: Choice, advance: Callable[[int], None]) -> Estimate:
-        """Drive one reranker over one pool, query by query; `advance` is told of each."""
-        engine = self._engine(choice)
-        fitted = Jobs(engine, self.suite.scope)
-        jobs = self._jobs.setdefault(choice.engine, fitted).of(item.task, item.pool, choice)
+        """Run one reranker over one pool, query by query; `advance` is called after each."""
+        engine = self._engine(choice.engine)
+        jobs = self._jobs.setdefault(choice.engine, Jobs(engine, self.suite.scope))
         usages = []
-        for _, outcome in drive(jobs, engine, open_requests=1, what=choice.label):
+        queries = jobs.of(item.task, item.pool, choice)
+        for _, outcome in drive(queries, engine, open_requests=1, what=choice.label):
             usages.append(outcome.usage)
             advance(1)
-        row = _counted(item, choice, usages)
-        if not isinstance(engine, CountingEngine):
-            return row
+        whole = total(usages)
+        row = Estimate(
+            item.task.name,
+            item.pool.profile,
+            choice.label,
+            queries=len(usages),
+            calls=whole.calls,
+            rounds=whole.rounds,
+            prompt_tokens=whole.prompt_tokens,
+            output_tokens=whole.output_tokens,
+        )
         deepest = max((usage.rounds for usage in usages), default=0)
-        return _costed(replace(row, model=engine.reader.shape.name), engine, deepest)
+        return _with_cost(row, engine, deepest) if isinstance(engine, CountingEngine) else row
 
-    def _engine(self, choice: Choice) -> Engine:
-        options = choice.engine
-        if options.engine == "none":
-            return open_engine(options)
-        if options not in self._readers:
-            self._readers[options] = open_reader(options, self.shape)
-        known = self._known.setdefault(options, set())
-        return CountingEngine(self._readers[options], self.gpu, block=self.block, known=known)
-
-
-def _counted(item: Prepared, choice: Choice, usages: Sequence[Usage]) -> Estimate:
-    """What a run would report."""
-    whole = total(usages)
-    return Estimate(
-        item.task.name,
-        item.pool.profile,
-        choice.label,
-        queries=len(usages),
-        calls=whole.calls,
-        rounds=whole.rounds,
-        prompt_tokens=whole.prompt_tokens,
-        output_tokens=whole.output_tokens,
-    )
+    def _engine(self, chosen: EngineChoice) -> Engine:
+        if chosen == NO_ENGINE:
+            return chosen.open()
+        if chosen not in self._readers:
+            self._readers[chosen] = open_reader(chosen, self.shape)
+        answered = self._answered.setdefault(chosen, set())
+        return CountingEngine(self._readers[chosen], self.gpu, self.block, answered)
 
 
-def _costed(row: Estimate, engine: CountingEngine, deepest: int) -> Estimate:
-    """What the row would cost; `deepest` rounds follow one another at least."""
-    tally, shape, gpu = engine.tally, engine.reader.shape, engine.gpu
-    _, context = steps_and_context(tally.writes)
-    asked = row.queries * len(tally.writes) / max(tally.rounds_of_writes, 1)
-    at_once = min(max(asked, 1), sequences_held(shape, gpu, context=context))
-    writing = writing_seconds(tally.writes, shape, gpu, at_once=at_once)
-    passes = deepest if tally.calls else 0
+def _with_cost(row: Estimate, engine: CountingEngine, deepest: int) -> Estimate:
+    """Return `row` with its cost; `deepest` is the largest number of rounds of a query."""
+    counted, shape, gpu = engine.counted, engine.reader.shape, engine.gpu
+    _, context = steps_and_context(counted.writes)
+    concurrent = row.queries * len(counted.writes) / max(engine.writing_rounds, 1)
+    batch = min(max(concurrent, 1), sequences_held(shape, gpu, context=context))
+    writing = writing_seconds(counted.writes, shape, gpu, batch=batch)
+    passes = deepest if counted.calls else 0
     return replace(
         row,
-        repeated=row.calls - tally.calls,
-        read_tokens=tally.read,
-        cacheable_tokens=tally.cached,
-        flops=tally.flops_of_all,
-        seconds=prefill_seconds(tally.flops, shape, gpu, passes=passes) + writing,
-        seconds_cached=prefill_seconds(tally.flops_cached, shape, gpu, passes=passes) + writing,
-        seconds_alone=tally.alone,
+        model=shape.name,
+        repeated=row.calls - counted.calls,
+        read_tokens=counted.read,
+        cacheable_tokens=counted.cached,
+        flops=engine.flops,
+        seconds=prefill_seconds(counted.flops, shape, gpu, passes=passes) + writing,
+        seconds_cached=prefill_seconds(counted.flops_cached, shape, gpu, passes=passes) + writing,
+        seconds_alone=engine.seconds_alone,
     )
 
 
-def _assumptions(gpu: Gpu, block: int, stand_ins: Sequence[str]) -> Iterator[str]:
-    """What the numbers rest on, in two lines."""
+def _assumptions(gpu: Gpu, block: int, tokenizers: Sequence[str]) -> Iterator[str]:
     speed = "measured" if gpu.measured else "its maker's peak, not measured"
     yield (
         f"Limits, not forecasts: one {gpu.name} at {gpu.matmul / 1e12:g} TFLOP/s ({speed}) and "
         f"{gpu.bandwidth / 1e12:g} TB/s, 16-bit weights; at half of that, all seconds double."
     )
-    counted = f" Tokens are those of {' and '.join(stand_ins)}." if stand_ins else ""
+    counted = f" Tokens are those of {' and '.join(tokenizers)}." if tokenizers else ""
     yield (
         "Assumed: windows are answered by a full permutation and the end token; equal calls are "
         f"answered once; a prefix cache in blocks of {block} tokens forgets nothing.{counted}"
     )
 
 
-# What is printed
+# Printing
 
 
-def as_table(plan: Plan) -> Table:
-    """The plan as cells; milliseconds are per query, and a sum over rows has none."""
-    cells = [_cells(row) for row in plan.rows]
-    if len(cells) > 1:
-        whole = _cells(summed(plan.rows))
-        cells.append(
-            tuple("–" if name in _MEANS else x for name, x in zip(_COLUMNS, whole, strict=True))
-        )
-    title = f"plan · one {plan.gpu.name}"
-    return Table(title, _COLUMNS, tuple(cells), names=2, notes=plan.assumptions)
-
-
-_MEANS = ("model", "queries", "calls", "rounds", "ms/query", "ms cached", "ms alone")
-_COLUMNS = (
-    "task · profile", "reranker", "model", "queries", "calls", "rounds", "repeated", "tokens",
-    "cacheable", "ms/query", "ms cached", "ms alone", "seconds", "GPU-hours", "queries/PFLOP",
-)  # fmt: skip
-
-
-def _cells(row: Estimate) -> tuple[str, ...]:
-    per = max(row.queries, 1)
-    share = "–" if row.cacheable is None else f"{row.cacheable:.1%}"
-    seconds = (row.seconds, row.seconds_cached, row.seconds_alone)
-    return (
-        " · ".join(filter(None, (row.task, row.profile))),
-        row.reranker,
-        row.model or "–",
-        str(row.queries),
-        count(row.calls / per),
-        count(row.rounds / per),
-        count(row.repeated),
-        f"{count(row.prompt_tokens)} / {count(row.output_tokens)}",
-        share,
-        *(_number(1000 * each / per) for each in seconds),
-        _number(row.seconds_cached),
-        _number(row.gpu_hours),
-        "–" if row.queries_per_pflop is None else _number(row.queries_per_pflop),
-    )
-
-
-def _number(value: float) -> str:
-    """Three digits: 0.00123, 1.23, 123, 12.3k."""
+def _number(value: float | None) -> str:
+    """Return three digits: 0.00123, 1.23, 123, 12.3k."""
+    if value is None:
+        return NOTHING
     return count(value) if value >= 1000 or not value else f"{value:.3g}"
 
 
+def _per_query(value: float, row: Estimate) -> float:
+    return value / max(row.queries, 1)
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Estimate], str], bool], ...] = (
+    ("task · profile", lambda r: " · ".join(filter(None, (r.task, r.profile))), True),
+    ("reranker", lambda r: r.reranker, True),
+    ("model", lambda r: r.model or NOTHING, False),
+    ("queries", lambda r: str(r.queries), False),
+    ("calls", lambda r: count(_per_query(r.calls, r)), False),
+    ("rounds", lambda r: count(_per_query(r.rounds, r)), False),
+    ("repeated", lambda r: count(r.repeated), True),
+    ("tokens", lambda r: f"{count(r.prompt_tokens)} / {count(r.output_tokens)}", True),
+    ("cacheable", lambda r: NOTHING if r.cacheable is None else f"{r.cacheable:.1%}", True),
+    ("ms/query", lambda r: _number(1000 * _per_query(r.seconds, r)), False),
+    ("ms cached", lambda r: _number(1000 * _per_query(r.seconds_cached, r)), False),
+    ("ms alone", lambda r: _number(1000 * _per_query(r.seconds_alone, r)), False),
+    ("seconds", lambda r: _number(r.seconds_cached), True),
+    ("GPU-hours", lambda r: _number(r.gpu_hours), True),
+    ("queries/PFLOP", lambda r: _number(r.queries_per_pflop), True),
+)
+"""Head and cell of each column, and whether the total has a value in it."""
+
+
+def as_table(plan: Plan) -> Table:
+    """Return the plan as a table, with a total under two or more rows."""
+    cells = [tuple(cell(row) for _, cell, _ in _COLUMNS) for row in plan.rows]
+    if len(cells) > 1:
+        whole = summed(plan.rows)
+        cells.append(tuple(cell(whole) if total_ else NOTHING for _, cell, total_ in _COLUMNS))
+    heads = tuple(head for head, _, _ in _COLUMNS)
+    title = f"plan · one {plan.gpu.name}"
+    return Table(title, heads, tuple(cells), names=2, notes=plan.assumptions)
+
+
 def as_json(plan: Plan) -> str:
-    """The plan as one JSON object with `gpu`, `block`, `rows`, `total` and `assumptions`."""
+    """Return the plan as one JSON object with `gpu`, `block`, `rows`, `total`, `assumptions`."""
     whole = {
         "gpu": asdict(plan.gpu),
         "block": plan.block,
@@ -255,9 +245,7 @@ def _record(row: Estimate) -> dict[str, Any]:
 
 
 def show(plan: Plan) -> None:
-    """Print the table on a terminal or into a pipe, with what it rests on under it."""
+    """Print the table with its assumptions."""
     from rich.console import Console
-
-    from ..report import print_table
 
     print_table(as_table(plan), Console())

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from .candidates import FIRST_STAGE, RANDOM, REVERSE, Fitting, Jobs, arranged
 from .cost import ideal_flops
+from .declared import Declared
 from .fitting import Budget, Fitter
-from .flow import Failed, Job, OpenFlow, Outcome, Reranked
+from .flow import Failed, Job, Outcome, Reranked
 from .health import checks, invalid, label_probability
 from .instructions import TASK, in_effect
 from .limits import (
@@ -25,7 +26,6 @@ from .limits import (
     sequence_flops,
     sequences_held,
 )
-from .options import parameters, typed
 from .registry import Choice, Defaults, build, catalogue, choose, load_method, methods, parse
 from .scheduler import drive, order, rerank_one
 from .scope import Scope, chosen_queries
@@ -38,6 +38,7 @@ __all__ = [
     "TASK",
     "Budget",
     "Choice",
+    "Declared",
     "Defaults",
     "Failed",
     "Fitter",
@@ -45,7 +46,6 @@ __all__ = [
     "Gpu",
     "Job",
     "Jobs",
-    "OpenFlow",
     "Outcome",
     "Reranked",
     "Scope",
@@ -69,12 +69,10 @@ __all__ = [
     "load_method",
     "methods",
     "order",
-    "parameters",
     "parse",
     "prefill_seconds",
     "rerank_one",
     "sequence_flops",
     "sequences_held",
     "total",
-    "typed",
 ]

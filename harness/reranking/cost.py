@@ -1,4 +1,4 @@
-"""The operations that a finished run needed of its model, had nothing been wasted."""
+"""Compute the operations that a run's requests needed, without any waste or cache."""
 
 from __future__ import annotations
 
@@ -13,33 +13,28 @@ if TYPE_CHECKING:
 
 
 def ideal_flops(engine: Engine, spent: Usage) -> float | None:
-    """Return the floating-point operations for all calls of a run, or None where not known.
+    """Return the floating-point operations of all calls of a run; None if they are not known.
 
-    Each call reads a prompt of the run's mean length and writes on from there: attention grows with
-    the square of the length, so that prompts of very unequal lengths need a little more. Nothing
-    is taken off for a prefix cache, so that methods compare on any engine. Not known are models
-    whose sizes cannot be read off a config here, and late interaction, which encodes a text once
-    for many calls.
+    Every call is taken to read the mean prompt and to write the mean answer. Attention grows with
+    the square of the length, so very unequal prompts need slightly more. Prefix caches are ignored,
+    so that methods compare on any engine. Not known: a model whose config gives no sizes, and late
+    interaction, which encodes a text once for many calls.
     """
     shape = _shape(engine)
     if shape is None or not spent.calls:
         return None
     length = round(spent.prompt_tokens / spent.calls)
     read = spent.calls * sequence_flops(shape, length, logits=1 if shape.causal else 0)
-    further = max(spent.output_tokens - spent.calls, 0)  # reading a prompt gives the first
+    further = max(spent.output_tokens - spent.calls, 0)  # reading gives the first token
     written = spent.output_tokens / spent.calls
     return read + decode_flops(shape, further, context=length + written / 2)
 
 
 def _shape(engine: Engine) -> Shape | None:
-    checkpoint = getattr(engine, "checkpoint", None)
-    if checkpoint is None:
-        return None
-    from ..engines import pair_head
-
-    if pair_head(checkpoint) == "maxsim":
+    config = engine.statistics.config
+    if config is None:
         return None
     try:
-        return Shape.of(checkpoint.config.to_dict())
+        return Shape.of(config)
     except EngineFault:
         return None

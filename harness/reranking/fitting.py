@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import EngineFault
 from ..types import Engine, Fitted, Reranker
+from .declared import Declared
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,13 @@ class Budget:
         cls, reranker: Reranker, *, doc_tokens: int | None = None, doc_chars: int | None = None
     ) -> Budget:
         """Read a reranker's own budget off its attributes; `doc_tokens` can only lower it."""
-
-        def own(name: str) -> int | None:
-            value: int | None = getattr(reranker, name, None)
-            return value
-
+        own = Declared.of(reranker)
         return cls(
-            doc_tokens=least(own("max_doc_tokens"), doc_tokens),
-            query_tokens=own("max_query_tokens"),
-            pair_tokens=own("max_pair_tokens"),
-            window_tokens=own("max_window_tokens"),
-            window=own("window") or 1,
+            doc_tokens=least(own.max_doc_tokens, doc_tokens),
+            query_tokens=own.max_query_tokens,
+            pair_tokens=own.max_pair_tokens,
+            window_tokens=own.max_window_tokens,
+            window=own.window or 1,
             doc_chars=doc_chars,
         )
 
@@ -131,7 +128,7 @@ class Fitter:
     def documents(self, query: Fitted, doc_ids: Sequence[str]) -> list[Fitted]:
         """Return documents that were prepared, as they are given beside a query."""
         limit = self._limit(query, doc_ids)
-        return [self._told(d, self._found(d, limit)) for d in doc_ids]
+        return [self._marked(d, self._found(d, limit)) for d in doc_ids]
 
     def _found(self, doc_id: str, limit: int | None) -> Fitted:
         held = self._longest[doc_id] if self._holds(doc_id, limit) else limit
@@ -168,7 +165,7 @@ class Fitter:
             fitted = self.engine.fit([self.corpus[d][: self.budget.doc_chars] for d in ids], limit)
             self._fitted |= {(d, limit): one for d, one in zip(ids, fitted, strict=True)}
 
-    def _told(self, doc_id: str, fitted: Fitted) -> Fitted:
+    def _marked(self, doc_id: str, fitted: Fitted) -> Fitted:
         """Return a document, marked truncated also where `doc_chars` has cut it."""
         chars = self.budget.doc_chars
         cut = chars is not None and len(self.corpus[doc_id]) > chars

@@ -1,22 +1,24 @@
-"""A reranker's conversation about one query, from its first question to its scores."""
+"""One query's flow: the requests that its reranker yields, their replies, and its scores."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import RerankBenchError, RerankerFault
 from ..types import AnyRequest, Candidates, Failure, Flow, Reply, Reranker, Scored, Scores
 from .health import equal_scores, observed
 from .usage import Usage
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Job:
-    """One query to rerank; `key` is handed back with the outcome, `label` names the reranker."""
+    """One query to rerank; `key` is returned with the outcome, `label` names the reranker."""
 
     key: Any
     reranker: Reranker
@@ -50,7 +52,7 @@ Outcome = Reranked | Failed
 
 
 class OpenFlow:
-    """A flow under way: what it asks now, what it has been told, what it has cost.
+    """A flow under way: its open `requests`, what it has `spent`, and in the end its `outcome`.
 
     Raises RerankerFault, which names job and query, for a reranker that raises or returns anything
     but one finite score per candidate.
@@ -58,19 +60,12 @@ class OpenFlow:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.asked: Sequence[AnyRequest] = ()
-        self.open = 0
+        self.requests: Sequence[AnyRequest] = ()
         self.spent = dict.fromkeys((f.name for f in fields(Usage)), 0.0)
         self.outcome: Outcome | None = None
-        self._replies: list[Reply | Failure | None] = []
-        self._seen: Counter[str] = Counter()
+        self._replies: dict[int, Reply | Failure] = {}
+        self._counts: Counter[str] = Counter()
         self._flow: Flow | None = None
-        result = self._guard(lambda: job.reranker.rerank(job.candidates))
-        if isinstance(result, Generator):
-            self._flow = result
-            self._advance(None)
-        else:
-            self._finish(result)
 
     @property
     def usage(self) -> Usage:
@@ -78,47 +73,55 @@ class OpenFlow:
         counts = {name: int(n) for name, n in self.spent.items() if name != "seconds"}
         return Usage(**counts, seconds=self.spent["seconds"])
 
-    def tell(self, place: int, reply: Reply | Failure) -> bool:
-        """Take the reply to the request at `place`; say whether all have come."""
+    def receive(self, place: int, reply: Reply | Failure) -> bool:
+        """Store the reply to the request at `place`; return whether all replies are there."""
         self._replies[place] = reply
-        self.open -= 1
         if not isinstance(reply, Failure):
             self.spent["prompt_tokens"] += reply.prompt_tokens
             self.spent["output_tokens"] += reply.output_tokens
-            self.spent["cached_tokens"] += getattr(reply, "cached_tokens", 0)
-            self._seen.update(observed(self.asked[place], reply))
-        return self.open == 0
+            self.spent["cached_tokens"] += reply.cached_tokens
+            self._counts.update(observed(self.requests[place], reply))
+        return len(self._replies) == len(self.requests)
 
-    def resume(self) -> None:
-        """Hand the replies in and let the flow go on to its next question or its end."""
-        failure = next((r for r in self._replies if isinstance(r, Failure)), None)
-        if failure is None:
-            self._advance(self._replies)
+    def advance(self) -> None:
+        """Run the reranker to its next requests or its end; a Failure among the replies ends it."""
+        failure = next((r for r in self._replies.values() if isinstance(r, Failure)), None)
+        if self._flow is None:
+            self._start()
+        elif failure is None:
+            self._send([self._replies[place] for place in range(len(self.requests))])
         else:
-            assert self._flow is not None  # noqa: S101
             self._flow.close()
-            self.asked = ()
-            self.outcome = Failed(failure.reason, self.usage)
+            self.requests, self.outcome = (), Failed(failure.reason, self.usage)
 
-    def _advance(self, replies: Sequence[Any] | None) -> None:
+    def _start(self) -> None:
+        result = self._call(lambda: self.job.reranker.rerank(self.job.candidates))
+        if isinstance(result, Generator):
+            self._flow = result
+            self._send(None)
+        else:
+            self._finish(result)
+
+    def _send(self, replies: Sequence[Any] | None) -> None:
+        assert self._flow is not None  # noqa: S101
         flow = self._flow
-        assert flow is not None  # noqa: S101
         try:
-            asked = self._guard(lambda: _requests(flow.send(replies)))  # type: ignore[arg-type]
-            while not asked:
-                asked = self._guard(lambda: _requests(flow.send(())))
+            requests = self._call(
+                lambda: _hashable(next(flow) if replies is None else flow.send(replies))
+            )
+            while not requests:
+                requests = self._call(lambda: _hashable(flow.send(())))
         except _Ended as end:
             self._finish(end.scores)
             return
-        self.asked, self.open = asked, len(asked)
-        self._replies = [None] * len(asked)
-        self.spent["calls"] += len(asked)
+        self.requests, self._replies = requests, {}
+        self.spent["calls"] += len(requests)
         self.spent["rounds"] += 1
 
     def _finish(self, result: Scores) -> None:
-        self.asked = ()
+        self.requests = ()
         scored = result if isinstance(result, Scored) else Scored(result)
-        scores = self._guard(lambda: tuple(float(score) for score in scored.scores))
+        scores = self._call(lambda: tuple(float(score) for score in scored.scores))
         documents = len(self.job.candidates.documents)
         if len(scores) != documents:
             raise RerankerFault(
@@ -126,13 +129,13 @@ class OpenFlow:
             )
         bad = next((s for s in scores if not math.isfinite(s)), None)
         if bad is not None:
-            raise RerankerFault(f"{self.job.where}: returned a score that is no number ({bad})")
-        counts = self._guard(lambda: {str(name): int(n) for name, n in scored.counts.items()})
+            raise RerankerFault(f"{self.job.where}: returned a score that is not finite ({bad})")
+        own = self._call(lambda: {str(name): int(n) for name, n in scored.counts.items()})
         equal = equal_scores(self.job.candidates, scores, int(self.spent["calls"]))
-        told = {name: n for name, n in {**counts, **self._seen, **equal}.items() if n}
-        self.outcome = Reranked(scores, told, self.usage)
+        counts = {name: n for name, n in {**own, **self._counts, **equal}.items() if n}
+        self.outcome = Reranked(scores, counts, self.usage)
 
-    def _guard(self, step: Any) -> Any:
+    def _call(self, step: Callable[[], T]) -> T:
         """Run a step of the reranker's own code and name the query if it raises."""
         try:
             return step()
@@ -146,11 +149,11 @@ class OpenFlow:
             ) from error
 
 
-def _requests(asked: Sequence[AnyRequest]) -> list[AnyRequest]:
-    """The yielded requests; a mistake such as labels in a list shows here, where it has a name."""
-    for request in (requests := list(asked)):
+def _hashable(requests: Sequence[AnyRequest]) -> list[AnyRequest]:
+    """Return the yielded requests; a mistake such as labels in a list raises here."""
+    for request in (found := list(requests)):
         hash(request)
-    return requests
+    return found
 
 
 class _Ended(Exception):

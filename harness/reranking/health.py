@@ -1,4 +1,4 @@
-"""Did a method work as it is meant to? Counted from its requests and replies, whoever wrote it.
+"""Check whether a method worked as it is meant to, from its requests and replies.
 
 A reranker that silently does something else (a FIRST that writes whole answers, labels that were
 never found, permutations that are mostly made up by the repair) gives numbers that mean nothing.
@@ -85,11 +85,10 @@ class Check:
         return f"{self.name}: {self.found:,} of {self.expected:,}"
 
 
-def checks(counts: Mapping[str, int], *, engine: str) -> list[Check]:
+def checks(counts: Mapping[str, int], *, exact_labels: bool) -> list[Check]:
     """Return the checks that apply to what a run counted, summed over its queries.
 
-    Prompts need no check here: an engine fails a request whose prompt is not what was sent. Labels
-    may be missing from a server that tells its most probable tokens alone; in process they may not.
+    exact_labels: the engine's attribute; without it some labels may be missing.
     """
 
     def of(name: str) -> int:
@@ -98,7 +97,7 @@ def checks(counts: Mapping[str, int], *, engine: str) -> list[Check]:
     found = []
     if of("label_calls"):
         calls, tokens, labels = of("label_calls"), of("label_tokens"), of("labels")
-        missing, allowed = of("missing_labels"), MOST_MISSING if engine == "http" else 0
+        missing, allowed = of("missing_labels"), 0 if exact_labels else MOST_MISSING
         there = labels - missing
         found += [
             Check("tokens written by one-token calls", tokens, calls, tokens != calls),
@@ -113,11 +112,10 @@ def checks(counts: Mapping[str, int], *, engine: str) -> list[Check]:
         broken = equal > MOST_EQUAL * queries
         found.append(Check("queries with all scores equal", equal, queries, broken))
     if answers := of("generations"):
-        mended = of("repaired") + of("unparsable")
+        repaired = of("repaired") + of("unparsable")
+        broken = repaired > MOST_REPAIRED * answers
         found += [
-            Check(
-                "answers repaired or unusable", mended, answers, mended > MOST_REPAIRED * answers
-            ),
+            Check("answers repaired or unusable", repaired, answers, broken),
             Check("answers with thoughts that were not asked for", of("thoughts"), answers, False),
         ]
     return found

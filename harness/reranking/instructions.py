@@ -32,14 +32,13 @@ def in_effect(task: Task, choice: Choice, policy: str) -> dict[str, str] | None:
     None where the reranker takes none. One that does not say whether it takes any, by an attribute
     `takes_instruction`, counts as taking the task's.
     """
-    reranker, of_task = choice.reranker, given(task, policy)
-    takes = getattr(reranker, "takes_instruction", of_task is not None)
-    if not takes or (choice.asks is not None and not choice.asks):
+    declared, of_task = choice.declared, given(task, policy)
+    takes = declared.takes_instruction
+    if not (of_task is not None if takes is None else takes) or declared.yields_nothing:
         return None
-    if own := getattr(reranker, "instruction", ""):
-        return {"source": "own", "text": own}
+    if declared.instruction:
+        return {"source": "own", "text": declared.instruction}
     if of_task:
         return {"source": TASK, "text": of_task}
-    prompt = getattr(reranker, "prompt", "")
-    usual = load_template(prompt).instruction if prompt else ""
+    usual = load_template(declared.prompt).instruction if declared.prompt else ""
     return {"source": "model default", "text": usual} if usual else None

@@ -1,4 +1,4 @@
-"""The physical limit: floating-point operations, bytes, and the seconds a GPU needs for them.
+"""Compute the least operations, bytes and seconds that a GPU needs for a transformer's work.
 
 A matrix of P weights takes 2P operations a token (a multiply and an add). Attention takes 4 for
 each pair of positions, layer and unit of attention width: half of that for the scores, half for the
@@ -8,23 +8,23 @@ biases and pooling heads are left out: together less than 1 % of any model named
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import EngineFault, unknown
 
 WIDTH = 2
-"""Bytes of a number in bfloat16 or float16, in which all limits here are."""
+"""Bytes of a number in bfloat16 or float16, which all limits here assume."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a transformer, from which its work follows.
+    """The sizes of a transformer.
 
-    gated: the feed-forward has three matrices, not two. causal: a token sees only those before it.
-    tied: the language head is the embedding. window: tokens of a sliding window, in
-    `sliding_layers` of the layers; both 0 where there is none. source: of a named shape's sizes.
+    gated: the feed-forward has three matrices, not two. causal: a token attends only to those
+    before it. tied: the language head is the embedding. window: tokens of the sliding window that
+    `sliding_layers` of the layers have; both are 0 without one. source: of a named shape's sizes.
     """
 
     name: str
@@ -44,9 +44,10 @@ class Shape:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], *, name: str = "the model") -> Shape:
-        """Read the sizes off a Hugging Face `config.json`; EngineFault for an unknown type.
+        """Read the sizes from a Hugging Face `config.json`.
 
-        Mixtures of experts and encoder-decoders are not known: their work is counted otherwise.
+        Raises EngineFault for a model type that is not known, such as a mixture of experts or an
+        encoder-decoder, whose operations are counted differently.
         """
         config = config.get("text_config") or config
         kind = str(config.get("model_type", ""))
@@ -58,7 +59,9 @@ class Shape:
         try:
             return _read(config, kind, name)
         except (KeyError, TypeError, ValueError) as error:
-            raise EngineFault(f"{name}: config.json ({kind}) lacks or breaks {error}") from error
+            raise EngineFault(
+                f"{name}: config.json ({kind}) has no usable value of {error}"
+            ) from error
 
     @property
     def attention_width(self) -> int:
@@ -67,53 +70,42 @@ class Shape:
 
     @property
     def embedding(self) -> int:
-        """Weights of the embedding, which are those of a language head too."""
+        """Weights of the embedding; a language head has as many."""
         return self.vocabulary * self.hidden
 
     @property
     def body(self) -> int:
-        """Parameters without embedding and language head: the weights that every token meets."""
+        """Weights without embedding and language head: every token is multiplied by all of them."""
         attention = 2 * self.hidden * (self.heads + self.kv_heads) * self.head_dim
         forward = (3 if self.gated else 2) * self.hidden * self.intermediate
         return self.layers * (attention + forward)
 
     @property
     def parameters(self) -> int:
-        """All parameters: body, embedding, and a causal model's language head if it is not tied."""
+        """All weights, with the language head of a causal model unless it is tied."""
         heads = 2 if self.causal and not self.tied else 1
         return self.body + heads * self.embedding
 
-    def kv_bytes(self, width: int = WIDTH) -> int:
-        """Bytes of keys and values that one token leaves in the cache, at `width` a number."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * width
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights that a forward pass reads; of a mere embedding it reads few rows."""
+        return WIDTH * (self.body + (self.embedding if self.causal else 0))
+
+    def attended(self, context: float) -> float:
+        """Return how many of `context` tokens the next one attends to, summed over the layers."""
+        near = min(context, self.window) if self.window else context
+        return (self.layers - self.sliding_layers) * context + self.sliding_layers * near
+
+    def kv_bytes(self, context: float) -> float:
+        """Return the bytes of keys and values that the next token reads of `context` tokens."""
+        return 2 * WIDTH * self.kv_heads * self.head_dim * self.attended(context)
 
     def pairs(self, length: int) -> float:
-        """Pairs of positions that see one another in a sequence, summed over the layers."""
-        seen = min(self.window, length) if self.window else length
-        sliding = seen * length - (seen**2 / 2 if self.causal else 0)
-        whole = length**2 / 2 if self.causal else length**2
-        return (self.layers - self.sliding_layers) * whole + self.sliding_layers * sliding
-
-    def config(self) -> dict[str, Any]:
-        """A `config.json` of a Qwen3ForCausalLM with these sizes, for weights that mean nothing."""
-        return {
-            "architectures": ["Qwen3ForCausalLM"],
-            "model_type": "qwen3",
-            "num_hidden_layers": self.layers,
-            "hidden_size": self.hidden,
-            "intermediate_size": self.intermediate,
-            "num_attention_heads": self.heads,
-            "num_key_value_heads": self.kv_heads,
-            "head_dim": self.head_dim,
-            "vocab_size": self.vocabulary,
-            "tie_word_embeddings": self.tied,
-            "hidden_act": "silu",
-            "attention_bias": False,
-            "max_position_embeddings": 40_960,
-            "rms_norm_eps": 1e-6,
-            "rope_theta": 1e6,
-            "torch_dtype": "bfloat16",
-        }
+        """Return the pairs of positions that attend to each other, summed over the layers."""
+        near = min(self.window, length) if self.window else length
+        sliding = near * length - (near**2 / 2 if self.causal else 0)
+        full = length**2 / 2 if self.causal else length**2
+        return (self.layers - self.sliding_layers) * full + self.sliding_layers * sliding
 
 
 _DECODERS = {
@@ -141,18 +133,17 @@ def _read(config: Mapping[str, Any], kind: str, name: str) -> Shape:
 
 
 def _sliding(config: Mapping[str, Any], kind: str, layers: int) -> tuple[int, int]:
-    """Tokens of the sliding window, and in how many layers it is."""
+    """Return the tokens of the sliding window, and the number of layers that have it."""
     window = int(config.get("local_attention") or config.get("sliding_window") or 0)
     if not window or config.get("use_sliding_window", not kind.startswith("qwen")) is False:
         return 0, 0
     if config.get("layer_types"):
         sliding = sum("sliding" in str(layer) for layer in config["layer_types"])
-    else:  # every n-th layer, and in ModernBERT the first, sees everything
-        usual = {"modernbert": 3, "gemma2": 2, "gemma3_text": 6}.get(kind)
+    else:  # every n-th layer, and in ModernBERT the first, attends to everything
         every = config.get("global_attn_every_n_layers") or config.get("sliding_window_pattern")
-        every = every or usual
-        whole = 0 if every is None else (layers + (kind == "modernbert") * (every - 1)) // every
-        sliding = layers - whole
+        every = every or {"modernbert": 3, "gemma2": 2, "gemma3_text": 6}.get(kind)
+        first = every - 1 if every and kind == "modernbert" else 0
+        sliding = layers - ((layers + first) // every if every else 0)
     return (window, sliding) if sliding else (0, 0)
 
 
@@ -167,15 +158,15 @@ _SHAPES = (
     ),
 )  # fmt: skip
 SHAPES: Mapping[str, Shape] = {shape.name: shape for shape in _SHAPES}
-"""Sizes by name, for a plan without the model at hand and for weights that mean nothing."""
+"""Sizes by name, for a plan without the model."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a GPU can do at best: `matmul` in operations a second, `bandwidth` in bytes a second.
+    """The peak speeds of a GPU for dense bfloat16 (float16 on a T4), without sparsity.
 
-    Both for dense bfloat16 (float16 on a T4), never with sparsity. memory: bytes. measured: whether
-    `matmul` was measured on large matrices; else it is the maker's peak, which none reaches.
+    matmul: operations a second. bandwidth: bytes a second. memory: bytes. measured: whether
+    `matmul` was measured on large matrices; if not, it is the maker's peak.
     """
 
     name: str
@@ -201,85 +192,59 @@ _GPUS = (
     Gpu("mi300x", 1307.4e12, 5.3e12, 192 * GIB, source="AMD Instinct MI300X datasheet"),
 )
 GPUS: Mapping[str, Gpu] = {gpu.name: gpu for gpu in _GPUS}
-"""GPUs by name. A limit for one that was not measured lies lower than anyone will see."""
 
 
 def find_gpu(name: str) -> Gpu:
-    """The GPU `name`; UnknownName offers the nearest."""
+    """Return the GPU `name`; UnknownName offers the nearest."""
     if name not in GPUS:
         raise unknown("GPU", name, GPUS)
     return GPUS[name]
 
 
 def find_shape(name: str) -> Shape:
-    """The shape `name`; UnknownName offers the nearest."""
+    """Return the shape `name`; UnknownName offers the nearest."""
     if name not in SHAPES:
         raise unknown("shape", name, SHAPES)
     return SHAPES[name]
 
 
 def sequence_flops(shape: Shape, length: int, *, cached: int = 0, logits: int = 1) -> float:
-    """Operations to read one sequence of `length` tokens whose first `cached` were read before.
+    """Return the operations to read `length` tokens, of which a cache holds the first `cached`.
 
-    logits: the positions at which the language head is asked; 0 for a model with a small head.
+    logits: positions at which the language head runs; 0 for a model with a small head.
     """
     body = 2 * shape.body * (length - cached)
     attention = 4 * shape.attention_width * (shape.pairs(length) - shape.pairs(cached))
     return body + attention + 2 * shape.embedding * logits
 
 
-def prefill_flops(
-    shape: Shape, lengths: Iterable[int], *, shared: int = 0, logits: int = 1
-) -> float:
-    """Operations to read sequences of `lengths` tokens each; their first `shared` are read once."""
-    total, cached = 0.0, 0
-    for length in lengths:
-        total += sequence_flops(shape, length, cached=cached, logits=logits)
-        cached = shared
-    return total
-
-
-def weight_bytes(shape: Shape, width: int = WIDTH) -> int:
-    """Bytes of weights that a forward pass reads; of an embedding apart it reads a few rows."""
-    return width * (shape.body + (shape.embedding if shape.causal else 0))
-
-
 def prefill_seconds(flops: float, shape: Shape, gpu: Gpu, *, passes: int = 1) -> float:
-    """Seconds for `flops` of reading, in at least `passes` forward passes that read all weights."""
-    return max(flops / gpu.matmul, passes * weight_bytes(shape) / gpu.bandwidth)
+    """Return the seconds for `flops` of reading, in at least `passes` forward passes."""
+    return max(flops / gpu.matmul, passes * shape.weight_bytes / gpu.bandwidth)
 
 
 def decode_flops(shape: Shape, tokens: float, *, context: float) -> float:
-    """Operations to write `tokens` tokens, each behind `context` others."""
-    body = 2 * (shape.body + shape.embedding)
-    return tokens * (body + 4 * shape.attention_width * _seen(shape, context))
+    """Return the operations to write `tokens` tokens, each after `context` others."""
+    weights = 2 * (shape.body + shape.embedding)
+    return tokens * (weights + 4 * shape.attention_width * shape.attended(context))
 
 
 def decode_seconds(
     shape: Shape, gpu: Gpu, tokens: float, *, batch: float = 1, context: float = 0
 ) -> float:
-    """Seconds to write `tokens` tokens in all, `batch` sequences at a time.
+    """Return the seconds to write `tokens` tokens in all, `batch` sequences at a time.
 
-    Each step reads the weights once, and keys and values of `context` tokens for each sequence.
+    Each step reads the weights once, and the keys and values of `context` tokens per sequence.
     """
-    if not tokens:
-        return 0.0
-    kv = shape.kv_bytes() / shape.layers * _seen(shape, context)
-    moved = (weight_bytes(shape) + batch * kv) / gpu.bandwidth
+    moved = (shape.weight_bytes + batch * shape.kv_bytes(context)) / gpu.bandwidth
     computed = decode_flops(shape, batch, context=context) / gpu.matmul
     return tokens / batch * max(moved, computed)
 
 
-def _seen(shape: Shape, context: float) -> float:
-    """Tokens that a new one looks at, summed over the layers."""
-    near = min(context, shape.window) if shape.window else context
-    return (shape.layers - shape.sliding_layers) * context + shape.sliding_layers * near
-
-
 def sequences_held(shape: Shape, gpu: Gpu, *, context: float) -> int:
-    """How many sequences of `context` tokens the KV cache holds beside the weights, at least 1.
+    """Return how many sequences of `context` tokens fit in memory beside the weights, at least 1.
 
-    0.92 of the memory is usable, vLLM's default. EngineFault where the weights alone do not fit.
+    0.92 of the memory is usable, vLLM's default. Raises EngineFault if the weights do not fit.
     """
     weights = WIDTH * shape.parameters
     if weights > gpu.memory:
@@ -287,14 +252,5 @@ def sequences_held(shape: Shape, gpu: Gpu, *, context: float) -> int:
             f"{shape.name} has {weights / GIB:.1f} GiB of weights in 16 bit, and one {gpu.name} "
             f"holds {gpu.memory / GIB:.0f}: choose another --gpu"
         )
-    free = 0.92 * gpu.memory - weights
-    kv = shape.kv_bytes() / shape.layers * _seen(shape, context)
-    return max(int(free / kv), 1) if kv else 1
-
-
-def utilisation(flops: float, seconds: float, gpu: Gpu) -> float:
-    """Model FLOPs utilisation: the share of what `gpu` could have done in `seconds`, from 0 to 1.
-
-    Chowdhery et al. 2022 (arXiv:2204.02311, appendix B), here with attention counted.
-    """
-    return flops / (seconds * gpu.matmul)
+    kv = shape.kv_bytes(context)
+    return max(int((0.92 * gpu.memory - weights) / kv), 1) if kv else 1

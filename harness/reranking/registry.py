@@ -6,8 +6,8 @@ A reranker is written `NAME` or `NAME:option=value,option=value`, where NAME is
 * a named reranker: an entry of a `catalog.toml`, which fixes method, model, prompt and options;
 * `./mine.py:MyReranker`: a class in a file.
 
-Options are the parameters of the method's class and the fields of `EngineOptions`; `as` sets the
-label under which runs are stored.
+Options are the parameters of the method's class and the options of the engine that `engine` names;
+`as` sets the label under which runs are stored.
 """
 
 from __future__ import annotations
@@ -20,15 +20,25 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, cast
 
-from ..engines import ENGINES, EngineOptions, option_kinds, readers
+from ..engines import (
+    DEFAULT_ENGINE,
+    NO_ENGINE,
+    EngineChoice,
+    choose_engine,
+    missing_option,
+    option_fields,
+    option_kinds,
+    readers,
+)
 from ..errors import BadData, BadOption, RerankBenchError, RerankerFault, unknown
+from ..signatures import parameters, signature, typed
 from ..types import Label, Reranker
-from .options import parameters, signature, typed
+from .declared import Declared
 
 RERANKERS = "rerank_bench.rerankers"
 CATALOGS = "rerank_bench.catalogs"
@@ -55,22 +65,26 @@ class Entry:
 class Choice:
     """A reranker as the user chose it, built and ready.
 
-    `asks` is None where the reranker does not say what it may yield. `options` are the options of
-    the method that were set, by the user, the catalogue or the defaults. `code` says which code
-    the method is: package and version, or the sha256 (hex) of a file.
+    options: those of the method that were set, by the user, the catalogue or the defaults.
+    code: which code the method is: package and version, or the sha256 (hex) of a file.
     """
 
     label: str
     method: str
     reranker: Reranker
     options: Mapping[str, Any]
-    engine: EngineOptions
+    engine: EngineChoice
     code: str = ""
 
     @property
+    def declared(self) -> Declared:
+        """What the reranker declares about itself."""
+        return Declared.of(self.reranker)
+
+    @property
     def asks(self) -> frozenset[type] | None:
-        """The request types the reranker may yield."""
-        asks = getattr(self.reranker, "asks", None)
+        """The request types the reranker may yield; None where it does not say."""
+        asks = self.declared.asks
         return None if asks is None else frozenset(asks)
 
 
@@ -149,8 +163,9 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     factory = load_method(entry.method)
     fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
     layers = (defaults.named(), fixed, defaults.options, given)
-    of_engine = _engine_kinds(layers)
-    kinds = {**of_engine, **parameters(factory), "as": str}
+    engine_name = _engine_name(layers)
+    of_engine, of_method = option_kinds(engine_name), parameters(factory)
+    kinds = {"engine": str, **of_engine, **of_method, "as": str}
     _check_names(name, {**fixed, **given}, kinds)
 
     def read(layer: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,20 +173,19 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
         return {k: typed(v, kinds[k], where=where + k) for k, v in layer.items() if k in kinds}
 
     values = {k: v for layer in layers for k, v in read(layer).items()}
-    options = {k: v for k, v in values.items() if k in parameters(factory)}
+    options = {k: v for k, v in values.items() if k in of_method}
     reranker = _construct(name, factory, options)
-    engine = _engine(name, reranker, {k: v for k, v in values.items() if k in of_engine})
-    label = values.get("as") or _label(entry, engine, _changed(values, read(fixed), factory))
+    chosen = {k: v for k, v in values.items() if k in of_engine}
+    engine = _engine(name, Declared.of(reranker), engine_name, chosen)
+    changed = _changed(values, read(fixed), factory, engine_name)
+    label = values.get("as") or _label(entry, engine, changed)
     return Choice(label, entry.method, reranker, options, engine, _code(entry.method))
 
 
-def _engine_kinds(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The options of the engine that the last layer to name one names."""
+def _engine_name(layers: Sequence[Mapping[str, Any]]) -> str:
+    """Return the engine that the last layer to name one names."""
     named = (str(layer["engine"]) for layer in reversed(layers) if "engine" in layer)
-    engine = next(named, EngineOptions().engine)
-    if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
-    return option_kinds(engine)
+    return next(named, DEFAULT_ENGINE)
 
 
 def _check_names(name: str, given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
@@ -184,29 +198,28 @@ def _check_names(name: str, given: Mapping[str, Any], kinds: Mapping[str, Any]) 
         raise unknown(f"option of reranker {name}:", key, kinds)
 
 
-def _engine(name: str, reranker: Reranker, values: Mapping[str, Any]) -> EngineOptions:
-    """The engine a reranker is to ask: none at all where it asks nothing."""
-    asks = getattr(reranker, "asks", None)
-    if asks is not None and not asks:
-        return EngineOptions(engine="none")
-    options = EngineOptions(**values)
-    if options.model is None and options.engine not in {"fake", "none", "http"}:
-        if asks is None:
-            return EngineOptions(engine="none")
+def _engine(name: str, declared: Declared, engine: str, values: Mapping[str, Any]) -> EngineChoice:
+    """Choose the engine of a reranker: none at all where it yields no requests."""
+    missing = missing_option(engine, values)
+    if declared.yields_nothing or (missing and declared.asks is None):
+        return NO_ENGINE
+    if missing == "model":
         raise BadOption(
             f"reranker {name} needs a model: write {name}:model=ID_OR_FOLDER, or give --model"
         )
-    if options.engine in {"fake", "none"}:
-        return options
-    head = options.head or getattr(reranker, "head", None)
-    return replace(options, head=head, labels=_labels(name, reranker) if head == "labels" else ())
+    if "head" not in option_fields(engine):
+        return choose_engine(engine, values)
+    head = values.get("head") or declared.head
+    given = {**values, "head": head}
+    if head == "labels":
+        return choose_engine(engine, given, labels=_labels(name, declared))
+    return choose_engine(engine, given)
 
 
-def _labels(name: str, reranker: Reranker) -> tuple[Label, ...]:
-    labels = tuple(getattr(reranker, "fixed_labels", ()))
-    if not labels:
+def _labels(name: str, declared: Declared) -> tuple[Label, ...]:
+    if not declared.fixed_labels:
         raise BadOption(f"reranker {name} has no fixed labels, so head=labels does not suit it")
-    return labels
+    return tuple(declared.fixed_labels)
 
 
 def _find(name: str) -> Entry:
@@ -252,11 +265,10 @@ def _from_file(path: Path, name: str) -> type:
         spec.loader.exec_module(module)
     except Exception as error:
         raise RerankerFault(f"{path}: {type(error).__name__}: {error}") from error
-    if not isinstance(getattr(module, name, None), type):
-        raise unknown(
-            f"class in {path}:", name, [k for k, v in vars(module).items() if isinstance(v, type)]
-        )
-    return cast(type, getattr(module, name))
+    classes = {k: v for k, v in vars(module).items() if isinstance(v, type)}
+    if name not in classes:
+        raise unknown(f"class in {path}:", name, classes)
+    return classes[name]
 
 
 def _construct(name: str, factory: type, options: Mapping[str, Any]) -> Reranker:
@@ -273,26 +285,22 @@ def _construct(name: str, factory: type, options: Mapping[str, Any]) -> Reranker
         raise
     except Exception as error:
         raise RerankerFault(f"reranker {name}: {type(error).__name__}: {error}") from error
-    if not callable(getattr(reranker, "rerank", None)):
+    if not isinstance(reranker, Reranker):
         raise RerankerFault(f"reranker {name} has no method rerank(candidates)")
-    return cast(Reranker, reranker)
+    return reranker
 
 
-_SHAPING = (
-    "revision", "adapter", "dtype", "head", "pair_template", "max_model_len", "quantization",
-    "kv_cache_dtype",
-    "vllm",
-)  # fmt: skip
-
-
-def _changed(values: Mapping[str, Any], fixed: Mapping[str, Any], factory: type) -> dict[str, Any]:
-    """Options that set this reranker apart from its namesake with everything at its default."""
-    usual = {p.name: p.default for p in signature(factory).values()} | dict.fromkeys(_SHAPING)
+def _changed(
+    values: Mapping[str, Any], fixed: Mapping[str, Any], factory: type, engine: str
+) -> dict[str, Any]:
+    """Return the options that set a reranker apart from its namesake with all at its default."""
+    usual = {p.name: p.default for p in signature(factory).values()}
+    usual |= {k: f.default for k, f in option_fields(engine).items() if f.metadata.get("in_label")}
     usual |= fixed
     return {k: v for k, v in values.items() if k in usual and k != "model" and usual[k] != v}
 
 
-def _label(entry: Entry, engine: EngineOptions, changed: Mapping[str, Any]) -> str:
+def _label(entry: Entry, engine: EngineChoice, changed: Mapping[str, Any]) -> str:
     """Catalogue name, or method and the last part of the model; a hash where options differ."""
     label = entry.name.rpartition(":")[2]
     if engine.model and engine.model != entry.model:

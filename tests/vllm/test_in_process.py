@@ -40,7 +40,7 @@ def opened() -> Iterator[Opened]:
 
 
 def answers(engine: Engine, requests: list[Any]) -> list[Any]:
-    found = dict(engine.answer(requests))
+    found = dict(engine.stream(iter(requests)))
     assert sorted(found) == list(range(len(requests)))
     return [found[i] for i in range(len(requests))]
 

@@ -95,7 +95,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HttpEngine
 
 
 def answers(engine: Engine, requests: Sequence[Any]) -> list[Any]:
-    found = dict(engine.answer(requests))
+    found = dict(engine.stream(iter(requests)))
     assert sorted(found) == list(range(len(requests)))
     assert not any(isinstance(reply, Failure) for reply in found.values()), found
     return [found[i] for i in range(len(requests))]
@@ -185,12 +185,12 @@ class TestLanguageModel:
         self, generating: str, opened: Callable[..., HttpEngine], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with pytest.raises(EngineFault, match="no /score; it has /v1/completions"):
-            list(opened(generating).answer([PairScore("a", "b")]))
+            list(opened(generating).stream(iter([PairScore("a", "b")])))
         with pytest.raises(EngineFault, match="did you mean tiny"):
-            list(opened(generating, model="tinny").answer([NextToken(chat("a"), LETTERS)]))
+            list(opened(generating, model="tinny").stream(iter([NextToken(chat("a"), LETTERS)])))
         monkeypatch.setenv("TINY_KEY", "sk-wrong")
         with pytest.raises(EngineFault, match="TINY_KEY") as caught:
-            list(opened(generating).answer([NextToken(chat("a"), LETTERS)]))
+            list(opened(generating).stream(iter([NextToken(chat("a"), LETTERS)])))
         assert "sk-wrong" not in str(caught.value)
 
 

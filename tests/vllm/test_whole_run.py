@@ -166,7 +166,7 @@ def test_the_same_replies_come_call_by_call_in_process_and_over_http(
     answers = []
     for options in ways:
         engine = open_engine(options)
-        found = dict(engine.answer(asked))
+        found = dict(engine.stream(iter(asked)))
         answers.append([found[i].text for i in range(len(asked))])
         engine.close()
     shares = [sum(a == b for a, b in zip(answers[2], mine, strict=True)) for mine in answers[:2]]

@@ -6,39 +6,38 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from ...errors import BadOption, EngineFault, unknown
-from ...types import Answers, AnyRequest, Failure, Fitted, NextToken, PairScore, Statistics
-from ..feed import Feed, Queued
-from ..works import Works
-from .dialects import AT_ONCE, COMPLETIONS, KINDS, Call
+from ...errors import BadOption, unknown
+from ...types import Answers, AnyRequest, Failure, Fitted, PairScore, Statistics
+from ..feed import Feed
+from ..prepare import Prepared
+from .dialects import AT_ONCE, KINDS, Call
 from .failures import Refused
+from .options import HttpOptions
 
 if TYPE_CHECKING:
-    from .. import EngineOptions
     from .service import Service
 
 FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
 
-HEADS = ("classifier",)
-
 
 class HttpEngine:
-    """Answers requests with one model behind one or more equal servers that share the load.
+    """A model behind servers of vLLM, or of another dialect, that share the load.
 
     No server is contacted before the first use; then the servers are waited for and checked once.
     Prompts are the token ids that the transformers engine would feed. A label may be missing in a
     reply where the dialect reports the most probable tokens only.
     """
 
+    Options = HttpOptions
     name = "http"
     is_real = True
 
-    def __init__(self, options: EngineOptions) -> None:
-        if options.head is not None and options.head not in HEADS:
-            raise BadOption(f"head {options.head!r} is none of {', '.join(HEADS)}")
+    def __init__(self, options: HttpOptions) -> None:
+        if options.head not in {None, "classifier"}:
+            raise BadOption(f"head {options.head!r} is not classifier")
         if options.dialect not in KINDS:
             raise unknown("dialect", options.dialect, KINDS)
         self.options = options
@@ -48,8 +47,8 @@ class HttpEngine:
 
     @property
     def hardware(self) -> Mapping[str, Any]:
-        """How many servers there are."""
-        return {"servers": len((self.options.base_url or "").split(","))}
+        """The servers' addresses: what they run on is not known."""
+        return {"servers": list(self._service.listed)}
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -84,16 +83,10 @@ class HttpEngine:
         and other requests in one batch. Raises EngineFault for what fails every request.
         """
         service = self._service
-        # Where there is no tokenizer, nothing but pairs gets past the check.
-        works = cast("Works", None)
-        if service.checkpoint:
-            # servers write one token at least
-            works = Works(service.tokens, service.context, service.pair_template, written=1)
-        unprepared = frozenset() if service.pairs_known_here else frozenset({PairScore})
-        feed = Feed(_required(service, requests), works, unprepared=unprepared)
-        while (kind := feed.next_kind()) is not None or not feed.ended:
-            if kind is not None:
-                yield from self._answered(service, feed, kind)
+        feed = Feed(requests, service.prepare)
+        while (first := feed.peek()) is not None or not feed.ended:
+            if first is not None:
+                yield from self._answered(service, feed, type(first.request))
             yield from feed.settled()
         yield from feed.settled()
 
@@ -117,8 +110,8 @@ class HttpEngine:
 
     def _answered(self, service: Service, feed: Feed, kind: type) -> Answers:
         """Answer what comes of one kind; a call that is refused is sent again in halves."""
-        sent: dict[int, list[Queued]] = {}
-        halves: deque[list[Queued]] = deque()
+        sent: dict[int, list[Prepared]] = {}
+        halves: deque[list[Prepared]] = deque()
         numbers = itertools.count()
 
         def calls() -> Iterator[tuple[int, Call] | None]:
@@ -127,8 +120,7 @@ class HttpEngine:
                     yield None
                     continue
                 sent[number := next(numbers)] = chunk
-                works = [queued.work for queued in chunk]
-                yield number, service.dialect.call(kind, works, as_ids=service.pairs_as_ids)
+                yield number, service.dialect.call(kind, chunk, as_ids=service.pairs_as_ids)
 
         for number, replies in self._timed(service, calls()):
             chunk = sent.pop(number)
@@ -136,9 +128,9 @@ class HttpEngine:
                 middle = len(chunk) // 2
                 halves.extend((chunk[:middle], chunk[middle:]))
             elif isinstance(replies, Failure):
-                yield from ((queued.index, replies) for queued in chunk)
+                yield from ((one.index, replies) for one in chunk)
             else:
-                yield from zip((queued.index for queued in chunk), replies, strict=True)
+                yield from zip((one.index for one in chunk), replies, strict=True)
             yield from feed.settled()
 
     def _timed(
@@ -153,44 +145,24 @@ class HttpEngine:
             self._answering += time.monotonic() - started
 
 
-def _required(
-    service: Service, requests: Iterator[AnyRequest | None]
-) -> Iterator[AnyRequest | None]:
-    """Yield the requests. Raises EngineFault for a kind that the servers cannot answer."""
-    known: set[type] = {type(None)}
-    for request in requests:
-        if (kind := type(request)) not in known:
-            if kind not in KINDS[service.options.dialect]:
-                raise EngineFault(
-                    f"dialect={service.options.dialect} cannot answer {kind.__name__}"
-                )
-            if kind is PairScore:
-                service.require_pairs()
-            else:
-                service.require(COMPLETIONS, kind)
-            known.add(kind)
-        yield request
-
-
-def _next_chunk(feed: Feed, kind: type) -> list[Queued]:
+def _next_chunk(feed: Feed, kind: type) -> list[Prepared]:
     """Take what comes next of `kind` and fits one call; nothing where nothing is ready now."""
-    chunk: list[Queued] = []
+    chunk: list[Prepared] = []
 
-    def fits(next_kind: type) -> bool:
-        return next_kind is kind and len({_shared(q) for q in [*chunk[:1], feed.peek()]}) == 1
+    def fits(one: Prepared) -> bool:
+        return type(one.request) is kind and (not chunk or _shared(one) == _shared(chunk[0]))
 
-    for queued in feed.take(fits):
-        if queued is None:
+    for one in feed.take(fits):
+        if one is None:
             break
-        chunk.append(queued)
+        chunk.append(one)
         if len(chunk) == AT_ONCE[kind]:
             break
     return chunk
 
 
-def _shared(queued: Queued) -> Any:
+def _shared(one: Prepared) -> Any:
     """Return what all requests of one call have in common: the labels, or the query."""
-    request = queued.work.request
-    if queued.kind is NextToken:
-        return tuple(request.values())
-    return request.query if queued.kind is PairScore else None
+    if isinstance(one.request, PairScore):
+        return one.request.query
+    return tuple(one.labels.values())

@@ -16,8 +16,8 @@ from typing import Any
 import httpx2
 
 from ...errors import EngineDied, EngineFault
-from ...types import Failure, Logits, NextToken, PairScore
-from ..batches import Work
+from ...types import Failure, Label, Logits, NextToken, PairScore
+from ..prepare import Prepared
 from .client import Client
 from .dialects import CLASSIFY, KINDS, PAIRS, Call, Dialect, reported
 from .failures import MALFORMED, Malformed, Unavailable
@@ -122,12 +122,12 @@ async def check(client: Client, url: str, dialect: Dialect, ids: Sequence[int]) 
 def _questions(dialect: Dialect, ids: Sequence[int]) -> Iterator[Call]:
     if dialect.name in PAIRS:
         for pair in PAIRS_ASKED:
-            yield dialect.call(PairScore, [Work(0, (), 0, request=pair)])
+            yield dialect.call(PairScore, [Prepared(0, pair, (), 0)])
     if ids and NextToken in KINDS[dialect.name]:
-        labels = {label: label for label in LABELS}
-        yield dialect.call(NextToken, [Work(0, ids, len(ids), request=labels)])
+        labels: dict[Label, int] = {label: label for label in LABELS}
+        yield dialect.call(NextToken, [Prepared(0, None, ids, len(ids), labels=labels)])
     if ids and dialect.name == "vllm":
-        yield dialect.call(PairScore, [Work(0, ids, len(ids))], as_ids=True)
+        yield dialect.call(PairScore, [Prepared(0, None, ids, len(ids))], as_ids=True)
 
 
 async def _asked_twice(client: Client, url: str, call: Call) -> Any:

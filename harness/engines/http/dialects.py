@@ -27,8 +27,7 @@ from ...types import (
     PairScore,
     Reply,
 )
-from ..batches import Work, sound
-from ..reading import seed_of
+from ..prepare import Prepared, seed_of, sound
 from ..tokens import Tokens
 from .failures import MALFORMED, Malformed
 from .numbers import require_raw, unreported
@@ -112,22 +111,27 @@ class Dialect:
         """Where requests of a kind are posted; `as_ids`: pairs as token ids."""
         return COMPLETIONS if kind is not PairScore else CLASSIFY if as_ids else self.pairs.path
 
-    def call(self, kind: type, works: Sequence[Work], *, as_ids: bool = False) -> Call:
-        """Make one call of `works`; the responses are read as one reply for each."""
-        make: Callable[[Sequence[Work]], Made] = {
+    def call(self, kind: type, batch: Sequence[Prepared], *, as_ids: bool = False) -> Call:
+        """Make one call of `batch`; the responses are read as one reply for each."""
+        make: Callable[[Sequence[Prepared]], Made] = {
             NextToken: self._labels,
             Likelihood: self._likelihoods,
             Generate: self._text,
             PairScore: self._classes if as_ids else self._pairs,
         }[kind]
-        body, read = make(works)
+        body, read = make(batch)
         return Call(self.path(kind, as_ids=as_ids), {"model": self.model, **body}, read)
 
     # Labels
 
-    def _labels(self, works: Sequence[Work]) -> Made:
-        wanted = list(works[0].request.values())
-        body = {"prompt": _prompts(works), "max_tokens": 1, "temperature": 0, "logprobs": self.top}
+    def _labels(self, batch: Sequence[Prepared]) -> Made:
+        wanted = list(batch[0].labels.values())
+        body = {
+            "prompt": _prompts(batch),
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": self.top,
+        }
         if self.exact:
             if len(wanted) > MOST_LABELS:
                 raise EngineFault(f"{len(wanted)} labels, but vLLM reports {MOST_LABELS} at once")
@@ -135,23 +139,23 @@ class Dialect:
             body |= {"return_tokens_as_token_ids": True}
 
         def read(payload: Any) -> Replies:
-            cached = _cached(payload, works)
-            return [self._scores(choice, work, cached) for choice, work in _choices(payload, works)]
+            cached = _cached(payload, batch)
+            return [self._scores(choice, one, cached) for choice, one in _choices(payload, batch)]
 
         return body, read
 
-    def _scores(self, choice: Any, work: Work, cached: int) -> Reply | Failure:
+    def _scores(self, choice: Any, one: Prepared, cached: int) -> Reply | Failure:
         listed = reported(choice)
         known = {self._token(text): value for text, value in listed.items()}
-        found = {label: known[token] for label, token in work.request.items() if token in known}
-        missing = len(work.request) - len(found)
+        found = {label: known[token] for label, token in one.labels.items() if token in known}
+        missing = len(one.labels) - len(found)
         if missing and self.exact:
             raise EngineFault(
-                f"the server left out {missing} of {len(work.request)} labels that were requested "
+                f"the server left out {missing} of {len(one.labels)} labels that were requested "
                 "by token id: it needs vLLM 0.31 or later, or dialect=openai"
             )
         bound = unreported(listed.values()) if missing else None
-        reply = LabelScores(found, None, len(work.ids), 1, cached, bound=bound)
+        reply = LabelScores(found, None, len(one.ids), 1, cached, bound=bound)
         return sound(found.values(), reply)
 
     def _token(self, text: str) -> int | None:
@@ -170,11 +174,11 @@ class Dialect:
 
     # Texts and likelihoods
 
-    def _text(self, works: Sequence[Work]) -> Made:
-        (work,) = works
-        request: Generate = work.request
+    def _text(self, batch: Sequence[Prepared]) -> Made:
+        (one,) = batch
+        request: Generate = one.request
         body: dict[str, Any] = {
-            "prompt": list(work.ids),
+            "prompt": list(one.ids),
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -188,8 +192,8 @@ class Dialect:
         body |= self._vllm_sampling(request.pattern)
 
         def read(payload: Any) -> Replies:
-            ((choice, _),) = _choices(payload, works)
-            return [self._generation(choice, work, payload)]
+            ((choice, _),) = _choices(payload, batch)
+            return [self._generation(choice, one, payload)]
 
         return body, read
 
@@ -212,37 +216,37 @@ class Dialect:
             "logprobs": 0,
         }
 
-    def _generation(self, choice: Any, work: Work, payload: Any) -> Reply | Failure:
+    def _generation(self, choice: Any, one: Prepared, payload: Any) -> Reply | Failure:
         written = tuple(choice.get("token_ids") or ())
         logprobs = tuple(map(number, (choice.get("logprobs") or {}).get("token_logprobs") or ()))
         text = str(choice["text"])
         if written and self.tokens:
-            text = self.tokens.text(written, stop=work.request.stop)
+            text = self.tokens.text(written, stop=one.request.stop)
         reply = Generation(
             text,
             choice["finish_reason"] == "stop",
             written,
             logprobs,
-            len(work.ids),
+            len(one.ids),
             len(written) or _usage(payload, "completion_tokens"),
-            _cached(payload, (work,)),
+            _cached(payload, (one,)),
         )
         return sound(logprobs, reply)
 
-    def _likelihoods(self, works: Sequence[Work]) -> Made:
-        body: dict[str, Any] = {"prompt": _prompts(works), "max_tokens": 1, "temperature": 0}
+    def _likelihoods(self, batch: Sequence[Prepared]) -> Made:
+        body: dict[str, Any] = {"prompt": _prompts(batch), "max_tokens": 1, "temperature": 0}
         if self.name == "vllm":
             body |= {"prompt_logprobs": 0, "return_token_ids": True}
         else:
             body |= {"echo": True, "logprobs": 1}
         read_one = _prompt_logprobs if self.name == "vllm" else _echoed
 
-        def one(choice: Any, work: Work) -> Reply | Failure:
-            values = read_one(choice, work)
-            reply = ContinuationScore(math.fsum(values), len(values), len(work.ids))
+        def reply_of(choice: Any, one: Prepared) -> Reply | Failure:
+            values = read_one(choice, one)
+            reply = ContinuationScore(math.fsum(values), len(values), len(one.ids))
             return sound(values, reply)
 
-        return body, lambda payload: [one(*both) for both in _choices(payload, works)]
+        return body, lambda payload: [reply_of(*both) for both in _choices(payload, batch)]
 
     # Pairs
 
@@ -251,59 +255,59 @@ class Dialect:
         """How pairs of texts are posted."""
         return PAIRS[self.name]
 
-    def _pairs(self, works: Sequence[Work]) -> Made:
-        texts = [work.request.document for work in works]
+    def _pairs(self, batch: Sequence[Prepared]) -> Made:
+        texts = [one.request.document for one in batch]
         way = self.pairs
-        body = {way.query: works[0].request.query, way.documents: texts, **way.raw}
+        body = {way.query: batch[0].request.query, way.documents: texts, **way.raw}
         body |= {"top_n": len(texts)} if way.entries == "results" else {}
 
         def read(payload: Any) -> Replies:
-            entries = _in_order(payload if way.entries is None else payload[way.entries], works)
+            entries = _in_order(payload if way.entries is None else payload[way.entries], batch)
             total = _usage(payload, "prompt_tokens", "total_tokens")
             values = [number(entry[way.score]) for entry in entries]
-            both = zip(values, _tokens_read(works, total), strict=True)
+            both = zip(values, _tokens_read(batch, total), strict=True)
             return [sound((value,), Logits((value,), tokens)) for value, tokens in both]
 
         return body, read
 
-    def _classes(self, works: Sequence[Work]) -> Made:
+    def _classes(self, batch: Sequence[Prepared]) -> Made:
         def read(payload: Any) -> Replies:
-            entries = _in_order(payload["data"], works)
+            entries = _in_order(payload["data"], batch)
             rows = [tuple(map(number, entry["probs"])) for entry in entries]
             require_raw(rows)
             return [
-                sound(row, Logits(row, len(work.ids), names=self._names(row)))
-                for row, work in zip(rows, works, strict=True)
+                sound(row, Logits(row, len(one.ids), names=self._names(row)))
+                for row, one in zip(rows, batch, strict=True)
             ]
 
-        return {"input": _prompts(works), "use_activation": False}, read
+        return {"input": _prompts(batch), "use_activation": False}, read
 
     def _names(self, row: Sequence[float]) -> tuple[str, ...]:
         return self.outputs if len(self.outputs) == len(row) else ()
 
 
-def _prompts(works: Sequence[Work]) -> list[list[int]]:
-    return [list(work.ids) for work in works]
+def _prompts(batch: Sequence[Prepared]) -> list[list[int]]:
+    return [list(one.ids) for one in batch]
 
 
-def _in_order(entries: Sequence[Any], works: Sequence[Work]) -> list[Any]:
-    """Return the entries by index. Raises Malformed unless there is one for each of `works`."""
+def _in_order(entries: Sequence[Any], batch: Sequence[Prepared]) -> list[Any]:
+    """Return the entries by index. Raises Malformed unless there is one for each of `batch`."""
     found = sorted(entries, key=lambda entry: int(entry["index"]))
-    if [entry["index"] for entry in found] != list(range(len(works))):
-        raise Malformed(f"its {len(found)} entries are not numbered from 0 to {len(works) - 1}")
+    if [entry["index"] for entry in found] != list(range(len(batch))):
+        raise Malformed(f"its {len(found)} entries are not numbered from 0 to {len(batch) - 1}")
     return found
 
 
-def _choices(payload: Any, works: Sequence[Work]) -> Iterator[tuple[Any, Work]]:
-    """Yield each completion with its work. Raises EngineFault for a prompt that was changed."""
-    for choice, work in zip(_in_order(payload["choices"], works), works, strict=True):
+def _choices(payload: Any, batch: Sequence[Prepared]) -> Iterator[tuple[Any, Prepared]]:
+    """Yield each completion with its one. Raises EngineFault for a prompt that was changed."""
+    for choice, one in zip(_in_order(payload["choices"], batch), batch, strict=True):
         returned = choice.get("prompt_token_ids")
-        if returned is not None and returned != list(work.ids):
+        if returned is not None and returned != list(one.ids):
             raise EngineFault(
-                f"the server changed a prompt: {len(work.ids)} token ids were sent, and "
+                f"the server changed a prompt: {len(one.ids)} token ids were sent, and "
                 f"{len(returned)} others came back; it must serve the tokenizer used here"
             )
-        yield choice, work
+        yield choice, one
 
 
 def reported(choice: Any) -> dict[str, float]:
@@ -316,16 +320,16 @@ def reported(choice: Any) -> dict[str, float]:
     return {name: number(value) for name, value in logprobs["top_logprobs"][0].items()}
 
 
-def _prompt_logprobs(choice: Any, work: Work) -> list[float]:
-    values, ids, start = choice["prompt_logprobs"], work.ids, len(work.ids) - len(work.request)
+def _prompt_logprobs(choice: Any, one: Prepared) -> list[float]:
+    values, ids, start = choice["prompt_logprobs"], one.ids, len(one.ids) - one.ending
     return [number(values[i][str(ids[i])]["logprob"]) for i in range(start, len(ids))]
 
 
-def _echoed(choice: Any, work: Work) -> list[float]:
-    values, end = choice["logprobs"]["token_logprobs"], len(work.ids)
+def _echoed(choice: Any, one: Prepared) -> list[float]:
+    values, end = choice["logprobs"]["token_logprobs"], len(one.ids)
     if len(values) < end:
         raise Malformed(f"{len(values)} log-probabilities for {end} tokens")
-    return [number(value) for value in values[end - len(work.request) : end]]
+    return [number(value) for value in values[end - one.ending : end]]
 
 
 def number(value: Any) -> float:
@@ -339,18 +343,18 @@ def _usage(payload: Any, *names: str) -> int:
     return int(next((usage[name] for name in names if usage.get(name)), 0))
 
 
-def _cached(payload: Any, works: Sequence[Work]) -> int:
+def _cached(payload: Any, batch: Sequence[Prepared]) -> int:
     """Return cached tokens; of several prompts vLLM reports those of one only."""
     details = (payload.get("usage") or {}).get("prompt_tokens_details") or {}
-    return int(details.get("cached_tokens") or 0) if len(works) == 1 else 0
+    return int(details.get("cached_tokens") or 0) if len(batch) == 1 else 0
 
 
-def _tokens_read(works: Sequence[Work], total: int) -> list[int]:
+def _tokens_read(batch: Sequence[Prepared], total: int) -> list[int]:
     """Return the tokens of each pair: the tokenizer's, where they sum to the server's total.
 
     A server that puts pairs into a template reads more; each pair then has an equal share.
     """
-    own, count = [len(work.ids) for work in works], len(works)
+    own, count = [len(one.ids) for one in batch], len(batch)
     if all(own) and total in (0, sum(own)):
         return own
     return [total * (i + 1) // count - total * i // count for i in range(count)]

@@ -6,23 +6,22 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from ...errors import BadOption, EngineFault, unknown
 from ...progress import bar
-from ..loading import Checkpoint, open_checkpoint
+from ..checkpoint import Checkpoint, open_checkpoint
+from ..options import ModelOptions
 from .check import Listed, list_models
 from .client import Client
 from .failures import ApiKey
+from .options import HttpOptions
 from .service import Service
 
-if TYPE_CHECKING:
-    from .. import EngineOptions
 
-
-def open_service(options: EngineOptions) -> tuple[Service, float]:
+def open_service(options: HttpOptions) -> tuple[Service, float]:
     """Wait for the servers and read what they serve; return the seconds of waiting too.
 
     Raises EngineFault where none is up, or where they serve no such model, or different ones.
@@ -42,7 +41,7 @@ def open_service(options: EngineOptions) -> tuple[Service, float]:
         raise
 
 
-def _urls(options: EngineOptions) -> list[str]:
+def _urls(options: HttpOptions) -> list[str]:
     """Return the addresses without a final /v1, with which the paths begin that are posted to."""
     given = [url.strip().rstrip("/") for url in (options.base_url or "").split(",") if url.strip()]
     if not given:
@@ -56,7 +55,7 @@ def _urls(options: EngineOptions) -> list[str]:
     return list(dict.fromkeys(url.removesuffix("/v1") for url in given))
 
 
-def _key(options: EngineOptions) -> ApiKey:
+def _key(options: HttpOptions) -> ApiKey:
     name = options.api_key_env
     if name is None:
         return ApiKey()
@@ -81,7 +80,7 @@ def _await_up(client: Client, urls: Sequence[str], seconds: float) -> float:
     return time.perf_counter() - started
 
 
-def _service(options: EngineOptions, client: Client) -> Service:
+def _service(options: HttpOptions, client: Client) -> Service:
     listed = client.each(lambda url: list_models(client, url, options.dialect, options.model))
     model = _model(options, listed)
     first = next(iter(listed.values()))
@@ -94,7 +93,7 @@ def _service(options: EngineOptions, client: Client) -> Service:
     return Service(options, client, listed, model, root, checkpoint, missing, context)
 
 
-def _model(options: EngineOptions, listed: Mapping[str, Listed]) -> str:
+def _model(options: HttpOptions, listed: Mapping[str, Listed]) -> str:
     """Return the name to post: the adapter's or the model's, else that of the only model served."""
     wanted = options.adapter or options.model
     for url, one in listed.items():
@@ -116,13 +115,13 @@ def _same(what: str, found: Mapping[str, Any]) -> Any:
 
 
 def _checkpoint(
-    options: EngineOptions, root: str | None, model: str
+    options: HttpOptions, root: str | None, model: str
 ) -> tuple[Checkpoint | None, str]:
     """Open the tokenizer that the options name, else that of the root, else that of the model.
 
     Code that comes with a model is run only if the user named the model, not if a server did.
     """
-    local = replace(options, engine="transformers", adapter=None, dtype=None)
+    local = ModelOptions.of({**asdict(options), "model": model, "adapter": None, "dtype": None})
     if options.tokenizer:
         return open_checkpoint(replace(local, model=options.tokenizer)), ""
     missing = []

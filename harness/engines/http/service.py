@@ -5,22 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ...errors import EngineFault
 from ...types import PairScore
+from ..checkpoint import Checkpoint
 from ..identity import packages
-from ..loading import Checkpoint, end_ids
-from ..pairs import output_names, pair_head, require_template
-from ..pairtemplate import PairTemplate
-from ..saved import is_composed
+from ..pairing import PairTemplate, is_composed, output_names, pair_head, require_template
+from ..prepare import Answered, Numbered, Prepared, Preparer, by_kind
 from ..tokens import Tokens
 from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, fingerprint, require_alike
 from .client import Client, Server
-from .dialects import CLASSIFY, PAIRS, Dialect
-
-if TYPE_CHECKING:
-    from .. import EngineOptions
+from .dialects import CLASSIFY, COMPLETIONS, KINDS, PAIRS, Dialect
+from .options import HttpOptions
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class Service:
     sequence in tokens.
     """
 
-    options: EngineOptions
+    options: HttpOptions
     client: Client
     listed: Mapping[str, Listed]
     model: str
@@ -47,7 +43,7 @@ class Service:
         made = Dialect(self.options.dialect, self.model, self.options.top_logprobs)
         if self.checkpoint is None:
             return made
-        ends, names = tuple(sorted(end_ids(self.checkpoint))), output_names(self.checkpoint)
+        ends, names = tuple(sorted(self.checkpoint.end_ids)), output_names(self.checkpoint)
         return replace(made, tokens=self.tokens, ends=ends, outputs=names)
 
     @functools.cached_property
@@ -142,10 +138,32 @@ class Service:
         known = self.checkpoint is not None and not is_composed(self.checkpoint)
         return known or self.pairs_as_ids
 
-    @property
-    def pair_template(self) -> PairTemplate | None:
-        """What makes the text of a pair that is sent as token ids; None: the tokenizer does."""
-        return PairTemplate.find(self.checkpoint) if self.checkpoint and self.pairs_as_ids else None
+    @functools.cached_property
+    def _preparer(self) -> Preparer:
+        template = self.checkpoint and self.pairs_as_ids and PairTemplate.find(self.checkpoint)
+        # servers write one token at least
+        return Preparer(self.tokens, self.context, template or None, written=1)
+
+    def prepare(self, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
+        """Prepare requests; a pair that the server makes a text of stays as it is.
+
+        Raises EngineFault for a type that the servers cannot answer.
+        """
+        kinds = by_kind(numbered)
+        for kind in kinds:
+            self._require_kind(kind)
+        bare = [] if self.pairs_known_here else kinds.pop(PairScore, [])
+        known = [pair for own in kinds.values() for pair in own]
+        todo, done = self._preparer.prepare(known) if known else ([], [])
+        return todo + [Prepared(index, pair, (), 0) for index, pair in bare], done
+
+    def _require_kind(self, kind: type) -> None:
+        if kind not in KINDS[self.options.dialect]:
+            raise EngineFault(f"dialect={self.options.dialect} cannot answer {kind.__name__}")
+        if kind is PairScore:
+            self.require_pairs()
+        else:
+            self.require(COMPLETIONS, kind)
 
     def require_pairs(self) -> None:
         """Raise EngineFault unless the servers score pairs in a way that is known to be right."""

@@ -1,42 +1,38 @@
-"""The engine that runs a model with vLLM, in processes of its own."""
+"""The engine that runs a model with vLLM, in processes of its own.
+
+In: requests, and the name of a checkpoint. Out: replies, each as soon as its process sends it.
+"""
 
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...errors import BadOption, MissingExtra
+from ...errors import EngineFault, MissingExtra
 from ...types import (
+    Answers,
     AnyRequest,
-    Embed,
-    Failure,
     Fitted,
     Generate,
+    Generation,
     Likelihood,
     NextToken,
     PairScore,
-    Reply,
-    Score,
+    Statistics,
 )
-from ..asks import Ask, Told
-from ..batches import Answer, Work
-from ..encoder import MaxSim
-from ..feed import Feed, Queued
+from ..checkpoint import Checkpoint, no_language_model, open_checkpoint
+from ..feed import Feed
+from ..hardware import machine
 from ..identity import describe, vllm_environment
-from ..loading import Checkpoint, end_ids, no_language_model, open_checkpoint
-from ..pairs import no_pair_head, output_names, pair_head, require_template
-from ..pairtemplate import PairTemplate
-from ..reading import Reading
+from ..maxsim import MaxSim
+from ..pairing import PairTemplate, no_pair_head, pair_head, require_template
+from ..prepare import Answered, Encode, Numbered, Prepared, Preparer, by_kind
 from ..tokens import Tokens
-from ..works import Works
-from .fleet import Fleet
-from .settings import Mode, environments, worker_settings
-
-if TYPE_CHECKING:
-    from .. import EngineOptions
+from .settings import Mode, VllmOptions, environments, visible_gpus, worker_settings
+from .workers import Workers
 
 FORMAT = 3
 """Version of the replies; it is raised when an equal request would be answered differently."""
@@ -45,6 +41,9 @@ LONGEST_CONTEXT = 32_768
 """What a context is cut to unless asked for: one such sequence must fit into the GPU's memory."""
 
 HEADS = ("classifier", "maxsim", "labels")
+MOST_LABELS = 128
+"""Labels that vLLM reads at one position: MAX_LOGPROB_TOKEN_IDS of its 0.32."""
+
 _WORKER = "rerank_bench.engines.vllm.worker"
 _SHAPING = (
     "quantization", "kv_cache_dtype", "tensor_parallel_size", "block_size", "enforce_eager",
@@ -55,13 +54,13 @@ _MODES: Mapping[type, Mode] = {
     Generate: "generate",
     Likelihood: "generate",
     PairScore: "classify",
-    Score: "classify",
-    Embed: "embed",
+    Encode: "embed",
 }
+_KINDS = frozenset(_MODES) - {Encode}
 
 
 def _installed_version() -> str:
-    """The whole version: kernels, and so the last bits of a number, change in any release.
+    """Return the whole version: kernels, and so the last bits of a number, change in any release.
 
     The http engine keeps a server's replies apart in the same way.
     """
@@ -71,87 +70,90 @@ def _installed_version() -> str:
 
 
 class VllmEngine:
-    """Answers requests with one checkpoint, in as many processes as `data_parallel` says.
+    """A model in vLLM processes of its own; extra vllm.
 
-    The processes start at the first request, in the mode that its kind needs, and end with `close`,
-    which gives all their memory back. One that dies raises EngineDied. Prompts go in as the token
-    ids that the transformers engine would feed. `in_effect` is what vLLM says it runs with, and in
-    how many processes.
+    The processes start at the first request, in the mode that its type needs, and end with `close`,
+    which releases all their memory. One that dies raises EngineDied. Prompts are the token ids that
+    the transformers engine would feed.
     """
 
+    Options = VllmOptions
     name = "vllm"
+    is_real, exact_labels = True, True
 
-    def __init__(self, options: EngineOptions) -> None:
-        if options.head is not None and options.head not in HEADS:
-            raise BadOption(f"head {options.head!r} is none of {', '.join(HEADS)}")
+    def __init__(self, options: VllmOptions) -> None:
+        options.require_head(HEADS)
         self.options = options
-        self.startup_seconds = 0.0
-        self.in_effect: Mapping[str, Any] = {}
-        self._fleet: Fleet | None = None
+        self._loading_seconds = 0.0
+        self._in_effect: Mapping[str, Any] = {}
+        self._workers: Workers | None = None
         self._mode: Mode | None = None
-        self._numbers = itertools.count()
 
-    def supports(self, asks: frozenset[type]) -> bool:
-        """Whether all types are known; whether the model has the head shows at the first use."""
-        return asks <= _MODES.keys()
+    def supports(self, kinds: frozenset[type]) -> bool:
+        """Return whether all types are known; whether the model has the head shows later."""
+        return kinds <= _KINDS
 
     @functools.cached_property
     def identity(self) -> Mapping[str, str]:
         """Everything a reply depends on; MissingExtra where vLLM is not installed."""
         version = _installed_version()
-        shaping = {name: getattr(self.options, name) for name in _SHAPING}
         found = {
             **describe(self.checkpoint),
             "attention": None,  # vLLM chooses it: its version and environment decide
             "environment": vllm_environment(),
             "head": self.head,
-            "context": self.works.context,  # long rotary embeddings depend on it
-            **shaping,
+            "context": self.preparer.context,  # long rotary embeddings depend on it
+            **{name: getattr(self.options, name) for name in _SHAPING},
         }
-        told = {key: str(value) for key, value in found.items() if value is not None}
-        return {"engine": self.name, "format": str(FORMAT), "version": version, **told}
+        known = {key: str(value) for key, value in found.items() if value is not None}
+        return {"engine": self.name, "format": str(FORMAT), "version": version, **known}
+
+    @property
+    def hardware(self) -> Mapping[str, Any]:
+        """The machine, with the GPUs of all processes."""
+        used = self.options.data_parallel * self.options.tensor_parallel_size
+        return machine(gpus=used if visible_gpus() else 0)
+
+    @property
+    def statistics(self) -> Statistics:
+        """What is known so far."""
+        return Statistics(
+            self._loading_seconds,
+            self._workers.seconds if self._workers is not None else 0.0,
+            self._in_effect,
+            self._config,
+            self._leading_tokens,
+        )
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
-        """Cut texts with the model's own tokenizer; its special tokens are made harmless."""
-        return self.works.tokens.fit(texts, max_tokens)
+        """Cut texts with the model's own tokenizer."""
+        return self.preparer.tokens.fit(texts, max_tokens)
 
-    def answer(self, requests: Sequence[AnyRequest]) -> Iterator[tuple[int, Reply | Failure]]:
-        """Yield (index, reply or failure) as they come."""
-        return self.stream(iter(requests))
+    def stream(self, requests: Iterator[AnyRequest | None]) -> Answers:
+        """Answer requests, which are drawn as the processes have room.
 
-    def stream(
-        self, requests: Iterator[AnyRequest | None]
-    ) -> Iterator[tuple[int, Reply | Failure]]:
-        """Yield (index, reply or failure), drawing requests as the processes have room.
-
-        Raises EngineFault for what no request can cure: a missing head, a label of two tokens.
+        Raises EngineFault for what would fail every request: a missing head, a label of two tokens.
         """
-        unprepared = frozenset({PairScore}) if self.head == "maxsim" else frozenset()
-        feed = Feed(self._checked(requests), self.works, unprepared=unprepared)
-        while (kind := feed.next_kind()) is not None or not feed.ended:
-            if kind in unprepared:
-                yield from self._late_interaction(feed)
-            elif kind is not None:
-                yield from self._serve(feed, self._mode_of(kind))
+        feed = Feed(requests, self._prepare)
+        while (first := feed.peek()) is not None or not feed.ended:
+            if first is not None and self._is_late(first):
+                yield from self._maxsim.answer(self._late(feed))
+            elif first is not None:
+                yield from self._serve(feed, self._mode_of(type(first.request)))
             yield from feed.settled()
         yield from feed.settled()
 
     def close(self) -> None:
         """End the processes; the next request would start them anew."""
-        if self._fleet is not None:
-            self._fleet.close()
-        self._fleet, self._mode = None, None
+        if self._workers is not None:
+            self._workers.close()
+        self._workers, self._mode = None, None
 
     def forget(self) -> None:
-        """Drop prefixes and encoded texts: a repeated run costs what the first did."""
+        """Drop cached prefixes and encoded texts."""
         self.__dict__.pop("_maxsim", None)
-        if self._fleet is not None:
-            self._fleet.forget()
-
-    @property
-    def work_seconds(self) -> float:
-        """Seconds that the busiest process has worked since it was started."""
-        return self._fleet.seconds if self._fleet is not None else 0.0
+        if self._workers is not None:
+            self._workers.forget()
 
     # The model's small files
 
@@ -161,13 +163,13 @@ class VllmEngine:
         return open_checkpoint(self.options)
 
     @functools.cached_property
-    def works(self) -> Works:
+    def preparer(self) -> Preparer:
         """What makes token ids of requests."""
         tokens = Tokens(self.checkpoint.tokenizer, name=self.checkpoint.name)
         context = min(self.checkpoint.context, self.options.max_model_len or LONGEST_CONTEXT)
         templated = self.head == "composed" or self.options.pair_template is not None
         template = PairTemplate.find(self.checkpoint) if templated else None
-        return Works(tokens, context, template, written=1)  # vLLM reads nothing without writing
+        return Preparer(tokens, context, template, written=1)  # vLLM writes a token, needed or not
 
     @functools.cached_property
     def head(self) -> str:
@@ -175,17 +177,27 @@ class VllmEngine:
         return pair_head(self.checkpoint)
 
     @functools.cached_property
-    def _ends(self) -> tuple[int, ...]:
-        return tuple(sorted(end_ids(self.checkpoint)))
+    def _config(self) -> Mapping[str, Any] | None:
+        """Late interaction encodes a text once for many calls: its config tells no call's cost."""
+        return None if self.head == "maxsim" else self.checkpoint.config.to_dict()
+
+    @functools.cached_property
+    def _leading_tokens(self) -> int:
+        return len(self.preparer.tokens.single.before)
 
     @functools.cached_property
     def _maxsim(self) -> MaxSim:
-        return MaxSim(self, self.checkpoint)
+        def encode(numbered: Numbered) -> Iterator[Answered]:
+            todo, done = self.preparer.prepare(numbered)
+            yield from done
+            yield from self._run("embed", iter(todo))
+
+        return MaxSim(encode, self.checkpoint, self.preparer.tokens)
 
     # Answering
 
     def _mode_of(self, kind: type) -> Mode:
-        """Which of vLLM's modes answers a kind; a process has one of them."""
+        """Return which of vLLM's modes answers a request type; a process has one of them."""
         if _MODES[kind] == "generate" and not self.checkpoint.decoder:
             raise no_language_model(self.checkpoint)
         if kind is NextToken and self.head == "labels":
@@ -194,88 +206,89 @@ class VllmEngine:
             raise no_pair_head(self.checkpoint)
         return _MODES[kind]
 
-    def _checked(self, requests: Iterator[AnyRequest | None]) -> Iterator[AnyRequest | None]:
-        """Refuse a kind that the model has no head for before its first request is prepared."""
-        known: set[type] = set()
-        for request in requests:
-            kind = type(request)
-            if request is not None and kind not in known:
-                self._mode_of(kind)
-                if kind is PairScore and self.head == "composed":
-                    require_template(self.checkpoint)
-                known.add(kind)
-            yield request
+    def _prepare(self, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
+        """Prepare requests; those of late interaction are prepared text by text, later."""
+        kinds = by_kind(numbered)
+        for kind in kinds:
+            self._mode_of(kind)
+        pairs = kinds.get(PairScore, [])
+        if pairs and self.head == "composed":
+            require_template(self.checkpoint)
+        late = pairs if self.head == "maxsim" else []
+        todo, done = self.preparer.prepare([r for r in numbered if r not in late])
+        return todo + [Prepared(index, pair, (), 0) for index, pair in late], done
 
-    def _serve(self, feed: Feed, mode: Mode) -> Iterator[tuple[int, Answer]]:
+    def _is_late(self, one: Prepared) -> bool:
+        return self.head == "maxsim" and isinstance(one.request, PairScore)
+
+    def _late(self, feed: Feed) -> list[tuple[int, PairScore]]:
+        """Take the pairs for late interaction that are ready."""
+        taken = iter(lambda: next(feed.take(self._is_late), None), None)
+        return [(one.index, one.request) for one in taken if one is not None]
+
+    def _serve(self, feed: Feed, mode: Mode) -> Iterator[Answered]:
         """Answer what comes in one mode."""
-        asked: dict[int, Queued] = {}
-        reading = self._reading(mode, feed)
+        first = feed.peek()
+        label_head = self._label_head(first) if first and mode == "labels" else ()
+        open_requests: dict[int, Any] = {}
 
-        def asks() -> Iterator[tuple[int, Ask] | None]:
-            for queued in feed.take(lambda kind: self._mode_of(kind) == mode):
-                if queued is None:
-                    yield None
-                    continue
-                number = next(self._numbers)
-                asked[number] = queued
-                yield number, reading.ask(queued.kind, queued.work)
+        def draw() -> Iterator[Prepared | None]:
+            for one in feed.take(lambda one: self._mode_of(type(one.request)) == mode):
+                if one is not None:
+                    _check_labels(one, label_head)
+                    open_requests[one.index] = one.request
+                yield one
 
-        for number, told in self._run(mode, reading, asks()):
-            queued = asked.pop(number)
-            yield queued.index, reading.reply(queued.kind, queued.work, told)
+        for index, answer in self._run(mode, draw(), label_head):
+            request = open_requests.pop(index)
+            if isinstance(answer, Generation):
+                text = self.preparer.tokens.text(answer.tokens, stop=request.stop)
+                answer = replace(answer, text=text)
+            yield index, answer
             yield from feed.settled()
 
-    def _reading(self, mode: Mode, feed: Feed | None = None) -> Reading:
-        tokens = self.works.tokens
-        if mode != "labels" or feed is None:
-            return Reading(tokens, self._ends, names=output_names(self.checkpoint))
-        work = feed.peek().work
-        context = tokens.tokenizer.decode(work.ids[-16:])
-        ids = (
-            work.request[label] if label in work.request else tokens.label_id(label, after=context)
+    def _label_head(self, first: Prepared) -> tuple[int, ...]:
+        """Return the token ids of the reranker's fixed labels, as they follow a first prompt."""
+        tokens = self.preparer.tokens
+        context = tokens.tokenizer.decode(first.ids[-16:])
+        return tuple(
+            first.labels[label] if label in first.labels else tokens.label_id(label, after=context)
             for label in self.options.labels
         )
-        return Reading(tokens, label_head=tuple(ids))
-
-    def _late_interaction(self, feed: Feed) -> Iterator[tuple[int, Answer]]:
-        taken = feed.take(lambda kind: kind is PairScore)
-        queued = [q for q in iter(lambda: next(taken, None), None) if q is not None]
-        for number, answer in self._maxsim.pairs([q.work.request for q in queued]):
-            yield queued[number].index, answer
-
-    def token_vectors(self, works: Sequence[Work]) -> Iterator[tuple[int, Answer]]:
-        """Answer each sequence with `Vectors` of all its positions, or a Failure."""
-        numbered = {next(self._numbers): work for work in works}
-        reading = self._reading("embed")
-        asks = ((number, reading.ask(Embed, work)) for number, work in numbered.items())
-        for number, told in self._run("embed", reading, asks):
-            work = numbered[number]
-            yield work.index, reading.reply(Embed, work, told)
 
     def _run(
-        self, mode: Mode, reading: Reading, asks: Iterator[tuple[int, Ask] | None]
-    ) -> Iterator[tuple[int, Told | str]]:
+        self, mode: Mode, requests: Iterator[Prepared | None], label_head: Sequence[int] = ()
+    ) -> Iterator[Answered]:
         """Have the processes answer; whatever stops it ends them: what is under way is lost."""
-        fleet = self._started(mode, reading)
+        workers = self._started(mode, label_head)
         try:
-            yield from fleet.run(asks)
+            yield from workers.run(requests)
         except BaseException:
             self.close()
             raise
 
-    def _started(self, mode: Mode, reading: Reading) -> Fleet:
-        if self._fleet is not None and self._mode != mode:
+    def _started(self, mode: Mode, label_head: Sequence[int]) -> Workers:
+        if self._mode != mode:
             self.close()
-        if self._fleet is None:
-            told = worker_settings(self.checkpoint, mode, self.works.context, reading.label_head)
-            self._fleet = Fleet(
+        if self._workers is None:
+            context = self.preparer.context
+            self._workers = Workers(
                 _WORKER,
-                told,
+                worker_settings(self.checkpoint, self.options, mode, context, label_head),
                 environments=environments(self.options),
                 what=f"vLLM with {self.checkpoint.name}",
             )
             self._mode = mode
-            self.startup_seconds += self._fleet.start_seconds
-            workers = self._fleet.workers
-            self.in_effect = {"data_parallel": len(workers), **workers[0].told}
-        return self._fleet
+            self._loading_seconds += self._workers.start_seconds
+            processes = self._workers.processes
+            self._in_effect = {"data_parallel": len(processes), **processes[0].in_effect}
+        return self._workers
+
+
+def _check_labels(one: Prepared, label_head: Sequence[int]) -> None:
+    """Raise EngineFault for labels that a head lacks, or that are too many to read at once."""
+    others = set(one.labels.values()) - set(label_head)
+    if label_head and others:
+        raise EngineFault(f"token {min(others)} is no label of the head: leave out head=labels")
+    if not label_head and len(one.labels) > MOST_LABELS:
+        raise EngineFault(f"{len(one.labels)} labels, but vLLM reads {MOST_LABELS} at once")

@@ -1,25 +1,40 @@
-"""How vLLM is asked for each kind of answer, and what is read off its outputs."""
+"""How vLLM is called for each type of request, and the reply read off its output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..asks import Ask, Kind, Told
+from ...types import (
+    ContinuationScore,
+    Generate,
+    Generation,
+    Label,
+    LabelScores,
+    Likelihood,
+    Logits,
+    NextToken,
+    PairScore,
+)
+from ..prepare import Answer, Encode, Prepared, TokenVectors, seed_of, sound
+from .settings import Settings
 
 
-def parameters(asked: Ask) -> Any:
-    """The sampling or pooling parameters that make vLLM do what is asked."""
-    return _PARAMETERS[asked.kind](asked)
+def parameters(one: Prepared, settings: Settings) -> Any:
+    """Return the sampling or pooling parameters for a prepared request."""
+    return _PARAMETERS[type(one.request)](one, settings)
 
 
-def read(asked: Ask, output: Any) -> Told:
-    """Take the answer out of a finished output."""
-    return _READERS[asked.kind](asked, output)
+def read(one: Prepared, settings: Settings, output: Any) -> Answer:
+    """Return the reply to a prepared request, from vLLM's finished output.
+
+    A Generation has no text yet: this process has no tokenizer of its own.
+    """
+    return _READERS[type(one.request)](one, settings, output)
 
 
 def _sampling(**chosen: Any) -> Any:
-    """Sampling parameters with every field that could change an answer set."""
+    """Return sampling parameters with every field set that could change an answer."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -32,93 +47,120 @@ def _sampling(**chosen: Any) -> Any:
     return SamplingParams(**{**plain, **chosen})
 
 
-def _label_parameters(asked: Ask) -> Any:
-    return _sampling(logprob_token_ids=list(asked.labels))
+def _for_labels(one: Prepared, settings: Settings) -> Any:
+    if settings.label_head:
+        return _for_pair(one, settings)
+    return _sampling(logprob_token_ids=list(one.labels.values()))
 
 
-def _likelihood_parameters(asked: Ask) -> Any:
+def _for_likelihood(one: Prepared, settings: Settings) -> Any:
     return _sampling(prompt_logprobs=0)
 
 
-def _text_parameters(asked: Ask) -> Any:
+def _for_text(one: Prepared, settings: Settings) -> Any:
     from vllm.sampling_params import StructuredOutputsParams
 
-    forced = None if asked.pattern is None else StructuredOutputsParams(regex=asked.pattern)
+    request: Generate = one.request
+    pattern = request.pattern
     return _sampling(
-        temperature=asked.temperature,
-        top_p=asked.top_p,
-        seed=asked.seed,
-        max_tokens=asked.max_tokens,
-        stop=list(asked.stop) or None,
-        stop_token_ids=list(asked.stop_ids),
+        temperature=request.temperature,
+        top_p=request.top_p,
+        seed=seed_of(request),
+        max_tokens=request.max_tokens,
+        stop=list(request.stop) or None,
+        stop_token_ids=list(settings.end_ids),
         logprobs=0,
-        detokenize=bool(asked.stop),
-        structured_outputs=forced,
+        detokenize=bool(request.stop),
+        structured_outputs=None if pattern is None else StructuredOutputsParams(regex=pattern),
     )
 
 
-def _logit_parameters(asked: Ask) -> Any:
+def _for_pair(one: Prepared, settings: Settings) -> Any:
     from vllm import PoolingParams
 
-    extra = None if asked.second is None else {"compressed_token_type_ids": asked.second}
+    second = second_segment(one)
+    extra = None if second is None else {"compressed_token_type_ids": second}
     return PoolingParams(task="classify", use_activation=False, extra_kwargs=extra)
 
 
-def _vector_parameters(asked: Ask) -> Any:
+def second_segment(one: Prepared) -> int | None:
+    """Return where the second segment begins, the length without one; None without segment ids."""
+    if one.types is None:
+        return None
+    return list(one.types).index(1) if 1 in one.types else len(one.types)
+
+
+def _for_vectors(one: Prepared, settings: Settings) -> Any:
     from vllm import PoolingParams
 
     return PoolingParams(task="token_embed", use_activation=False)
 
 
-_PARAMETERS: Mapping[Kind, Callable[[Ask], Any]] = {
-    "labels": _label_parameters,
-    "likelihood": _likelihood_parameters,
-    "text": _text_parameters,
-    "logits": _logit_parameters,
-    "vectors": _vector_parameters,
-}
+def _labels(one: Prepared, settings: Settings, output: Any) -> Answer:
+    read, cached = len(one.ids), _cached(output)
+    if settings.label_head:
+        logits = dict(zip(settings.label_head, _pooled(output), strict=True))
+        logit = {label: logits[token] for label, token in one.labels.items()}
+        scores = LabelScores(_log_softmax(logit), logit, read, 1, cached, over_labels=True)
+    else:
+        found = output.outputs[0].logprobs[0]
+        logprob = {label: found[token].logprob for label, token in one.labels.items()}
+        scores = LabelScores(logprob, None, read, 1, cached)
+    return sound(scores.logprob.values(), scores)
 
 
-def _read_labels(asked: Ask, output: Any) -> Told:
-    found = output.outputs[0].logprobs[0]
-    return Told(tuple(found[token].logprob for token in asked.labels), cached=_cached(output))
+def _log_softmax(logit: Mapping[Label, float]) -> dict[Label, float]:
+    import numpy as np
+
+    whole = float(np.logaddexp.reduce(list(logit.values())))
+    return {label: value - whole for label, value in logit.items()}
 
 
-def _read_likelihood(asked: Ask, output: Any) -> Told:
-    places = range(len(asked.ids) - asked.ending, len(asked.ids))
-    known = output.prompt_logprobs
-    return Told((sum(known[i][asked.ids[i]].logprob for i in places),), cached=_cached(output))
+def _likelihood(one: Prepared, settings: Settings, output: Any) -> Answer:
+    size, known = len(one.ids), output.prompt_logprobs
+    total = sum(known[i][one.ids[i]].logprob for i in range(size - one.ending, size))
+    return sound((total,), ContinuationScore(total, one.ending, size, 0, _cached(output)))
 
 
-def _read_text(asked: Ask, output: Any) -> Told:
-    (said,) = output.outputs
-    tokens = tuple(said.token_ids)
-    logprobs = tuple(entry[t].logprob for entry, t in zip(said.logprobs, tokens, strict=True))
-    return Told(logprobs, tokens, said.finish_reason == "stop", cached=_cached(output))
+def _text(one: Prepared, settings: Settings, output: Any) -> Answer:
+    (written,) = output.outputs
+    tokens = tuple(written.token_ids)
+    logprobs = tuple(entry[t].logprob for entry, t in zip(written.logprobs, tokens, strict=True))
+    finished, read = written.finish_reason == "stop", len(one.ids)
+    generation = Generation("", finished, tokens, logprobs, read, len(tokens), _cached(output))
+    return sound(logprobs, generation)
 
 
-def _read_logits(asked: Ask, output: Any) -> Told:
-    return Told(tuple(output.outputs.data.float().reshape(-1).tolist()), cached=_cached(output))
+def _pair(one: Prepared, settings: Settings, output: Any) -> Answer:
+    logits = _pooled(output)
+    names = settings.names if len(logits) == len(settings.names) else ()
+    return sound(logits, Logits(logits, len(one.ids), 0, _cached(output), names))
 
 
-def _read_vectors(asked: Ask, output: Any) -> Told:
+def _vectors(one: Prepared, settings: Settings, output: Any) -> Answer:
     states = output.outputs.data.float().cpu().numpy()
-    whole = slice(None)
-    part = {"tokens": whole, "mean": whole, "last": slice(-1, None), "cls": slice(1)}[asked.pooling]
-    pooled = states[part]
-    if asked.pooling == "mean":
-        pooled = pooled.mean(axis=0, keepdims=True)
-    return Told((float(pooled.sum()),), vectors=pooled, cached=_cached(output))
+    return sound((float(states.sum()),), TokenVectors(states, len(one.ids), 0, _cached(output)))
+
+
+def _pooled(output: Any) -> tuple[float, ...]:
+    return tuple(output.outputs.data.float().reshape(-1).tolist())
 
 
 def _cached(output: Any) -> int:
     return int(output.num_cached_tokens or 0)
 
 
-_READERS: Mapping[Kind, Callable[[Ask, Any], Told]] = {
-    "labels": _read_labels,
-    "likelihood": _read_likelihood,
-    "text": _read_text,
-    "logits": _read_logits,
-    "vectors": _read_vectors,
+_PARAMETERS: Mapping[type, Callable[[Prepared, Settings], Any]] = {
+    NextToken: _for_labels,
+    Likelihood: _for_likelihood,
+    Generate: _for_text,
+    PairScore: _for_pair,
+    Encode: _for_vectors,
+}
+_READERS: Mapping[type, Callable[[Prepared, Settings, Any], Answer]] = {
+    NextToken: _labels,
+    Likelihood: _likelihood,
+    Generate: _text,
+    PairScore: _pair,
+    Encode: _vectors,
 }

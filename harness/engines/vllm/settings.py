@@ -6,14 +6,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ...errors import BadOption, EngineFault
-from ..loading import Checkpoint, dtype_of
+from ...types import Label
+from ..checkpoint import Checkpoint
 from ..models import find_model
-
-if TYPE_CHECKING:
-    from .. import EngineOptions
+from ..options import ModelOptions, option
+from ..pairing import output_names
 
 Mode = Literal["generate", "labels", "classify", "embed"]
 
@@ -46,24 +46,58 @@ _BY_NAME = (
 """Options that `vllm.LLM` knows by the same name."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class VllmOptions(ModelOptions):
+    """Options of engine vllm, most by the names of `vllm.LLM`.
+
+    head: as above, or `labels`: a head for a reranker's fixed labels alone, which are in `labels`.
+    data_parallel: engine processes, each with GPUs of its own.
+    vllm: a JSON object with any further arguments of `vllm.LLM`.
+    """
+
+    quantization: str | None = option(None, in_label=True)
+    kv_cache_dtype: str | None = option(None, in_label=True)
+    tensor_parallel_size: int = option(1, least=1)
+    gpu_memory_utilization: float | None = None
+    max_num_seqs: int | None = option(None, least=1)
+    block_size: int | None = option(None, least=1)
+    enforce_eager: bool | None = None
+    load_format: str | None = None
+    seed: int = 0
+    data_parallel: int = option(1, least=1)
+    vllm: str | None = option(None, in_label=True)
+    labels: tuple[Label, ...] = option((), from_reranker=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Arguments of `vllm.LLM`, and the folder or hub id of a LoRA adapter."""
+    """What a worker process is started with.
+
+    arguments: of `vllm.LLM`. adapter: folder or hub id of a LoRA adapter. label_head: token ids of
+    a head for labels alone. end_ids: tokens that end a text. names: what the checkpoint calls the
+    outputs of its classification head.
+    """
 
     arguments: Mapping[str, Any]
     adapter: str | None = None
+    label_head: tuple[int, ...] = ()
+    end_ids: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def worker_settings(
-    checkpoint: Checkpoint, mode: Mode, context: int, label_head: Sequence[int] = ()
+    checkpoint: Checkpoint,
+    options: VllmOptions,
+    mode: Mode,
+    context: int,
+    label_head: Sequence[int] = (),
 ) -> Settings:
-    """What the worker is told; `label_head` are the token ids of mode `labels`."""
-    options = checkpoint.options
+    """Return a worker's settings; `label_head` are the token ids of mode `labels`."""
     named = {name: getattr(options, name) for name in _BY_NAME}
     adapter = None if options.adapter is None else find_model(options.adapter).source
     arguments = {
         "model": checkpoint.place.source,
-        "dtype": dtype_of(options),
+        "dtype": checkpoint.dtype,
         "max_model_len": context,
         "generation_config": "vllm",  # no sampling defaults from the checkpoint
         "enable_prefix_caching": True if checkpoint.decoder else None,
@@ -75,12 +109,18 @@ def worker_settings(
     overrides = {**arguments.pop("hf_overrides", {}), **further.pop("hf_overrides", {})}
     chosen = {name: value for name, value in arguments.items() if value is not None}
     shaped = {"hf_overrides": overrides} if overrides else {}
-    return Settings({**chosen, **further, **shaped}, adapter)
+    return Settings(
+        {**chosen, **further, **shaped},
+        adapter,
+        tuple(label_head),
+        tuple(sorted(checkpoint.end_ids)),
+        output_names(checkpoint),
+    )
 
 
 def _of_mode(checkpoint: Checkpoint, mode: Mode, label_head: Sequence[int]) -> dict[str, Any]:
     if mode == "generate":
-        half = dtype_of(checkpoint.options) != "float32"
+        half = checkpoint.dtype != "float32"
         return {"runner": "generate", "hf_overrides": FLOAT32_HEAD if half else {}}
     if mode == "embed":
         return {"runner": "pooling", "convert": "embed", "pooler_config": {"task": "token_embed"}}
@@ -128,8 +168,8 @@ _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The ranks that vLLM makes room for."""
 
 
-def _further(options: EngineOptions) -> dict[str, Any]:
-    """The arguments in option `vllm`, a JSON object."""
+def _further(options: VllmOptions) -> dict[str, Any]:
+    """Return the arguments in option `vllm`, a JSON object."""
     if options.vllm is None:
         return {}
     try:
@@ -145,7 +185,7 @@ def _further(options: EngineOptions) -> dict[str, Any]:
     return found
 
 
-def environments(options: EngineOptions) -> list[Mapping[str, str]]:
+def environments(options: VllmOptions) -> list[Mapping[str, str]]:
     """One environment per replica, each with GPUs of its own where there are any."""
     usual = {name: value for name, value in _USUAL.items() if name not in os.environ}
     wanted, each = options.data_parallel, options.tensor_parallel_size

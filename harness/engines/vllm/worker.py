@@ -1,7 +1,7 @@
 """The process in which vLLM runs one model: token ids in, numbers out.
 
-It is started by `fleet.py` and is the only place that imports vLLM. What it is asked is an `Ask`,
-what it answers a `Told`, or a string that says why an item could not be served.
+It is started by `workers.py` and is the only place that imports vLLM. It is sent prepared requests
+and answers each with a reply or a Failure.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
-from ..asks import Ask, Kind, Told
-from .calls import parameters, read
+from ...types import Failure, Generate
+from ..prepare import Answer, Answered, Prepared
+from .calls import parameters, read, second_segment
 from .settings import Settings
 
 
@@ -34,7 +35,7 @@ def main() -> None:
         try:
             served.serve(pipe)
         except ConnectionError:
-            pass  # nobody listens any more
+            pass  # the other end is gone
         except Exception as error:
             pipe.send(("broken", explain(error)))
             raise
@@ -54,24 +55,24 @@ CURES = (
 
 
 def explain(error: Exception) -> str:
-    """The first telling line of what was raised, and what to do about it."""
+    """Return the line of an error that says most, and what to do about it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = lines[1:3] if lines and "validation error" in lines[0] else lines[:1]
+    first = lines[1:3] if lines and "validation error" in lines[0] else lines[:1]
     # What Python itself raises over a bug is seldom clear without its type: KeyError(17) says 17.
-    named = [type(error).__name__] * (not told or isinstance(error, _BUGS))
-    said = ": ".join([*named, *told])[:240]
+    named = [type(error).__name__] * (not first or isinstance(error, _BUGS))
+    said = ": ".join([*named, *first])[:240]
     cure = next((c for pattern, c in CURES if re.search(pattern, str(error), re.I)), None)
     return f"{said}; {cure}" if cure else said
 
 
-Message = Sequence[tuple[int, Ask]] | Literal["forget"]
-"""Items to answer, or the word to drop what is kept of earlier ones."""
+Message = Sequence[Prepared] | Literal["forget"]
+"""Requests to answer, or the word to drop what is kept of earlier ones."""
 
 _BUGS = (LookupError, TypeError, AttributeError, AssertionError)
 
 
 class Served:
-    """One `vllm.LLM`, fed request by request, so that none waits for a batch to end.
+    """One `vllm.LLM`, which is given requests one by one, so that none waits for a batch to end.
 
     `room` is how many it is given at once: those it runs, and as many to follow them.
     """
@@ -92,28 +93,29 @@ class Served:
             self.adapter = LoRARequest("adapter", 1, settings.adapter)
         self.in_effect = in_effect(vllm.__version__, self.engine.vllm_config)
         self.room = 2 * self.engine.vllm_config.scheduler_config.max_num_seqs
-        self._waiting: deque[tuple[int, Ask]] = deque()
-        self._running: dict[str, tuple[int, Ask]] = {}
-        self._params: dict[Any, Any] = {}
+        self._settings = settings
+        self._waiting: deque[Prepared] = deque()
+        self._running: dict[str, Prepared] = {}
+        self._parameters: dict[Any, Any] = {}
         self._seconds = 0.0
 
     def serve(self, pipe: Connection) -> None:
-        """Answer until the other end says None or is gone."""
-        heard = listen(pipe)
-        while self._take(heard):
+        """Answer until the other end sends None or is gone."""
+        messages = listen(pipe)
+        while self._receive(messages):
             started = time.perf_counter()
-            told: list[tuple[int, Told | str]] = [*self._admit()]
+            answers: list[Answered] = self._admit()
             if self._running:
-                told += [self._answer(o) for o in self.engine.step() if o.finished]
+                answers += [self._answer(o) for o in self.engine.step() if o.finished]
             self._seconds += time.perf_counter() - started
-            if told:
-                pipe.send(("told", told, self._seconds))
+            if answers:
+                pipe.send(("answers", answers, self._seconds))
 
-    def _take(self, heard: queue.SimpleQueue[Message | Exception | None]) -> bool:
-        """Take what has come in, and wait for it where there is nothing else to do."""
+    def _receive(self, messages: queue.SimpleQueue[Message | Exception | None]) -> bool:
+        """Take the messages that have come, and wait for one where there is nothing else to do."""
         while True:
             try:
-                message = heard.get(block=not self._running and not self._waiting)
+                message = messages.get(block=not self._running and not self._waiting)
             except queue.Empty:
                 return True
             if message is None:
@@ -125,46 +127,50 @@ class Served:
             else:
                 self._waiting.extend(message)
 
-    def _admit(self) -> list[tuple[int, str]]:
-        """Hand vLLM what waits; say why it refuses an item.
+    def _admit(self) -> list[Answered]:
+        """Add waiting requests to vLLM; return Failures for those that it refuses.
 
         Labels and generated text are never under way together: runners without Triton answer a
         batch of both with the wrong rows (vLLM 0.32, v1/sample/sampler.py).
         """
-        refused = []
-        while self._waiting and self._goes_with(self._waiting[0][1].kind):
-            number, asked = self._waiting.popleft()
-            prompt = {"prompt_token_ids": list(asked.ids)}
+        refused: list[Answered] = []
+        while self._waiting and self._goes_with(type(self._waiting[0].request)):
+            one = self._waiting.popleft()
+            name, prompt = str(one.index), {"prompt_token_ids": list(one.ids)}
             try:
                 self.engine.add_request(
-                    str(number), prompt, self._parameters(asked), lora_request=self.adapter
+                    name, prompt, self._parameters_of(one), lora_request=self.adapter
                 )
             except ValueError as error:
-                refused.append((number, explain(error)))
+                refused.append((one.index, Failure(explain(error))))
             else:
-                self._running[str(number)] = number, asked
+                self._running[name] = one
         return refused
 
-    def _goes_with(self, kind: Kind) -> bool:
+    def _goes_with(self, kind: type) -> bool:
         running = next(iter(self._running.values()), None)
-        return running is None or running[1].kind == kind
+        return running is None or type(running.request) is kind
 
-    def _parameters(self, asked: Ask) -> Any:
-        key = (asked.kind, asked.labels, asked.second) if asked.kind != "text" else None
-        if key not in self._params or key is None:
-            if len(self._params) > _REMEMBERED:
-                self._params.clear()
-            self._params[key] = parameters(asked)
-        return self._params[key]
+    def _parameters_of(self, one: Prepared) -> Any:
+        """Return the parameters of a request; equal ones share them, but for generated text."""
+        if isinstance(one.request, Generate):
+            return parameters(one, self._settings)
+        key = (type(one.request), tuple(one.labels.values()), second_segment(one))
+        if key not in self._parameters:
+            if len(self._parameters) > _REMEMBERED:
+                self._parameters.clear()
+            self._parameters[key] = parameters(one, self._settings)
+        return self._parameters[key]
 
-    def _answer(self, output: Any) -> tuple[int, Told | str]:
+    def _answer(self, output: Any) -> tuple[int, Answer]:
         # Some releases put a suffix behind the id that a request was added with.
         name = output.request_id
-        found = self._running.pop(name, None) or self._running.pop(name.rpartition("-")[0])
-        number, asked = found
-        if list(output.prompt_token_ids) != list(asked.ids):
-            return number, "vLLM changed the prompt: its tokens are not those that were sent"
-        return number, read(asked, output)
+        name = name if name in self._running else name.rpartition("-")[0]
+        one = self._running.pop(name)
+        if list(output.prompt_token_ids) != list(one.ids):
+            changed = "vLLM changed the prompt: its tokens are not those that were sent"
+            return one.index, Failure(changed)
+        return one.index, read(one, self._settings, output)
 
 
 def listen(pipe: Connection) -> queue.SimpleQueue[Any]:
@@ -172,21 +178,21 @@ def listen(pipe: Connection) -> queue.SimpleQueue[Any]:
 
     Were it read between answers, both ends could wait for one another to take a large message.
     """
-    heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def read_on() -> None:
         while True:
             try:
-                heard.put(pipe.recv())
+                messages.put(pipe.recv())
             except (EOFError, OSError):
-                heard.put(None)
+                messages.put(None)
                 return
             except Exception as error:
-                heard.put(error)
+                messages.put(error)
                 return
 
     threading.Thread(target=read_on, daemon=True).start()
-    return heard
+    return messages
 
 
 _REMEMBERED = 10_000
@@ -222,7 +228,7 @@ def _for_this_machine(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_effect(version: str, config: Any) -> dict[str, Any]:
-    """What vLLM made of its arguments, read off its `vllm_config`."""
+    """Return the settings in effect, read off the `vllm_config`."""
     model, scheduler, cache = config.model_config, config.scheduler_config, config.cache_config
     dtype = str(model.dtype).removeprefix("torch.")
     return {

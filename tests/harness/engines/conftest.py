@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from rerank_bench.engines import EngineOptions
-from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.engines.local import TransformersEngine, TransformersOptions
 
 Engines = Callable[..., TransformersEngine]
 
@@ -17,10 +16,10 @@ Engines = Callable[..., TransformersEngine]
 @pytest.fixture(scope="session")
 def engine() -> Engines:
     """Open a CPU engine: `engine(folder, option=…)`; each distinct one loads once."""
-    opened: dict[EngineOptions, TransformersEngine] = {}
+    opened: dict[TransformersOptions, TransformersEngine] = {}
 
     def open_one(folder: Path, **options: Any) -> TransformersEngine:
-        key = EngineOptions(model=str(folder), device="cpu", **options)
+        key = TransformersOptions(model=str(folder), device="cpu", **options)
         if key not in opened:
             opened[key] = TransformersEngine(key)
         return opened[key]

@@ -3,7 +3,6 @@ from __future__ import annotations
 import sqlite3
 import time
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +11,6 @@ from rerank_bench import (
     Candidates,
     ContinuationScore,
     Document,
-    Embed,
     FakeEngine,
     Generate,
     Generation,
@@ -25,7 +23,6 @@ from rerank_bench import (
     PairScore,
     Prompt,
     RerankBenchError,
-    Vectors,
     ask,
     drive,
 )
@@ -56,11 +53,9 @@ def test_a_reply_comes_back_from_the_cache_bit_for_bit(pair):
     assert decode(encode(reply), request) == reply
 
 
-def test_vectors_come_back_from_the_cache_bit_for_bit():
-    vectors = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
-    back = decode(encode(Vectors(vectors, prompt_tokens=4)), Embed(PROMPT))
-    np.testing.assert_array_equal(back.vectors, vectors)
-    assert back.prompt_tokens == 4
+def test_a_reply_that_json_cannot_hold_is_refused():
+    with pytest.raises(TypeError, match="the cache cannot store a set"):
+        encode(Logits({1.0}))
 
 
 def test_keys_differ_with_the_engine_the_kind_and_every_field():

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from rerank_bench import EngineFault, Likelihood, Message, NextToken, Prompt, load_template
-from rerank_bench.engines import Tokens, Works
+from rerank_bench.engines import Prepared, Preparer, Tokens
 from rerank_bench.engines.chat import ChatTemplate
 
 TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -36,10 +36,15 @@ def written(text: str) -> str:
     return "{{ " + json.dumps(text) + " }}"
 
 
+def prepared(tokens: Tokens, request: Any) -> Prepared:
+    (one,), _ = Preparer(tokens, 4096).prepare([(0, request)])
+    return one
+
+
 def labels_of(tokens: Tokens, prompt: Prompt) -> list[str]:
     """The texts of the label tokens that would be read."""
-    (work,) = Works(tokens, 4096).next_tokens([NextToken(prompt, ("A", "B"))]).works
-    return [tokens.tokenizer.decode([token]) for token in work.request.values()]
+    one = prepared(tokens, NextToken(prompt, ("A", "B")))
+    return [tokens.tokenizer.decode([token]) for token in one.labels.values()]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +85,7 @@ def test_a_block_whose_end_the_model_does_not_know_refuses_labels_and_names_the_
 ) -> None:
     tokens = tokens_with(base, TURNS + "<|im_start|>assistant\n<think>\n")
     with pytest.raises(EngineFault, match=r"tiny ends inside a think block \(<think>\)"):
-        Works(tokens, 4096).next_tokens([NextToken(ASKED, ("A", "B"))])
+        prepared(tokens, NextToken(ASKED, ("A", "B")))
 
 
 def test_labels_are_refused_where_thinking_was_asked_for_and_the_block_is_open(base: Any) -> None:
@@ -89,21 +94,21 @@ def test_labels_are_refused_where_thinking_was_asked_for_and_the_block_is_open(b
     thinks = Prompt(ASKED.messages, thinking=True)
     assert tokens.render(thinks).endswith("<think>\n")
     with pytest.raises(EngineFault, match="think block"):
-        Works(tokens, 4096).next_tokens([NextToken(thinks, ("A", "B"))])
+        prepared(tokens, NextToken(thinks, ("A", "B")))
 
 
 def test_a_plain_text_prompt_that_ends_in_a_think_block_refuses_labels(base: Any) -> None:
     tokens = tokens_with(base, CHATML)
     prompt = Prompt(text="<|im_start|>assistant\n<think>\n")
     with pytest.raises(EngineFault, match="think block"):
-        Works(tokens, 4096).next_tokens([NextToken(prompt, ("A", "B"))])
+        prepared(tokens, NextToken(prompt, ("A", "B")))
 
 
 def test_a_likelihood_inside_a_think_block_is_refused(base: Any) -> None:
     tokens = tokens_with(base, CHATML)
     prompt = Prompt(text="<|im_start|>assistant\n<think>\n")
     with pytest.raises(EngineFault, match="think block"):
-        Works(tokens, 4096).likelihoods([Likelihood(prompt, " a query")])
+        prepared(tokens, Likelihood(prompt, " a query"))
 
 
 def test_a_think_tag_in_a_document_is_no_think_block(base: Any) -> None:
@@ -157,17 +162,17 @@ def mistral() -> PreTrainedTokenizerFast:
 def test_an_answer_begins_as_the_template_begins_it_so_the_label_is_the_token_emitted() -> None:
     tokens = Tokens(mistral(), name="mistral")
     asked = Prompt((Message("user", "is it"),))
-    (work,) = Works(tokens, 512).next_tokens([NextToken(asked, ("A", "B"))]).works
-    found = tokens.tokenizer.convert_ids_to_tokens(list(work.request.values()))
+    one = prepared(tokens, NextToken(asked, ("A", "B")))
+    found = tokens.tokenizer.convert_ids_to_tokens(list(one.labels.values()))
     assert found == ["▁A", "▁B"]
 
 
 def test_a_prefilled_bracket_is_the_one_that_the_model_would_write_itself() -> None:
     tokens = Tokens(mistral(), name="mistral")
     begun = Prompt((Message("user", "is it"),), prefill="[")
-    (work,) = Works(tokens, 512).next_tokens([NextToken(begun, ("A", "B"))]).works
-    assert tokens.tokenizer.convert_ids_to_tokens(work.ids[-1]) == "▁["
-    assert tokens.tokenizer.convert_ids_to_tokens(list(work.request.values())) == ["A", "B"]
+    one = prepared(tokens, NextToken(begun, ("A", "B")))
+    assert tokens.tokenizer.convert_ids_to_tokens(one.ids[-1]) == "▁["
+    assert tokens.tokenizer.convert_ids_to_tokens(list(one.labels.values())) == ["A", "B"]
 
 
 def test_a_template_that_puts_nothing_between_prompt_and_answer_has_no_lead(base: Any) -> None:

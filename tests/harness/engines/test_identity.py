@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 
 from rerank_bench import EngineFault, NextToken, Prompt
-from rerank_bench.engines import EngineOptions, Keys, identity, loading
-from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.engines import Keys, ModelOptions, ModelPlace, identity, open_checkpoint
+from rerank_bench.engines import checkpoint as module
+from rerank_bench.engines.local import TransformersEngine, TransformersOptions
 
 REQUEST = NextToken(Prompt(text="a"), ("b",))
 
 
 def key(folder: Path, **options: Any) -> bytes:
-    opened = TransformersEngine(EngineOptions(model=str(folder), **{"device": "cpu", **options}))
+    opened = TransformersEngine(
+        TransformersOptions(model=str(folder), **{"device": "cpu", **options})
+    )
     (found,) = Keys(opened.identity).of([REQUEST])
     return found
 
@@ -90,13 +93,13 @@ def test_a_chat_template_a_config_and_the_end_tokens_change_the_key(
 def test_how_attention_is_computed_is_in_the_key_and_is_what_is_used(
     llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = TransformersEngine(EngineOptions(model=str(llama), device="cpu"))
+    engine = TransformersEngine(TransformersOptions(model=str(llama), device="cpu"))
     assert engine.identity["attention"] == "sdpa"
     assert engine._causal.config._attn_implementation == "sdpa"
     before = key(llama)
-    monkeypatch.setattr(loading.Checkpoint, "attention", "eager")
+    monkeypatch.setattr(module.Checkpoint, "attention", "eager")
     assert key(llama) != before
-    eager = TransformersEngine(EngineOptions(model=str(llama), device="cpu"))
+    eager = TransformersEngine(TransformersOptions(model=str(llama), device="cpu"))
     assert eager._causal.config._attn_implementation == "eager"
 
 
@@ -104,13 +107,13 @@ def test_code_of_another_repository_is_in_the_key_with_its_commit(
     llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = changed_config(llama, tmp_path, auto_map={"AutoModel": "org/code--modeling.Model"})
-    options = EngineOptions(model=str(folder), device="cpu", trust_remote_code=True)
-    checkpoint = loading.open_checkpoint(EngineOptions(model=str(llama), device="cpu"))
+    options = TransformersOptions(model=str(folder), device="cpu", trust_remote_code=True)
+    checkpoint = open_checkpoint(ModelOptions(model=str(llama)), device="cpu")
     found = []
     for commit in ("1" * 40, "2" * 40):
-        monkeypatch.setattr(loading, "hub_commit", lambda name, revision, c=commit: c)
-        place = loading.ModelPlace("m", str(folder), fingerprint="f")
-        other = loading.Checkpoint(options, place, checkpoint.config, checkpoint.tokenizer)
+        monkeypatch.setattr(module, "hub_commit", lambda name, revision, c=commit: c)
+        place = ModelPlace("m", str(folder), fingerprint="f")
+        other = module.Checkpoint(options, place, checkpoint.config, checkpoint.tokenizer)
         found.append(identity.describe(other)["code"])
     assert found == ["org/code@" + "1" * 40, "org/code@" + "2" * 40]
 
@@ -118,10 +121,10 @@ def test_code_of_another_repository_is_in_the_key_with_its_commit(
 def test_code_of_two_repositories_is_refused(llama: Path, tmp_path: Path) -> None:
     two = {"AutoModel": "org/a--modeling.Model", "AutoModelForCausalLM": "org/b--modeling.Model"}
     folder = changed_config(llama, tmp_path, auto_map=two)
-    options = EngineOptions(model=str(folder), device="cpu", trust_remote_code=True)
-    checkpoint = loading.open_checkpoint(EngineOptions(model=str(llama), device="cpu"))
-    place = loading.ModelPlace("m", str(folder), fingerprint="f")
-    other = loading.Checkpoint(options, place, checkpoint.config, checkpoint.tokenizer)
+    options = TransformersOptions(model=str(folder), device="cpu", trust_remote_code=True)
+    checkpoint = open_checkpoint(ModelOptions(model=str(llama)), device="cpu")
+    place = ModelPlace("m", str(folder), fingerprint="f")
+    other = module.Checkpoint(options, place, checkpoint.config, checkpoint.tokenizer)
     with pytest.raises(EngineFault, match="takes code from org/a, org/b"):
         identity.describe(other)
 

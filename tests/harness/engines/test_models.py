@@ -18,11 +18,11 @@ from transformers import (
     AutoTokenizer,
 )
 
-from rerank_bench.engines import EngineOptions, find_model, open_checkpoint, packaged
+from rerank_bench.engines import find_model, packaged
+from rerank_bench.engines.local import TransformersEngine, TransformersOptions
 from rerank_bench.engines.models import fingerprint, publish
-from rerank_bench.engines.transformers import TransformersEngine
 from rerank_bench.errors import BadOption, EngineFault, MissingExtra
-from rerank_bench.types import Embed, Likelihood, Message, NextToken, PairScore, Prompt, Score
+from rerank_bench.types import Likelihood, Message, NextToken, PairScore, Prompt
 
 Engines = Callable[..., TransformersEngine]
 
@@ -34,7 +34,7 @@ def smollm2() -> TransformersEngine:
         packaged("smollm2")
     except MissingExtra as error:
         pytest.skip(str(error))
-    return TransformersEngine(EngineOptions(model="smollm2", device="cpu"))
+    return TransformersEngine(TransformersOptions(model="smollm2", device="cpu"))
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c", "~/nowhere"])
@@ -48,21 +48,14 @@ def test_a_folder_that_does_not_exist_is_one_line(name: str) -> None:
 def test_no_network_is_one_line_on_an_otherwise_quiet_stderr() -> None:
     code = (
         "import os; os.environ['HF_HUB_OFFLINE'] = '1'\n"
-        "from rerank_bench.engines import EngineOptions, open_engine\n"
-        "try: open_engine(EngineOptions(model='no-one/no-model')).identity\n"
+        "from rerank_bench import open_engine\n"
+        "try: open_engine('transformers', model='no-one/no-model').identity\n"
         "except Exception as e: print(type(e).__name__, e)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("EngineFault model no-one/no-model: not on this machine")
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
-
-
-def test_no_model_at_all_is_an_error() -> None:
-    with pytest.raises(EngineFault, match="engine transformers needs a model"):
-        TransformersEngine(EngineOptions()).fit(["a"], 3)
-    with pytest.raises(EngineFault, match="engine vllm needs a model"):
-        open_checkpoint(EngineOptions("vllm"))
 
 
 def test_a_folder_has_no_revision(llama: Path) -> None:
@@ -78,14 +71,14 @@ def test_an_unknown_dtype_is_an_error(engine: Engines, llama: Path) -> None:
 def test_a_broken_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "no such type"}')
     with pytest.raises(EngineFault, match="cannot open model") as caught:
-        _ = TransformersEngine(EngineOptions(model=str(tmp_path))).identity
+        _ = TransformersEngine(TransformersOptions(model=str(tmp_path))).identity
     assert "\n" not in str(caught.value)
 
 
 def test_identity_names_all_that_a_reply_depends_on_and_loads_no_weights(
     engine: Engines, llama: Path, qwen: Path
 ) -> None:
-    opened = TransformersEngine(EngineOptions(model=str(llama), device="cpu"))
+    opened = TransformersEngine(TransformersOptions(model=str(llama), device="cpu"))
     identity = opened.identity
     assert identity["files"] == fingerprint(llama)
     assert identity["dtype"] == "float32"
@@ -140,8 +133,8 @@ def test_an_adapter_is_merged_and_is_part_of_the_identity(
         expected = adapted(**ids).logits[0, -1].log_softmax(-1)[40]
     asked = NextToken(Prompt(text="hello there"), (40,))
     opened = engine(llama, adapter=str(tmp_path))
-    ((_, reply),) = opened.answer([asked])
-    ((_, plain),) = engine(llama).answer([asked])
+    ((_, reply),) = opened.stream(iter([asked]))
+    ((_, plain),) = engine(llama).stream(iter([asked]))
     assert reply.logprob[40] == pytest.approx(float(expected), abs=1e-4)
     assert abs(reply.logprob[40] - plain.logprob[40]) > 1e-3
     assert opened.identity["adapter_files"] == fingerprint(tmp_path)
@@ -160,15 +153,21 @@ def test_an_adapter_may_bring_the_head_that_its_base_lacks(
     ids = AutoTokenizer.from_pretrained(llama)("hello there", return_tensors="pt")
     with torch.inference_mode():
         expected = float(adapted(**ids).logits[0, 0])
-    asked = [Score(Prompt(text="hello there"))]
-    opened = engine(llama, adapter=str(tmp_path / "with-head"), head="classifier")
-    assert dict(opened.answer(asked))[0].logits[0] == pytest.approx(expected, abs=1e-4)
+    asked = [PairScore("hello", "there")]
+    template = "{{ query }} {{ document }}"
+    opened = engine(
+        llama, adapter=str(tmp_path / "with-head"), head="classifier", pair_template=template
+    )
+    assert dict(opened.stream(iter(asked)))[0].logits[0] == pytest.approx(expected, abs=1e-4)
 
     headless = AutoModelForCausalLM.from_pretrained(llama)
     plain = get_peft_model(headless, LoraConfig(r=2, target_modules=["q_proj"]))
     plain.save_pretrained(tmp_path / "plain")
+    opened = engine(
+        llama, adapter=str(tmp_path / "plain"), head="classifier", pair_template=template
+    )
     with pytest.raises(EngineFault, match="lacks score"):
-        dict(engine(llama, adapter=str(tmp_path / "plain")).answer(asked))
+        dict(opened.stream(iter(asked)))
 
 
 def test_the_context_is_the_least_of_option_positions_and_tokenizer(
@@ -179,24 +178,24 @@ def test_the_context_is_the_least_of_option_positions_and_tokenizer(
     assert engine(llama).checkpoint.context == 512
     assert engine(cross_encoder).checkpoint.context == 128
     short = engine(cross_encoder, max_model_len=16)
-    ((_, reply),) = short.answer([PairScore("a class", "word " * 30)])
+    ((_, reply),) = short.stream(iter([PairScore("a class", "word " * 30)]))
     assert "context of 16" in reply.reason
     roberta = XLMRobertaConfig(max_position_embeddings=514, pad_token_id=1)
     assert dataclasses.replace(engine(llama).checkpoint, config=roberta).context == 512
 
 
 def test_a_closed_engine_answers_again_after_loading_anew(llama: Path) -> None:
-    opened = TransformersEngine(EngineOptions(model=str(llama), device="cpu"))
-    asked = [Likelihood(Prompt(text="hello"), " there"), Embed(Prompt(text="hello"))]
-    first = dict(opened.answer(asked))
+    opened = TransformersEngine(TransformersOptions(model=str(llama), device="cpu"))
+    asked = [Likelihood(Prompt(text="hello"), " there")]
+    first = dict(opened.stream(iter(asked)))
     opened.close()
-    assert not {"_causal", "_language", "_encoder"} & opened.__dict__.keys()
-    assert dict(opened.answer(asked))[0] == first[0]
+    assert not {"_causal", "_language"} & opened.__dict__.keys()
+    assert dict(opened.stream(iter(asked)))[0] == first[0]
 
 
-def test_types_are_supported_before_any_model_is_named() -> None:
-    opened = TransformersEngine(EngineOptions())
-    assert opened.supports(frozenset({PairScore, NextToken, Embed}))
+def test_types_are_supported_before_any_model_is_opened() -> None:
+    opened = TransformersEngine(TransformersOptions(model="any"))
+    assert opened.supports(frozenset({PairScore, NextToken}))
     assert not opened.supports(frozenset({int}))
 
 
@@ -204,11 +203,12 @@ def test_types_are_supported_before_any_model_is_named() -> None:
 def test_loading_and_answering_are_quiet(llama: Path, cross_encoder: Path) -> None:
     code = (
         "import sys\n"
-        "from rerank_bench.engines import EngineOptions, open_engine\n"
+        "from rerank_bench import open_engine\n"
         "from rerank_bench.types import *\n"
-        "lm, ce = (open_engine(EngineOptions(model=m, device='cpu')) for m in sys.argv[1:])\n"
-        "list(lm.answer([Generate(Prompt(text='a'), 3), NextToken(Prompt(text='a:'), ('b',))]))\n"
-        "list(ce.answer([PairScore('a', 'b')]))\n"
+        "lm, ce = (open_engine('transformers', model=m, device='cpu') for m in sys.argv[1:])\n"
+        "a = [Generate(Prompt(text='a'), 3), NextToken(Prompt(text='a:'), ('b',))]\n"
+        "list(lm.stream(iter(a)))\n"
+        "list(ce.stream(iter([PairScore('a', 'b')])))\n"
     )
     arguments = [sys.executable, "-c", code, str(llama), str(cross_encoder)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
@@ -218,7 +218,7 @@ def test_loading_and_answering_are_quiet(llama: Path, cross_encoder: Path) -> No
 @pytest.mark.slow
 def test_the_short_name_minilm_is_an_encoder_for_late_interaction() -> None:
     try:
-        opened = TransformersEngine(EngineOptions(model="minilm", device="cpu"))
+        opened = TransformersEngine(TransformersOptions(model="minilm", device="cpu"))
         assert opened.identity["head"] == "maxsim"
     except MissingExtra as error:
         pytest.skip(str(error))
@@ -226,7 +226,7 @@ def test_the_short_name_minilm_is_an_encoder_for_late_interaction() -> None:
         PairScore("capital of France", "Paris is the capital city of France."),
         PairScore("capital of France", "A recipe for onion soup."),
     ]
-    replies = dict(opened.answer(pairs))
+    replies = dict(opened.stream(iter(pairs)))
     assert replies[0].logits[0] > replies[1].logits[0] + 0.5
 
 
@@ -244,7 +244,7 @@ def test_smollm2_is_converted_once_and_answers_like_a_plain_forward_pass(
     prompts = [Prompt((Message("user", q),), prefill="[") for q in questions]
     asked = [NextToken(p, tuple("ABCDEFGHIJKLMNOPQRST")) for p in prompts]
     asked += [Likelihood(p, " Jupiter is the largest") for p in prompts]
-    replies = dict(smollm2.answer(asked))
+    replies = dict(smollm2.stream(iter(asked)))
     for number, question in enumerate(questions):
         turn = [{"role": "user", "content": question}]
         ids = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
@@ -259,15 +259,15 @@ def test_smollm2_is_converted_once_and_answers_like_a_plain_forward_pass(
         assert replies[number + 2].logprob == pytest.approx(total, abs=1e-4)
     (fitted,) = smollm2.fit(["A <file_sep> and <|im_end|>"], None)
     assert (fitted.text, fitted.neutralised) == ("A < file_sep> and < |im_end|>", 2)
-    again = TransformersEngine(EngineOptions(model="smollm2", device="cpu"))
+    again = TransformersEngine(TransformersOptions(model="smollm2", device="cpu"))
     assert again.identity == smollm2.identity
 
 
 def test_what_loading_took_is_told_apart(engine, llama):
     opened = engine(llama, max_num_batched_tokens=777)
-    assert opened.startup_seconds == 0
-    dict(opened.answer([NextToken(Prompt(text="Say"), ("A",))]))
-    loaded = opened.startup_seconds
+    assert opened.statistics.loading_seconds == 0
+    dict(opened.stream(iter([NextToken(Prompt(text="Say"), ("A",))])))
+    loaded = opened.statistics.loading_seconds
     assert loaded > 0
-    dict(opened.answer([NextToken(Prompt(text="Say"), ("A",))]))
-    assert opened.startup_seconds == loaded
+    dict(opened.stream(iter([NextToken(Prompt(text="Say"), ("A",))])))
+    assert opened.statistics.loading_seconds == loaded

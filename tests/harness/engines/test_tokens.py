@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from rerank_bench.engines import Tokens
-from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.types import Message, Prompt
 
 Engines = Callable[..., TransformersEngine]

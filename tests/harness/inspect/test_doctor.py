@@ -1,140 +1,122 @@
-"""The command `doctor`: engines opened, asked in turn and closed, and its report."""
+"""The command `doctor`: how engines are opened, called in turn and closed, and its report."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import random
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from rerank_bench.cli import main
-from rerank_bench.engines import FakeEngine, overlap
+from rerank_bench.engines import EngineChoice, FakeEngine, overlap
 from rerank_bench.errors import BadOption, EngineDied, EngineFault, MissingExtra, UnknownName
 from rerank_bench.inspect import doctor
-from rerank_bench.inspect.doctor import Report, examine, open_engines
+from rerank_bench.inspect.doctor import examine, open_engines
 from rerank_bench.inspect.doctor_requests import LETTERS
-from rerank_bench.types import (
-    Generate,
-    LabelScores,
-    Likelihood,
-    Logits,
-    NextToken,
-    PairScore,
-)
+from rerank_bench.types import Generate, Likelihood, Logits, NextToken, PairScore, Statistics
 
 
-def language(request):
-    """A language model: it has no head for pairs, and says what the prompt's text throws."""
-    if isinstance(request, PairScore):
-        raise EngineFault("this model has no head for pairs")
-    if not isinstance(request, NextToken):
+def refusing(refused, error=None):
+    """Return a language model that raises for the requests that `refused` selects, and pairs."""
+
+    def answer(request):
+        if isinstance(request, PairScore) or refused(request):
+            raise error or EngineFault(f"no {type(request).__name__} here")
         return overlap(request)
-    dice, words = random.Random(request.prompt.text), len(request.prompt.text.split())
-    return LabelScores({x: dice.uniform(-9, -1) for x in request.labels}, prompt_tokens=words)
+
+    return answer
 
 
-def diagnosed(*engines: FakeEngine) -> Report:
+LANGUAGE = refusing(lambda request: False)
+
+
+def examined(*engines):
     return examine([(engine.name, engine) for engine in engines], quick=True)
 
 
-def value(report: Report, part: str):
+def value(report, part):
     (found,) = [check for check in report.checks if part in check.name]
     return found.value
 
 
-def failed(report: Report) -> list[str]:
+def failed(report):
     return [check.name for check in report.failed]
 
 
-# What is asked of whom
+# Which sections are sent
 
 
-def test_a_model_with_a_pair_head_is_asked_for_pairs_alone():
+def test_a_model_with_a_pair_head_is_sent_pairs_only():
     kinds = set()
 
     def watch(request):
         kinds.add(type(request))
         return overlap(request)
 
-    report = diagnosed(FakeEngine(watch), FakeEngine(overlap))
+    report = examined(FakeEngine(watch), FakeEngine(overlap))
     assert failed(report) == []
     assert kinds == {PairScore}
     assert value(report, "pair logits, largest") == 0.0
 
 
-def test_a_kind_that_no_engine_can_answer_is_left_out_and_one_that_one_can_is_a_failure():
-    def mute(request):
-        if isinstance(request, Likelihood):
-            raise EngineFault("this server tells no likelihoods")
-        return language(request)
-
-    both = diagnosed(FakeEngine(mute), FakeEngine(mute))
-    assert failed(both) == []
-    assert "likelihoods left out: this server tells no likelihoods" in both.notes
-    for engines in ((mute, language), (language, mute)):
-        (name,) = failed(diagnosed(*map(FakeEngine, engines)))
-        assert name.startswith("likelihoods answered by ")
+def test_a_type_that_no_engine_answers_is_left_out_and_one_that_one_answers_is_a_failure():
+    silent = refusing(lambda request: isinstance(request, Likelihood))
+    report = examined(FakeEngine(silent), FakeEngine(silent))
+    assert not any("likelihood" in name for name in failed(report))
+    assert "likelihoods left out: no Likelihood here" in report.notes
+    for engines in ((silent, LANGUAGE), (LANGUAGE, silent)):
+        names = failed(examined(*map(FakeEngine, engines)))
+        assert any(name.startswith("likelihoods answered by ") for name in names)
 
 
-def test_where_letters_are_no_tokens_ids_are_asked_for():
-    def no_letters(request):
-        if isinstance(request, NextToken) and request.labels[0] == "A":
-            raise EngineFault("label 'A' is 2 tokens")
-        return language(request)
-
-    report = diagnosed(FakeEngine(no_letters), FakeEngine(no_letters))
-    assert failed(report) == []
+def test_labels_are_token_ids_where_letters_are_not_tokens():
+    letters = refusing(lambda r: isinstance(r, NextToken) and r.labels[0] == "A")
+    report = examined(FakeEngine(letters), FakeEngine(letters))
     assert value(report, "log-probabilities, largest") == 0.0
 
 
-def test_an_engine_that_can_answer_nothing_raises_its_own_error_and_all_are_closed():
+def test_an_engine_that_answers_nothing_raises_its_own_error_and_all_are_closed():
     closed = []
 
     class Closing(FakeEngine):
         def close(self):
             closed.append(self)
 
-    def nothing(request):
-        raise EngineFault("nothing can be asked of me")
-
-    engines = Closing(language), Closing(nothing)
-    with pytest.raises(EngineFault, match="nothing can be asked"):
-        diagnosed(*engines)
+    engines = Closing(LANGUAGE), Closing(refusing(lambda request: True))
+    with pytest.raises(EngineFault, match="no PairScore here"):
+        examined(*engines)
     assert set(closed) == set(engines)
     assert closed.index(engines[0]) < closed.index(engines[1])
 
 
 @pytest.mark.parametrize("error", [EngineDied("gone"), MissingExtra("pip install it")])
-def test_a_dead_engine_or_a_missing_extra_is_not_taken_for_a_kind_that_it_lacks(error):
-    def die(request):
-        if isinstance(request, Generate):
-            raise error
-        return language(request)
-
+def test_a_dead_engine_or_a_missing_extra_is_not_a_missing_type(error):
+    answer = refusing(lambda request: isinstance(request, Generate), error)
     with pytest.raises(type(error)):
-        diagnosed(FakeEngine(die))
+        examined(FakeEngine(lambda r: answer(r) if not isinstance(r, PairScore) else LANGUAGE(r)))
 
 
-def test_the_second_engine_is_asked_only_after_the_first_was_closed():
+def test_the_second_engine_is_called_only_after_the_first_was_closed():
     events = []
 
     class Watched(FakeEngine):
         def close(self):
             events.append(f"{self.name} closed")
 
-        def answer(self, requests):
-            events.append(f"{self.name} asked")
-            return super().answer(requests)
+    def watched(name):
+        def answer(request):
+            events.append(f"{name} called")
+            return LANGUAGE(request)
 
-    diagnosed(Watched(language, name="one"), Watched(language, name="two"))
-    assert events.index("one closed") < events.index("two asked")
-    assert "one asked" not in events[events.index("one closed") :]
+        return Watched(answer, name=name)
+
+    examined(watched("one"), watched("two"))
+    assert events.index("one closed") < events.index("two called")
+    assert "one called" not in events[events.index("one closed") :]
 
 
-def test_progress_is_shown_out_of_all_that_is_asked(monkeypatch):
+def test_progress_counts_all_requests(monkeypatch):
     shown = []
 
     @contextlib.contextmanager
@@ -144,19 +126,16 @@ def test_progress_is_shown_out_of_all_that_is_asked(monkeypatch):
         shown.append((what, total, sum(steps)))
 
     monkeypatch.setattr(doctor, "bar", bar)
-    engine = FakeEngine(language)
-    diagnosed(engine)
+    examined(FakeEngine(LANGUAGE))
     assert [what for what, _, _ in shown] == ["A · labels", "A · likelihoods", "A · texts"]
     assert all(total == steps for _, total, steps in shown)
-    # What was asked in vain before, pairs, is no step.
-    assert sum(steps for _, _, steps in shown) == engine.answered - 1
 
 
 # Real checkpoints
 
 
-def opened(folder: Path, *asked: str):
-    return open_engines(asked, str(folder), {"device": "cpu"})
+def opened(folder, *texts):
+    return open_engines(texts, str(folder), {"device": "cpu"})
 
 
 def test_transformers_with_another_batch_budget_agrees_with_itself(qwen):
@@ -168,19 +147,16 @@ def test_transformers_with_another_batch_budget_agrees_with_itself(qwen):
     assert 0 < value(report, "log-probabilities, largest") < 1e-3
 
 
-def test_a_tokenizer_with_a_bos_is_counted_with_it(base_llama):
+def test_a_bos_is_counted_and_a_cross_encoder_agrees_with_itself(base_llama, cross_encoder):
     report = examine(opened(base_llama, "transformers"), quick=True)
     assert failed(report) == []
     assert value(report, "than the tokenizer's") == 0
-
-
-def test_a_cross_encoder_agrees_with_itself(cross_encoder):
     report = examine(opened(cross_encoder, "transformers", "transformers"), quick=True)
     assert failed(report) == []
     assert value(report, "pair logits, largest") == 0.0
 
 
-def test_bfloat16_differs_from_float32_and_is_judged_by_its_own_tolerance(llama):
+def test_bfloat16_differs_from_float32_and_has_a_tolerance_of_its_own(llama):
     report = examine(opened(llama, "transformers", "transformers:dtype=bfloat16"), quick=True)
     (check,) = [c for c in report.checks if "log-probabilities, largest" in c.name]
     assert check.value > 1e-3
@@ -191,23 +167,19 @@ def test_bfloat16_differs_from_float32_and_is_judged_by_its_own_tolerance(llama)
 # Options and the command
 
 
-def test_options_reach_every_engine_that_reads_them():
-    asked = ["transformers:dtype=bfloat16,max_model_len=300", "vllm"]
+def test_options_reach_every_engine_that_has_them():
+    texts = ["transformers:dtype=bfloat16,max_model_len=300", "vllm:head=labels"]
     shared = {"dtype": "float32", "max_num_seqs": "7", "device": "cpu"}
-    (first, one), (second, other) = open_engines(asked, "some/model", shared)
-    assert (first, second) == tuple(asked)
+    (first, one), (second, other) = open_engines(texts, "some/model", shared)
+    assert [first, second] == texts
     assert (one.options.dtype, one.options.max_model_len) == ("bfloat16", 300)
     assert (other.options.dtype, other.options.max_num_seqs) == ("float32", 7)
     assert one.options.model == other.options.model == "some/model"
-
-
-def test_a_head_over_the_labels_is_given_the_labels():
-    ((_, engine),) = open_engines(["vllm:head=labels"], "some/model", {})
-    assert engine.options.labels == LETTERS
+    assert other.options.labels == LETTERS
 
 
 @pytest.mark.parametrize(
-    ("asked", "options", "error", "told"),
+    ("text", "options", "error", "message"),
     [
         ("fake", {"base_url": "http://x"}, BadOption, "base_url is no option of engine fake, but"),
         ("fake", {"dtpye": "float32"}, UnknownName, "option of engine fake"),
@@ -217,18 +189,18 @@ def test_a_head_over_the_labels_is_given_the_labels():
         ("vlm", {}, UnknownName, "did you mean vllm"),
     ],
 )
-def test_a_wrong_engine_or_option_is_told_in_one_line(asked, options, error, told):
-    with pytest.raises(error, match=told) as found:
-        open_engines([asked], "m", options)
+def test_a_wrong_engine_or_option_is_one_line(text, options, error, message):
+    with pytest.raises(error, match=message) as found:
+        open_engines([text], "m", options)
     assert "\n" not in str(found.value)
 
 
-def call(*arguments: str):
-    return CliRunner().invoke(main, ["doctor", *arguments])
+def call(*arguments):
+    return CliRunner().invoke(main, ["doctor", "--quick", *arguments])
 
 
-def test_the_command_prints_a_table_and_a_verdict():
-    result = call("--engine", "fake", "--engine", "fake", "--model", "none", "--quick")
+def test_the_command_prints_a_table_and_the_result():
+    result = call("--engine", "fake", "--engine", "fake", "--model", "none")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == "A = fake"
@@ -236,44 +208,41 @@ def test_the_command_prints_a_table_and_a_verdict():
     assert any(line.startswith("pair logits, largest difference") for line in lines)
 
 
-def _constant(options):
-    return FakeEngine(lambda request: Logits((1.0,)))
-
-
 def test_the_command_exits_1_and_names_what_failed(monkeypatch):
-    monkeypatch.setattr("rerank_bench.engines.fake.open_overlap", _constant)
-    result = call("--engine", "fake", "--quick", "--json")
+    constant = FakeEngine(lambda request: Logits((1.0,)))
+    monkeypatch.setattr(EngineChoice, "open", lambda chosen: constant)
+    result = call("--engine", "fake", "--json")
     assert result.exit_code == 1
-    told = json.loads(result.stdout)
-    assert told["ok"] is False
-    assert "spread" in told["closing"]
-    assert [check["name"] for check in told["checks"] if check["ok"] is False]
+    found = json.loads(result.stdout)
+    assert found["ok"] is False
+    assert "spread" in found["closing"]
+    assert [check["name"] for check in found["checks"] if check["ok"] is False]
 
 
 def test_the_command_shows_what_an_engine_found_that_it_can_do(monkeypatch):
     engine = FakeEngine(overlap)
-    engine.capabilities = {"http://one": {"label ids": "yes"}, "version": "0.32\x1b[2J"}
-    monkeypatch.setattr("rerank_bench.engines.fake.open_overlap", lambda options: engine)
-    result = call("--engine", "fake", "--quick")
+    found = {"http://one": {"label ids": "yes"}, "version": "0.32\x1b[2J"}
+    engine.statistics = Statistics(in_effect=found)
+    monkeypatch.setattr(EngineChoice, "open", lambda chosen: engine)
+    result = call("--engine", "fake")
     assert "    http://one: label ids=yes" in result.stdout
     assert "\x1b" not in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    "arguments",
     [
-        (("--engine", "transformers", "--model", "/no/such/folder"), "error: "),
-        (("--engine", "transformers"), "error: "),
-        (("--engine", "none"), "error: "),
-        (("--engine", "fake", "-o", "device=cpu"), "error: device is no option of engine fake"),
-        (("--engine", "fake", "--base-url", "http://x"), "error: base_url is no option"),
+        ("--engine", "transformers", "--model", "/no/such/folder"),
+        ("--engine", "transformers"),
+        ("--engine", "none"),
+        ("--engine", "fake", "-o", "device=cpu"),
+        ("--engine", "fake", "--base-url", "http://x"),
     ],
 )
-def test_the_command_passes_errors_on_in_a_line(arguments, told):
-    result = call(*arguments, "--quick")
+def test_the_command_prints_an_error_in_a_line(arguments):
+    result = call(*arguments)
     assert result.exit_code == 1
-    errors = [line for line in result.stderr.splitlines() if line.startswith(told)]
-    assert len(errors) == 1, result.output
+    assert sum(line.startswith("error: ") for line in result.stderr.splitlines()) == 1
 
 
 def test_three_engines_are_a_usage_error():

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from rerank_bench import BadOption, EngineFault
 from rerank_bench.cli import main
-from rerank_bench.engines import EngineOptions
+from rerank_bench.engines import choose_engine
 from rerank_bench.errors import RequestFailed
 from rerank_bench.inspect.plan import plan_suite, summed
-from rerank_bench.inspect.plan_engine import CountingEngine, PrefixBlocks, open_reader
+from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache, open_reader
 from rerank_bench.pools import PoolOptions
 from rerank_bench.reranking import Defaults, Scope, choose
 from rerank_bench.reranking.limits import GPUS, SHAPES
 from rerank_bench.runs import read_run
 from rerank_bench.suite import Suite, run_suite
 from rerank_bench.tasks import TaskOptions
-from rerank_bench.types import Embed, Generate, Likelihood, Message, NextToken, Prompt
+from rerank_bench.types import Generate, Likelihood, Message, NextToken, Prompt
 
 H200 = GPUS["h200"]
 QUERIES = {f"q{i}": f"which pear goes with apple number {i}" for i in range(3)}
@@ -77,33 +77,30 @@ def test_pairs_are_counted_as_a_run_counts_them_and_an_encoder_caches_nothing(
 
 
 def test_late_interaction_reads_each_text_once(suite_of, encoder):
-    (row,) = plan_suite(suite_of("late-interaction", model=encoder), H200).rows
-    (pairs,) = plan_suite(suite_of("cross-encoder:head=maxsim", model=encoder), H200).rows
+    names = ("late-interaction", "cross-encoder:head=maxsim")
+    row, pairs = (plan_suite(suite_of(name, model=encoder), H200).rows[0] for name in names)
     assert row.read_tokens == pairs.read_tokens < row.prompt_tokens / 2
 
 
 def test_a_pair_head_with_a_template_is_counted_with_it(suite_of, qwen_reranker, llama_classifier):
-    (plain,) = plan_suite(suite_of("cross-encoder", model=llama_classifier), H200).rows
-    (whole,) = plan_suite(suite_of("cross-encoder", model=qwen_reranker), H200).rows
-    assert whole.prompt_tokens > plain.prompt_tokens
+    models = (llama_classifier, qwen_reranker)
+    plain, templated = (
+        plan_suite(suite_of("cross-encoder", model=model), H200).rows[0] for model in models
+    )
+    assert templated.prompt_tokens > plain.prompt_tokens
     assert plain.cacheable_tokens > 0
 
 
 def test_a_generated_window_costs_a_permutation_and_an_end_and_waits_for_itself(suite_of, llama):
-    first, listwise = plan_suite(
-        suite_of(f"first:{WINDOWED}", f"listwise:{WINDOWED}", model=llama), H200
-    ).rows
+    names = (f"first:{WINDOWED}", f"listwise:{WINDOWED}", f"listwise:{WINDOWED},max_tokens=3,as=x")
+    first, listwise, short = plan_suite(suite_of(*names, model=llama), H200).rows
     assert first.output_tokens == first.calls == 3 * 5
     assert first.rounds == listwise.rounds == 3 * 5
     tokens = listwise.output_tokens / listwise.calls
     assert 4 * 2 < tokens <= 6 * 4  # an identifier takes from two tokens up to the limit of six
+    assert short.output_tokens == 3 * short.calls
     assert listwise.seconds_alone > 2 * listwise.seconds  # one query uses a third of each step
     assert listwise.flops > first.flops
-
-
-def test_an_answer_is_no_longer_than_it_may_be(suite_of, llama):
-    (row,) = plan_suite(suite_of(f"listwise:{WINDOWED},max_tokens=3", model=llama), H200).rows
-    assert row.output_tokens == 3 * row.calls
 
 
 def test_a_model_free_reranker_costs_nothing(suite_of):
@@ -113,7 +110,7 @@ def test_a_model_free_reranker_costs_nothing(suite_of):
     assert row.queries_per_pflop is None
 
 
-def test_what_was_asked_after_another_first_stage_costs_nothing_again(suite_of, llama):
+def test_requests_that_were_sent_after_another_first_stage_cost_nothing_again(suite_of, llama):
     suite = suite_of(POINTWISE, model=llama, profiles=("bm25", "rrf(bm25,bm25)"))
     once, again = plan_suite(suite, H200).rows
     assert once.repeated == 0
@@ -142,8 +139,8 @@ tokens = st.lists(st.integers(0, 1), min_size=1, max_size=14)
 
 
 @given(st.lists(tokens, max_size=8), st.integers(1, 4))
-def test_the_cache_serves_the_longest_head_that_was_read_before(sequences, size):
-    blocks = PrefixBlocks(size)
+def test_the_prefix_cache_holds_the_longest_beginning_that_was_read_before(sequences, size):
+    blocks = PrefixCache(size)
     for place, ids in enumerate(sequences):
         heads = range(0, len(ids), size)  # full blocks; the last token is always computed
         known = [
@@ -159,17 +156,17 @@ def test_the_cache_serves_the_longest_head_that_was_read_before(sequences, size)
         ([NextToken(PROMPT, ("Y",)), NextToken(PROMPT, ("N",))], lambda n: n - 1),
         ([Generate(PROMPT, 5), Generate(PROMPT, 6)], lambda n: n - 1),
         ([Likelihood(PROMPT, " a"), Likelihood(PROMPT, " a b")], lambda n: n - 1),
-        ([Embed(PROMPT, "last"), Embed(PROMPT, "last", normalise=False)], lambda n: n - 1),
-        ([Embed(PROMPT), Embed(PROMPT, normalise=False)], lambda n: 0),
     ],
 )
-def test_what_is_read_off_is_computed_and_the_rest_comes_from_the_cache(llama, requests, served):
-    reader = open_reader(EngineOptions(model=str(llama)), None)
-    engine = CountingEngine(reader, H200, block=1, known=set())
+def test_the_positions_that_are_predicted_from_are_computed_and_the_rest_is_cached(
+    llama, requests, served
+):
+    reader = open_reader(choose_engine("transformers", {"model": str(llama)}), None)
+    engine = CountingEngine(reader, H200, 1, set())
     replies = dict(engine.answer(requests))
-    prompt = len(reader.works.tokens.prompts([PROMPT])[0].ids)
-    assert engine.tally.read == sum(reply.prompt_tokens for reply in replies.values())
-    assert engine.tally.cached == served(prompt)
+    prompt = len(reader.preparer.tokens.prompts([PROMPT])[0].ids)
+    assert engine.counted.read == sum(reply.prompt_tokens for reply in replies.values())
+    assert engine.counted.cached == served(prompt)
 
 
 def test_a_shape_takes_the_place_of_the_models_own_sizes_and_context(suite_of, llama):
@@ -186,47 +183,40 @@ def test_a_shape_takes_the_place_of_the_models_own_sizes_and_context(suite_of, l
     assert f"Tokens are those of {llama}" in planned.assumptions[-1]
 
 
-def test_a_tokenizer_that_stands_in_need_not_know_the_labels_nor_predict(suite_of, encoder):
+@pytest.mark.parametrize(
+    ("reranker", "model", "block", "error", "message"),
+    [
+        ("first:max_model_len=60", "llama", 16, RequestFailed, "exceed the model's context of 60"),
+        ("cross-encoder", "llama", 16, EngineFault, "has no head for pairs"),
+        (POINTWISE, "encoder", 16, EngineFault, "no causal language model"),
+        ("pointwise:engine=fake", None, 16, BadOption, "give --model"),
+        (POINTWISE, "llama", 0, BadOption, "--block must be at least 1"),
+    ],
+)
+def test_an_error_is_raised_before_anything_runs(
+    suite_of, request, reranker, model, block, error, message
+):
+    suite = suite_of(reranker, model=model and request.getfixturevalue(model))
+    with pytest.raises(error, match=message):
+        plan_suite(suite, H200, block=block)
+
+
+def test_a_tokenizer_of_another_model_need_not_have_the_labels_nor_predict(suite_of, encoder):
     suite = suite_of(POINTWISE, model=encoder)
-    with pytest.raises(EngineFault, match="no causal language model"):
-        plan_suite(suite, H200)
     assert plan_suite(suite, H200, shape="Qwen3-0.6B").rows[0].calls == 36
 
 
-def test_a_window_that_exceeds_the_context_is_told_before_anything_runs(suite_of, llama):
-    suite = suite_of("first:max_model_len=60", model=llama)
-    with pytest.raises(RequestFailed, match="exceed the model's context of 60"):
-        plan_suite(suite, H200)
-
-
-def test_a_model_without_the_head_is_refused(suite_of, llama):
-    with pytest.raises(EngineFault, match="has no head for pairs"):
-        plan_suite(suite_of("cross-encoder", model=llama), H200)
-
-
-def test_a_model_that_is_not_at_hand_is_told_with_a_way_round(suite_of, tmp_path):
+def test_a_model_that_is_not_on_this_machine_is_an_error_with_an_alternative(suite_of, tmp_path):
     suite = suite_of(POINTWISE, model=tmp_path / "absent")
-    with pytest.raises(EngineFault, match="no such folder") as caught:
+    with pytest.raises(EngineFault, match=r"no such folder.*\n.*--shape Qwen3-4B"):
         plan_suite(suite, H200)
-    assert "--shape Qwen3-4B" in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 2
-
-
-def test_a_plan_needs_a_tokenizer_whatever_the_engine(suite_of):
-    with pytest.raises(BadOption, match="give --model"):
-        plan_suite(suite_of("pointwise:engine=fake"), H200)
-
-
-def test_blocks_of_nothing_are_refused(suite_of, llama):
-    with pytest.raises(BadOption, match="--block must be at least 1"):
-        plan_suite(suite_of(POINTWISE, model=llama), H200, block=0)
 
 
 def run(*words):
     return CliRunner().invoke(main, ["plan", *map(str, words)])
 
 
-def test_the_command_prints_a_table_with_what_it_rests_on(beir, llama, tmp_path):
+def test_the_command_prints_a_table_with_its_assumptions(beir, llama, tmp_path):
     data = beir(QUERIES, CORPUS, QRELS)
     done = run("--task", data, "--reranker", POINTWISE, "--reranker", "reverse", "--model", llama)
     assert done.exit_code == 0, done.output
@@ -237,24 +227,17 @@ def test_the_command_prints_a_table_with_what_it_rests_on(beir, llama, tmp_path)
     assert not list(tmp_path.glob("runs*"))
 
 
-def test_the_command_prints_json_with_the_same_rows(beir, llama):
-    data = beir(QUERIES, CORPUS, QRELS)
-    options = ("--model", llama, "--gpu", "l4", "--shape", "Qwen3-0.6B", "--block", 32, "--json")
-    done = run("--task", data, "--reranker", "pointwise", *options)
+def test_the_command_reads_a_suite_file_and_prints_json(beir, llama, tmp_path):
+    file, data = tmp_path / "suite.toml", beir(QUERIES, CORPUS, QRELS)
+    rows = f'[[task]]\ntask = "{data}"\n[[reranker]]\nreranker = "{POINTWISE}"\nmodel = "{llama}"\n'
+    file.write_text(rows)
+    done = run(file, "--gpu", "l4", "--shape", "Qwen3-0.6B", "--block", 32, "--json")
     found = json.loads(done.stdout)
     assert (found["gpu"]["name"], found["gpu"]["measured"], found["block"]) == ("l4", False, 32)
     (row,) = found["rows"]
     assert row["gpu_hours"] == pytest.approx(row["seconds_cached"] / 3600)
     assert 0 < row["cacheable"] < 1
     assert found["total"]["calls"] == row["calls"] == 36
-
-
-def test_the_command_reads_a_suite_file_as_run_does(beir, llama, tmp_path):
-    file = tmp_path / "suite.toml"
-    data = beir(QUERIES, CORPUS, QRELS)
-    rows = f'[[task]]\ntask = "{data}"\n[[reranker]]\nreranker = "{POINTWISE}"\nmodel = "{llama}"\n'
-    file.write_text(rows)
-    assert json.loads(run(file, "--json").stdout)["total"]["calls"] == 36
 
 
 def test_the_command_takes_every_flag_of_run(beir, llama, tmp_path):
@@ -277,22 +260,22 @@ def test_the_command_takes_every_flag_of_run(beir, llama, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--gpu", "h20"], "unknown GPU 'h20'; did you mean h200"),
         (["--shape", "Qwen-4B"], "unknown shape 'Qwen-4B'; did you mean Qwen3-4B"),
         (["--reranker", "pointwize"], "unknown reranker 'pointwize'; did you mean pointwise"),
     ],
 )
-def test_the_command_names_what_does_not_exist(beir, llama, words, told):
+def test_the_command_names_what_does_not_exist(beir, llama, words, message):
     data = beir(QUERIES, CORPUS, QRELS)
     done = run("--task", data, "--reranker", "pointwise", "--model", llama, *words)
     assert done.exit_code == 1
-    assert told in done.output
+    assert message in done.output
 
 
 def test_a_real_task_is_planned_as_worked_out_by_hand(nano, llama):
-    """Sixteen thousand passages of TREC DL 2019 that a run would read: 100 calls, or 9 windows."""
+    """A pool of TREC DL 2019 has 100 documents a query: 100 calls, or 9 windows."""
     options = ("--model", llama, "--shape", "Qwen3-4B", "--queries", 4, "--json")
     rerankers = ("--reranker", "pointwise", "--reranker", "first")
     task = nano / "NanoGraded" / "trec_dl19"

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerank_bench import Candidates, Document, Failure, FakeEngine, Generation, UnknownName, errors
-from rerank_bench.engines import fake
-from rerank_bench.inspect.exchanges import NOT_CACHED, converse, count_mended, find_mended
+from rerank_bench import Candidates, Document, Failure, Generation, UnknownName, errors
+from rerank_bench.engines import fake, overlap
+from rerank_bench.inspect.exchanges import NOT_CACHED
 from rerank_bench.inspect.replay import replay
-from rerank_bench.inspect.restage import find_cut
+from rerank_bench.inspect.restore import find_cut
 from rerank_bench.pools import PoolOptions
 from rerank_bench.rerankers.listwise import Listwise
-from rerank_bench.reranking import Defaults, Job, Scope, choose
+from rerank_bench.reranking import Defaults, Scope, choose
 from rerank_bench.suite import Suite, run_suite
 from rerank_bench.tasks import TaskOptions
 
@@ -30,12 +30,12 @@ QRELS = {f"q{i}": {f"d{i}": 2, f"d{i + 4}": 0} for i in range(3)} | {"q3": {"los
 
 @pytest.fixture
 def made(beir, tmp_path, monkeypatch):
-    """Make a run of one reranker and return its folder; the data lie in `data`."""
+    """Make a run of one reranker on the folder `data` and return the run's folder."""
 
-    def make(name, *, data="data", answer=fake.overlap, **changes):
-        folder = tmp_path / data
-        folder = folder if folder.exists() else beir(QUERIES, CORPUS, QRELS, name=data)
-        monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(answer))
+    def make(name, *, answer=fake.overlap, corpus=CORPUS, **changes):
+        folder = tmp_path / "data"
+        folder = folder if folder.exists() else beir(QUERIES, corpus, QRELS, name="data")
+        monkeypatch.setattr(fake, "overlap", answer)
         suite = Suite(
             tasks=[(str(folder), TaskOptions())],
             profiles=[("bm25", PoolOptions(depth=6))],
@@ -53,12 +53,11 @@ def seen(folder, query_id="q1", cache=None):
     return view
 
 
-def changed(folder, **values):
-    """Write other settings into a run's manifest."""
+def rewrite(folder, change):
+    """Apply `change` to the settings in a run's manifest."""
     file = folder / "manifest.json"
     manifest = json.loads(file.read_text())
-    for key, value in values.items():
-        manifest["settings"][key] |= value
+    change(manifest["settings"])
     file.write_text(json.dumps(manifest))
 
 
@@ -76,7 +75,7 @@ def test_a_view_holds_texts_ranks_and_judgements_in_finished_order(made):
     assert view.exchanges == view.notes == ()
 
 
-def test_a_safeguard_is_marked_and_what_was_not_found_is_said(made):
+def test_a_safeguard_is_marked_and_a_note_counts_positives_that_were_not_found(made):
     view = seen(made("identity"), "q3")
     assert [d.doc_id for d in view.documents if d.safeguard] == ["lost"]
     assert view.documents[-1].before == 7
@@ -97,13 +96,26 @@ def test_every_request_is_shown_with_its_reply(made):
     assert not first.repaired
 
 
-def test_a_sliding_window_is_told_round_by_round(made):
-    view = seen(made("listwise:window=4,stride=2"))
-    assert [(e.round, e.request) for e in view.exchanges] == [(1, "Generate"), (2, "Generate")]
-    assert view.exchanges[0].prompt.endswith("assistant:\n[")
+def test_a_sliding_window_is_shown_round_by_round_up_to_the_first_missing_reply(made, tmp_path):
+    folder = made("listwise:window=4,stride=2")
+    exchanges = seen(folder).exchanges
+    assert [(e.round, e.request) for e in exchanges] == [(1, "Generate"), (2, "Generate")]
+    assert exchanges[0].prompt.endswith("assistant:\n[")
+    with closing(sqlite3.connect(tmp_path / "replies" / "replies.sqlite")) as cache, cache:
+        cache.execute("DELETE FROM replies")
+    view = seen(folder)
+    assert [(e.reply, e.known) for e in view.exchanges] == [(NOT_CACHED, False)]
+    assert view.notes == ("the replay ends in round 1: 1 of its replies are not in the cache",)
 
 
-def test_what_is_shown_is_what_was_asked_after_cutting(made):
+def test_equal_requests_of_a_round_are_all_shown(made):
+    folder = made("pointwise", corpus=CORPUS | {"d5": CORPUS["d1"]})
+    exchanges = seen(folder).exchanges
+    assert len(exchanges) == 6
+    assert len({exchange.prompt for exchange in exchanges}) == 5
+
+
+def test_requests_are_shown_as_they_were_sent_after_cutting(made):
     folder = made("cross-encoder:max_doc_tokens=2", scope=Scope(depth=3, max_doc_chars=10))
     view = seen(folder)
     assert view.notes == ()
@@ -112,13 +124,14 @@ def test_what_is_shown_is_what_was_asked_after_cutting(made):
     assert sum(document.score is None for document in view.documents) == 3
 
 
-def test_a_run_of_before_joint_budgets_and_recorded_instructions_is_shown_as_it_was(made):
+def test_a_run_of_version_0_1_is_shown_as_it_was(made):
     folder = made("cross-encoder:max_doc_tokens=600,max_pair_tokens=none")
-    file = folder / "manifest.json"
-    manifest = json.loads(file.read_text())
-    del manifest["settings"]["reranker"]["options"]["max_pair_tokens"]
-    del manifest["settings"]["reranker"]["instruction"], manifest["settings"]["max_doc_tokens"]
-    file.write_text(json.dumps(manifest))
+
+    def remove(settings):
+        del settings["reranker"]["options"]["max_pair_tokens"], settings["reranker"]["instruction"]
+        del settings["max_doc_tokens"]
+
+    rewrite(folder, remove)
     view = seen(folder)
     assert view.notes == ()
     assert all(exchange.known for exchange in view.exchanges)
@@ -128,7 +141,7 @@ def test_only_the_answers_that_were_repaired_are_marked(made):
     calls = itertools.count()
 
     def forgetful(request):
-        reply = fake.overlap(request)
+        reply = overlap(request)
         return dataclasses.replace(reply, text="1] > [2]") if next(calls) % 2 else reply
 
     folder = made("listwise:window=3,stride=2", answer=forgetful)
@@ -145,45 +158,38 @@ ANSWERS = {"1] > [2] > [3]": 0, "2] > [1]": 1, "I cannot say": 1, "3] > [3] > [1
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(sorted(ANSWERS)), min_size=4, max_size=4))
-def test_each_answer_is_judged_as_the_rerankers_own_parser_judged_it(answers):
+def test_a_listwise_flow_reports_which_of_its_answers_it_repaired(answers):
     documents = tuple(Document(f"d{i}", f"text {i}") for i in range(9))
-    job = Job(None, Listwise(window=3, stride=2), Candidates("t", "q", "query", documents))
-
-    told: dict[object, str] = {}
-    left = list(answers)
-
-    def answer(request):
-        # Equal requests have equal replies, as in a cache; new ones come with the first blank.
-        if request not in told:
-            told[request] = left.pop(0) if left else ""
-        return Generation(told[request], finished=True)
-
-    engine = FakeEngine(answer)
-    conversation = converse(job, engine)
-    total = count_mended(conversation.outcome.counts)
-    found = find_mended(job, engine, conversation, total=total)
-    said = [reply.text for _, _, reply in conversation.asked]
-    assert found == [place for place, text in enumerate(said) if ANSWERS[text]]
+    flow = Listwise(window=3, stride=2).rerank(Candidates("t", "q", "query", documents))
+    next(flow)
+    for text in answers[:-1]:
+        flow.send([Generation(text, finished=True)])
+    with pytest.raises(StopIteration) as end:
+        flow.send([Generation(answers[-1], finished=True)])
+    assert end.value.value.repairs == [i for i, text in enumerate(answers) if ANSWERS[text]]
 
 
-def test_counts_that_do_not_add_up_are_not_shared_out():
-    documents = tuple(Document(f"d{i}", f"text {i}") for i in range(3))
-    job = Job(None, Listwise(window=3), Candidates("t", "q", "query", documents))
-    engine = FakeEngine(lambda request: Generation("2] > [1]", finished=True))
-    with pytest.raises(errors.RerankBenchError, match="add up"):
-        find_mended(job, engine, converse(job, engine), total=2)
+SILENT = """
+from rerank_bench import Scored
+from rerank_bench.rerankers.listwise import Listwise
+class Silent(Listwise):
+    def rerank(self, candidates):
+        scored = yield from super().rerank(candidates)
+        return Scored(scored.scores, scored.counts)
+"""
 
 
-def test_a_reply_that_is_not_in_the_cache_ends_the_replay(made, tmp_path):
-    folder = made("listwise:window=4,stride=2")
-    with closing(sqlite3.connect(tmp_path / "replies" / "replies.sqlite")) as cache, cache:
-        cache.execute("DELETE FROM replies")
+def test_repairs_that_a_reranker_only_counts_are_not_attributed_to_a_reply(made, tmp_path):
+    (tmp_path / "silent.py").write_text(SILENT)
+    folder = made(
+        f"{tmp_path}/silent.py:Silent:engine=fake", answer=lambda request: Generation("", True)
+    )
     view = seen(folder)
-    assert [(e.reply, e.known) for e in view.exchanges] == [(NOT_CACHED, False)]
-    assert view.notes == ("the replay ends in round 1: 1 of its replies are not in the cache",)
+    assert not any(exchange.repaired for exchange in view.exchanges)
+    assert view.notes == ("1 replies were repaired or unusable; which ones is not known",)
 
 
-def test_replies_of_another_run_are_not_passed_off_as_this_ones(made):
+def test_replies_of_another_run_are_noted(made):
     folder = made("cross-encoder")
     other = made("cross-encoder:as=other", answer=lambda r: Failure("no"), cache=None,
                  scope=Scope(keep_going=True))  # fmt: skip
@@ -194,23 +200,20 @@ def test_replies_of_another_run_are_not_passed_off_as_this_ones(made):
     assert any("it had other replies" in note for note in view.notes)
 
 
-def test_no_cache_is_made_where_there_is_none(made, tmp_path):
+def test_no_cache_is_created_where_there_is_none(made, tmp_path):
     view = seen(made("cross-encoder"), cache=tmp_path / "elsewhere")
     assert view.exchanges == ()
-    assert "no cache of replies in" in view.notes[0]
+    assert "no reply cache in" in view.notes[0]
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_variant_has_no_replies_of_its_own(made):
+def test_a_variant_does_not_use_the_cache(made):
     folder = made("cross-encoder")
-    file = folder / "manifest.json"
-    manifest = json.loads(file.read_text())
-    manifest["settings"]["variant"] = {"order": "reverse"}
-    file.write_text(json.dumps(manifest))
+    rewrite(folder, lambda settings: settings.update(variant={"order": "reverse"}))
     view = seen(folder)
     assert view.reranker == "cross-encoder~order-reverse"
     assert view.exchanges == ()
-    assert "read no cached replies" in view.notes[0]
+    assert "do not use the cache" in view.notes[0]
 
 
 def test_data_that_have_changed_are_not_shown_as_those_of_the_run(made, beir, tmp_path):
@@ -258,10 +261,10 @@ def test_a_file_of_code_that_has_changed_is_not_run(made, tmp_path):
     assert not mark.exists()
 
 
-def test_without_the_tokenizer_the_texts_are_shown_uncut_and_it_is_said(made):
+def test_without_the_tokenizer_the_texts_are_uncut_and_a_note_says_so(made):
     folder = made("pointwise:max_doc_tokens=2")
-    gone = {"engine": "transformers", "name": "transformers", "model": "./gone", "files": "0" * 64}
-    changed(folder, engine=gone)
+    gone = {"engine": "transformers", "model": "./gone", "files": "0" * 64}
+    rewrite(folder, lambda settings: settings.update(engine=gone))
     view = seen(folder)
     assert "model ./gone is not on this machine" in view.notes[0]
     assert "number" in view.exchanges[0].prompt
@@ -271,26 +274,24 @@ def test_without_the_tokenizer_the_texts_are_shown_uncut_and_it_is_said(made):
 def test_a_tokenizer_is_taken_only_from_the_model_that_ran(llama, tmp_path):
     from rerank_bench.engines.models import fingerprint
 
-    told = {"engine": "transformers", "model": str(llama), "files": fingerprint(llama)}
-    (fitted,) = find_cut(told, {})(["one two three four five six"], 2)
+    ran = {"engine": "transformers", "model": str(llama), "files": fingerprint(llama)}
+    (fitted,) = find_cut(ran, {})(["one two three four five six"], 2)
     assert fitted.truncated
     server = {"http://a": {"tokenizer": str(llama)}}
     served = {"engine": "http", "model": "m", "tokenizer": fingerprint(llama)}
     assert find_cut(served, server)(["one two three four five six"], 2) == [fitted]
     with pytest.raises(errors.EngineFault, match="have changed since the run"):
-        find_cut({**told, "files": "0" * 64}, {})
+        find_cut({**ran, "files": "0" * 64}, {})
     with pytest.raises(errors.EngineFault, match="not on this machine at aaaaaaaaaaaa"):
         find_cut({"engine": "vllm", "model": "org/gone", "revision": "a" * 40}, {})
-    with pytest.raises(errors.EngineFault, match="cut at the server"):
+    with pytest.raises(errors.EngineFault, match="the server cut the texts"):
         find_cut({"engine": "http", "model": "m"}, {})
 
 
-def test_a_changed_prompt_is_said(made):
+def test_a_changed_prompt_is_noted(made):
     folder = made("pointwise")
-    file = folder / "manifest.json"
-    manifest = json.loads(file.read_text())
-    manifest["settings"]["reranker"] |= {"prompt": "0" * 64, "code": "rerank-bench 0.0.1"}
-    file.write_text(json.dumps(manifest))
+    changed = {"prompt": "0" * 64, "code": "rerank-bench 0.0.1"}
+    rewrite(folder, lambda settings: settings["reranker"].update(changed))
     notes = seen(folder).notes
     assert any("ran as rerank-bench 0.0.1" in note for note in notes)
     assert any("prompt has changed" in note for note in notes)

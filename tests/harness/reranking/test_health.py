@@ -27,7 +27,7 @@ def text(said: str, *, thinking: bool = False, finished: bool = True) -> Counter
 
 
 def test_a_run_of_one_token_calls_that_found_all_labels_is_valid() -> None:
-    found = checks(labels("AB") + labels("AB"), engine="vllm")
+    found = checks(labels("AB") + labels("AB"), exact_labels=True)
     assert [str(check) for check in found] == [
         "tokens written by one-token calls: 2 of 2",
         "labels found: 4 of 4",
@@ -37,26 +37,25 @@ def test_a_run_of_one_token_calls_that_found_all_labels_is_valid() -> None:
 
 
 def test_one_token_calls_that_wrote_more_are_invalid_and_say_so() -> None:
-    told = invalid(checks(labels("AB", tokens=9) + labels("AB"), engine="vllm"))
+    told = invalid(checks(labels("AB", tokens=9) + labels("AB"), exact_labels=True))
     assert told == "tokens written by one-token calls: 10 of 2"
 
 
 @pytest.mark.parametrize(
-    ("engine", "missing", "valid"),
+    ("exact", "missing", "valid"),
     [
-        ("vllm", 0, True),
-        ("vllm", 1, False),
-        ("transformers", 1, False),
-        ("http", 1, True),
-        ("http", 2, True),
-        ("http", 3, False),
+        (True, 0, True),
+        (True, 1, False),
+        (False, 1, True),
+        (False, 2, True),
+        (False, 3, False),
     ],
 )
 def test_a_server_may_leave_out_a_tenth_of_the_labels_and_an_engine_none(
-    engine: str, missing: int, valid: bool
+    exact: bool, missing: int, valid: bool
 ) -> None:
     replies = [labels("A")] * missing + [labels("AB")] * (10 - missing)
-    found = checks(sum(replies, Counter()), engine=engine)
+    found = checks(sum(replies, Counter()), exact_labels=exact)
     assert f"labels found: {20 - missing} of 20" in [str(check) for check in found]
     assert (invalid(found) is None) == valid
 
@@ -64,13 +63,13 @@ def test_a_server_may_leave_out_a_tenth_of_the_labels_and_an_engine_none(
 @pytest.mark.parametrize(("repaired", "valid"), [(0, True), (2, True), (3, False)])
 def test_more_than_a_fifth_of_answers_repaired_is_invalid(repaired: int, valid: bool) -> None:
     counts = sum((text("[1] > [2]") for _ in range(10)), Counter())
-    found = checks(counts + Counter(repaired=repaired), engine="vllm")
+    found = checks(counts + Counter(repaired=repaired), exact_labels=True)
     assert (invalid(found) is None) == valid
 
 
 def test_answers_that_cannot_be_used_count_like_repaired_ones() -> None:
     counts = sum((text("?") for _ in range(10)), Counter())
-    assert invalid(checks(counts + Counter(repaired=2, unparsable=1), engine="vllm"))
+    assert invalid(checks(counts + Counter(repaired=2, unparsable=1), exact_labels=True))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_an_answer_that_was_cut_off_is_counted() -> None:
 
 def test_other_requests_are_no_matter_of_mechanism() -> None:
     assert not observed(PairScore("q", "d"), Logits((1.0,)))
-    assert checks({}, engine="transformers") == []
+    assert checks({}, exact_labels=True) == []
 
 
 @pytest.mark.parametrize(("logprob", "valid"), [(-5.2, True), (-5.4, False)])
@@ -104,7 +103,7 @@ def test_labels_with_less_than_one_per_cent_of_the_probability_make_a_run_invali
 ) -> None:
     reply = LabelScores(dict.fromkeys("AB", logprob))
     counts = Counter(observed(NextToken(PROMPT, ("A", "B")), reply))
-    assert (invalid(checks(counts, engine="vllm")) is None) == valid
+    assert (invalid(checks(counts, exact_labels=True)) is None) == valid
     assert label_probability(counts) == pytest.approx(2 * math.exp(logprob), abs=1e-6)
 
 
@@ -112,7 +111,7 @@ def test_of_a_head_for_the_labels_alone_no_label_probability_is_known() -> None:
     reply = LabelScores(dict.fromkeys("AB", math.log(0.5)), over_labels=True)
     counts = Counter(observed(NextToken(PROMPT, ("A", "B")), reply))
     assert label_probability(counts) is None
-    assert invalid(checks(counts, engine="vllm")) is None
+    assert invalid(checks(counts, exact_labels=True)) is None
 
 
 def asked(*texts: str) -> Candidates:
@@ -126,7 +125,7 @@ def test_equal_scores_of_different_documents_in_a_tenth_of_the_queries_make_a_ru
 ) -> None:
     scores = [(0.5, 0.5)] * equal + [(0.5, 0.4)] * (20 - equal)
     counts = sum((Counter(equal_scores(asked("a", "b"), s, 2)) for s in scores), Counter())
-    told = invalid(checks(counts, engine="transformers"))
+    told = invalid(checks(counts, exact_labels=True))
     assert told == (None if valid else f"queries with all scores equal: {equal} of 20")
 
 

@@ -42,7 +42,7 @@ def suite(tmp_path, monkeypatch):
         seen.append(text.partition("<Instruct>: ")[2].partition("\n")[0])
         return LabelScores(dict.fromkeys(request.labels, -1.0))
 
-    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(watch))
+    monkeypatch.setattr(fake, "overlap", watch)
     suite = Suite(
         tasks=[("stdlib-code", TaskOptions())],
         profiles=[("bm25", PoolOptions())],

@@ -1,8 +1,7 @@
-"""The physical limit: sizes of transformers, operations, bytes and seconds."""
+"""The limits of a GPU: sizes of transformers, operations, bytes and seconds."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 
@@ -10,20 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank_bench.engines import open_engine
 from rerank_bench.errors import EngineFault, UnknownName
 from rerank_bench.reranking import (
     Shape,
+    Usage,
     decode_flops,
     decode_seconds,
     find_gpu,
     find_shape,
+    ideal_flops,
     prefill_seconds,
     sequence_flops,
     sequences_held,
 )
-from rerank_bench.reranking.limits import GPUS, SHAPES, prefill_flops, utilisation, weight_bytes
+from rerank_bench.reranking.limits import GPUS, SHAPES
 
-H200 = GPUS["h200"]
+H200, SMALL, LARGE = GPUS["h200"], SHAPES["Qwen3-4B"], SHAPES["Qwen3-8B"]
 DOCUMENTS, HEAD, TAIL = 100, 80, 12
 WINDOWS, WRITTEN = 9, 80
 
@@ -40,25 +42,18 @@ BY_HAND = {
 
 @pytest.mark.parametrize(("model", "length"), BY_HAND)
 def test_the_limit_of_each_method_is_what_it_is_by_hand(model, length):
-    shape = SHAPES[model]
-    window = 120 + 20 * (length + 5) + 60
-    sequences = [HEAD + length + TAIL] * DOCUMENTS
+    shape, window = SHAPES[model], 120 + 20 * (length + 5) + 60
 
-    def seconds(flops: float) -> float:
-        return prefill_seconds(flops, shape, H200)
+    def reading(lengths, shared=0):
+        flops = [sequence_flops(shape, n, cached=shared if i else 0) for i, n in enumerate(lengths)]
+        return prefill_seconds(sum(flops), shape, H200)
 
-    def generated(batch: int) -> float:
+    def generated(batch):
         written = WINDOWS * WRITTEN
         return first + decode_seconds(shape, H200, written, batch=batch, context=window)
 
-    first = seconds(prefill_flops(shape, [window] * WINDOWS))
-    found = (
-        seconds(prefill_flops(shape, sequences)),
-        seconds(prefill_flops(shape, sequences, shared=HEAD)),
-        first,
-        generated(1),
-        generated(64),
-    )
+    pointwise, first = [HEAD + length + TAIL] * DOCUMENTS, reading([window] * WINDOWS)
+    found = reading(pointwise), reading(pointwise, HEAD), first, generated(1), generated(64)
     assert [1000 * x for x in found] == pytest.approx(BY_HAND[model, length], rel=0.03)
 
 
@@ -75,32 +70,8 @@ def test_named_shapes_have_their_published_parameters(name, billions, body, kv):
     shape = SHAPES[name]
     assert shape.parameters / 1e9 == pytest.approx(billions, rel=0.002)
     assert shape.body / 1e9 == pytest.approx(body, rel=0.002)
-    assert shape.kv_bytes() == kv * 1024
+    assert shape.kv_bytes(10) == 10 * kv * 1024
     assert shape.source
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_a_shape_survives_its_own_config(name):
-    shape = SHAPES[name]
-    read = Shape.of(json.loads(json.dumps(shape.config())), name=name)
-    assert (read.parameters, read.body, read.kv_bytes(), read.pairs(5000)) == (
-        shape.parameters,
-        shape.body,
-        shape.kv_bytes(),
-        shape.pairs(5000),
-    )
-
-
-def test_transformers_builds_as_many_weights_as_a_shape_counts(tmp_path):
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    shape = Shape("tiny", 2, 64, 96, 4, 2, 32, 500, tied=False)
-    (tmp_path / "config.json").write_text(json.dumps(shape.config()))
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path))
-    matrices = sum(p.numel() for p in model.parameters() if p.dim() == 2)
-    assert matrices == shape.parameters
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral", "gemma2", "modernbert", "bert"])
@@ -127,12 +98,12 @@ BERT = {
 }
 
 
-def test_an_encoder_has_two_matrices_in_its_feed_forward_and_sees_both_ways():
+def test_an_encoder_has_two_matrices_in_its_feed_forward_and_attends_both_ways():
     shape = Shape.of(BERT)
     assert not shape.causal
     assert shape.body == 6 * (4 * 384**2 + 2 * 384 * 1536)
     assert shape.pairs(10) == 6 * 100
-    assert weight_bytes(shape) == 2 * shape.body
+    assert shape.weight_bytes == 2 * shape.body
 
 
 SLIDING = BERT | {"num_hidden_layers": 22, "sliding_window": 128}
@@ -141,21 +112,21 @@ SLIDING = BERT | {"num_hidden_layers": 22, "sliding_window": 128}
 @pytest.mark.parametrize(
     ("config", "sliding"),
     [
-        (SLIDING | {"model_type": "modernbert", "local_attention": 128}, 14),
-        (SLIDING | {"model_type": "mistral"}, 22),
-        (SLIDING | {"model_type": "gemma2"}, 11),
-        (SLIDING | {"model_type": "gemma3_text"}, 19),
-        (SLIDING | {"model_type": "qwen2", "use_sliding_window": False}, 0),
-        (SLIDING | {"model_type": "qwen3"}, 0),
-        (SLIDING | {"model_type": "gemma2", "layer_types": ["sliding_attention"] * 3}, 3),
+        ({"model_type": "modernbert", "local_attention": 128}, 14),
+        ({"model_type": "mistral"}, 22),
+        ({"model_type": "gemma2"}, 11),
+        ({"model_type": "gemma3_text"}, 19),
+        ({"model_type": "qwen2", "use_sliding_window": False}, 0),
+        ({"model_type": "qwen3"}, 0),
+        ({"model_type": "gemma2", "layer_types": ["sliding_attention"] * 3}, 3),
     ],
 )
-def test_a_sliding_window_spares_the_layers_that_have_one(config, sliding):
-    shape = Shape.of(config)
+def test_a_sliding_window_shortens_attention_in_the_layers_that_have_one(config, sliding):
+    shape = Shape.of(SLIDING | config)
     assert shape.sliding_layers == sliding
-    whole = 1000**2 / 2 if shape.causal else 1000**2
+    full = 1000**2 / 2 if shape.causal else 1000**2
     near = 128 * 1000 - (128**2 / 2 if shape.causal else 0)
-    assert shape.pairs(1000) == (22 - sliding) * whole + sliding * near
+    assert shape.pairs(1000) == (22 - sliding) * full + sliding * near
 
 
 def test_a_model_of_several_parts_is_read_by_its_text():
@@ -163,7 +134,7 @@ def test_a_model_of_several_parts_is_read_by_its_text():
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
         (BERT | {"model_type": "qwen3_moe"}, "type qwen3_moe"),
         (BERT | {"model_type": "t5"}, "type t5"),
@@ -171,8 +142,8 @@ def test_a_model_of_several_parts_is_read_by_its_text():
         ({"model_type": "llama"}, "num_hidden_layers"),
     ],
 )
-def test_a_config_that_cannot_be_read_is_one_clear_error(config, told):
-    with pytest.raises(EngineFault, match=f"^some-model: .*{told}"):
+def test_a_config_that_cannot_be_read_is_one_clear_error(config, message):
+    with pytest.raises(EngineFault, match=f"^some-model: .*{message}"):
         Shape.of(config, name="some-model")
 
 
@@ -181,59 +152,70 @@ lengths = st.integers(min_value=1, max_value=8000)
 
 @given(lengths, lengths)
 def test_reading_a_cached_head_and_the_rest_costs_as_much_as_the_whole(head, rest):
-    shape = SHAPES["Qwen3-4B"]
-    parts = sequence_flops(shape, head, logits=0) + sequence_flops(shape, head + rest, cached=head)
-    assert math.isclose(parts, sequence_flops(shape, head + rest))
-
-
-@given(lengths)
-def test_a_limit_never_falls_below_two_operations_per_weight_and_token(length):
-    shape = SHAPES["Qwen3-0.6B"]
-    assert sequence_flops(shape, length) >= 2 * shape.body * length
+    whole = sequence_flops(SMALL, head + rest)
+    parts = sequence_flops(SMALL, head, logits=0) + sequence_flops(SMALL, head + rest, cached=head)
+    assert math.isclose(parts, whole)
+    assert whole >= 2 * SMALL.body * (head + rest)
 
 
 def test_a_short_prompt_waits_for_the_weights_and_a_long_one_for_the_arithmetic():
-    shape = SHAPES["Qwen3-8B"]
-    weights = weight_bytes(shape) / H200.bandwidth
-    assert prefill_seconds(sequence_flops(shape, 10), shape, H200, passes=3) == 3 * weights
-    flops = sequence_flops(shape, 3000)
-    assert prefill_seconds(flops, shape, H200) == flops / H200.matmul > weights
+    weights = LARGE.weight_bytes / H200.bandwidth
+    assert prefill_seconds(sequence_flops(LARGE, 10), LARGE, H200, passes=3) == 3 * weights
+    flops = sequence_flops(LARGE, 3000)
+    assert prefill_seconds(flops, LARGE, H200) == flops / H200.matmul > weights
 
 
 def test_writing_is_bound_by_bandwidth_alone_and_by_arithmetic_in_a_large_batch():
-    shape = SHAPES["Qwen3-8B"]
-    alone = decode_seconds(shape, H200, 100, context=0)
-    assert alone == pytest.approx(100 * weight_bytes(shape) / H200.bandwidth)
-    crowd = decode_seconds(shape, H200, 100, batch=10_000, context=0)
-    assert crowd == pytest.approx(decode_flops(shape, 100, context=0) / H200.matmul)
-    assert decode_seconds(shape, H200, 0) == 0
+    alone = decode_seconds(LARGE, H200, 100, context=0)
+    assert alone == pytest.approx(100 * LARGE.weight_bytes / H200.bandwidth)
+    crowd = decode_seconds(LARGE, H200, 100, batch=10_000, context=0)
+    assert crowd == pytest.approx(decode_flops(LARGE, 100, context=0) / H200.matmul)
+    assert decode_seconds(LARGE, H200, 0) == 0
 
 
 @given(lengths)
 def test_the_cache_holds_what_is_left_of_the_memory(context):
-    shape = SHAPES["Qwen3-8B"]
-    held = sequences_held(shape, H200, context=context)
-    used = 2 * shape.parameters + held * context * shape.kv_bytes()
+    held = sequences_held(LARGE, H200, context=context)
+    used = 2 * LARGE.parameters + held * LARGE.kv_bytes(context)
     assert 0.9 * H200.memory < used <= 0.92 * H200.memory
 
 
 def test_a_model_larger_than_the_gpu_is_refused():
-    large = replace(SHAPES["Qwen3-8B"], layers=72)
     with pytest.raises(EngineFault, match=r"28\.2 GiB of weights .* t4 holds 16"):
-        sequences_held(large, GPUS["t4"], context=1)
+        sequences_held(replace(LARGE, layers=72), GPUS["t4"], context=1)
 
 
-def test_utilisation_is_a_share_of_what_was_possible():
-    assert utilisation(395e12, 1.0, H200) == pytest.approx(0.5)
-
-
-def test_unknown_names_are_told_with_near_ones():
+def test_names_are_found_and_unknown_ones_are_answered_with_near_ones():
+    assert [gpu.name for gpu in GPUS.values() if gpu.measured] == ["h200"]
+    assert all(gpu.source for gpu in GPUS.values())
     with pytest.raises(UnknownName, match="h200"):
         find_gpu("h20")
     with pytest.raises(UnknownName, match="Qwen3-4B"):
         find_shape("Qwen-4B")
 
 
-def test_only_the_gpu_that_was_measured_says_so():
-    assert [gpu.name for gpu in GPUS.values() if gpu.measured] == ["h200"]
-    assert all(gpu.source for gpu in GPUS.values())
+# The operations of a finished run
+
+
+@pytest.fixture
+def engine(qwen):
+    opened = open_engine("transformers", model=str(qwen))
+    yield opened
+    opened.close()
+
+
+def test_a_call_reads_the_mean_prompt_and_writes_each_further_token_behind_it(engine):
+    """Six tokens per call after a prompt of 100: the second to sixth attend to 101 to 105."""
+    shape = Shape.of(engine.checkpoint.config.to_dict())
+    one, six = (
+        ideal_flops(engine, Usage(calls=10, prompt_tokens=1000, output_tokens=n)) for n in (10, 60)
+    )
+    assert one == pytest.approx(10 * sequence_flops(shape, 100))
+    assert six - one == pytest.approx(decode_flops(shape, 50, context=103))
+
+
+def test_operations_that_are_not_known_are_none(engine, encoder):
+    assert ideal_flops(engine, Usage()) is None
+    assert ideal_flops(open_engine("fake"), Usage(calls=3)) is None
+    late = open_engine("transformers", model=str(encoder))
+    assert ideal_flops(late, Usage(calls=3, prompt_tokens=30)) is None

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import BadData, BadOption, RerankerFault, UnknownName
+from rerank_bench.engines import NO_ENGINE
 from rerank_bench.reranking import Defaults, build, catalogue, choose, methods, parse
 
 MINE = """
@@ -43,7 +44,7 @@ def test_a_file_of_ones_own_needs_no_packaging(mine):
     choice = choose(f"{mine}:Mine:window=5,loud=true,share=0.5")
     assert (choice.reranker.window, choice.reranker.loud, choice.reranker.share) == (5, True, 0.5)
     assert choice.label.startswith("Mine~")
-    assert choice.engine.engine == "none"
+    assert choice.engine == NO_ENGINE
 
 
 def test_a_value_may_hold_commas_and_equals_signs():
@@ -118,7 +119,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
 def test_a_method_that_asks_a_model_says_so_when_none_is_named():
     with pytest.raises(BadOption, match="listwise needs a model"):
         choose("listwise")
-    assert choose("listwise:engine=fake").engine.engine == "fake"
+    assert choose("listwise:engine=fake").engine.name == "fake"
     assert choose("listwise", Defaults(model="m")).engine.model == "m"
 
 

@@ -40,7 +40,8 @@ def a_run(settings: Mapping[str, Any] = SETTINGS) -> Run:
     failed = QueryResult("q2", ("a",), (None,), (1,), failed="timed out", counts={"mine": 1})
     empty = QueryResult("q3", (), (), ())
     qrels = {"q1": {"s|é": 2, "x": 0}, "q2": {"a": 1}, "q3": {"gone": 1}}
-    return Run({"format": 1, "settings": settings}, (served, failed, empty), qrels)
+    engine = {"is_real": True, "exact_labels": True, "hardware": {}}
+    return Run({"format": 1, "settings": settings, **engine}, (served, failed, empty), qrels)
 
 
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -22,8 +22,7 @@ MOMENTS = (2.0, 5.5, 6.9, 7.3, 11.0)
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from rerank_bench import FakeEngine
-from rerank_bench.engines import fake
+from rerank_bench.engines import fake, overlap
 from rerank_bench.cli import main
 
 log = open(sys.argv[1], "a", buffering=1)
@@ -32,9 +31,9 @@ pause = float(sys.argv[2])
 def slow(request):
     time.sleep(pause)
     log.write("asked\\n")
-    return fake.overlap(request)
+    return overlap(request)
 
-fake.open_overlap = lambda options: FakeEngine(slow)
+fake.overlap = slow
 log.write("begun\\n")
 main(sys.argv[3:])
 """

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from rerank_bench import rerank
 from rerank_bench.cli import main
-from rerank_bench.inspect.restage import find_task
+from rerank_bench.inspect.restore import find_task
 
 QUERIES = {"q1": "apple \ud800 pear", "q2": "plum\0 cake"}
 CORPUS = {"d1": "an apple\udfff and a pear", "d2": "plum cake \0\0", "d3": "\ud83d rye", "d4": ""}

@@ -12,15 +12,15 @@ from rerank_bench import (
     FakeEngine,
     Logits,
     RunConflict,
+    Statistics,
     load_rows,
     load_run,
 )
-from rerank_bench.engines import fake
+from rerank_bench.engines import EngineChoice, fake
 from rerank_bench.pools import PoolOptions, PoolRow
 from rerank_bench.reranking import Defaults, Scope, choose, chosen_queries
 from rerank_bench.runs import find_runs
 from rerank_bench.suite import Suite, run_suite
-from rerank_bench.suite import execution as suite_module
 from rerank_bench.tasks import TaskOptions
 
 QUERIES = {f"q{i}": f"apple pear{i}" for i in range(12)}
@@ -125,7 +125,7 @@ def test_documents_are_cut_and_counted_before_a_reranker_sees_them(suite, monkey
         seen.append(request.document)
         return Logits((0.0,))
 
-    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(watch))
+    monkeypatch.setattr(fake, "overlap", watch)
     cut = dataclasses.replace(
         suite,
         rerankers=[choose("cross-encoder:max_doc_tokens=2", Defaults(engine="fake"))],
@@ -146,7 +146,7 @@ def test_one_limit_in_tokens_is_part_of_the_settings_and_lowers_every_budget(sui
         seen.append(len(request.document.split()))
         return Logits((0.0,))
 
-    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(watch))
+    monkeypatch.setattr(fake, "overlap", watch)
     names = ["cross-encoder:engine=fake", "cross-encoder:engine=fake,max_doc_tokens=2,as=short"]
     cut = dataclasses.replace(
         suite, rerankers=[choose(name) for name in names], scope=Scope(max_doc_tokens=3), cache=None
@@ -170,7 +170,7 @@ def test_a_failed_query_keeps_first_stage_order_and_is_counted(suite, monkeypatc
             return Failure("no room")
         return Logits((-float(request.document.split()[2]),))
 
-    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(fragile))
+    monkeypatch.setattr(fake, "overlap", fragile)
     kept = dataclasses.replace(
         suite,
         rerankers=[choose("cross-encoder:engine=fake")],
@@ -187,7 +187,7 @@ def test_a_failed_query_keeps_first_stage_order_and_is_counted(suite, monkeypatc
 def test_a_run_with_failed_queries_is_not_taken_for_a_finished_one(suite, monkeypatch):
     from rerank_bench import Failure
 
-    monkeypatch.setattr(fake, "open_overlap", lambda options: FakeEngine(lambda r: Failure("no")))
+    monkeypatch.setattr(fake, "overlap", lambda r: Failure("no"))
     failing = dataclasses.replace(
         suite,
         rerankers=[choose("cross-encoder:engine=fake")],
@@ -229,12 +229,12 @@ def test_an_engine_that_dies_takes_its_own_reranker_with_it_and_the_suite_goes_o
             yield 0, fake.overlap(requests[0])
             raise EngineDied("the engine's process ended (SIGKILL)")
 
-    opened = suite_module.open_engine
+    opened = EngineChoice.open
 
-    def open_some(options):
-        return Dying(fake.overlap) if options.model == "dying" else opened(options)
+    def open_some(chosen):
+        return Dying(fake.overlap) if chosen.model == "dying" else opened(chosen)
 
-    monkeypatch.setattr(suite_module, "open_engine", open_some)
+    monkeypatch.setattr(EngineChoice, "open", open_some)
     names = ["pointwise:engine=fake,model=dying", "cross-encoder:engine=fake", "identity"]
     dying = dataclasses.replace(suite, rerankers=[choose(name) for name in names])
     with pytest.raises(EngineDied, match=r"^pointwise-dying: the engine's process ended"):
@@ -258,21 +258,20 @@ class Loading(FakeEngine):
 
     def __init__(self):
         super().__init__(fake.overlap)
-        self.startup_seconds = 0.0
         self._kinds = set()
 
     def answer(self, requests):
         kind = type(requests[0])
         if kind not in self._kinds:
-            self.startup_seconds += 1.0 if self._kinds else 10.0
             self._kinds.add(kind)
+            self.statistics = Statistics(loading_seconds=9.0 + len(self._kinds))
         yield from super().answer(requests)
 
 
 def test_a_start_is_charged_once_and_every_run_says_who_shared_it(suite, monkeypatch):
-    opened = suite_module.open_engine
-    loading = lambda options: Loading() if options.engine == "fake" else opened(options)  # noqa: E731
-    monkeypatch.setattr(suite_module, "open_engine", loading)
+    opened = EngineChoice.open
+    loading = lambda chosen: Loading() if chosen.name == "fake" else opened(chosen)  # noqa: E731
+    monkeypatch.setattr(EngineChoice, "open", loading)
     names = ["pointwise:engine=fake", "cross-encoder:engine=fake", "identity"]
     profiles = [("bm25", PoolOptions()), ("rrf(bm25,bm25)", PoolOptions())]
     several = dataclasses.replace(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rerank_bench import FakeEngine, Logits, RunConflict, load_run
-from rerank_bench.engines import fake
+from rerank_bench.engines import EngineChoice
 from rerank_bench.evaluation import evaluate
 from rerank_bench.pools import PoolOptions
 from rerank_bench.reranking import Scope, choose
@@ -47,10 +47,8 @@ def asked(monkeypatch):
             slices.append(list(requests))
             return super().answer(requests)
 
-    monkeypatch.setattr(
-        fake, "open_overlap",
-        lambda options: Watched(lambda pair: Logits((float(len(pair.document)),), 3)),
-    )  # fmt: skip
+    watched = Watched(lambda pair: Logits((float(len(pair.document)),), 3))
+    monkeypatch.setattr(EngineChoice, "open", lambda chosen: watched)
     return slices
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from openai import _base_client
 
-from rerank_bench.engines import EngineOptions
-from rerank_bench.engines.http import HttpEngine, client
+from rerank_bench.engines.http import HttpEngine, HttpOptions, client
 
 
 def _neighbour(name: str) -> Any:
@@ -58,7 +57,7 @@ def opened() -> Iterator[Callable[..., HttpEngine]]:
     def start(*servers: Any, model: str | None = "m", **options: Any) -> HttpEngine:
         urls = ",".join(getattr(server, "url", server) for server in servers)
         given = {"wait_seconds": 0.0, **options}
-        engines.append(HttpEngine(EngineOptions("http", model, base_url=urls, **given)))
+        engines.append(HttpEngine(HttpOptions(model=model, base_url=urls, **given)))
         return engines[-1]
 
     yield start

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import NextToken, Prompt
-from rerank_bench.engines import EngineOptions, open_engine
+from rerank_bench.engines import open_engine
 from rerank_bench.engines.http import HttpEngine
 from rerank_bench.engines.http.numbers import unreported
 from rerank_bench.errors import EngineFault
@@ -33,10 +33,12 @@ def test_labels_are_read_by_token_id_and_prompts_are_posted_as_ids(
     requests = [label(f"text {i}") for i in range(40)]
     engine = checked(server)
     replies = all_of(engine, requests)
-    reference = open_engine(EngineOptions(model=str(llama), device="cpu"))
+    reference = open_engine("transformers", model=str(llama), device="cpu")
     ids = [engine._service.tokens.label_id(x, after="[") for x in scripted.LETTERS]
     for reply, expected in zip(
-        replies, [r for _, r in sorted(reference.answer(requests), key=lambda p: p[0])], strict=True
+        replies,
+        [r for _, r in sorted(reference.stream(iter(requests)), key=lambda p: p[0])],
+        strict=True,
     ):
         assert reply.prompt_tokens == expected.prompt_tokens
         assert list(reply.logprob.values()) == [scripted.logprob(i) for i in ids]

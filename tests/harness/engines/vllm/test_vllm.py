@@ -7,6 +7,7 @@ import operator
 import sys
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from multiprocessing.connection import Pipe
 from pathlib import Path
@@ -14,28 +15,33 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
 
 from rerank_bench import BadOption, EngineFault, MissingExtra, NextToken, PairScore, Prompt
 from rerank_bench.engines import (
-    EngineOptions,
+    ModelOptions,
     PairTemplate,
+    Prepared,
+    Preparer,
     Tokens,
-    Works,
     open_checkpoint,
     open_engine,
     require_pair_text,
 )
 from rerank_bench.engines import vllm as vllm_engine
-from rerank_bench.engines.asks import MOST_LABELS, Told
-from rerank_bench.engines.batches import Batcher
-from rerank_bench.engines.pairs import ComposedPairs
-from rerank_bench.engines.reading import Reading
-from rerank_bench.engines.vllm import LONGEST_CONTEXT, VllmEngine
+from rerank_bench.engines.local.pairs import ComposedPairs
+from rerank_bench.engines.vllm import LONGEST_CONTEXT, MOST_LABELS, VllmEngine
 from rerank_bench.engines.vllm import settings as vllm_settings
-from rerank_bench.engines.vllm.settings import environments, worker_settings
+from rerank_bench.engines.vllm.calls import read, seed_of
+from rerank_bench.engines.vllm.settings import (
+    Settings,
+    VllmOptions,
+    environments,
+    worker_settings,
+)
 from rerank_bench.engines.vllm.worker import (
     Served,
     explain,
@@ -44,14 +50,14 @@ from rerank_bench.engines.vllm.worker import (
     require_head_dtype,
     require_label_ids,
 )
-from rerank_bench.types import Failure, Generate
+from rerank_bench.types import Failure, Generate, Generation
 
 Installed = Callable[[str | None], None]
 
 
 def arguments(folder: Path, mode: Any, *, head: tuple[int, ...] = (), **options: Any) -> Any:
-    checkpoint = open_checkpoint(EngineOptions("vllm", str(folder), **options))
-    return worker_settings(checkpoint, mode, 99, head).arguments
+    chosen = VllmOptions(model=str(folder), **options)
+    return worker_settings(open_checkpoint(chosen), chosen, mode, 99, head).arguments
 
 
 def test_options_reach_vllm_by_their_own_names_and_unset_ones_do_not(llama: Path) -> None:
@@ -72,7 +78,7 @@ def test_each_mode_asks_vllm_for_its_own_head(llama: Path, cross_encoder: Path, 
     overrides = arguments(qwen, "labels", head=(40, 41))["hf_overrides"]
     assert overrides["architectures"] == ["Qwen3ForSequenceClassification"]
     assert overrides["method"] == "no_post_processing"
-    tokenizer = open_checkpoint(EngineOptions(model=str(qwen))).tokenizer
+    tokenizer = open_checkpoint(ModelOptions(model=str(qwen))).tokenizer
     pieces = overrides["classifier_from_token"]
     assert tokenizer.convert_tokens_to_ids(pieces) == [40, 41]
     with pytest.raises(EngineFault, match="no classification head"):
@@ -87,16 +93,16 @@ def test_further_arguments_must_be_a_json_object(given: str, llama: Path) -> Non
 
 def test_every_replica_has_gpus_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_settings, "visible_gpus", lambda: ["0", "3", "5", "6"])
-    shares = environments(EngineOptions("vllm", data_parallel=2, tensor_parallel_size=2))
+    shares = environments(VllmOptions(model="m", data_parallel=2, tensor_parallel_size=2))
     assert [share["CUDA_VISIBLE_DEVICES"] for share in shares] == ["0,3", "5,6"]
     with pytest.raises(EngineFault, match="needs 6 GPUs; there are 4"):
-        environments(EngineOptions("vllm", data_parallel=3, tensor_parallel_size=2))
+        environments(VllmOptions(model="m", data_parallel=3, tensor_parallel_size=2))
 
 
 def test_what_the_user_set_in_the_environment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_settings, "visible_gpus", list)
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "9")
-    (mine,) = environments(EngineOptions("vllm"))
+    (mine,) = environments(VllmOptions(model="m"))
     assert "VLLM_CPU_KVCACHE_SPACE" not in mine
     assert mine["VLLM_NO_USAGE_STATS"] == "1"
 
@@ -118,7 +124,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
 
 def test_without_vllm_one_line_names_the_extra(llama: Path, installed: Installed) -> None:
     installed(None)
-    engine = open_engine(EngineOptions("vllm", str(llama)))
+    engine = open_engine("vllm", model=str(llama))
     with pytest.raises(MissingExtra, match=r"rerank-bench\[vllm\]"):
         _ = engine.identity
 
@@ -129,7 +135,7 @@ def test_an_identity_tells_what_shapes_replies_and_nothing_else(
     installed("0.31.1")
 
     def identity(**options: Any) -> Any:
-        return VllmEngine(EngineOptions("vllm", str(llama), **options)).identity
+        return VllmEngine(VllmOptions(model=str(llama), **options)).identity
 
     plain = identity()
     assert identity(max_num_seqs=3, gpu_memory_utilization=0.5, data_parallel=2) == plain
@@ -141,54 +147,95 @@ def test_an_identity_tells_what_shapes_replies_and_nothing_else(
 
 
 def test_a_context_is_cut_to_what_a_gpu_can_hold_unless_asked_for(llama: Path) -> None:
-    engine = VllmEngine(EngineOptions("vllm", str(llama)))
+    engine = VllmEngine(VllmOptions(model=str(llama)))
     long = SimpleNamespace(
         context=1 << 20, tokenizer=engine.checkpoint.tokenizer, name="long", config=None
     )
     engine.__dict__.update(checkpoint=long, head="none")
-    assert engine.works.context == LONGEST_CONTEXT
-    asked = VllmEngine(EngineOptions("vllm", str(llama), max_model_len=64))
-    assert asked.works.context == 64
+    assert engine.preparer.context == LONGEST_CONTEXT
+    asked = VllmEngine(VllmOptions(model=str(llama), max_model_len=64))
+    assert asked.preparer.context == 64
 
 
-def test_more_labels_than_vllm_reads_are_refused_with_the_number(llama: Path) -> None:
-    tokens = Tokens(open_checkpoint(EngineOptions(model=str(llama))).tokenizer, name="m")
-    works = Works(tokens, 100)
-    (work,) = works.next_tokens([NextToken(Prompt(text="a"), tuple(range(129)))]).works
-    with pytest.raises(EngineFault, match=str(MOST_LABELS)):
-        Reading(tokens).ask(NextToken, work)
+class Answering:
+    """Worker processes that give every request one answer."""
+
+    def __init__(self, answer: Any, in_effect: Any = None) -> None:
+        self.answer, self.start_seconds, self.seconds = answer, 3.0, 1.0
+        self.processes = [SimpleNamespace(in_effect=in_effect or {})] * 2
+
+    def close(self) -> None: ...
+
+    def run(self, requests: Any) -> Any:
+        return ((one.index, self.answer) for one in requests if one is not None)
 
 
-def test_numbers_that_are_none_and_reasons_become_failures(llama: Path) -> None:
-    tokens = Tokens(open_checkpoint(EngineOptions(model=str(llama))).tokenizer, name="m")
-    (work,) = Works(tokens, 100).next_tokens([NextToken(Prompt(text="a"), ("A",))]).works
-    reading = Reading(tokens)
-    assert isinstance(reading.reply(NextToken, work, Told((float("nan"),))), Failure)
-    assert reading.reply(NextToken, work, "too long") == Failure("too long")
+def served(monkeypatch: pytest.MonkeyPatch, folder: Path, answer: Any, **options: Any) -> Any:
+    monkeypatch.setattr(vllm_engine, "Workers", lambda *_, **__: Answering(answer))
+    return VllmEngine(VllmOptions(model=str(folder), **options))
 
 
-def test_equal_draws_have_equal_seeds_and_greedy_ones_none(llama: Path) -> None:
-    tokens = Tokens(open_checkpoint(EngineOptions(model=str(llama))).tokenizer, name="m")
+def test_labels_that_vllm_or_its_label_head_cannot_read_are_refused(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = served(monkeypatch, llama, Failure("none"))
+    with pytest.raises(EngineFault, match=f"129 labels, but vLLM reads {MOST_LABELS}"):
+        list(engine.stream(iter([NextToken(Prompt(text="a"), tuple(range(129)))])))
+    headed = served(monkeypatch, llama, Failure("none"), head="labels", labels=("A", "B"))
+    assert list(headed.stream(iter([NextToken(Prompt(text="a"), ("B",))])))
+    with pytest.raises(EngineFault, match=r"token \d+ is no label of the head"):
+        list(headed.stream(iter([NextToken(Prompt(text="a"), ("B", "C"))])))
 
-    def seed(**options: Any) -> int | None:
-        request = Generate(Prompt(text="a"), 4, **options)
-        (work,) = Works(tokens, 100).generations([request]).works
-        return Reading(tokens).ask(Generate, work).seed
 
-    assert seed() is None
-    assert seed(temperature=1.0) == seed(temperature=1.0)
-    assert seed(temperature=1.0) != seed(temperature=1.0, sample=1)
+def test_a_text_is_decoded_up_to_its_first_stop_string(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ids,) = Tokens(open_checkpoint(ModelOptions(model=str(llama))).tokenizer, name="m").encode(
+        ["one, two"]
+    )
+    engine = served(monkeypatch, llama, Generation("", True, tuple(ids)))
+    asked = Generate(Prompt(text="a"), 9, stop=(",",))
+    ((_, whole), (_, cut)) = engine.stream(iter([replace(asked, stop=()), asked]))
+    assert (whole.text, cut.text) == ("one, two", "one")
+
+
+def prepared(request: Any, folder: Path) -> Prepared:
+    tokens = Tokens(open_checkpoint(ModelOptions(model=str(folder))).tokenizer, name="m")
+    ((one,), _) = Preparer(tokens, 100).prepare([(0, request)])
+    return one
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_labels_are_read_off_the_output_and_nan_is_a_failure(llama: Path, head: bool) -> None:
+    one = prepared(NextToken(Prompt(text="a"), ("A", "B")), llama)
+    settings = Settings({}, label_head=tuple(one.labels.values()) if head else ())
+
+    def output(values: list[float]) -> Any:
+        logprobs = {
+            t: SimpleNamespace(logprob=v) for t, v in zip(one.labels.values(), values, strict=True)
+        }
+        pooled = SimpleNamespace(data=torch.tensor(values), logprobs=[logprobs])
+        return SimpleNamespace(outputs=pooled if head else [pooled], num_cached_tokens=1)
+
+    found: Any = read(one, settings, output([-1.0, -2.0]))
+    assert found.logprob["A"] - found.logprob["B"] == pytest.approx(1.0)
+    assert (found.over_labels, found.cached_tokens, found.prompt_tokens) == (head, 1, len(one.ids))
+    assert isinstance(read(one, settings, output([float("nan"), 0.0])), Failure)
+
+
+def test_equal_draws_have_equal_seeds_and_greedy_ones_none() -> None:
+    drawn = Generate(Prompt(text="a"), 4, temperature=1.0)
+    assert seed_of(Generate(Prompt(text="a"), 4)) is None
+    assert seed_of(drawn) == seed_of(replace(drawn)) != seed_of(replace(drawn, sample=1))
 
 
 def test_a_templated_pair_is_what_sentence_transformers_reads(qwen_reranker: Path) -> None:
-    checkpoint = open_checkpoint(EngineOptions(model=str(qwen_reranker), device="cpu"))
-    pairs = [PairScore("what is it", "the value"), PairScore("a", "")]
-    theirs = ComposedPairs(checkpoint, Batcher(1000))
-    works = Works(Tokens(checkpoint.tokenizer, name="m"), 200, PairTemplate.of(checkpoint)).pairs(
-        pairs
-    )
-    for pair, work in zip(pairs, works.works, strict=True):
-        assert theirs._prepare([pair])["input_ids"][0].tolist() == list(work.ids)
+    checkpoint = open_checkpoint(ModelOptions(model=str(qwen_reranker)), device="cpu")
+    pairs = list(enumerate([PairScore("what is it", "the value"), PairScore("a", "")]))
+    tokens = Tokens(checkpoint.tokenizer, name="m")
+    ours, _ = Preparer(tokens, 200, PairTemplate.of(checkpoint)).prepare(pairs)
+    theirs, _ = ComposedPairs(checkpoint).prepare(pairs)
+    assert [list(one.ids) for one in ours] == [list(one.ids) for one in theirs]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -243,7 +290,7 @@ def test_a_label_head_is_refused_where_vllm_would_drop_a_part_of_the_logits(
 def test_a_template_that_leaves_a_text_out_is_refused(
     llama_classifier: Path, tmp_path: Path
 ) -> None:
-    checkpoint = open_checkpoint(EngineOptions(model=str(llama_classifier)))
+    checkpoint = open_checkpoint(ModelOptions(model=str(llama_classifier)))
     checkpoint.tokenizer.chat_template = "{{ messages[0].content }}"
     with pytest.raises(EngineFault, match="query and document roles"):
         require_pair_text(checkpoint)
@@ -253,7 +300,7 @@ def test_a_template_that_leaves_a_text_out_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("raised", "shown"),
     [
         ("CUDA out of memory. Tried to allocate", "lower gpu_memory_utilization"),
         ("To serve at least one request, 9 GiB KV cache is needed", "lower max_model_len"),
@@ -261,13 +308,13 @@ def test_a_template_that_leaves_a_text_out_is_refused(
         ("", "RuntimeError"),
     ],
 )
-def test_what_vllm_raises_is_told_in_one_line_with_a_cure(said: str, told: str) -> None:
-    line = explain(RuntimeError(said))
-    assert told in line
+def test_what_vllm_raises_becomes_one_line_with_a_cure(raised: str, shown: str) -> None:
+    line = explain(RuntimeError(raised))
+    assert shown in line
     assert "\n" not in line
 
 
-def test_a_bug_is_told_with_its_type_as_its_words_alone_say_nothing() -> None:
+def test_a_bug_is_shown_with_its_type() -> None:
     assert explain(KeyError(17)) == "KeyError: 17"
     assert explain(RuntimeError("no room")) == "no room"
 
@@ -278,14 +325,14 @@ def test_a_vllm_that_cannot_look_at_token_ids_is_refused() -> None:
     require_label_ids(SimpleNamespace(__struct_fields__=("logprob_token_ids",)))
 
 
-def test_a_worker_hears_large_messages_while_it_is_busy() -> None:
+def test_a_worker_receives_large_messages_while_it_is_busy() -> None:
     here, there = Pipe()
-    heard = listen(there)
+    messages = listen(there)
     large = b"x" * 5_000_000  # more than a pipe holds
     here.send(large)
-    assert heard.get(timeout=10) == large
+    assert messages.get(timeout=10) == large
     here.close()
-    assert heard.get(timeout=10) is None
+    assert messages.get(timeout=10) is None
 
 
 class Unreadable:
@@ -298,10 +345,10 @@ class Unreadable:
 def test_what_a_worker_cannot_read_is_an_error_and_no_silence() -> None:
     here, there = Pipe()
     here.send(Unreadable())
-    served = Served.__new__(Served)
-    served._running, served._waiting = {}, deque()
+    worker = Served.__new__(Served)
+    worker._running, worker._waiting = {}, deque()
     with pytest.raises(KeyError, match="no such key"):
-        served.serve(there)
+        worker.serve(there)
 
 
 def test_a_manifest_holds_what_vllm_resolved_and_how_many_processes(
@@ -317,18 +364,16 @@ def test_a_manifest_holds_what_vllm_resolved_and_how_many_processes(
         scheduler_config=SimpleNamespace(max_num_seqs=4, max_num_batched_tokens=99),
         parallel_config=SimpleNamespace(tensor_parallel_size=1),
     )
-    told = in_effect("0.32.0", config)
-    assert (told["quantization"], told["kv_cache_dtype"]) == ("gptq_marlin", "bfloat16")
-    assert "room" not in told
+    found = in_effect("0.32.0", config)
+    assert (found["quantization"], found["kv_cache_dtype"]) == ("gptq_marlin", "bfloat16")
     config.cache_config.cache_dtype = "fp8_e4m3"
     assert in_effect("0.32.0", config)["kv_cache_dtype"] == "fp8_e4m3"
-
-    workers = [SimpleNamespace(told=told)] * 2
-    fleet = SimpleNamespace(workers=workers, start_seconds=3.0)
-    monkeypatch.setattr(vllm_engine, "Fleet", lambda *_, **__: fleet)
-    engine = VllmEngine(EngineOptions("vllm", str(llama), data_parallel=2))
-    engine._started("generate", Reading(engine.works.tokens))
-    assert engine.in_effect == {**told, "data_parallel": 2}
+    monkeypatch.setattr(vllm_engine, "Workers", lambda *_, **__: Answering(None, found))
+    engine = VllmEngine(VllmOptions(model=str(llama), data_parallel=2))
+    assert engine.statistics.in_effect == {}
+    assert list(engine.stream(iter([NextToken(Prompt(text="a"), ("B",))]))) == [(0, None)]
+    assert engine.statistics.in_effect == {**found, "data_parallel": 2}
+    assert (engine.statistics.loading_seconds, engine.statistics.work_seconds) == (3.0, 1.0)
 
 
 def test_a_run_without_vllm_ends_in_one_line_and_leaves_no_folder(
@@ -353,7 +398,7 @@ def test_several_modules_do_not_keep_a_language_model_from_being_asked_for_label
 ) -> None:
     transformer = Transformer(str(llama), transformer_task="text-generation")
     CrossEncoder(modules=[transformer, LogitScore(40, 41)]).save_pretrained(str(tmp_path))
-    engine = VllmEngine(EngineOptions("vllm", str(tmp_path)))
-    assert engine.works.next_tokens([NextToken(Prompt(text="a"), ("A",))]).works
+    engine = VllmEngine(VllmOptions(model=str(tmp_path)))
+    assert engine.preparer.prepare([(0, NextToken(Prompt(text="a"), ("A",)))])[0]
     with pytest.raises(EngineFault, match="query and document roles"):
-        list(engine.answer([PairScore("a", "b")]))
+        list(engine.stream(iter([PairScore("a", "b")])))

@@ -16,15 +16,15 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.errors import BadOption, EngineFault
-from rerank_bench.types import Failure, Logits, NextToken, PairScore, Prompt, Score
+from rerank_bench.types import Failure, Logits, NextToken, PairScore, Prompt
 
 Engines = Callable[..., TransformersEngine]
 
 
 def scores(engine: TransformersEngine, requests: list[Any]) -> list[float]:
-    found = dict(engine.answer(requests))
+    found = dict(engine.stream(iter(requests)))
     assert all(isinstance(reply, Logits) for reply in found.values()), found
     return [found[i].logits[0] for i in range(len(requests))]
 
@@ -82,24 +82,6 @@ def test_joined_ids_are_those_of_the_tokenizer(
             assert tokens.single.around(first) == tokenizer(query)["input_ids"]
 
 
-def test_a_language_model_with_a_classification_head_scores_the_last_token(
-    engine: Engines, llama_classifier: Path, texts: list[str]
-) -> None:
-    # The last text ends in the padding token, which the model's own forward would step over.
-    prompts = [Prompt(text=t) for t in texts if t] + [Prompt(text="about imports<|im_end|>")]
-    model = AutoModelForSequenceClassification.from_pretrained(llama_classifier).eval()
-    tokenizer = AutoTokenizer.from_pretrained(llama_classifier)
-    with torch.inference_mode():
-        ids = [tokenizer(p.text, return_tensors="pt")["input_ids"] for p in prompts]
-        expected = [float(model.score(model.model(i).last_hidden_state)[0, -1, 0]) for i in ids]
-    for batch_tokens in (1, 2000):
-        found = scores(
-            engine(llama_classifier, max_num_batched_tokens=batch_tokens),
-            [Score(p) for p in prompts],
-        )
-        assert found == pytest.approx(expected, abs=1e-4)
-
-
 def test_a_cross_encoder_of_several_modules_scores_as_the_library_does(
     tmp_path: Path, engine: Engines, base_llama: Path, pairs: list[PairScore]
 ) -> None:
@@ -137,18 +119,18 @@ def test_maxsim_equals_a_naive_computation(
     assert scores(opened, list(reversed(chosen))) == pytest.approx(expected[::-1], abs=1e-4)
 
 
-def test_maxsim_encodes_each_distinct_text_once_and_forgets_the_oldest_or_all_if_told(
+def test_maxsim_encodes_each_distinct_text_once_and_drops_the_oldest_or_all(
     engine: Engines, encoder: Path, pairs: list[PairScore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rerank_bench.engines import encoder as module
+    from rerank_bench.engines import maxsim as module
 
     opened = engine(encoder, max_num_batched_tokens=900)
     encoded: list[int] = []
-    states = opened._encoder.states
-    monkeypatch.setattr(opened._encoder, "states", lambda b: (encoded.append(len(b)), states(b))[1])
+    answer = opened._encoder.answer
+    monkeypatch.setattr(opened._encoder, "answer", lambda b: (encoded.append(len(b)), answer(b))[1])
     whole = scores(opened, list(pairs))
     assert sum(encoded) == len({t for p in pairs for t in (p.query, p.document)})
-    monkeypatch.setattr(module, "_REMEMBERED_BYTES", 5_000)
+    monkeypatch.setattr(module, "_KEPT_BYTES", 5_000)
     monkeypatch.setattr(module, "_TEXTS_AT_ONCE", 4)
     encoded.clear()
     assert scores(opened, list(pairs)) == whole
@@ -164,7 +146,7 @@ def test_a_pair_that_exceeds_the_context_fails_alone_and_says_what_to_lower(
 ) -> None:
     requests = [PairScore("short", "short"), PairScore("short", "word " * 500)]
     for folder in (cross_encoder, encoder):
-        found = dict(engine(folder).answer(requests))
+        found = dict(engine(folder).stream(iter(requests)))
         assert isinstance(found[0], Logits)
         assert isinstance(found[1], Failure)
         assert "context of 128" in found[1].reason
@@ -176,7 +158,7 @@ def test_not_a_number_is_a_failure(tmp_path: Path, engine: Engines, cross_encode
     torch.nn.init.constant_(model.classifier.bias, float("nan"))
     model.save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(cross_encoder).save_pretrained(tmp_path)
-    ((_, reply),) = engine(tmp_path).answer([PairScore("a", "b")])
+    ((_, reply),) = engine(tmp_path).stream(iter([PairScore("a", "b")]))
     assert isinstance(reply, Failure)
     assert "NaN" in reply.reason
 
@@ -185,11 +167,11 @@ def test_a_model_without_the_head_is_refused_before_it_answers(
     engine: Engines, llama: Path, encoder: Path
 ) -> None:
     with pytest.raises(EngineFault, match="no head for pairs"):
-        list(engine(llama).answer([PairScore("a", "b")]))
+        list(engine(llama).stream(iter([PairScore("a", "b")])))
     with pytest.raises(EngineFault, match="no causal language model"):
-        list(engine(encoder).answer([NextToken(Prompt(text="a"), ("b",))]))
+        list(engine(encoder).stream(iter([NextToken(Prompt(text="a"), ("b",))])))
     with pytest.raises(EngineFault, match="lacks classifier"):
-        list(engine(encoder, head="classifier").answer([PairScore("a", "b")]))
+        list(engine(encoder, head="classifier").stream(iter([PairScore("a", "b")])))
     with pytest.raises(BadOption, match="head 'colbert'"):
         engine(encoder, head="colbert")
 
@@ -209,9 +191,23 @@ def test_a_head_with_two_outputs_gives_both_with_their_names(
     config = AutoConfig.from_pretrained(cross_encoder, id2label={0: "no", 1: "yes"})
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(cross_encoder).save_pretrained(tmp_path)
-    ((_, reply),) = engine(tmp_path).answer([PairScore("a", "b")])
+    ((_, reply),) = engine(tmp_path).stream(iter([PairScore("a", "b")]))
     assert len(reply.logits) == 2
     assert reply.names == ("no", "yes")
+
+
+TEMPLATE = "query: {{ query }} document: {{ document }}"
+
+
+def last_scores(model: Any, folder: Path, texts: list[str]) -> list[float]:
+    """The score of each text's last token."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = []
+    for text in texts:
+        with torch.inference_mode():
+            states = model.model(**tokenizer(text, return_tensors="pt")).last_hidden_state
+            found.append(float(model.score(states)[0, -1, 0]))
+    return found
 
 
 def with_template(folder: Path, source: Path, template: str) -> Path:
@@ -227,17 +223,7 @@ def test_a_generic_chat_template_is_no_pair_template(
 ) -> None:
     folder = with_template(tmp_path, llama_classifier, checkpoints.CHATML)
     with pytest.raises(EngineFault, match=r"no query and document roles.*set pair_template="):
-        list(engine(folder).answer([PairScore("a", "b")]))
-
-
-def test_a_generic_chat_template_does_not_keep_a_head_from_scoring_prompts(
-    tmp_path: Path, engine: Engines, checkpoints: Any, llama_classifier: Path
-) -> None:
-    opened = engine(with_template(tmp_path, llama_classifier, checkpoints.CHATML))
-    assert opened.identity["head"] == "composed"
-    found = scores(opened, [Score(Prompt(text="a text"))])
-    expected = scores(engine(llama_classifier), [Score(Prompt(text="a text"))])
-    assert found == pytest.approx(expected, abs=1e-5)
+        list(engine(folder).stream(iter([PairScore("a", "b")])))
 
 
 def test_a_head_that_an_adapter_brings_to_a_chat_model_needs_a_pair_template(
@@ -245,15 +231,15 @@ def test_a_head_that_an_adapter_brings_to_a_chat_model_needs_a_pair_template(
 ) -> None:
     base = AutoModelForSequenceClassification.from_pretrained(llama, num_labels=1)
     shape = LoraConfig(r=2, target_modules=["q_proj"], task_type="SEQ_CLS")
-    get_peft_model(base, shape).save_pretrained(tmp_path)
+    adapted = get_peft_model(base, shape).eval()
+    adapted.save_pretrained(tmp_path)
     given: dict[str, Any] = {"adapter": str(tmp_path), "head": "classifier"}
     pair = PairScore("who", "me")
     with pytest.raises(EngineFault, match="set pair_template="):
-        list(engine(llama, **given).answer([pair]))
-    opened = engine(llama, **given, pair_template="query: {{ query }} document: {{ document }}")
-    asked = [pair, Score(Prompt(text="query: who document: me"))]
-    first, second = scores(opened, asked)
-    assert first == pytest.approx(second, abs=1e-5)
+        list(engine(llama, **given).stream(iter([pair])))
+    opened = engine(llama, **given, pair_template=TEMPLATE)
+    expected = last_scores(adapted.merge_and_unload(), llama, ["query: who document: me"])
+    assert scores(opened, [pair]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_several_modules_behind_a_generic_chat_template_are_refused_with_a_cure_that_works(
@@ -262,15 +248,15 @@ def test_several_modules_behind_a_generic_chat_template_are_refused_with_a_cure_
     transformer = Transformer(str(llama), transformer_task="text-generation")
     CrossEncoder(modules=[transformer, LogitScore(40, 41)]).save_pretrained(str(tmp_path))
     with pytest.raises(EngineFault, match="save it with a chat template that has them"):
-        list(engine(tmp_path).answer([PairScore("a", "b")]))
-    assert dict(engine(tmp_path).answer([NextToken(Prompt(text="a"), (40, 41))]))
+        list(engine(tmp_path).stream(iter([PairScore("a", "b")])))
+    assert dict(engine(tmp_path).stream(iter([NextToken(Prompt(text="a"), (40, 41))])))
 
 
 def test_late_interaction_takes_no_pair_template(engine: Engines, encoder: Path) -> None:
     with pytest.raises(BadOption, match="maxsim reads texts apart"):
         list(
-            engine(encoder, pair_template="{{ query }} {{ document }}").answer(
-                [PairScore("a", "b")]
+            engine(encoder, pair_template="{{ query }} {{ document }}").stream(
+                iter([PairScore("a", "b")])
             )
         )
 
@@ -287,17 +273,20 @@ def test_the_option_pair_template_makes_the_text_that_the_head_reads(
     tmp_path: Path, engine: Engines, checkpoints: Any, llama_classifier: Path, as_file: bool
 ) -> None:
     folder = with_template(tmp_path / "model", llama_classifier, checkpoints.CHATML)
-    template = "query: {{ query }} document: {{ document }}"
-    given = template
+    given = TEMPLATE
     if as_file:
         file = tmp_path / "pair.jinja"
-        file.write_text(template)
+        file.write_text(TEMPLATE)
         given = str(file)
     opened = engine(folder, pair_template=given)
-    assert opened.identity["pair_template"] == template
-    found = scores(opened, [PairScore("who", "me")])
-    expected = scores(engine(llama_classifier), [Score(Prompt(text="query: who document: me"))])
-    assert found == pytest.approx(expected, abs=1e-5)
+    assert opened.identity["pair_template"] == TEMPLATE
+    # The last text ends in the padding token, which the model's own forward would step over.
+    ends = ["me", "", " ".join(["them"] * 40), "about imports<|im_end|>"]
+    model = AutoModelForSequenceClassification.from_pretrained(llama_classifier).eval()
+    texts = [f"query: who document: {end}" for end in ends]
+    expected = last_scores(model, llama_classifier, texts)
+    found = scores(opened, [PairScore("who", end) for end in ends])
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -313,4 +302,4 @@ def test_a_pair_template_that_is_broken_is_refused(
     engine: Engines, llama_classifier: Path, template: str, said: str
 ) -> None:
     with pytest.raises(BadOption, match=said):
-        list(engine(llama_classifier, pair_template=template).answer([PairScore("a", "b")]))
+        list(engine(llama_classifier, pair_template=template).stream(iter([PairScore("a", "b")])))

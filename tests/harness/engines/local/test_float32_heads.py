@@ -13,8 +13,8 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
 from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
 
-from rerank_bench.engines.language import _logprob_of
-from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.engines.local import TransformersEngine
+from rerank_bench.engines.local.language import _logprob_of
 from rerank_bench.types import Likelihood, Message, NextToken, PairScore, Prompt
 
 Engines = Callable[..., TransformersEngine]
@@ -31,7 +31,7 @@ def label(text: str) -> NextToken:
 
 
 def values(engine: TransformersEngine, requests: list[Any]) -> list[float]:
-    replies: dict[int, Any] = dict(engine.answer(requests))
+    replies: dict[int, Any] = dict(engine.stream(iter(requests)))
     ordered = [replies[index] for index in range(len(requests))]
     if isinstance(requests[0], NextToken):
         return [reply.logit["A"] for reply in ordered]

@@ -1,4 +1,4 @@
-"""Next tokens, likelihoods, generation and embeddings against one-prompt forward passes."""
+"""Next tokens, likelihoods and generation against one-prompt forward passes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import (
-    Embed,
     Failure,
     Generate,
     Likelihood,
@@ -41,7 +39,7 @@ def prompts(texts: list[str]) -> list[Prompt]:
 
 
 def ask(engine: TransformersEngine, requests: list[Any]) -> list[Any]:
-    found = dict(engine.answer(requests))
+    found = dict(engine.stream(iter(requests)))
     return [found[i] for i in range(len(requests))]
 
 
@@ -151,7 +149,6 @@ def test_a_prompt_that_exceeds_the_context_fails_alone(engine: Engines, llama: P
         NextToken(long, ("A",)),
         Likelihood(long, " b"),
         Generate(chat("a"), 600),
-        Embed(long),
     ]
     for one in kinds:
         failed, fine = ask(engine(llama), [one, NextToken(chat("a"), ("A",))])
@@ -220,7 +217,10 @@ def test_samples_are_seeded_by_the_request_alone(engine: Engines, llama: Path) -
 
 
 def test_a_pattern_is_refused(engine: Engines, llama: Path) -> None:
-    (reply,) = ask(engine(llama), [Generate(chat("a"), 4, pattern="[0-9]")])
+    reply, other = ask(
+        engine(llama), [Generate(chat("a"), 4, pattern="[0-9]"), Generate(chat("a"), 4)]
+    )
+    assert other.tokens
     assert isinstance(reply, Failure)
     assert "pattern" in reply.reason
 
@@ -231,36 +231,3 @@ def test_log_probabilities_of_a_text_are_its_likelihood(engine: Engines, llama: 
     logged = plain_logits(llama, before + list(made.tokens)).log_softmax(-1)
     expected = [float(logged[len(before) + i - 1, t]) for i, t in enumerate(made.tokens)]
     assert list(made.logprobs) == pytest.approx(expected, abs=1e-4)
-
-
-@pytest.mark.parametrize("model", ["encoder", "llama"])
-def test_embeddings_equal_a_plain_forward_pass(
-    engine: Engines, texts: list[str], request: pytest.FixtureRequest, model: str
-) -> None:
-    folder = request.getfixturevalue(model)
-    tokenizer, network = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
-    network.eval()
-    for pooling in ("mean", "last", "cls", "tokens"):
-        asked = [Embed(Prompt(text=t), pooling, normalise=False) for t in texts[35:] if t]
-        for one, reply in zip(asked, ask(engine(folder), list(asked)), strict=True):
-            with torch.inference_mode():
-                states = network(**tokenizer(one.prompt.text, return_tensors="pt"))[0][0]
-            expected = {
-                "mean": states.mean(0)[None],
-                "last": states[-1:],
-                "cls": states[:1],
-                "tokens": states,
-            }[pooling]
-            np.testing.assert_allclose(reply.vectors, expected, atol=1e-4)
-            assert reply.vectors.dtype == np.float32
-
-
-def test_embeddings_are_normalised_and_end_once(engine: Engines, llama: Path) -> None:
-    opened = engine(llama)
-    asked = [
-        Embed(Prompt(text="a class"), "tokens", eos=True),
-        Embed(Prompt(text="a class<|im_end|>"), "tokens", eos=True),
-    ]
-    with_end, ended = ask(opened, list(asked))
-    np.testing.assert_allclose(with_end.vectors, ended.vectors, atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(ended.vectors, axis=1), 1, atol=1e-5)

@@ -11,9 +11,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from rerank_bench.engines import buffers
-from rerank_bench.engines.buffers import load_whole
-from rerank_bench.engines.transformers import TransformersEngine
+from rerank_bench.engines.local import TransformersEngine, buffers
+from rerank_bench.engines.local.buffers import load_whole
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Logits, PairScore
 
@@ -29,7 +28,7 @@ REGISTERED = 'self.register_buffer("cosines", {}, persistent=False)'
 
 
 def scores(engine: TransformersEngine) -> list[float]:
-    found = dict(engine.answer(PAIRS))
+    found = dict(engine.stream(iter(PAIRS)))
     assert all(isinstance(reply, Logits) for reply in found.values()), found
     return [found[i].logits[0] for i in range(len(PAIRS))]
 

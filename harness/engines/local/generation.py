@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..types import Failure, Generate, Generation
-from .batches import Answer, Work, pad
+from ...types import Failure, Generate, Generation
+from ..prepare import Answer, Prepared, seed_of
+from ..tokens import Tokens
+from .batches import pad
 from .language import LanguageModel
-from .loading import end_ids
 
 if TYPE_CHECKING:
     import torch
 
 _NOT_A_NUMBER = "the model answered NaN or infinity; if its dtype is float16, try bfloat16"
-_NO_PATTERN = "the transformers engine cannot force a pattern; leave it out or use engine vllm"
+NO_PATTERN = "the transformers engine cannot force a pattern; leave it out or use engine vllm"
 
 
 @dataclass
@@ -70,25 +70,13 @@ class Writer:
     first stop string and holds no special token. `logprobs` are taken at temperature 1.
     """
 
-    def __init__(self, language: LanguageModel) -> None:
-        self._language, self._tokens = language, language.works.tokens
-        self._ends = end_ids(language.checkpoint)
+    def __init__(self, language: LanguageModel, tokens: Tokens, ends: frozenset[int]) -> None:
+        self._language, self._tokens, self._ends = language, tokens, ends
 
-    def generate(self, requests: Sequence[Generate]) -> Iterator[tuple[int, Answer]]:
-        """Answer in batches; a request with a pattern is refused."""
-        prepared = self._language.works.generations(requests)
-        yield from prepared.settled
-        works = []
-        for work in prepared.works:
-            if work.request.pattern is None:
-                works.append(work)
-            else:
-                yield work.index, Failure(_NO_PATTERN)
-        yield from self._language.batcher.run(works, self._write)
-
-    def _write(self, batch: Sequence[Work]) -> list[Answer]:
-        rows = [_row(work) for work in batch]
-        padded = pad(batch, left=True, device=self._language.device, pad_id=self._tokens.pad_id)
+    def answer(self, batch: Sequence[Prepared]) -> list[Answer]:
+        """Write all texts of a batch."""
+        rows = [_row(one) for one in batch]
+        padded = pad(batch, left=True, device=self._language.device, pad_id=self._language.pad_id)
         state = _State(padded.ids, padded.mask, padded.positions)
         going = rows
         while any(not row.done for row in going):
@@ -137,13 +125,12 @@ class Writer:
         )
 
 
-def _row(work: Work) -> Row:
+def _row(one: Prepared) -> Row:
     import torch
 
-    row = Row(work.request, len(work.ids))
-    if row.request.temperature > 0:
-        seed = hashlib.sha256(repr(row.request).encode()).digest()[:8]
-        row.generator = torch.Generator().manual_seed(int.from_bytes(seed) >> 1)
+    row = Row(one.request, len(one.ids))
+    if (seed := seed_of(one.request)) is not None:
+        row.generator = torch.Generator().manual_seed(seed)
     return row
 
 

@@ -14,8 +14,8 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import EngineFault
-from ..quiet import quiet
+from ...errors import EngineFault
+from ...quiet import quiet
 
 if TYPE_CHECKING:
     import torch

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..types import Failure, Reply
+from ...types import Failure
+from ..prepare import Answer, Answered, Prepared
 
 if TYPE_CHECKING:
     import torch
 
-Answer = Reply | Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One sequence on its way to the model. `room` is the number of positions it may come to take.
-
-    index: the request it answers. types: segment ids where a tokenizer makes some.
-    """
-
-    index: int
-    ids: Sequence[int]
-    room: int
-    types: Sequence[int] | None = None
-    request: Any = None
+Forward = Callable[[Sequence[Prepared]], Sequence[Answer]]
+"""One forward pass: a batch of sequences to their answers, in order."""
 
 
 class Batcher:
-    """Runs work in batches of at most `budget` padded tokens, longest first.
+    """Runs sequences in batches of at most `budget` padded tokens, longest first.
 
     Longest first, the first batch is the greediest, so memory runs out early or never; when it
-    does, the budget becomes half of what did not fit, for good, and the work goes on.
+    does, the budget becomes half of what did not fit, for good, and the rest goes on.
     """
 
     def __init__(self, budget: int) -> None:
@@ -46,11 +33,9 @@ class Batcher:
         """Share of padding in all positions computed so far, from 0 to 1."""
         return 1 - self.tokens / self.positions if self.positions else 0.0
 
-    def run(
-        self, works: Iterable[Work], forward: Callable[[Sequence[Work]], Sequence[Answer]]
-    ) -> Iterator[tuple[int, Answer]]:
+    def run(self, sequences: Iterable[Prepared], forward: Forward) -> Iterator[Answered]:
         """Yield (index, answer) batch by batch; a sequence too big on its own is a Failure."""
-        waiting = sorted(works, key=lambda work: work.room)  # the longest is popped first
+        waiting = sorted(sequences, key=lambda one: one.room)  # the longest is popped first
         while waiting:
             batch = self._take(waiting)
             answers = _attempt(forward, batch)
@@ -58,13 +43,13 @@ class Batcher:
                 answers = self._shrink(batch, waiting)
             else:
                 self._count(batch)
-            yield from zip((work.index for work in batch), answers, strict=False)
+            yield from zip((one.index for one in batch), answers, strict=False)
 
-    def _take(self, waiting: list[Work]) -> list[Work]:
+    def _take(self, waiting: list[Prepared]) -> list[Prepared]:
         size = max(self.budget // max(waiting[-1].room, 1), 1)
         return [waiting.pop() for _ in range(min(size, len(waiting)))]
 
-    def _shrink(self, batch: list[Work], waiting: list[Work]) -> list[Answer]:
+    def _shrink(self, batch: list[Prepared], waiting: list[Prepared]) -> list[Answer]:
         if len(batch) == 1:
             reason = f"out of memory on one sequence of {batch[0].room} tokens"
             return [Failure(f"{reason}: lower max_doc_tokens, max_query_tokens or window")]
@@ -72,14 +57,12 @@ class Batcher:
         waiting.extend(reversed(batch))
         return []
 
-    def _count(self, batch: list[Work]) -> None:
-        self.tokens += sum(work.room for work in batch)
+    def _count(self, batch: list[Prepared]) -> None:
+        self.tokens += sum(one.room for one in batch)
         self.positions += batch[0].room * len(batch)
 
 
-def _attempt(
-    forward: Callable[[Sequence[Work]], Sequence[Answer]], batch: Sequence[Work]
-) -> Sequence[Answer] | None:
+def _attempt(forward: Forward, batch: Sequence[Prepared]) -> Sequence[Answer] | None:
     """The answers, or None when memory ran out. The error is dropped: it holds the tensors."""
     import torch
 
@@ -107,7 +90,7 @@ class Padded:
     types: torch.Tensor | None
 
 
-def pad(batch: Sequence[Work], *, left: bool, device: str, pad_id: int) -> Padded:
+def pad(batch: Sequence[Prepared], *, left: bool, device: str, pad_id: int) -> Padded:
     """Pad to the longest sequence, on the left for decoders.
 
     The mask comes from lengths, never from ids: many tokenizers pad with their end token.
@@ -115,31 +98,17 @@ def pad(batch: Sequence[Work], *, left: bool, device: str, pad_id: int) -> Padde
     """
     import torch
 
-    width = max(len(work.ids) for work in batch)
+    width = max(len(one.ids) for one in batch)
     shape = (len(batch), width)
     ids, mask = torch.full(shape, pad_id), torch.zeros(shape, dtype=torch.long)
     typed = batch[0].types is not None
     types = torch.zeros(shape, dtype=torch.long) if typed else None
-    for row, work in enumerate(batch):
-        at = slice(width - len(work.ids), width) if left else slice(0, len(work.ids))
-        ids[row, at] = torch.tensor(work.ids, dtype=torch.long)
+    for row, one in enumerate(batch):
+        at = slice(width - len(one.ids), width) if left else slice(0, len(one.ids))
+        ids[row, at] = torch.tensor(one.ids, dtype=torch.long)
         mask[row, at] = 1
         if types is not None:
-            types[row, at] = torch.tensor(work.types, dtype=torch.long)
+            types[row, at] = torch.tensor(one.types, dtype=torch.long)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    moved = [x if x is None else x.to(device) for x in (ids, mask, positions, types)]
-    return Padded(*moved)  # type: ignore[arg-type]  # only types may be None
-
-
-def too_long(tokens: int, context: int, *, lower: str) -> Failure | None:
-    """The failure for `tokens` that exceed the model's context; it names what to lower."""
-    if tokens <= context:
-        return None
-    return Failure(f"{tokens} tokens exceed the model's context of {context}: lower {lower}")
-
-
-def sound(values: Iterable[float], answer: Reply) -> Answer:
-    """`answer`, or the failure for a value that is no number."""
-    if all(map(math.isfinite, values)):
-        return answer
-    return Failure("the model answered NaN or infinity; if its dtype is float16, try bfloat16")
+    ids, mask, positions = (x.to(device) for x in (ids, mask, positions))
+    return Padded(ids, mask, positions, None if types is None else types.to(device))

@@ -1,0 +1,204 @@
+"""A model's small files: where it is, its config and tokenizer, and what they say about it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadOption, EngineFault
+from ..quiet import quiet
+from .models import ModelPlace, find_model, hub_commit, small_json
+from .options import ModelOptions
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's small files, read without its weights: place, config and tokenizer.
+
+    asked_device: the device that was asked for, None for the first GPU there is, else the CPU.
+    """
+
+    options: ModelOptions
+    place: ModelPlace
+    config: Any
+    tokenizer: Any
+    asked_device: str | None = None
+
+    @functools.cached_property
+    def device(self) -> str:
+        """The device that the model runs on, in torch's words."""
+        return self.asked_device or default_device()
+
+    @functools.cached_property
+    def dtype(self) -> str:
+        """The dtype asked for; by default bfloat16 on a CUDA GPU and float32 elsewhere.
+
+        On CPUs without bfloat16 instructions bfloat16 is two to three times slower than float32.
+        """
+        asked = self.options.dtype
+        if asked is None:
+            return "bfloat16" if self.device.startswith("cuda") else "float32"
+        if asked not in DTYPES:
+            raise BadOption(f"dtype {asked!r} is none of {', '.join(DTYPES)}")
+        return asked
+
+    @property
+    def name(self) -> str:
+        """The model as the user gave it."""
+        return self.place.name
+
+    @property
+    def architecture(self) -> str:
+        """The first architecture that the config names, or nothing."""
+        return next(iter(getattr(self.config, "architectures", None) or ()), "")
+
+    @property
+    def decoder(self) -> bool:
+        """Whether each token sees only those before it, so that batches are padded on the left."""
+        from transformers.models.auto import modeling_auto
+
+        kind = self.config.model_type
+        causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        return self.architecture.endswith("ForCausalLM") or (causal and not masked)
+
+    @property
+    def pair_template(self) -> str | None:
+        """The source of the option `pair_template`: its text, or that of the `.jinja` file."""
+        given = self.options.pair_template
+        if given is None or not given.endswith(".jinja"):
+            return given
+        try:
+            return Path(given).expanduser().read_text(encoding="utf-8")
+        except OSError as error:
+            raise BadOption(f"pair_template {given} cannot be read: {error.strerror}") from error
+
+    @functools.cached_property
+    def code(self) -> str | None:
+        """Repository and commit of the model's code, where it comes from another repository."""
+        repository = self._code_repository
+        if repository is None:
+            return None
+        return f"{repository}@{hub_commit(repository, None)}"
+
+    @property
+    def _code_repository(self) -> str | None:
+        """The other repository that `auto_map` names, as `owner/name--module.Class`."""
+        named = small_json(self.place, "config.json") or {}
+        classes = [name for name in (named.get("auto_map") or {}).values() if isinstance(name, str)]
+        found = {c.partition("--")[0] for c in classes if "--" in c} - {self.place.source}
+        if len(found) > 1:
+            raise EngineFault(f"model {self.name} takes code from {', '.join(sorted(found))}")
+        return next(iter(found)) if found and self.options.trust_remote_code else None
+
+    @functools.cached_property
+    def attention(self) -> str | None:
+        """How transformers computes attention; None where the model's own code decides.
+
+        It is what the config asks for, else `sdpa` where the architecture supports it.
+        """
+        import transformers
+
+        kind = getattr(transformers, self.architecture, None)
+        if kind is None or self.options.trust_remote_code:
+            return None
+        asked: str | None = self.config._attn_implementation
+        return asked or ("sdpa" if kind._supports_sdpa else "eager")
+
+    @property
+    def context(self) -> int:
+        """Longest sequence in tokens: the least of option, position embeddings and tokenizer."""
+        text = self.config.get_text_config()
+        positions = getattr(text, "max_position_embeddings", None) or sys.maxsize
+        # RoBERTa's kin number positions from their padding id on, and so hold two tokens fewer.
+        if text.model_type.replace("_", "-") in _POSITIONS_AFTER_PADDING:
+            positions -= (text.pad_token_id or 0) + 1
+        asked = self.options.max_model_len or sys.maxsize
+        return min(asked, positions, int(self.tokenizer.model_max_length))
+
+    @functools.cached_property
+    def end_ids(self) -> frozenset[int]:
+        """The end tokens of the generation config, else of the config, else of the tokenizer."""
+        for source in (_generation_config(self.place), self.config, self.tokenizer):
+            found = getattr(source, "eos_token_id", None)
+            if found is not None:
+                return frozenset([found] if isinstance(found, int) else found)
+        return frozenset()
+
+
+_POSITIONS_AFTER_PADDING = {
+    "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "data2vec-text", "longformer",
+}  # fmt: skip
+
+
+def open_checkpoint(options: ModelOptions, *, device: str | None = None) -> Checkpoint:
+    """Find the model and read its config and tokenizer; raises EngineFault in one line."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    with quiet(), clear_errors(options.model):
+        place = find_model(options.model, revision=options.revision)
+        opened = where(place, options)
+        config = AutoConfig.from_pretrained(place.source, **opened)
+        tokenizer = AutoTokenizer.from_pretrained(place.source, **opened)
+    if not getattr(tokenizer, "is_fast", False):
+        raise EngineFault(f"model {place.name} has no fast tokenizer (tokenizer.json)")
+    return Checkpoint(options, place, config, tokenizer, device)
+
+
+def no_language_model(checkpoint: Checkpoint) -> EngineFault:
+    """The error for a model that predicts no next token."""
+    return EngineFault(
+        f"model {checkpoint.name} ({checkpoint.architecture}) is no causal language model: "
+        "it predicts no next token"
+    )
+
+
+def default_device() -> str:
+    """Return the first GPU there is, else the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _generation_config(place: ModelPlace) -> Any:
+    """What a checkpoint says about generating; most that are not made for it say nothing."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(place.source, revision=place.revision)
+    except OSError:
+        return None
+
+
+def adapter_files(adapter: str | None) -> str | None:
+    """Return what identifies an adapter: sha256 (hex) of its files, or its commit."""
+    if adapter is None:
+        return None
+    place = find_model(adapter)
+    return place.fingerprint or place.revision
+
+
+def where(place: ModelPlace, options: ModelOptions) -> dict[str, Any]:
+    """Return the arguments with which transformers opens a model at `place`."""
+    return {"revision": place.revision, "trust_remote_code": options.trust_remote_code}
+
+
+@contextlib.contextmanager
+def clear_errors(name: str) -> Iterator[None]:
+    """Raise what libraries raise over a bad checkpoint as one line that names the model."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        hint = "; it needs trust_remote_code" if "trust_remote_code" in str(error) else ""
+        said = first[:160] or type(error).__name__
+        raise EngineFault(f"cannot open model {name}: {said}{hint}") from error

@@ -1,0 +1,237 @@
+"""Requests as a model reads them: token ids, and what else is needed to answer them.
+
+Every engine that owns a tokenizer prepares its requests here, so their prompts are the same ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..errors import EngineFault
+from ..types import (
+    ContinuationScore,
+    Failure,
+    Generate,
+    Label,
+    Likelihood,
+    NextToken,
+    PairScore,
+    Prompt,
+    Reply,
+)
+from .tokens import Rendered, Tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .pairing import PairTemplate
+
+Answer: TypeAlias = Reply | Failure
+Answered: TypeAlias = tuple[int, Answer]
+
+LOWER_PROMPT = "max_doc_tokens, or window where several documents share a prompt"
+LOWER_PAIR = "max_doc_tokens or max_query_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """Compute the token vectors of a text, for late interaction; no reranker yields it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenVectors:
+    """The last hidden state of every position, float32, shape (tokens, dim)."""
+
+    vectors: NDArray[np.float32]
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request, and the sequence that a model reads for it.
+
+    index: of the request. ids: token ids of the whole sequence. room: positions that the sequence
+    takes, with those that are still to be written. types: segment ids, where a tokenizer makes
+    them. labels: token ids of the labels. ending: how many of the last ids are the continuation.
+    """
+
+    index: int
+    request: Any
+    ids: Sequence[int]
+    room: int
+    types: Sequence[int] | None = None
+    labels: Mapping[Label, int] = field(default_factory=dict)
+    ending: int = 0
+
+
+Numbered: TypeAlias = Sequence[tuple[int, Any]]
+Found: TypeAlias = Iterator[Prepared | Answered]
+
+
+class Preparer:
+    """Prepares requests for a model with `tokens` and a context of `context` tokens.
+
+    A sequence that does not fit the context is a Failure that names what to lower; nothing is cut.
+
+    pair_template: makes one text of a pair; without it the tokenizer's own frame is used.
+    written: tokens that the engine writes behind a prompt even where none is asked for.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        context: int,
+        pair_template: PairTemplate | None = None,
+        *,
+        written: int = 0,
+    ) -> None:
+        self.tokens, self.context, self._template = tokens, context, pair_template
+        self._written = written
+        pairs = self._framed_pairs if pair_template is None else self._templated_pairs
+        self._of: dict[type, Callable[[Numbered], Found]] = {
+            NextToken: self._next_tokens,
+            Generate: self._generations,
+            Likelihood: self._likelihoods,
+            PairScore: pairs,
+            Encode: self._texts,
+        }
+
+    def prepare(self, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
+        """Prepare (index, request) pairs; return what a model must answer, and what is answered.
+
+        Raises EngineFault for a label that is not one token behind its prompt, and for a prompt
+        that ends inside a think block.
+        """
+        todo: list[Prepared] = []
+        done: list[Answered] = []
+        for kind, own in by_kind(numbered).items():
+            for one in self._of[kind](own):
+                if isinstance(one, Prepared):
+                    todo.append(one)
+                else:
+                    done.append(one)
+        return todo, done
+
+    def _next_tokens(self, numbered: Numbered) -> Found:
+        for index, request, prompt in self._rendered(numbered):
+            found = self._prompted(index, request, prompt.ids, more=self._written)
+            self._require_answer(prompt)
+            if isinstance(found, Prepared):
+                labels = {
+                    label: self.tokens.label_id(label, after=prompt.text, lead=prompt.lead)
+                    for label in request.labels
+                }
+                found = Prepared(index, request, prompt.ids, len(prompt.ids), labels=labels)
+            yield found
+
+    def _generations(self, numbered: Numbered) -> Found:
+        for index, request, prompt in self._rendered(numbered):
+            yield self._prompted(
+                index, request, prompt.ids, more=request.max_tokens, written=request.max_tokens
+            )
+
+    def _likelihoods(self, numbered: Numbered) -> Found:
+        """Tokenise prompt and continuation apart and join them; an empty one is certain."""
+        endings = self._encoded(request.continuation for _, request in numbered)
+        for index, request, prompt in self._rendered(numbered):
+            self._require_answer(prompt)
+            ending = endings[request.continuation]
+            found = self._prompted(index, request, prompt.ids, more=len(ending) + self._written)
+            if isinstance(found, Prepared):
+                whole = [*prompt.ids, *ending]
+                found = Prepared(index, request, whole, len(whole), ending=len(ending))
+                if not ending:
+                    found = index, ContinuationScore(0.0, 0, prompt_tokens=len(whole))
+            yield found
+
+    def _framed_pairs(self, numbered: Numbered) -> Found:
+        """Tokenise each distinct text once and join the ids, as the tokenizer frames a pair."""
+        ids = self._encoded(text for _, r in numbered for text in (r.query, r.document))
+        frame = self.tokens.pair
+        for index, request in numbered:
+            pair = ids[request.query], ids[request.document]
+            yield self._paired(index, request, frame.around(*pair), frame.segments(*pair))
+
+    def _templated_pairs(self, numbered: Numbered) -> Found:
+        assert self._template is not None  # noqa: S101
+        texts = [self._template.render(r.query, r.document) for _, r in numbered]
+        for (index, request), ids in zip(numbered, self.tokens.encode(texts), strict=True):
+            closed = self.tokens.framed(ids, closed=True) if self._template.closed else ids
+            yield self._paired(index, request, closed)
+
+    def _texts(self, numbered: Numbered) -> Found:
+        """Single texts in the tokenizer's own frame."""
+        texts = self.tokens.encode([request.text for _, request in numbered])
+        for (index, request), ids in zip(numbered, texts, strict=True):
+            yield self._paired(index, request, self.tokens.single.around(ids))
+
+    def _paired(
+        self, index: int, request: Any, ids: Sequence[int], types: Sequence[int] | None = None
+    ) -> Prepared | Answered:
+        failure = too_long(len(ids), self.context, lower=LOWER_PAIR)
+        return (index, failure) if failure else Prepared(index, request, ids, len(ids), types)
+
+    def _prompted(
+        self, index: int, request: Any, ids: Sequence[int], *, more: int, written: int = 0
+    ) -> Prepared | Answered:
+        """Prepare a prompt, behind which `more` tokens need a place, `written` of them new."""
+        if not ids:
+            return index, Failure("the prompt is empty: there is no position to predict from")
+        failure = too_long(len(ids) + more, self.context, lower=LOWER_PROMPT)
+        return (index, failure) if failure else Prepared(index, request, ids, len(ids) + written)
+
+    def _rendered(self, numbered: Numbered) -> Iterator[tuple[int, Any, Rendered]]:
+        prompts: list[Prompt] = [request.prompt for _, request in numbered]
+        for (index, request), prompt in zip(numbered, self.tokens.prompts(prompts), strict=True):
+            yield index, request, prompt
+
+    def _encoded(self, texts: Iterable[str]) -> dict[str, list[int]]:
+        distinct = list(dict.fromkeys(texts))
+        return dict(zip(distinct, self.tokens.encode(distinct), strict=True))
+
+    def _require_answer(self, prompt: Rendered) -> None:
+        """Raise EngineFault for a prompt that ends inside a think block."""
+        if prompt.open_block is not None:
+            raise EngineFault(
+                f"a prompt of {self.tokens.name} ends inside a think block ({prompt.open_block}), "
+                "where nothing it says is an answer: use a prompt without `thinking`, or one whose "
+                "text closes the block"
+            )
+
+
+def by_kind(numbered: Numbered) -> dict[type, list[tuple[int, Any]]]:
+    """Group (index, request) pairs by the request's type."""
+    kinds: dict[type, list[tuple[int, Any]]] = {}
+    for index, request in numbered:
+        kinds.setdefault(type(request), []).append((index, request))
+    return kinds
+
+
+def too_long(tokens: int, context: int, *, lower: str) -> Failure | None:
+    """Return the failure for `tokens` that exceed the model's context; it names what to lower."""
+    if tokens <= context:
+        return None
+    return Failure(f"{tokens} tokens exceed the model's context of {context}: lower {lower}")
+
+
+def sound(values: Iterable[float], answer: Reply) -> Answer:
+    """Return `answer`, or the failure for a value that is not finite."""
+    if all(map(math.isfinite, values)):
+        return answer
+    return Failure("the model answered NaN or infinity; if its dtype is float16, try bfloat16")
+
+
+def seed_of(request: Generate) -> int | None:
+    """Return a seed that is the request's own, so that neither batch nor neighbours matter."""
+    if request.temperature == 0:
+        return None
+    return int.from_bytes(hashlib.sha256(repr(request).encode()).digest()[:8]) >> 1
