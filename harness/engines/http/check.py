@@ -19,8 +19,11 @@ from ...errors import EngineDied, EngineFault
 from ...types import Failure, Label, Logits, NextToken, PairScore
 from ..prepare import Prepared
 from .client import Client
-from .dialects import CLASSIFY, KINDS, PAIRS, Call, Dialect, reported
-from .failures import MALFORMED, Malformed, Unavailable
+from .completions import reported
+from .dialects import KINDS, Dialect
+from .failures import Malformed, Refused, Unavailable
+from .pairs import CLASSIFY, PAIRS
+from .responses import Call, read_as
 
 TEXT = "The first words of a text"
 LABELS = tuple(range(24))  # more than are asked for by rank, so that none is there by chance
@@ -73,21 +76,26 @@ async def list_models(client: Client, url: str, dialect: str, model: str | None)
     where = url + (path := "/info" if dialect == "tei" else "/v1/models")
     try:
         payload = client.key.payload(where, await _exchange(client, url, path))
-        if dialect == "tei":
-            entry = {"root": payload["model_id"], "max_model_len": payload["max_input_length"]}
-            return Listed({model or payload["model_id"]: entry}, _text(payload.get("version")))
-        models = {str(entry["id"]): entry for entry in payload["data"]}
-    except (Malformed, *MALFORMED) as error:
+        listed: Listed = read_as(lambda found: _listed(found, dialect, model), payload)
+    except Malformed as error:
         reason = client.key.redacted(str(error))
         raise EngineFault(f"{where} is not that of dialect={dialect} ({reason})") from None
-    return Listed(models, await _version(client, url) if dialect == "vllm" else None)
+    version = await _version(client, url) if dialect == "vllm" else listed.version
+    return Listed(listed.models, version)
+
+
+def _listed(payload: Any, dialect: str, model: str | None) -> Listed:
+    if dialect == "tei":
+        entry = {"root": payload["model_id"], "max_model_len": payload["max_input_length"]}
+        return Listed({model or payload["model_id"]: entry}, _text(payload.get("version")))
+    return Listed({str(entry["id"]): entry for entry in payload["data"]})
 
 
 async def _version(client: Client, url: str) -> str | None:
     response = await _exchange(client, url, "/version")
     try:
-        return _text(response.json()["version"])
-    except MALFORMED:
+        return _text(read_as(lambda reply: reply.json()["version"], response))
+    except Malformed:
         return None
 
 
@@ -105,7 +113,8 @@ async def check(client: Client, url: str, dialect: Dialect, ids: Sequence[int]) 
             continue
         payload = await _asked_twice(client, url, call)
         if isinstance(payload, Failure):
-            unserved[call.path] = payload.reason
+            ranks = isinstance(payload, Refused) and dialect.name == "openai"
+            unserved[call.path] = payload.reason + ("; or set top_logprobs=" if ranks else "")
             continue
         reply = _reply(client, url, dialect, call, payload)
         if isinstance(reply, Logits):
@@ -115,7 +124,7 @@ async def check(client: Client, url: str, dialect: Dialect, ids: Sequence[int]) 
             pair_tokens = pair_tokens or tokens
         else:
             ranked = sorted(reported(payload["choices"][0]).values(), reverse=True)
-            numbers += ranked[: len(LABELS) if dialect.exact else _RANKED]
+            numbers += ranked[: len(LABELS) if dialect.name == "vllm" else _RANKED]
     return Checked(tuple(numbers), pair_tokens, unserved)
 
 

@@ -19,8 +19,8 @@ from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
 from ...errors import EngineDied, EngineFault
 from ...types import Failure
-from .dialects import Call
 from .failures import ApiKey, Malformed, Unavailable
+from .responses import Call
 
 T = TypeVar("T")
 
@@ -45,6 +45,11 @@ class Server:
     error: str = ""
     answered: float = 0.0
     rests: float = 0.0
+
+    @property
+    def failures_in_words(self) -> str:
+        """How often it has failed in a row, and the last error; nothing where it has not."""
+        return f"{self.failures} in a row: {self.error}" if self.failures else ""
 
     def failed(self, error: str) -> None:
         """Prefer other servers, for twice as long after each failure in a row."""

@@ -19,11 +19,6 @@ from ...types import Failure
 if TYPE_CHECKING:
     import httpx2
 
-MALFORMED = (
-    KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
-)  # fmt: skip
-"""Exceptions that reading a response of an unexpected shape raises."""
-
 _LONGEST_MESSAGE = 300
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import sys
@@ -13,9 +14,9 @@ from typing import Any
 import pytest
 
 from rerank_bench import NextToken, PairScore
-from rerank_bench.engines import EngineOptions
 from rerank_bench.engines.http import HttpEngine
 from rerank_bench.engines.http.failures import ApiKey
+from rerank_bench.engines.http.options import HttpOptions
 from rerank_bench.errors import BadOption, EngineFault, RerankBenchError, UnknownName
 from rerank_bench.types import Failure, Generate
 
@@ -196,14 +197,14 @@ def test_requests_for_a_language_model_need_its_tokenizer(serve: Serve, opened: 
 
 def test_a_dialect_that_is_none_or_another_is_named(serve: Serve, opened: Open) -> None:
     with pytest.raises(UnknownName, match="did you mean vllm"):
-        HttpEngine(EngineOptions("http", dialect="vlm"))
+        HttpEngine(HttpOptions(dialect="vlm"))
     with pytest.raises(EngineFault, match="/v1/models answers 404"):
         dict(opened(serve(scoring("tei"))).identity)
     with pytest.raises(EngineFault, match="dialect=tei cannot answer NextToken"):
         all_of(opened(serve(scoring("tei")), dialect="tei"), [label("a")])
-    with pytest.raises(EngineFault, match="vLLM 0.31 or later, or dialect=openai"):
+    with pytest.raises(EngineFault, match=r"vLLM 0\.31 or later, or dialect=openai"):
         dict(opened(serve(exact=False)).identity)
-    with pytest.raises(EngineFault, match="logprobs: at most 5.*top_logprobs"):
+    with pytest.raises(EngineFault, match=r"logprobs: at most 5.*top_logprobs"):
         all_of(opened(serve(exact=False, most=5), dialect="openai"), [label("a")])
     server = serve(scoring("vllm"))
     server.routes["/score"] = lambda body: [{"score": 1.0}]
@@ -230,7 +231,7 @@ def test_an_address_that_is_none_is_an_option_error(opened: Open) -> None:
             dict(opened(url).identity)
         assert "word" not in str(caught.value).replace("password", "")
     with pytest.raises(BadOption, match="--base-url"):
-        dict(HttpEngine(EngineOptions("http")).identity)
+        dict(HttpEngine(HttpOptions()).identity)
 
 
 def test_a_server_without_tls_and_one_without_http_are_named(serve: Serve, opened: Open) -> None:
@@ -245,7 +246,7 @@ def test_a_server_without_tls_and_one_without_http_are_named(serve: Serve, opene
             connection.close()
 
         threading.Thread(target=greet, daemon=True).start()
-        with pytest.raises(EngineFault, match="illegal.*check host, http:// and https://"):
+        with pytest.raises(EngineFault, match=r"illegal.*check host, http:// and https://"):
             dict(opened(f"http://127.0.0.1:{listening.getsockname()[1]}").identity)
 
 
@@ -268,15 +269,13 @@ def test_a_bad_certificate_and_an_unknown_host_are_not_tried_again() -> None:
     [5, None, "m", {"id": ["m"]}, {"root": "x"}, {"id": "m", "root": {"x": 1}},
      {"id": "m", "max_model_len": "long"}],
 )  # fmt: skip
-def test_a_server_that_lists_its_models_oddly_is_an_error_of_one_line_at_most(
+def test_a_server_that_lists_its_models_oddly_is_refused_or_used_without_the_odd_parts(
     serve: Serve, opened: Open, entry: Any
 ) -> None:
     for listed in ({"data": [entry]}, {"data": entry}, entry):
         server = serve({**scoring("vllm"), "/v1/models": lambda _, listed=listed: listed,
                         "/version": lambda _: {"version": {"a": 1}}})  # fmt: skip
-        try:
-            (reply,) = all_of(opened(server), [PairScore("q", "four")])
-        except RerankBenchError as error:
-            assert "\n" not in str(error)
-        else:
-            assert reply.logits == (4.0,)
+        found: Any = None
+        with contextlib.suppress(EngineFault, UnknownName):
+            (found,) = all_of(opened(server), [PairScore("q", "four")])
+        assert found is None or found.logits == (4.0,)
