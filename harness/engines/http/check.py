@@ -11,6 +11,7 @@ import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import httpx2
@@ -73,9 +74,14 @@ async def list_models(client: Client, url: str, dialect: str, model: str | None)
     """Return the models of a server, and `model` where its API has no list of them."""
     if dialect in ("jina", "cohere"):
         return Listed({model: {}} if model else {})
-    where = url + (path := "/info" if dialect == "tei" else "/v1/models")
+    path = "/info" if dialect == "tei" else "/v1/models"
+    where, response = url + path, await _exchange(client, url, path)
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        raise EngineFault(
+            f"{where} answers 404: it is no server of dialect={dialect}; set dialect="
+        )
     try:
-        payload = client.key.payload(where, await _exchange(client, url, path))
+        payload = client.key.payload(where, response)
         listed: Listed = read_as(lambda found: _listed(found, dialect, model), payload)
     except Malformed as error:
         reason = client.key.redacted(str(error))

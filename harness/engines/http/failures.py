@@ -71,7 +71,8 @@ class ApiKey:
         if status in (401, 403):
             cure = f"check the key in {self.variable}" if self.variable else "set api_key_env=NAME"
             phrase = HTTPStatus(status).phrase
-            raise EngineFault(f"{where}: {status} {phrase}: {cure}; the server says {error}")
+            message = self.redacted(_message(response))
+            raise EngineFault(f"{where}: {status} {phrase}: {cure} (the server says: {message})")
         if response.has_redirect_location:  # not followed: it would carry the key elsewhere
             target = self.redacted(urljoin(where, response.headers["Location"]))
             base = target.removesuffix(urlsplit(where).path)
