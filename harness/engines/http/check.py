@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import httpx2
-
-from ...errors import EngineDied, EngineFault
+from ...errors import EngineFault
 from ...types import Failure, Label, Logits, NextToken, PairScore
 from ..prepare import Prepared
 from .client import Client
 from .completions import reported
 from .dialects import KINDS, Dialect
-from .failures import Malformed, Refused, Unavailable
+from .failures import Malformed, Refused
 from .pairs import CLASSIFY, PAIRS
 from .responses import Call, read_as
 
@@ -69,13 +67,23 @@ class Checked:
     pair_tokens: int
     unserved: Mapping[str, str]
 
+    @property
+    def probe(self) -> str:
+        """A hash of the numbers; empty where there are none.
+
+        Their three digits are the same on two servers of one kind, and not under two dtypes or
+        templates.
+        """
+        digits = " ".join(f"{number + 0.0:.3g}" for number in self.numbers)
+        return hashlib.sha256(digits.encode()).hexdigest()[:16] if digits else ""
+
 
 async def list_models(client: Client, url: str, dialect: str, model: str | None) -> Listed:
     """Return the models of a server, and `model` where its API has no list of them."""
     if dialect in ("jina", "cohere"):
         return Listed({model: {}} if model else {})
     path = "/info" if dialect == "tei" else "/v1/models"
-    where, response = url + path, await _exchange(client, url, path)
+    where, response = url + path, await client.exchange(path, url=url)
     if response.status_code == HTTPStatus.NOT_FOUND:
         raise EngineFault(
             f"{where} answers 404: it is no server of dialect={dialect}; set dialect="
@@ -98,7 +106,7 @@ def _listed(payload: Any, dialect: str, model: str | None) -> Listed:
 
 
 async def _version(client: Client, url: str) -> str | None:
-    response = await _exchange(client, url, "/version")
+    response = await client.exchange("/version", url=url)
     try:
         return _text(read_as(lambda reply: reply.json()["version"], response))
     except Malformed:
@@ -148,7 +156,7 @@ def _questions(dialect: Dialect, ids: Sequence[int]) -> Iterator[Call]:
 async def _asked_twice(client: Client, url: str, call: Call) -> Any:
     """Return the JSON of the second response, or the Failure of what is not served."""
     for _ in range(2):
-        response = await _exchange(client, url, call.path, call.body)
+        response = await client.exchange(call.path, call.body, url=url)
         if response.status_code in _NOT_SERVED:
             return Failure(f"it has no {call.path}")
     return client.key.payload(url + call.path, response)
@@ -164,26 +172,8 @@ def _reply(client: Client, url: str, dialect: Dialect, call: Call, payload: Any)
     return reply
 
 
-async def _exchange(client: Client, url: str, path: str, body: Any = None) -> httpx2.Response:
-    try:
-        return await client.exchange(path, body, url=url)
-    except Unavailable as error:
-        raise EngineDied(f"{url}{path}: {error}") from None
-
-
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def fingerprint(found: Iterable[Sequence[float]]) -> str | None:
-    """Return what tells the numbers of one or more servers apart; None where one gave none.
-
-    It has three digits: two servers of one kind agree in them, two dtypes or templates do not.
-    """
-    distinct = sorted({" ".join(f"{number + 0.0:.3g}" for number in numbers) for numbers in found})
-    if not all(distinct):
-        return None
-    return ",".join(hashlib.sha256(one.encode()).hexdigest()[:16] for one in distinct)
 
 
 def require_alike(found: Mapping[str, Checked]) -> None:

@@ -13,7 +13,7 @@ from ..identity import packages
 from ..pairing import PairTemplate, is_composed, output_names, pair_head, require_template
 from ..prepare import Answered, Numbered, Prepared, Preparer, by_kind
 from ..tokens import Tokens
-from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, fingerprint, require_alike
+from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, require_alike
 from .client import Client
 from .completions import COMPLETIONS, Completions
 from .dialects import KINDS, Dialect
@@ -77,7 +77,7 @@ class Service:
         Their addresses are part of it only where neither a name nor the check's numbers are known.
         """
         place = self.checkpoint.place if self.checkpoint else None
-        numbers = fingerprint(one.numbers for one in self.checked.values())
+        probes = sorted({one.probe for one in self.checked.values()})
         versions = {one.version for one in self.listed.values() if one.version}
         adapter, first = self.options.adapter, next(iter(self.listed.values()))
         ranked = self.options.dialect == "openai"
@@ -86,8 +86,8 @@ class Service:
             "top_logprobs": str(self.options.top_logprobs) if ranked else None,
             "model": self.model,
             "root": self.root,
-            "base_url": None if self.root and numbers else ",".join(self.listed),
-            "probe": numbers,
+            "base_url": None if self.root and all(probes) else ",".join(self.listed),
+            "probe": ",".join(probes) if all(probes) else None,
             "version": ",".join(sorted(versions)),
             "tokenizer": str(place.fingerprint or place.revision) if place else None,
             "packages": packages(("tokenizers", "transformers")) if place else None,
@@ -102,28 +102,16 @@ class Service:
     @property
     def in_effect(self) -> Mapping[str, Mapping[str, str]]:
         """What was found of each server, and how often it has failed since it last answered."""
+        tokenizer = self.checkpoint.name if self.checkpoint else self.tokenizer_missing
         return {
-            server.url: {**self._found[server.url], "failures": server.failures_in_words}
-            for server in self.client.servers
-        }
-
-    @functools.cached_property
-    def _found(self) -> Mapping[str, Mapping[str, str]]:
-        shared = {
-            "dialect": self.options.dialect,
-            "model": self.model,
-            "root": str(self.root),
-            "context": str(self.context),
-            "tokenizer": self.checkpoint.name if self.checkpoint else self.tokenizer_missing,
-        }
-        return {
-            url: {
-                **shared,
-                "version": str(self.listed[url].version),
-                "probe": str(fingerprint([one.numbers])),
-                "unserved": ", ".join(one.unserved),
+            server.url: {
+                "tokenizer": tokenizer,
+                "version": str(self.listed[server.url].version),
+                "probe": str(self.checked[server.url].probe),
+                "unserved": ", ".join(self.checked[server.url].unserved),
+                "failures": server.failures_in_words,
             }
-            for url, one in self.checked.items()
+            for server in self.client.servers
         }
 
     # How pairs are sent: as two texts that the server joins, or as token ids that are made here

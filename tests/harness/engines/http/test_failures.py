@@ -65,13 +65,10 @@ def test_what_never_passes_is_a_failure_of_its_call_alone(serve: Serve, checked:
     assert "500: kernel panic" in replies[1].reason
 
 
-@pytest.mark.parametrize("response", [Response(500), Response(200, b"{", cut=True)])
-def test_a_call_that_breaks_is_not_sent_again_in_halves(
-    serve: Serve, checked: Open, response: Any
-) -> None:
+def test_a_call_that_breaks_is_not_sent_again_in_halves(serve: Serve, checked: Open) -> None:
     server = serve()
     engine = checked(server)
-    server.first += [response] * 100
+    server.first += [Response(500)] * 100
     replies = all_of(engine, [label(f"text {i}") for i in range(16)])
     assert all(isinstance(reply, Failure) for reply in replies)
     assert len(server.posts) == 1 + client.RETRIES
@@ -200,7 +197,7 @@ def test_when_no_server_is_left_the_engine_has_died(checked: Open, llama: Path) 
     for server in servers:
         server.down = True
         server.close()
-    with pytest.raises(EngineDied, match="no server is left"):
+    with pytest.raises(EngineDied, match="no answer from http"):
         all_of(engine, [label("a")])
 
 
