@@ -130,8 +130,13 @@ class OpenFlow:
         bad = next((s for s in scores if not math.isfinite(s)), None)
         if bad is not None:
             raise RerankerFault(f"{self.job.where}: returned a score that is not finite ({bad})")
+        calls = int(self.spent["calls"])
+        if unsent := self._call(lambda: set(scored.repairs)) - set(range(calls)):
+            raise RerankerFault(
+                f"{self.job.where}: reported repairs {sorted(unsent, key=str)} of {calls} requests"
+            )
         own = self._call(lambda: {str(name): int(n) for name, n in scored.counts.items()})
-        equal = equal_scores(self.job.candidates, scores, int(self.spent["calls"]))
+        equal = equal_scores(self.job.candidates, scores, calls)
         counts = {name: n for name, n in {**own, **self._counts, **equal}.items() if n}
         self.outcome = Reranked(scores, counts, self.usage)
 

@@ -275,6 +275,7 @@ class Raises:
         (Returns([1.0, math.inf]), "not finite"),
         (Returns(["a", "b"]), "ValueError"),
         (Returns(None), "TypeError"),
+        (Returns(Scored([1.0, 2.0], repairs=(0,))), r"reported repairs \[0\] of 0 requests"),
         (Raises(), "raised KeyError: 'lost'"),
     ],
 )
