@@ -20,8 +20,9 @@ pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` brin
 
 from rerank_bench import Message, NextToken, PairScore, Prompt
 from rerank_bench.engines import open_engine
-from rerank_bench.engines.http import HttpEngine, HttpOptions
-from rerank_bench.engines.http.pairs import Pairs
+from rerank_bench.engines.http import HttpEngine
+from rerank_bench.engines.http.fit import fit_at_server
+from rerank_bench.engines.http.options import HttpOptions
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Engine, Failure, Generate, Likelihood
 
@@ -101,9 +102,11 @@ def answers(engine: Engine, requests: Sequence[Any]) -> list[Any]:
     return [found[i] for i in range(len(requests))]
 
 
-def both(engine: Engine, folder: Path, requests: Sequence[Any]) -> list[tuple[Any, Any]]:
+def both(
+    engine: Engine, folder: Path, requests: Sequence[Any], **options: Any
+) -> list[tuple[Any, Any]]:
     """Pairs of replies, the server's and the transformers engine's; their token counts agree."""
-    reference = open_engine("transformers", model=str(folder), device="cpu")
+    reference = open_engine("transformers", model=str(folder), device="cpu", **options)
     pairs = list(zip(answers(engine, requests), answers(reference, requests), strict=True))
     for ours, theirs in pairs:
         assert (ours.prompt_tokens, ours.output_tokens) == (
@@ -138,18 +141,35 @@ class TestLanguageModel:
     ) -> None:
         requests = [NextToken(chat(" ".join(texts[i : i + 5]), "["), LETTERS) for i in range(35)]
         engine = opened(generating)
-        assert engine.identity["labels"] == "exact"
+        assert engine.exact_labels
         for asked in (requests, requests[::-1], requests[:1]):
             for ours, theirs in both(engine, qwen, asked):
                 assert list(ours.logprob) == list(LETTERS)
                 found, expected = list(ours.logprob.values()), list(theirs.logprob.values())
                 assert found == pytest.approx(expected, abs=1e-3)
 
-    def test_likelihoods_equal_transformers(
+    def test_labels_among_the_most_probable_equal_transformers(
         self, generating: str, qwen: Path, opened: Callable[..., HttpEngine], texts: list[str]
     ) -> None:
+        labels = tuple(range(300, 420))
+        requests = [NextToken(chat(text, "["), labels) for text in texts[:8]]
+        engine = opened(generating, dialect="openai")
+        found = 0
+        for ours, theirs in both(engine, qwen, requests):
+            expected = {label: theirs.logprob[label] for label in ours.logprob}
+            assert ours.logprob == pytest.approx(expected, abs=1e-3)
+            missing = [v for label, v in theirs.logprob.items() if label not in ours.logprob]
+            assert max(missing) <= ours.bound + 1e-3
+            found += len(expected)
+        assert found
+
+    @pytest.mark.parametrize("dialect", ["vllm", "openai"])
+    def test_likelihoods_equal_transformers(
+        self, generating: str, qwen: Path, opened: Callable[..., HttpEngine], texts: list[str],
+        dialect: str,
+    ) -> None:  # fmt: skip
         requests = [Likelihood(Prompt(text=f"{t}:"), f" {texts[0]}") for t in texts]
-        for ours, theirs in both(opened(generating), qwen, requests):
+        for ours, theirs in both(opened(generating, dialect=dialect), qwen, requests):
             assert ours.logprob == pytest.approx(theirs.logprob, abs=1e-3)
             assert ours.tokens == theirs.tokens
 
@@ -184,7 +204,7 @@ class TestLanguageModel:
     def test_what_it_cannot_do_is_named(
         self, generating: str, opened: Callable[..., HttpEngine], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with pytest.raises(EngineFault, match="no /score; it has /v1/completions"):
+        with pytest.raises(EngineFault, match="cannot answer PairScore: it has no /score"):
             list(opened(generating).stream(iter([PairScore("a", "b")])))
         with pytest.raises(EngineFault, match="did you mean tiny"):
             list(opened(generating, model="tinny").stream(iter([NextToken(chat("a"), LETTERS)])))
@@ -201,26 +221,43 @@ def scoring(cross_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 class TestCrossEncoder:
-    def test_pairs_equal_transformers_in_every_shape(
+    def test_pairs_equal_transformers_in_every_dialect(
         self, scoring: str, cross_encoder: Path, opened: Callable[..., HttpEngine], texts: list[str]
     ) -> None:
         requests = [PairScore(q, d) for q in texts[:3] for d in texts]
-        engine = opened(scoring)
-        assert engine.identity["pairs"] == str(Pairs("/score", "score"))
-        expected = [theirs.logits for _, theirs in both(engine, cross_encoder, requests)]
+        expected = [theirs.logits for _, theirs in both(opened(scoring), cross_encoder, requests)]
         assert np.std(expected) > 0.1
-        for path in ("/score", "/rerank", "/v1/rerank", "/v2/rerank"):
-            engine._site.dialect.__dict__["pairs"] = Pairs(
-                path, "score" if path == "/score" else "documents"
-            )
-            found = [reply.logits for reply in answers(engine, requests)]
-            assert np.allclose(found, expected, atol=1e-3)
+        for dialect in ("jina", "cohere"):  # which have no field for raw scores
+            found = [reply.logits for reply in answers(opened(scoring, dialect=dialect), requests)]
+            assert np.allclose(found, 1 / (1 + np.exp(-np.array(expected))), atol=1e-3)
 
     def test_a_text_is_fitted_by_the_server_as_it_is_here(
         self, scoring: str, opened: Callable[..., HttpEngine], texts: list[str]
     ) -> None:
-        engine = opened(scoring)
-        tokens = engine._site.tokens
-        engine._site.__dict__["checkpoint"] = None
-        for fitted in engine.fit(texts, 6):
-            assert len(tokens.encode([fitted.text])[0]) <= 6
+        service = opened(scoring)._service
+        here = service.tokens.fit(texts, 6)
+        for own, served in zip(here, fit_at_server(service.client, "tiny", texts, 6), strict=True):
+            assert served.truncated == own.truncated
+            assert len(service.tokens.encode([served.text])[0]) <= 6
+            assert served.text.startswith(own.text)
+
+
+@pytest.fixture(scope="class")
+def classifying(llama_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(llama_classifier, tmp_path_factory.mktemp("server") / "log") as found:
+        yield found
+
+
+class TestClassifier:
+    def test_pairs_in_a_template_equal_transformers(
+        self,
+        classifying: str,
+        llama_classifier: Path,
+        opened: Callable[..., HttpEngine],
+        texts: list[str],
+    ) -> None:
+        template = {"pair_template": "query: {{ query }} document: {{ document }}"}
+        requests = [PairScore(texts[0], text) for text in texts]
+        engine = opened(classifying, **template)
+        for ours, theirs in both(engine, llama_classifier, requests, **template):
+            assert ours.logits == pytest.approx(theirs.logits, abs=1e-3)

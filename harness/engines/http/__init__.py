@@ -12,9 +12,10 @@ from ...errors import BadOption, unknown
 from ...types import Answers, AnyRequest, Failure, Fitted, PairScore, Statistics
 from ..feed import Feed
 from ..prepare import Prepared
-from .dialects import AT_ONCE, KINDS, Call
+from .dialects import AT_ONCE, KINDS
 from .failures import Refused
 from .options import HttpOptions
+from .responses import Call
 
 if TYPE_CHECKING:
     from .service import Service

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
-import httpx2
-
-from ...errors import EngineDied, EngineFault
+from ...errors import EngineFault
 from ...types import Failure, Label, Logits, NextToken, PairScore
 from ..prepare import Prepared
 from .client import Client
-from .dialects import CLASSIFY, KINDS, PAIRS, Call, Dialect, reported
-from .failures import MALFORMED, Malformed, Unavailable
+from .completions import reported
+from .dialects import KINDS, Dialect
+from .failures import Malformed, Refused
+from .pairs import CLASSIFY, PAIRS
+from .responses import Call, read_as
 
 TEXT = "The first words of a text"
 LABELS = tuple(range(24))  # more than are asked for by rank, so that none is there by chance
@@ -65,29 +67,49 @@ class Checked:
     pair_tokens: int
     unserved: Mapping[str, str]
 
+    @property
+    def probe(self) -> str:
+        """A hash of the numbers; empty where there are none.
+
+        Their three digits are the same on two servers of one kind, and not under two dtypes or
+        templates.
+        """
+        digits = " ".join(f"{number + 0.0:.3g}" for number in self.numbers)
+        return hashlib.sha256(digits.encode()).hexdigest()[:16] if digits else ""
+
 
 async def list_models(client: Client, url: str, dialect: str, model: str | None) -> Listed:
     """Return the models of a server, and `model` where its API has no list of them."""
     if dialect in ("jina", "cohere"):
         return Listed({model: {}} if model else {})
-    where = url + (path := "/info" if dialect == "tei" else "/v1/models")
+    path = "/info" if dialect == "tei" else "/v1/models"
+    where, response = url + path, await client.exchange(path, url=url)
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        raise EngineFault(
+            f"{where} answers 404: it is no server of dialect={dialect}; set dialect="
+        )
     try:
-        payload = client.key.payload(where, await _exchange(client, url, path))
-        if dialect == "tei":
-            entry = {"root": payload["model_id"], "max_model_len": payload["max_input_length"]}
-            return Listed({model or payload["model_id"]: entry}, _text(payload.get("version")))
-        models = {str(entry["id"]): entry for entry in payload["data"]}
-    except (Malformed, *MALFORMED) as error:
+        payload = client.key.payload(where, response)
+        listed: Listed = read_as(lambda found: _listed(found, dialect, model), payload)
+    except Malformed as error:
         reason = client.key.redacted(str(error))
         raise EngineFault(f"{where} is not that of dialect={dialect} ({reason})") from None
-    return Listed(models, await _version(client, url) if dialect == "vllm" else None)
+    version = await _version(client, url) if dialect == "vllm" else listed.version
+    return Listed(listed.models, version)
+
+
+def _listed(payload: Any, dialect: str, model: str | None) -> Listed:
+    if dialect == "tei":
+        entry = {"root": payload["model_id"], "max_model_len": payload["max_input_length"]}
+        return Listed({model or payload["model_id"]: entry}, _text(payload.get("version")))
+    return Listed({str(entry["id"]): entry for entry in payload["data"]})
 
 
 async def _version(client: Client, url: str) -> str | None:
-    response = await _exchange(client, url, "/version")
+    response = await client.exchange("/version", url=url)
     try:
-        return _text(response.json()["version"])
-    except MALFORMED:
+        return _text(read_as(lambda reply: reply.json()["version"], response))
+    except Malformed:
         return None
 
 
@@ -105,7 +127,8 @@ async def check(client: Client, url: str, dialect: Dialect, ids: Sequence[int]) 
             continue
         payload = await _asked_twice(client, url, call)
         if isinstance(payload, Failure):
-            unserved[call.path] = payload.reason
+            ranks = isinstance(payload, Refused) and dialect.name == "openai"
+            unserved[call.path] = payload.reason + ("; or set top_logprobs=" if ranks else "")
             continue
         reply = _reply(client, url, dialect, call, payload)
         if isinstance(reply, Logits):
@@ -115,7 +138,7 @@ async def check(client: Client, url: str, dialect: Dialect, ids: Sequence[int]) 
             pair_tokens = pair_tokens or tokens
         else:
             ranked = sorted(reported(payload["choices"][0]).values(), reverse=True)
-            numbers += ranked[: len(LABELS) if dialect.exact else _RANKED]
+            numbers += ranked[: len(LABELS) if dialect.name == "vllm" else _RANKED]
     return Checked(tuple(numbers), pair_tokens, unserved)
 
 
@@ -133,7 +156,7 @@ def _questions(dialect: Dialect, ids: Sequence[int]) -> Iterator[Call]:
 async def _asked_twice(client: Client, url: str, call: Call) -> Any:
     """Return the JSON of the second response, or the Failure of what is not served."""
     for _ in range(2):
-        response = await _exchange(client, url, call.path, call.body)
+        response = await client.exchange(call.path, call.body, url=url)
         if response.status_code in _NOT_SERVED:
             return Failure(f"it has no {call.path}")
     return client.key.payload(url + call.path, response)
@@ -149,26 +172,8 @@ def _reply(client: Client, url: str, dialect: Dialect, call: Call, payload: Any)
     return reply
 
 
-async def _exchange(client: Client, url: str, path: str, body: Any = None) -> httpx2.Response:
-    try:
-        return await client.exchange(path, body, url=url)
-    except Unavailable as error:
-        raise EngineDied(f"{url}{path}: {error}") from None
-
-
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def fingerprint(found: Iterable[Sequence[float]]) -> str | None:
-    """Return what tells the numbers of one or more servers apart; None where one gave none.
-
-    It has three digits: two servers of one kind agree in them, two dtypes or templates do not.
-    """
-    distinct = sorted({" ".join(f"{number + 0.0:.3g}" for number in numbers) for numbers in found})
-    if not all(distinct):
-        return None
-    return ",".join(hashlib.sha256(one.encode()).hexdigest()[:16] for one in distinct)
 
 
 def require_alike(found: Mapping[str, Checked]) -> None:

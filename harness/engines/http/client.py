@@ -19,8 +19,8 @@ from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
 from ...errors import EngineDied, EngineFault
 from ...types import Failure
-from .dialects import Call
 from .failures import ApiKey, Malformed, Unavailable
+from .responses import Call
 
 T = TypeVar("T")
 
@@ -45,6 +45,11 @@ class Server:
     error: str = ""
     answered: float = 0.0
     rests: float = 0.0
+
+    @property
+    def failures_in_words(self) -> str:
+        """How often it has failed in a row, and the last error; nothing where it has not."""
+        return f"{self.failures} in a row: {self.error}" if self.failures else ""
 
     def failed(self, error: str) -> None:
         """Prefer other servers, for twice as long after each failure in a row."""
@@ -193,7 +198,7 @@ class Client:
         """Post a body, or get where there is none; return the response of any final status.
 
         url: the one server to use. Raises Unavailable for 429, 5xx, a broken connection or a
-        deadline after all retries; EngineDied where no server is up.
+        deadline after all retries; EngineDied where no server has answered anything meanwhile.
         """
         api, started = self._api(url), time.monotonic()
         try:
@@ -202,20 +207,17 @@ class Client:
                     return await api.get(path, cast_to=httpx2.Response)
                 return await api.post(path, body=body, cast_to=httpx2.Response)
         except TimeoutError:
-            error = f"no result within twice {self._seconds:g} s (request_seconds)"
-            if all(server.answered < started for server in self.servers):
-                raise EngineDied(f"no server answers: {error}") from None
-            raise Unavailable(error) from None
+            reason = f"no result within twice {self._seconds:g} s (request_seconds)"
         except APIStatusError as error:
             if error.status_code != httpx2.codes.TOO_MANY_REQUESTS and error.status_code < 500:
                 return error.response
-            raise Unavailable(f"{self.key.error(error.response)}, again and again") from None
+            reason = f"{self.key.error(error.response)}, again and again"
         except APIConnectionError as error:
-            failure = self.key.connection_failure(error)
-        await self._require_up()
-        raise failure
-
-    # Whether servers are up
+            reason = f"{self.key.broken_connection(error)}, again and again"
+        if url is not None or all(server.answered < started for server in self.servers):
+            where = url or ", ".join(server.url for server in self.servers)
+            raise EngineDied(f"no answer from {where}: {reason}")
+        raise Unavailable(reason)
 
     def await_up(self, seconds: float) -> None:
         """Wait up to `seconds` for the servers; one that is not up by then is not used."""
@@ -239,17 +241,9 @@ class Client:
         except APIStatusError as error:
             return error.status_code < 500
         except APIConnectionError as error:
-            failure = self.key.connection_failure(error)
-            if isinstance(failure, EngineFault):
-                raise EngineFault(f"{url}: {failure}") from None
+            self.key.broken_connection(error)
             return False
         return True
-
-    async def _require_up(self) -> None:
-        """Raise EngineDied where no server is up."""
-        if not any([await self._is_up(server.url) for server in self.servers]):
-            errors = "; ".join(f"{server.url}: {server.error}" for server in self.servers)
-            raise EngineDied(f"no server is left: {errors}")
 
 
 def _first(done: queue.SimpleQueue[Future[Any]], end: float | None) -> Future[Any]:

@@ -19,11 +19,6 @@ from ...types import Failure
 if TYPE_CHECKING:
     import httpx2
 
-MALFORMED = (
-    KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
-)  # fmt: skip
-"""Exceptions that reading a response of an unexpected shape raises."""
-
 _LONGEST_MESSAGE = 300
 
 
@@ -53,7 +48,8 @@ class ApiKey:
     def redacted(self, text: str) -> str:
         """Return a server's text without the key, in one line of at most 300 characters."""
         text = _spellings(self.value).sub("***", text) if self.value else text
-        line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        start = text[: 10 * _LONGEST_MESSAGE]
+        line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
         return line[:_LONGEST_MESSAGE]
 
     def error(self, response: httpx2.Response) -> str:
@@ -76,26 +72,27 @@ class ApiKey:
         if status in (401, 403):
             cure = f"check the key in {self.variable}" if self.variable else "set api_key_env=NAME"
             phrase = HTTPStatus(status).phrase
-            raise EngineFault(f"{where}: {status} {phrase}: {cure}; the server says {error}")
+            message = self.redacted(_message(response))
+            raise EngineFault(f"{where}: {status} {phrase}: {cure} (the server says: {message})")
         if response.has_redirect_location:  # not followed: it would carry the key elsewhere
             target = self.redacted(urljoin(where, response.headers["Location"]))
             base = target.removesuffix(urlsplit(where).path)
             raise EngineFault(f"{where} redirects to {target} ({status}): use --base-url {base}")
         raise EngineFault(f"{where} answers {error}")
 
-    def connection_failure(self, error: BaseException) -> Exception:
-        """Return Unavailable for a broken connection, EngineFault where base_url must be wrong."""
+    def broken_connection(self, error: BaseException) -> str:
+        """Return why a connection broke; raises EngineFault where a setting must be wrong."""
         reason, cause = "", error.__cause__
         while cause is not None:
             reason = reason or self.redacted(str(cause) or type(cause).__name__)
             if isinstance(cause, ssl.SSLCertVerificationError):
                 cure = "set SSL_CERT_FILE to the certificates to trust"
-                return EngineFault(f"{self.redacted(cause.verify_message)}; {cure}")
+                raise EngineFault(f"{self.redacted(cause.verify_message)}; {cure}") from None
             unknown = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME
             if unknown or isinstance(cause, ssl.SSLError) or "illegal" in reason:
-                return EngineFault(f"{reason}; check host, http:// and https:// of base_url")
+                raise EngineFault(f"base_url: {reason}; check host, http:// and https://") from None
             cause = cause.__cause__ or cause.__context__
-        return Unavailable(f"{reason}, again and again")
+        return reason
 
 
 @functools.cache

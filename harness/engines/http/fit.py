@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import EngineFault
 from ...types import Failure, Fitted
 from .client import Client
-from .dialects import Call
+from .responses import Call
 
 
 def fit_at_server(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...errors import EngineFault
 from ...types import PairScore
@@ -13,10 +13,12 @@ from ..identity import packages
 from ..pairing import PairTemplate, is_composed, output_names, pair_head, require_template
 from ..prepare import Answered, Numbered, Prepared, Preparer, by_kind
 from ..tokens import Tokens
-from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, fingerprint, require_alike
-from .client import Client, Server
-from .dialects import CLASSIFY, COMPLETIONS, KINDS, PAIRS, Dialect
+from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, require_alike
+from .client import Client
+from .completions import COMPLETIONS, Completions
+from .dialects import KINDS, Dialect
 from .options import HttpOptions
+from .pairs import CLASSIFY, PAIRS
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,12 @@ class Service:
     @functools.cached_property
     def dialect(self) -> Dialect:
         """How the servers are called."""
-        made = Dialect(self.options.dialect, self.model, self.options.top_logprobs)
-        if self.checkpoint is None:
-            return made
-        ends, names = tuple(sorted(self.checkpoint.end_ids)), output_names(self.checkpoint)
-        return replace(made, tokens=self.tokens, ends=ends, outputs=names)
+        name, checkpoint = self.options.dialect, self.checkpoint
+        if checkpoint is None:
+            return Dialect(name, self.model)
+        ends, top = sorted(checkpoint.end_ids), self.options.top_logprobs
+        completions = Completions(self.tokens, ends, vllm=name == "vllm", top=top)
+        return Dialect(name, self.model, completions, output_names(checkpoint))
 
     @functools.cached_property
     def checked(self) -> Mapping[str, Checked]:
@@ -61,7 +64,7 @@ class Service:
             raise EngineFault(f"{self.tokenizer_missing}; name the tokenizer: -o tokenizer=ID")
         return self.checkpoint.tokens
 
-    def require(self, path: str, kind: type) -> None:
+    def _require(self, path: str, kind: type) -> None:
         """Raise EngineFault where a server has not answered the check at `path`."""
         for url, one in self.checked.items():
             if path in one.unserved:
@@ -74,17 +77,17 @@ class Service:
         Their addresses are part of it only where neither a name nor the check's numbers are known.
         """
         place = self.checkpoint.place if self.checkpoint else None
-        numbers = fingerprint(one.numbers for one in self.checked.values())
+        probes = sorted({one.probe for one in self.checked.values()})
         versions = {one.version for one in self.listed.values() if one.version}
         adapter, first = self.options.adapter, next(iter(self.listed.values()))
-        exact = self.dialect.exact or self.options.dialect != "openai"
+        ranked = self.options.dialect == "openai"
         return {
             "dialect": self.options.dialect,
-            "top_logprobs": None if exact else str(self.options.top_logprobs),
+            "top_logprobs": str(self.options.top_logprobs) if ranked else None,
             "model": self.model,
             "root": self.root,
-            "base_url": None if self.root and numbers else ",".join(self.listed),
-            "probe": numbers,
+            "base_url": None if self.root and all(probes) else ",".join(self.listed),
+            "probe": ",".join(probes) if all(probes) else None,
             "version": ",".join(sorted(versions)),
             "tokenizer": str(place.fingerprint or place.revision) if place else None,
             "packages": packages(("tokenizers", "transformers")) if place else None,
@@ -98,21 +101,17 @@ class Service:
 
     @property
     def in_effect(self) -> Mapping[str, Mapping[str, str]]:
-        """What was found of each server, or why it is no longer used."""
-        return {server.url: self._described(server) for server in self.client.servers}
-
-    def _described(self, server: Server) -> dict[str, str]:
-        listed, checked = self.listed[server.url], self.checked[server.url]
-        failed = {"failures": f"{server.failures}: {server.error}"} if server.failures else {}
-        return failed | {
-            "dialect": self.options.dialect,
-            "model": self.model,
-            "root": str(self.root),
-            "version": str(listed.version),
-            "context": str(self.context),
-            "tokenizer": self.checkpoint.name if self.checkpoint else self.tokenizer_missing,
-            "probe": str(fingerprint([checked.numbers])),
-            "unserved": ", ".join(checked.unserved),
+        """What was found of each server, and how often it has failed since it last answered."""
+        tokenizer = self.checkpoint.name if self.checkpoint else self.tokenizer_missing
+        return {
+            server.url: {
+                "tokenizer": tokenizer,
+                "version": str(self.listed[server.url].version),
+                "probe": str(self.checked[server.url].probe),
+                "unserved": ", ".join(self.checked[server.url].unserved),
+                "failures": server.failures_in_words,
+            }
+            for server in self.client.servers
         }
 
     # How pairs are sent: as two texts that the server joins, or as token ids that are made here
@@ -161,16 +160,17 @@ class Service:
         if kind not in KINDS[self.options.dialect]:
             raise EngineFault(f"dialect={self.options.dialect} cannot answer {kind.__name__}")
         if kind is PairScore:
-            self.require_pairs()
+            self._require_pairs()
         else:
-            self.require(COMPLETIONS, kind)
+            _ = self.tokens
+            self._require(COMPLETIONS, kind)
 
-    def require_pairs(self) -> None:
+    def _require_pairs(self) -> None:
         """Raise EngineFault unless the servers score pairs in a way that is known to be right."""
         if self.pairs_as_ids:
             self._require_classify()
             return
-        self.require(PAIRS[self.options.dialect].path, PairScore)
+        self._require(PAIRS[self.options.dialect].path, PairScore)
         checkpoint = self.checkpoint
         if checkpoint and not self.options.head and pair_head(checkpoint) == "maxsim":
             raise EngineFault(
@@ -183,7 +183,7 @@ class Service:
     def _require_classify(self) -> None:
         if self.options.dialect != "vllm":
             raise EngineFault("pair_template needs the /classify of vLLM: dialect=vllm")
-        self.require(CLASSIFY, PairScore)
+        self._require(CLASSIFY, PairScore)
         checkpoint, given = self.checkpoint, self.options.pair_template is not None
         if checkpoint is not None and not given and is_composed(checkpoint):
             require_template(checkpoint)
