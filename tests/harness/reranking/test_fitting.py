@@ -94,15 +94,16 @@ def test_any_window_fits_and_no_document_could_be_longer(sizes, window, together
 
 def test_the_order_of_rows_does_not_change_what_is_given():
     corpus = {"a": words(95), "b": words(70), "c": words(3)}
-    budget, sizes = Budget(pair_tokens=100, window_tokens=120, window=2), (40, 5, 60)
-    told = []
+    budget = Budget(query_tokens=80, pair_tokens=100, window_tokens=120, window=2)
+    sizes = (40, 5, 60)
+    given = []
     for order in (sizes, sizes[::-1]):
         fitter = Fitter(corpus, Counting(), budget)
         queries = {size: fitter.queries([words(size)])[0] for size in order}
         for size in order:
             fitter.prepare([(queries[size], list(corpus))])
-        told.append([lengths(fitter.documents(queries[size], list(corpus))) for size in sizes])
-    assert told[0] == told[1] == [[60, 60, 3], [60, 60, 3], [40, 40, 3]]
+        given.append([lengths(fitter.documents(queries[size], list(corpus))) for size in sizes])
+    assert given[0] == given[1] == [[60, 60, 3], [60, 60, 3], [40, 40, 3]]
 
 
 def test_a_cut_for_all_rerankers_only_lowers_a_budget():
