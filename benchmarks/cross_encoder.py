@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from rerank_bench.engines import find_model
-from rerank_bench.engines.loading import quiet
 from rerank_bench.engines.local import TransformersEngine, TransformersOptions
+from rerank_bench.quiet import quiet
 from rerank_bench.tasks import Task, find_tasks
 from rerank_bench.types import PairScore
 

@@ -247,7 +247,7 @@ def doctor(
     quick: bool,
     as_json: bool,
 ) -> None:
-    """Ask one --engine whether it agrees with itself, or two whether they agree; 1 if not."""
+    """Check that one --engine agrees with itself, or two with each other; exits 1 if not."""
     from .inspect import doctor as examination
 
     if len(engine) > 2:
@@ -275,7 +275,7 @@ def plan(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Tell what a suite would cost a GPU at best, before anything is run.
+    """Estimate what a suite would cost a GPU at best, before anything is run.
 
     Takes what `run` takes, and stores nothing.
     """

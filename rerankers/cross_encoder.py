@@ -66,10 +66,10 @@ class CrossEncoder:
         else:
             place = self.label if 0 <= self.label < outputs else None
         if place is None or outputs == 1:
-            told = ", ".join(f"{number}: {name}" for number, name in enumerate(names))
+            named = ", ".join(f"{number}: {name}" for number, name in enumerate(names))
             given = "label is not set" if self.label is None else f"it has no {self.label!r}"
             raise BadOption(
-                f"cross-encoder: the head has {outputs} outputs ({told or 'without names'}): "
+                f"cross-encoder: the head has {outputs} outputs ({named or 'without names'}): "
                 f"{given}; set label= to the number or name of the relevant one"
             )
         return place

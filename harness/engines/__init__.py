@@ -9,6 +9,8 @@ from __future__ import annotations
 from .cache import Keys, ReplyCache, decode
 from .checkpoint import Checkpoint, no_language_model, open_checkpoint
 from .fake import FakeEngine, overlap
+from .hardware import machine
+from .local.buffers import load_whole
 from .models import PACKAGED, ModelPlace, find_model, packaged, small_json
 from .none import NO_ENGINE
 from .options import (
@@ -53,6 +55,8 @@ __all__ = [
     "engine_class",
     "engine_points",
     "find_model",
+    "load_whole",
+    "machine",
     "missing_option",
     "no_language_model",
     "no_pair_head",

@@ -14,6 +14,7 @@ from ..errors import BadOption, EngineFault
 from ..quiet import quiet
 from .models import ModelPlace, find_model, hub_commit, small_json
 from .options import ModelOptions
+from .tokens import Tokens
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -48,6 +49,11 @@ class Checkpoint:
         if asked not in DTYPES:
             raise BadOption(f"dtype {asked!r} is none of {', '.join(DTYPES)}")
         return asked
+
+    @functools.cached_property
+    def tokens(self) -> Tokens:
+        """The tokenizer, as engines use it."""
+        return Tokens(self.tokenizer, name=self.name)
 
     @property
     def name(self) -> str:
@@ -91,12 +97,17 @@ class Checkpoint:
     @property
     def _code_repository(self) -> str | None:
         """The other repository that `auto_map` names, as `owner/name--module.Class`."""
+        if not self.options.trust_remote_code:
+            return None
         named = small_json(self.place, "config.json") or {}
         classes = [name for name in (named.get("auto_map") or {}).values() if isinstance(name, str)]
         found = {c.partition("--")[0] for c in classes if "--" in c} - {self.place.source}
         if len(found) > 1:
-            raise EngineFault(f"model {self.name} takes code from {', '.join(sorted(found))}")
-        return next(iter(found)) if found and self.options.trust_remote_code else None
+            raise EngineFault(
+                f"model {self.name} takes code from {', '.join(sorted(found))}; only one other "
+                "repository can be recorded: copy the model with its code into one folder"
+            )
+        return next(iter(found), None)
 
     @functools.cached_property
     def attention(self) -> str | None:

@@ -1,4 +1,4 @@
-"""What tells one engine's replies from another's: everything that can change a number.
+"""The identity of an engine: everything that can change a number.
 
 Left out, since they move a number by no more than rounding does: the size of batches, and which
 GPU of one kind it is. Failures are never kept, so a limit on the context is left out too.
@@ -26,7 +26,7 @@ _SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD")
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, str | None]:
-    """Return what tells one checkpoint's replies from another's; None where it does not apply."""
+    """Return all of a checkpoint that a reply depends on; None where it does not apply."""
     options, place = checkpoint.options, checkpoint.place
     template = str(checkpoint.tokenizer.chat_template or "")
     adapted = ("peft",) if options.adapter else ()
@@ -42,7 +42,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, str | None]:
         "adapter_files": adapter_files(options.adapter),
         "pair_template": checkpoint.pair_template,
         "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
-        "packages": packages(("torch", "tokenizers", *adapted)),
+        "packages": packages(("torch", "tokenizers", "transformers", *adapted)),
     }
 
 

@@ -11,7 +11,6 @@ from ..types import Failure, Logits
 from .checkpoint import Checkpoint
 from .pairing import module_types
 from .prepare import Answer, Answered, Encode, Numbered, TokenVectors
-from .tokens import Tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +38,6 @@ class MaxSim:
         self,
         encode: Callable[[Numbered], Iterator[Answered]],
         checkpoint: Checkpoint,
-        tokens: Tokens,
     ) -> None:
         kinds = module_types(checkpoint)
         if "Dense" in kinds or checkpoint.architecture == "HF_ColBERT":
@@ -48,7 +46,7 @@ class MaxSim:
             )
         if checkpoint.options.pair_template is not None:
             raise BadOption("pair_template is for a classification head: maxsim reads texts apart")
-        self._encode, self._frame = encode, tokens.single
+        self._encode, self._frame = encode, checkpoint.tokens.single
         self._kept: OrderedDict[str, Vectors] = OrderedDict()
         self._bytes = 0
 

@@ -38,8 +38,8 @@ def option(
     least: the lowest number that is allowed. in_label: a run's label shows that it was set, as
     replies depend on it. from_reranker: the reranker sets it, a user cannot.
     """
-    told = {"least": least, "in_label": in_label, "from_reranker": from_reranker}
-    return field(default=default, metadata=told)
+    declared = {"least": least, "in_label": in_label, "from_reranker": from_reranker}
+    return field(default=default, metadata=declared)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +157,8 @@ def missing_option(name: str, given: Mapping[str, Any]) -> str | None:
 def choose_engine(name: str, given: Mapping[str, Any], **from_reranker: Any) -> EngineChoice:
     """Return engine `name` with options `given`, whose values may be strings.
 
+    from_reranker: values of the options that a reranker sets; an engine without them ignores them.
+
     Raises UnknownName or BadOption for an engine or option that does not exist, and BadOption for
     one that is missing or has a wrong value.
     """
@@ -173,7 +175,9 @@ def choose_engine(name: str, given: Mapping[str, Any], **from_reranker: Any) -> 
         least = known[key].metadata.get("least")
         if least is not None and value is not None and value < least:
             raise BadOption(f"engine {name}: {key} must be at least {least}, not {value}")
-    return EngineChoice(name, engine_class(name).Options(**values, **from_reranker))
+    factory = engine_class(name).Options
+    values |= {f.name: from_reranker[f.name] for f in fields(factory) if f.name in from_reranker}
+    return EngineChoice(name, factory(**values))
 
 
 def open_engine(name: str, **options: Any) -> Engine:

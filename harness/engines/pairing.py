@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ..errors import BadOption, EngineFault
 from ..prompt import environment
@@ -30,6 +30,16 @@ def pair_head(checkpoint: Checkpoint) -> str:
     if checkpoint.architecture.endswith("ForSequenceClassification"):
         return "classifier"
     return "none" if checkpoint.decoder or checkpoint.config.is_encoder_decoder else "maxsim"
+
+
+def config_of_calls(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Return the config from which the cost of a call is computed.
+
+    None for late interaction, which encodes a text once for many calls.
+    """
+    if pair_head(checkpoint) == "maxsim":
+        return None
+    return cast("dict[str, Any]", checkpoint.config.to_dict())
 
 
 def output_names(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -214,6 +214,11 @@ class Tokens:
         """What the tokenizer puts around one text."""
         return self._frame(self.tokenizer("a"))
 
+    @property
+    def leading(self) -> int:
+        """Number of tokens that the tokenizer puts before a text."""
+        return len(self.single.before)
+
     @functools.cached_property
     def pair(self) -> Frame:
         """What the tokenizer puts around and between two texts."""

@@ -1,5 +1,5 @@
-"""Look at things: plan, doctor, show, replay, list; one module per command.
+"""Inspect names, suites and runs without reranking anything: plan, doctor, show, list.
 
-In: names, suites and run folders. Out: text on the terminal, or views for the HTML report. Nothing
-but the command line imports this folder.
+In: names, suites and run folders. Out: text on the terminal, or the `QueryView`s of a page. Only
+the command line imports this folder.
 """

@@ -17,33 +17,26 @@ from ..errors import BadOption, EngineDied, EngineFault, MissingExtra, unknown
 from ..progress import bar
 from ..reranking import parse
 from ..types import Failure
-from .doctor_checks import Check, Examined, Passes, checks_between, own_checks
+from .doctor_checks import (
+    TOLERANCES,
+    UNKNOWN_DTYPE,
+    Check,
+    Examined,
+    Passes,
+    checks_between,
+    own_checks,
+)
 from .doctor_requests import LETTERS, REPLACES, Section, sections
 
 if TYPE_CHECKING:
     from ..types import Engine
-
-TOLERANCES: Mapping[str, float] = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.15}
-"""dtype -> the largest good difference of centred log-probabilities or logits."""
-
-UNKNOWN_DTYPE = 0.15
-"""The tolerance of an engine whose dtype is not known."""
-
-
-@dataclass(frozen=True)
-class ExaminedEngine:
-    """An engine as the user wrote it, with its identity and what it found its servers can do."""
-
-    name: str
-    identity: Mapping[str, str]
-    capabilities: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Report:
     """All checks; `notes` say what was left out and why."""
 
-    engines: tuple[ExaminedEngine, ...]
+    engines: tuple[Examined, ...]
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
 
@@ -75,10 +68,10 @@ def open_engines(
     shared = {**({} if model is None else {"model": model}), **options}
     opened = []
     for text, (name, given) in zip(texts, parsed, strict=True):
+        _check_options(given, [name])
         known = option_fields(name)
         values = {key: value for key, value in {**shared, **given}.items() if key in known}
         labels = {"labels": LETTERS} if values.get("head") == "labels" else {}
-        _check_options(given, [name])
         opened.append((text, choose_engine(name, values, **labels).open()))
     return opened
 
@@ -108,45 +101,36 @@ def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> Re
         for _, engine in engines:
             _ = engine.identity  # raises for a missing model before any other is loaded
         requests = sections(engines[0][1].fit, quick=quick)
-        found, described = [], []
+        found = []
         for letter, (name, engine) in zip("AB", engines, strict=False):
-            one = _examine_one(letter, engine, requests)
-            requests = {k: v for k, v in requests.items() if k in {*one.passes, *one.errors}}
-            found.append(one)
-            described.append(_describe(name, engine))
+            found.append(_examine_one(letter, name, engine, requests))
+            sent = {*found[-1].passes, *found[-1].errors}
+            requests = {name: section for name, section in requests.items() if name in sent}
             engine.close()
     checks = [check for one in found for check in own_checks(one, requests)]
     checks += checks_between(found[0], found[1], requests) if len(found) == 2 else ()
-    return Report(tuple(described), tuple(checks), tuple(dict.fromkeys(_notes(found, described))))
+    return Report(tuple(found), tuple(checks), tuple(dict.fromkeys(_notes(found))))
 
 
-def _describe(name: str, engine: Engine) -> ExaminedEngine:
-    found = engine.statistics.in_effect
-    capabilities = {
-        key: _pairs(value) if isinstance(value, Mapping) else str(value)
-        for key, value in found.items()
-    }
-    return ExaminedEngine(name, dict(engine.identity), capabilities)
-
-
-def _examine_one(letter: str, engine: Engine, requests: Mapping[str, Section]) -> Examined:
+def _examine_one(
+    letter: str, name: str, engine: Engine, requests: Mapping[str, Section]
+) -> Examined:
     """Send all sections but those that an answered one replaces."""
     passes: dict[str, Passes] = {}
     errors: dict[str, EngineFault] = {}
-    for name, section in requests.items():
-        if any(name in REPLACES.get(answered, ()) for answered in passes):
+    for title, section in requests.items():
+        if any(title in REPLACES.get(answered, ()) for answered in passes):
             continue
         try:
-            passes[name] = _passes(engine, section, what=f"{letter} · {name}")
+            passes[title] = _passes(engine, section, what=f"{letter} · {title}")
         except (MissingExtra, EngineDied):
             raise
         except EngineFault as error:
-            errors[name] = error
+            errors[title] = error
     if not passes:
         raise next(iter(errors.values()))
-    messages = {name: str(error) for name, error in errors.items()}
-    tolerance = TOLERANCES.get(engine.identity.get("dtype", ""), UNKNOWN_DTYPE)
-    return Examined(letter, passes, messages, tolerance, engine.statistics.leading_tokens)
+    messages = {title: str(error) for title, error in errors.items()}
+    return Examined(letter, name, dict(engine.identity), engine.statistics, passes, messages)
 
 
 def _passes(engine: Engine, section: Section, *, what: str) -> Passes:
@@ -172,9 +156,9 @@ def _passes(engine: Engine, section: Section, *, what: str) -> Passes:
 # Printing
 
 
-def _notes(found: Sequence[Examined], engines: Sequence[ExaminedEngine]) -> Iterator[str]:
-    for one, engine in zip(found, engines, strict=True):
-        dtype = engine.identity.get("dtype")
+def _notes(found: Sequence[Examined]) -> Iterator[str]:
+    for one in found:
+        dtype = one.identity.get("dtype")
         if dtype not in TOLERANCES:
             what = f"dtype {dtype}" if dtype else "an unknown dtype"
             yield f"{one.letter} has {what}: the tolerance is {UNKNOWN_DTYPE:g}"
@@ -189,9 +173,9 @@ def _notes(found: Sequence[Examined], engines: Sequence[ExaminedEngine]) -> Iter
 def as_table(report: Report) -> str:
     """Return the report as text: engines, checks, notes, and the result."""
     lines = []
-    for letter, engine in zip("AB", report.engines, strict=False):
-        lines += [f"{letter} = {engine.name}", f"    {_pairs(engine.identity)}"]
-        lines += [f"    {name}: {text}" for name, text in engine.capabilities.items()]
+    for one in report.engines:
+        lines += [f"{one.letter} = {one.name}", f"    {_text(one.identity)}"]
+        lines += [f"    {key}: {_text(value)}" for key, value in one.statistics.in_effect.items()]
     results = {True: "ok", False: "FAILED", None: ""}
     rows = [("check", "value", "tolerance", "")]
     rows += [(c.name, _number(c.value), _number(c.tolerance), results[c.ok]) for c in report.checks]
@@ -201,8 +185,10 @@ def as_table(report: Report) -> str:
     return "\n".join([*lines, "", *table, "", *notes, report.closing])
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value}" for key, value in values.items())
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={entry}" for key, entry in value.items())
+    return str(value)
 
 
 def _number(value: float | None) -> str:
@@ -211,5 +197,19 @@ def _number(value: float | None) -> str:
 
 def as_json(report: Report) -> str:
     """Return the report as one JSON object: `ok`, `engines`, `checks`, `notes` and `closing`."""
-    whole = {"ok": not report.failed, **asdict(report), "closing": report.closing}
+    engines = [
+        {
+            "name": one.name,
+            "identity": one.identity,
+            "capabilities": {k: _text(value) for k, value in one.statistics.in_effect.items()},
+        }
+        for one in report.engines
+    ]
+    whole = {
+        "ok": not report.failed,
+        "engines": engines,
+        "checks": [asdict(check) for check in report.checks],
+        "notes": report.notes,
+        "closing": report.closing,
+    }
     return json.dumps(whole, indent=2)

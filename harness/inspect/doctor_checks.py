@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..types import ContinuationScore, Failure, LabelScores, Logits
+from ..types import ContinuationScore, Failure, LabelScores, Logits, Statistics
 from .doctor_requests import Section
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+TOLERANCES: Mapping[str, float] = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.15}
+"""dtype -> the largest good difference of centred log-probabilities or logits."""
+
+UNKNOWN_DTYPE = 0.15
+"""The tolerance of an engine whose dtype is not known."""
 
 LEAST_TAU = 0.99
 LABELS = ("labels", "labels by id")
@@ -49,17 +55,19 @@ class Passes:
 
 @dataclass(frozen=True)
 class Examined:
-    """One engine's replies and errors by section.
-
-    tolerance: of its numbers. leading_tokens: what its tokenizer puts before a text; None if not
-    known.
-    """
+    """One engine, as the user wrote it in `name`, with its replies and errors by section."""
 
     letter: str
+    name: str
+    identity: Mapping[str, str]
+    statistics: Statistics
     passes: Mapping[str, Passes]
     errors: Mapping[str, str]
-    tolerance: float
-    leading_tokens: int | None
+
+    @property
+    def tolerance(self) -> float:
+        """The largest good difference of its numbers."""
+        return TOLERANCES.get(self.identity.get("dtype", ""), UNKNOWN_DTYPE)
 
 
 # One engine
@@ -96,7 +104,7 @@ def _refusals(one: Examined, requests: Mapping[str, Section], mark: str) -> Chec
 
 def _counts(one: Examined, served: Replies, section: Section, mark: str) -> Iterator[Check]:
     extra = [reply.prompt_tokens - section.sizes[i] for i, reply in served.items()]
-    leading = one.leading_tokens
+    leading = one.statistics.leading_tokens
     if leading is None:  # a tokenizer puts one token before a text, or none
         leading = min(max(min(extra, default=0), 0), 1)
     wrong = {

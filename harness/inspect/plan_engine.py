@@ -64,7 +64,7 @@ def open_reader(chosen: EngineChoice, shape: str | None) -> Reader:
 
     Raises EngineFault if the model is not on this machine or its sizes cannot be read.
     """
-    from ..engines import PairTemplate, Preparer, Tokens, open_checkpoint, pair_head
+    from ..engines import PairTemplate, Preparer, open_checkpoint, pair_head
 
     values = chosen.values
     model = values.get("tokenizer") or chosen.model
@@ -83,7 +83,7 @@ def open_reader(chosen: EngineChoice, shape: str | None) -> Reader:
     templated = shape is None or options.pair_template is not None
     template = PairTemplate.find(checkpoint) if templated else None
     context = (options.max_model_len or sys.maxsize) if shape else checkpoint.context
-    preparer = Preparer(Tokens(checkpoint.tokenizer, name=name), context, template)
+    preparer = Preparer(checkpoint.tokens, context, template)
     return Reader(checkpoint, preparer, sizes, head, stand_in=shape is not None)
 
 
@@ -150,7 +150,7 @@ class Counted:
         self.writes += [sequence] * (sequence.steps > 0)
 
 
-_Counts = tuple["Reply | Failure", Sequence[Reading]]
+_Counts = tuple[int, "Reply | Failure", Sequence[Reading]]
 
 
 class CountingEngine(FakeEngine):
@@ -177,63 +177,62 @@ class CountingEngine(FakeEngine):
 
     def answer(self, requests: Sequence[AnyRequest]) -> Answers:
         """Yield the replies, type by type; a request that an engine would refuse is a Failure."""
-        by_kind: dict[type, list[int]] = {}
-        for index, request in enumerate(requests):
-            by_kind.setdefault(type(request), []).append(index)
-        read: list[tuple[AnyRequest, Sequence[Reading]]] = []
-        for kind, places in by_kind.items():
+        for kind in dict.fromkeys(map(type, requests)):
             self.reader.require(kind)
-            for place, (reply, sequences) in self._count(kind, places, requests):
-                read.append((requests[place], sequences))
-                yield place, reply
+        read: list[tuple[AnyRequest, Sequence[Reading]]] = []
+        for index, reply, readings in self._count(list(enumerate(requests))):
+            read.append((requests[index], readings))
+            yield index, reply
         self._add_round(read)
 
-    def _count(
-        self, kind: type, places: Sequence[int], requests: Sequence[Any]
-    ) -> Iterator[tuple[int, _Counts]]:
-        """Yield the reply and the sequences of each of the requests of one type."""
-        part = [requests[place] for place in places]
-        if kind is PairScore and self.reader.head == "maxsim":
-            yield from zip(places, self._late_interaction(part), strict=True)
-            return
-        # Another model's labels need not be one token of the tokenizer that replaces its own.
-        without_labels = kind is NextToken and self.reader.stand_in
-        asked = [replace(r, labels=()) for r in part] if without_labels else part
-        todo, done = self.reader.preparer.prepare(list(enumerate(asked)))
+    def _count(self, numbered: Sequence[tuple[int, Any]]) -> Iterator[_Counts]:
+        """Yield the index, the reply and the sequences of each request."""
+        late = self.reader.head == "maxsim"
+        pairs = [(i, r) for i, r in numbered if late and isinstance(r, PairScore)]
+        yield from self._late_interaction(pairs)
+        requests = {i: r for i, r in numbered if not (late and isinstance(r, PairScore))}
+        todo, done = self.reader.preparer.prepare(
+            [(i, self._without_labels(r)) for i, r in requests.items()]
+        )
         for index, answer in done:
-            yield places[index], (answer, ())
+            yield index, answer, ()
         for one in todo:
-            request, length = part[one.index], len(one.ids)
+            request, length = requests[one.index], len(one.ids)
             reply: Any = overlap(request)
-            written = self._written(request, reply) if kind is Generate else 0
+            written = self._written(request, reply) if isinstance(request, Generate) else 0
             logits, computed = _positions(one)
             cacheable = length - computed if self.reader.shape.causal else 0
             tokens = {"prompt_tokens": length} | ({"output_tokens": written} if written else {})
-            sequence = Reading(one.ids, logits, cacheable, written)
-            yield places[one.index], (replace(reply, **tokens), [sequence])
+            reading = Reading(one.ids, logits, cacheable, written)
+            yield one.index, replace(reply, **tokens), [reading]
+
+    def _without_labels(self, request: Any) -> Any:
+        """Remove labels if another model's tokenizer counts: to it they need not be one token."""
+        replaced = self.reader.stand_in and isinstance(request, NextToken)
+        return replace(request, labels=()) if replaced else request
 
     def _written(self, request: Generate, reply: Any) -> int:
         """Return the tokens of an answer and its end token, at most those requested."""
         (ids,) = self.reader.preparer.tokens.encode([reply.text])
         return min(len(ids) + 1, request.max_tokens)
 
-    def _late_interaction(self, requests: Sequence[PairScore]) -> Iterator[_Counts]:
+    def _late_interaction(self, pairs: Sequence[tuple[int, PairScore]]) -> Iterator[_Counts]:
         """Yield the reply of each pair; each distinct text is read once, and no pair is."""
-        texts = list(dict.fromkeys(text for r in requests for text in (r.query, r.document)))
+        texts = list(dict.fromkeys(text for _, r in pairs for text in (r.query, r.document)))
         todo, done = self.reader.preparer.prepare([(i, Encode(t)) for i, t in enumerate(texts)])
         refused = {texts[index]: failure for index, failure in done}
         ids = {texts[one.index]: one.ids for one in todo}
-        for request in requests:
+        for index, request in pairs:
             pair = (request.query, request.document)
             failure = next((refused[text] for text in pair if text in refused), None)
             if failure is not None:
-                yield failure, ()
+                yield index, failure, ()
                 continue
             new = [text for text in dict.fromkeys(pair) if text not in self._encoded]
             self._encoded.update(new)
             reply: Any = overlap(request)
             tokens = sum(len(ids[text]) for text in pair)
-            yield replace(reply, prompt_tokens=tokens), [Reading(ids[text]) for text in new]
+            yield index, replace(reply, prompt_tokens=tokens), [Reading(ids[text]) for text in new]
 
     def _add_round(self, read: Sequence[tuple[AnyRequest, Sequence[Reading]]]) -> None:
         """Add a round: requests not answered before to `counted`, all to the other sums."""

@@ -99,7 +99,7 @@ def find_cut(identity: Mapping[str, str], servers: Mapping[str, Any]) -> Cut:
 
 def _tokenizer(model: str, version: str) -> Cut:
     """Open the tokenizer of a model; `version` is its commit or the fingerprint of its files."""
-    from ..engines import Tokens, open_checkpoint
+    from ..engines import open_checkpoint
 
     is_commit = len(version) == _COMMIT
     if not is_commit and model not in PACKAGED and not Path(model).expanduser().exists():
@@ -108,7 +108,7 @@ def _tokenizer(model: str, version: str) -> Cut:
     checkpoint = open_checkpoint(ModelOptions(model=place))
     if not is_commit and checkpoint.place.fingerprint != version:
         raise EngineFault(f"the files of model {model} have changed since the run")
-    return Tokens(checkpoint.tokenizer, name=model).fit
+    return checkpoint.tokens.fit
 
 
 def _snapshot(model: str, commit: str) -> str:

@@ -2,14 +2,13 @@
 
 In: a reranker by name (`choose`), a task and its pool (`Jobs`). Out: per query one score per
 candidate, what was counted on the way and what it cost (`drive` yields `Reranked` or `Failed`).
-`health` decides whether a method worked as it is meant to; `cost` and `limits` say what its
-requests need of a GPU.
+`health` decides whether a method worked as it is meant to; `limits` computes what its requests need
+of a GPU.
 """
 
 from __future__ import annotations
 
 from .candidates import FIRST_STAGE, RANDOM, REVERSE, Fitting, Jobs, arranged
-from .cost import ideal_flops
 from .declared import Declared
 from .fitting import Budget, Fitter
 from .flow import Failed, Job, Outcome, Reranked
@@ -22,6 +21,7 @@ from .limits import (
     decode_seconds,
     find_gpu,
     find_shape,
+    ideal_flops,
     prefill_seconds,
     sequence_flops,
     sequences_held,

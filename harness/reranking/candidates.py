@@ -27,7 +27,7 @@ FIRST_STAGE, REVERSE, RANDOM = "first-stage", "reverse", "random"
 class Fitting:
     """The texts of one task, fitted by one engine to one budget; shared by all who agree on these.
 
-    What is done to a text is counted, and `counts` tells it per pool row.
+    `counts` returns per pool row what was done to its texts.
     """
 
     task: Task

@@ -36,9 +36,14 @@ class Declared:
 
     @classmethod
     def of(cls, reranker: Reranker) -> Declared:
-        """Read the attributes of a reranker; here and nowhere else."""
+        """Read the attributes of a reranker; here and nowhere else.
+
+        A class may use a name for something else: a `prompt` or `instruction` that is no text, such
+        as a method, counts as absent.
+        """
         values: dict[str, Any] = {f.name: getattr(reranker, f.name, f.default) for f in fields(cls)}
-        return cls(**values)
+        absent = [n for n in ("prompt", "instruction") if not isinstance(values[n], str)]
+        return cls(**{**values, **dict.fromkeys(absent)})
 
     @property
     def yields_nothing(self) -> bool:

@@ -42,3 +42,9 @@ def in_effect(task: Task, choice: Choice, policy: str) -> dict[str, str] | None:
         return {"source": TASK, "text": of_task}
     usual = load_template(declared.prompt).instruction if declared.prompt else ""
     return {"source": "model default", "text": usual} if usual else None
+
+
+def _text(reranker: object, name: str) -> str:
+    """Return an attribute that is a text; a plugin may give the name to a method."""
+    value = getattr(reranker, name, "")
+    return value if isinstance(value, str) else ""

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineFault, unknown
+
+if TYPE_CHECKING:
+    from ..types import Engine
+    from .usage import Usage
 
 WIDTH = 2
 """Bytes of a number in bfloat16 or float16, which all limits here assume."""
@@ -254,3 +258,25 @@ def sequences_held(shape: Shape, gpu: Gpu, *, context: float) -> int:
         )
     kv = shape.kv_bytes(context)
     return max(int((0.92 * gpu.memory - weights) / kv), 1) if kv else 1
+
+
+def ideal_flops(engine: Engine, spent: Usage) -> float | None:
+    """Return the floating-point operations of all calls of a run; None if they are not known.
+
+    Every call is taken to read the mean prompt and to write the mean answer. Attention grows with
+    the square of the length, so very unequal prompts need slightly more. Prefix caches are ignored,
+    so that methods compare on any engine. Not known: a model whose config gives no sizes, and late
+    interaction, which encodes a text once for many calls.
+    """
+    config = engine.statistics.config
+    if config is None or not spent.calls:
+        return None
+    try:
+        shape = Shape.of(config)
+    except EngineFault:
+        return None
+    length = round(spent.prompt_tokens / spent.calls)
+    read = spent.calls * sequence_flops(shape, length, logits=1 if shape.causal else 0)
+    further = max(spent.output_tokens - spent.calls, 0)  # reading gives the first token
+    written = spent.output_tokens / spent.calls
+    return read + decode_flops(shape, further, context=length + written / 2)

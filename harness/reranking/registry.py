@@ -37,7 +37,7 @@ from ..engines import (
 )
 from ..errors import BadData, BadOption, RerankBenchError, RerankerFault, unknown
 from ..signatures import parameters, signature, typed
-from ..types import Label, Reranker
+from ..types import Reranker
 from .declared import Declared
 
 RERANKERS = "rerank_bench.rerankers"
@@ -48,7 +48,7 @@ _NEXT_OPTION = re.compile(r",(?=\s*[A-Za-z_]\w*=)")
 
 @dataclass(frozen=True)
 class Entry:
-    """A named reranker. context: the most tokens that its model reads, with its answer."""
+    """A named reranker; `context`: the most tokens that its model reads and writes."""
 
     name: str
     method: str
@@ -129,13 +129,8 @@ def _entry(name: str, table: Mapping[str, Any]) -> Entry:
 
 
 def choose(text: str, defaults: Defaults | None = None) -> Choice:
-    """Build the reranker that `text` names.
-
-    Raises UnknownName for a method, name or option that does not exist, BadOption for a value of
-    the wrong type or an option that is missing, RerankerFault for a class that cannot be built.
-    """
-    name, given = parse(text)
-    return build(name, given, defaults or Defaults())
+    """Build the reranker that `text` names; raises what `build` does."""
+    return build(*parse(text), defaults or Defaults())
 
 
 def parse(text: str, *, kind: str = "reranker") -> tuple[str, dict[str, Any]]:
@@ -158,7 +153,11 @@ def parse(text: str, *, kind: str = "reranker") -> tuple[str, dict[str, Any]]:
 
 
 def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
-    """Build the reranker `name` with options `given`; what they leave open, `defaults` fill."""
+    """Build the reranker `name` with options `given`; what they leave open, `defaults` fill.
+
+    Raises UnknownName for a method, name or option that does not exist, BadOption for a value of
+    the wrong type or an option that is missing, RerankerFault for a class that cannot be built.
+    """
     entry = _find(name)
     factory = load_method(entry.method)
     fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
@@ -189,11 +188,8 @@ def _engine_name(layers: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _check_names(name: str, given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
-    for key in given:
-        if key in kinds:
-            continue
-        if readers(key):
-            others = " or ".join(readers(key))
+    for key in (key for key in given if key not in kinds):
+        if others := " or ".join(readers(key)):
             raise BadOption(f"reranker {name}: {key} is an option of engine {others}")
         raise unknown(f"option of reranker {name}:", key, kinds)
 
@@ -209,17 +205,12 @@ def _engine(name: str, declared: Declared, engine: str, values: Mapping[str, Any
         )
     if "head" not in option_fields(engine):
         return choose_engine(engine, values)
-    head = values.get("head") or declared.head
-    given = {**values, "head": head}
-    if head == "labels":
-        return choose_engine(engine, given, labels=_labels(name, declared))
-    return choose_engine(engine, given)
-
-
-def _labels(name: str, declared: Declared) -> tuple[Label, ...]:
+    given = {**values, "head": values.get("head") or declared.head}
+    if given["head"] != "labels":
+        return choose_engine(engine, given)
     if not declared.fixed_labels:
         raise BadOption(f"reranker {name} has no fixed labels, so head=labels does not suit it")
-    return tuple(declared.fixed_labels)
+    return choose_engine(engine, given, labels=tuple(declared.fixed_labels))
 
 
 def _find(name: str) -> Entry:

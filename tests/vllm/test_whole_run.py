@@ -152,20 +152,19 @@ def test_generated_answers_are_mostly_the_same_text(both: Any, measured: Measure
 def test_the_same_replies_come_call_by_call_in_process_and_over_http(
     server: str, measured: Measured
 ) -> None:
-    from rerank_bench import Generate, Message, Prompt
-    from rerank_bench.engines import EngineOptions, open_engine
+    from rerank_bench import Generate, Message, Prompt, open_engine
 
     texts = ["Name a fruit.", "Count to five.", "Is water wet?", "Say hello.", "What is 2 + 2?"]
     asked = [Generate(Prompt((Message("user", text),)), 12) for text in texts]
     small = {"max_model_len": 1024, "max_num_seqs": 16, "max_num_batched_tokens": 2048}
     ways = [
-        EngineOptions("http", "smollm2", base_url=server),
-        EngineOptions("vllm", "smollm2", **small),
-        EngineOptions("transformers", "smollm2", device="cpu"),
+        ("http", {"base_url": server}),
+        ("vllm", small),
+        ("transformers", {"device": "cpu"}),
     ]
     answers = []
-    for options in ways:
-        engine = open_engine(options)
+    for name, options in ways:
+        engine = open_engine(name, model="smollm2", **options)
         found = dict(engine.stream(iter(asked)))
         answers.append([found[i].text for i in range(len(asked))])
         engine.close()

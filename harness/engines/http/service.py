@@ -62,7 +62,7 @@ class Service:
         """The model's tokenizer. Raises EngineFault where none was found."""
         if self.checkpoint is None:
             raise EngineFault(f"{self.tokenizer_missing}; name the tokenizer: -o tokenizer=ID")
-        return Tokens(self.checkpoint.tokenizer, name=self.checkpoint.name)
+        return self.checkpoint.tokens
 
     def _require(self, path: str, kind: type) -> None:
         """Raise EngineFault where a server has not answered the check at `path`."""

@@ -31,9 +31,8 @@ from ..hardware import machine
 from ..identity import describe, packages
 from ..maxsim import MaxSim
 from ..options import ModelOptions
-from ..pairing import PairTemplate, no_pair_head, pair_head, require_pair_text
+from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_pair_text
 from ..prepare import Numbered, Preparer, by_kind
-from ..tokens import Tokens
 from .batches import Batcher, Forward
 from .encoder import Encoder
 from .generation import NO_PATTERN, Writer
@@ -97,12 +96,14 @@ class TransformersEngine:
     def statistics(self) -> Statistics:
         """What is known so far."""
         return Statistics(
-            self._loading_seconds, config=self._config, leading_tokens=self._leading_tokens
+            self._loading_seconds,
+            config=self._config,
+            leading_tokens=self.checkpoint.tokens.leading,
         )
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the model's own tokenizer."""
-        return self._tokens.fit(texts, max_tokens)
+        return self.checkpoint.tokens.fit(texts, max_tokens)
 
     @batched
     def stream(self, requests: Sequence[AnyRequest]) -> Answers:
@@ -172,22 +173,13 @@ class TransformersEngine:
 
     @functools.cached_property
     def _config(self) -> Mapping[str, Any] | None:
-        """Late interaction encodes a text once for many calls: its config tells no call's cost."""
-        return None if self._head == "maxsim" else self.checkpoint.config.to_dict()
-
-    @functools.cached_property
-    def _leading_tokens(self) -> int:
-        return len(self._tokens.single.before)
-
-    @functools.cached_property
-    def _tokens(self) -> Tokens:
-        return Tokens(self.checkpoint.tokenizer, name=self.checkpoint.name)
+        return config_of_calls(self.checkpoint)
 
     @functools.cached_property
     def _preparer(self) -> Preparer:
         given = self.options.pair_template is not None
         template = PairTemplate.of(self.checkpoint) if given else None
-        return Preparer(self._tokens, self.checkpoint.context, template)
+        return Preparer(self.checkpoint.tokens, self.checkpoint.context, template)
 
     @functools.cached_property
     def batcher(self) -> Batcher:
@@ -205,7 +197,7 @@ class TransformersEngine:
 
     @functools.cached_property
     def _classifier(self) -> Classifier:
-        return self._timed(lambda: Classifier(self.checkpoint, self._tokens.pad_id))
+        return self._timed(lambda: Classifier(self.checkpoint, self.checkpoint.tokens.pad_id))
 
     @functools.cached_property
     def _composed(self) -> ComposedPairs:
@@ -217,14 +209,14 @@ class TransformersEngine:
         def encode(numbered: Numbered) -> Answers:
             return self._answer(numbered, lambda: self._encoder.answer)
 
-        return MaxSim(encode, self.checkpoint, self._tokens)
+        return MaxSim(encode, self.checkpoint)
 
     @functools.cached_property
     def _encoder(self) -> Encoder:
         # An adapter of a language model names its layers as they are below the language head.
         causal = self.checkpoint.architecture.endswith("ForCausalLM")
         model = self._causal.base_model if causal else self._loaded("encoder")
-        return Encoder(model, self.checkpoint, self._tokens.pad_id)
+        return Encoder(model, self.checkpoint, self.checkpoint.tokens.pad_id)
 
     @functools.cached_property
     def _causal(self) -> Any:
@@ -242,11 +234,11 @@ class TransformersEngine:
 
     @functools.cached_property
     def _language(self) -> LanguageModel:
-        return LanguageModel(self._causal, self.checkpoint, self._tokens.pad_id)
+        return LanguageModel(self._causal, self.checkpoint, self.checkpoint.tokens.pad_id)
 
     @functools.cached_property
     def _writer(self) -> Writer:
-        return Writer(self._language, self._tokens, self.checkpoint.end_ids)
+        return Writer(self._language, self.checkpoint.tokens, self.checkpoint.end_ids)
 
 
 def _empty_gpu() -> None:

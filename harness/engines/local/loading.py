@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from typing import Any, Literal
 
-from ...errors import EngineFault
 from ...quiet import quiet
 from ..checkpoint import Checkpoint, clear_errors, where
 from ..models import find_model
@@ -37,17 +35,16 @@ def load_model(checkpoint: Checkpoint, task: Task) -> Any:
         config=_config_for(checkpoint, task),
         dtype=getattr(torch, checkpoint.dtype),
         weights_only=True,
-        output_loading_info=True,
         **where(checkpoint.place, checkpoint.options),
         **_pinned(checkpoint),
     )
     with quiet(), clear_errors(checkpoint.name):
-        model, report = load_whole(read, checkpoint.name)
-        model = _with_adapter(model, checkpoint.options.adapter)
-    _require_weights(checkpoint, report["missing_keys"])
-    if task != "encoder":  # what is read of it is its last hidden states
-        float32_heads(model)
-    return model.to(checkpoint.device).eval()
+        adapter = checkpoint.options.adapter
+        model = load_whole(read, checkpoint.name, head_elsewhere=_brings_head(adapter))
+        model = _with_adapter(model, adapter)
+        if task != "encoder":  # what is read of it is its last hidden states
+            float32_heads(model)
+        return model.to(checkpoint.device).eval()
 
 
 def _config_for(checkpoint: Checkpoint, task: Task) -> Any:
@@ -77,16 +74,6 @@ def _brings_head(adapter: str | None) -> bool:
     place = find_model(adapter)
     config = PeftConfig.from_pretrained(place.source, revision=place.revision)
     return config.task_type == "SEQ_CLS" or bool(config.modules_to_save)
-
-
-def _require_weights(checkpoint: Checkpoint, missing: Iterable[str]) -> None:
-    # A pooler is never read here, and an adapter may bring the head that its base lacks.
-    lost = sorted(key for key in missing if "pooler" not in key)
-    if lost and not _brings_head(checkpoint.options.adapter):
-        raise EngineFault(
-            f"model {checkpoint.name} ({checkpoint.architecture}) lacks {lost[0]}"
-            f"{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}: it has no such head"
-        )
 
 
 def _pinned(checkpoint: Checkpoint) -> dict[str, Any]:

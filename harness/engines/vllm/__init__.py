@@ -28,9 +28,8 @@ from ..feed import Feed
 from ..hardware import machine
 from ..identity import describe, vllm_environment
 from ..maxsim import MaxSim
-from ..pairing import PairTemplate, no_pair_head, pair_head, require_template
+from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_template
 from ..prepare import Answered, Encode, Numbered, Prepared, Preparer, by_kind
-from ..tokens import Tokens
 from .settings import Mode, VllmOptions, environments, visible_gpus, worker_settings
 from .workers import Workers
 
@@ -122,12 +121,12 @@ class VllmEngine:
             self._workers.seconds if self._workers is not None else 0.0,
             self._in_effect,
             self._config,
-            self._leading_tokens,
+            self.checkpoint.tokens.leading,
         )
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the model's own tokenizer."""
-        return self.preparer.tokens.fit(texts, max_tokens)
+        return self.checkpoint.tokens.fit(texts, max_tokens)
 
     def stream(self, requests: Iterator[AnyRequest | None]) -> Answers:
         """Answer requests, which are drawn as the processes have room.
@@ -165,11 +164,11 @@ class VllmEngine:
     @functools.cached_property
     def preparer(self) -> Preparer:
         """What makes token ids of requests."""
-        tokens = Tokens(self.checkpoint.tokenizer, name=self.checkpoint.name)
         context = min(self.checkpoint.context, self.options.max_model_len or LONGEST_CONTEXT)
         templated = self.head == "composed" or self.options.pair_template is not None
         template = PairTemplate.find(self.checkpoint) if templated else None
-        return Preparer(tokens, context, template, written=1)  # vLLM writes a token, needed or not
+        # vLLM writes a token even where none is needed
+        return Preparer(self.checkpoint.tokens, context, template, written=1)
 
     @functools.cached_property
     def head(self) -> str:
@@ -178,12 +177,7 @@ class VllmEngine:
 
     @functools.cached_property
     def _config(self) -> Mapping[str, Any] | None:
-        """Late interaction encodes a text once for many calls: its config tells no call's cost."""
-        return None if self.head == "maxsim" else self.checkpoint.config.to_dict()
-
-    @functools.cached_property
-    def _leading_tokens(self) -> int:
-        return len(self.preparer.tokens.single.before)
+        return config_of_calls(self.checkpoint)
 
     @functools.cached_property
     def _maxsim(self) -> MaxSim:
@@ -192,7 +186,7 @@ class VllmEngine:
             yield from done
             yield from self._run("embed", iter(todo))
 
-        return MaxSim(encode, self.checkpoint, self.preparer.tokens)
+        return MaxSim(encode, self.checkpoint)
 
     # Answering
 
@@ -242,14 +236,14 @@ class VllmEngine:
         for index, answer in self._run(mode, draw(), label_head):
             request = open_requests.pop(index)
             if isinstance(answer, Generation):
-                text = self.preparer.tokens.text(answer.tokens, stop=request.stop)
+                text = self.checkpoint.tokens.text(answer.tokens, stop=request.stop)
                 answer = replace(answer, text=text)
             yield index, answer
             yield from feed.settled()
 
     def _label_head(self, first: Prepared) -> tuple[int, ...]:
         """Return the token ids of the reranker's fixed labels, as they follow a first prompt."""
-        tokens = self.preparer.tokens
+        tokens = self.checkpoint.tokens
         context = tokens.tokenizer.decode(first.ids[-16:])
         return tuple(
             first.labels[label] if label in first.labels else tokens.label_id(label, after=context)

@@ -81,6 +81,8 @@ def test_a_label_head_needs_a_reranker_with_fixed_labels() -> None:
     engine = choose("first:engine=vllm,model=m,head=labels,window=4").engine
     assert engine.options.labels == ("A", "B", "C", "D")
     assert choose("first:engine=vllm,model=m").engine.options.labels == ()
+    with pytest.raises(BadOption, match="head 'labels' is none of classifier, maxsim"):
+        choose("first:model=m,head=labels").engine.open()
 
 
 def test_an_unsupported_type_names_the_engines_that_would_do() -> None:

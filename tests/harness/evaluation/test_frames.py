@@ -16,7 +16,7 @@ from rerank_bench.evaluation import JSON_FIELDS
 from rerank_bench.report import report_of
 from rerank_bench.runs import QueryResult, Run, Variant, run_folder, write_run
 
-PAGE = Path(__file__).parents[2] / "docs" / "notebook.md"
+PAGE = Path(__file__).parents[3] / "docs" / "notebook.md"
 
 
 def store(root: Path, profile: str, label: str, variant: Variant | None = None) -> None:

@@ -48,7 +48,7 @@ def line(text, part):
 HOSTILE = "evil\x1b[31m\u202etxt\x07 [bold]<script>alert(1)</script>\x9b2J"
 
 
-def test_hostile_texts_drive_no_terminal():
+def test_hostile_texts_control_no_terminal():
     exchange = Exchange(1, HOSTILE, HOSTILE + "\n\tnext", HOSTILE, repaired=True)
     shown = view(
         [document(HOSTILE, 1, text=HOSTILE)], exchange, exchange,
@@ -75,7 +75,7 @@ def test_json_of_hostile_texts_is_plain_ascii(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_ranks_moves_and_marks_stand_in_full_at_any_width(width):
+def test_ranks_moves_and_marks_are_shown_in_full_at_any_width(width):
     documents = [
         document("up", 1, before=12, score=-1.25, grade=2),
         document("down", 2, before=1, score=3.0, grade=0),
@@ -90,7 +90,7 @@ def test_ranks_moves_and_marks_stand_in_full_at_any_width(width):
     assert max(map(len, text.splitlines())) <= width
 
 
-def test_the_gain_stands_in_the_heading_and_counts_below():
+def test_the_heading_has_the_gain_counts_and_notes():
     text = printed(view([document("d", 1)], notes=("ids without texts: gone",), failed="no room"))
     assert "bm25 · listwise   nDCG@10 0.5000 → 0.2500 (-0.2500)" in text
     assert "counted: repaired 1" in text
@@ -110,61 +110,51 @@ def test_deep_ranks_are_left_out_but_no_positive_and_no_safeguard():
     assert list(rows([view(documents[:30])], whole=False))[-1] == 10
 
 
-def test_two_runs_stand_side_by_side_in_one_table():
-    one = view(
-        [document("doc-a", 1, before=2, score=5.5), document("doc-b", 2, before=1, score=4.5)]
-    )
-    two = view([document("doc-b", 1, score=7.5), document("doc-c", 2, score=6.5)], reranker="other")
-    wide, narrow = printed(one, two, width=160), printed(one, two)
+def test_two_runs_are_shown_side_by_side_where_there_is_room():
+    prompts = "the first prompt", "another prompt"
+    one, two = (Exchange(1, "Generate", prompt, "yes") for prompt in prompts)
+    documents = [document("doc-a", 1, before=2, score=5.5), document("doc-b", 2, before=1)]
+    others = [document("doc-b", 1, score=7.5), document("doc-c", 2, score=6.5)]
+    views = view(documents, one), view(others, two, reranker="other")
+    wide, narrow = printed(*views, width=160), printed(*views)
     assert line(wide, "doc-a ")[:9] == ["2", "1", "▲1", "5.5000", "–", "–", "–", "–", "doc-a"]
-    assert line(wide, "doc-b ")[:8] == ["1", "2", "▼1", "4.5000", "1", "=", "7.5000", "–"]
+    assert line(wide, "doc-b ")[:8] == ["1", "2", "▼1", "1", "1", "=", "7.5000", "–"]
     assert line(wide, "doc-c ")[:8] == ["2", "–", "–", "–", "2", "=", "6.5000", "–"]
     assert line(narrow, "doc-b ")[:7] == ["1", "2", "▼1", "1", "=", "–", "doc-b"]
     assert "A: bm25 · listwise" in narrow
     assert "B: bm25 · other" in narrow
+    for text, beside in ((wide, True), (narrow, False)):
+        assert any(all(p in row for p in prompts) for row in text.splitlines()) is beside
+        assert prompts[1] in text
 
 
-def test_pools_that_differ_keep_their_own_ranks_before():
+def test_pools_that_differ_have_their_own_ranks_before():
     one, two = view([document("doc-a", 1)]), view([document("doc-a", 1, before=9)], profile="dense")
-    assert line(printed(one, two, width=160), "doc-a ")[:8] == [
-        "1", "1", "=", "1", "9", "1", "▲8", "1",
-    ]  # fmt: skip
+    found = line(printed(one, two, width=160), "doc-a ")[:8]
+    assert found == ["1", "1", "=", "1", "9", "1", "▲8", "1"]
 
 
-def test_two_conversations_stand_side_by_side_where_there_is_room():
-    one = view([document("a", 1)], Exchange(1, "Generate", "the first prompt", "yes"))
-    two = view([document("a", 1)], Exchange(1, "Generate", "another prompt", "no"))
-    wide = printed(one, two, width=160).splitlines()
-    assert any("the first prompt" in text and "another prompt" in text for text in wide)
-    narrow = printed(one, two).splitlines()
-    assert not any("the first prompt" in text and "another prompt" in text for text in narrow)
-    assert any("another prompt" in text for text in narrow)
-
-
-def test_a_repaired_answer_says_so_in_words_and_in_colour():
-    mended = Exchange(1, "Generate", "prompt", "1] > [1]", repaired=True)
-    sound = Exchange(2, "Generate", "prompt", "2] > [1]")
-    text = printed(view([document("a", 1)], mended, sound))
+def test_a_repaired_answer_is_marked_in_words_and_in_colour():
+    repaired = Exchange(1, "Generate", "prompt", "1] > [1]", repaired=True)
+    correct = Exchange(2, "Generate", "prompt", "2] > [1]")
+    text = printed(view([document("a", 1)], repaired, correct))
     assert text.count("REPAIRED OR UNUSABLE") == 1
     assert text.index("REPAIRED OR UNUSABLE") < text.index("1] > [1]")
-    assert "\x1b[1;30;43mREPAIRED" in printed(view([document("a", 1)], mended), colour="standard")
+    assert "\x1b[1;30;43mREPAIRED" in printed(view([document("a", 1)], repaired), colour="standard")
 
 
-def test_a_long_prompt_keeps_its_beginning_and_its_end():
+def test_a_long_prompt_is_shown_by_its_first_and_last_lines():
     prompt = "\n".join(f"line {i}" for i in range(40))
     shown = view([document("a", 1)], Exchange(1, "Generate", prompt, "x" * 1500))
-    text = printed(shown)
-    assert "line 0\n" in text.replace(" \n", "\n")
-    assert "line 39" in text
+    text, whole = printed(shown), printed(shown, whole=True)
+    for part in ("line 0\n", "line 39", "24 lines more", "500 characters more"):
+        assert part in text
     assert "line 20" not in text
-    assert "24 lines more" in text
-    assert "500 characters more" in text
-    whole = printed(shown, whole=True)
     assert "line 20" in whole
     assert "more; --whole" not in whole
 
 
-def test_a_round_of_many_shows_what_sets_its_requests_apart():
+def test_a_round_of_many_shows_where_its_requests_differ():
     prompts = [f"query: q\ndocument: text {i} end" for i in range(30)]
     exchanges = [Exchange(1, "PairScore", p, f"{i}.5") for i, p in enumerate(prompts)]
     text = printed(view([document("a", 1)], *exchanges))
@@ -172,11 +162,7 @@ def test_a_round_of_many_shows_what_sets_its_requests_apart():
     assert line(text, " 7.5")[:3] == ["8", "7", "7.5"]
     assert "… 10 more" in text
     assert printed(view([document("a", 1)], *exchanges), whole=True).count("→ ") == 31
-
-
-def test_equal_requests_of_a_round_are_shown_too():
-    same = Exchange(1, "PairScore", "query: q\ndocument: d", "1.5")
-    assert printed(view([document("a", 1)], same, same)).count("1.5") == 3
+    assert printed(view([document("a", 1)], *exchanges[7:8] * 2)).count("7.5") == 3
 
 
 @pytest.fixture
@@ -207,7 +193,11 @@ def test_a_run_is_named_by_its_folder_or_by_task_profile_and_label(runs):
         showing.named_run("one/test", runs / "none")
 
 
-def test_show_prints_one_query_of_two_real_runs(runs, tmp_path, capsys):
+def test_show_prints_one_query_of_two_runs_and_calls_no_engine(runs, tmp_path, monkeypatch, capsys):
+    def refuse(request):
+        raise AssertionError(request)
+
+    monkeypatch.setattr(fake, "overlap", refuse)
     names = [f"one/test/rrf(bm25,bm25)/{label}" for label in ("pointwise", "identity")]
     showing.show(names[0], "q1", against=names[1], cache=tmp_path / "replies", root=runs)
     out = capsys.readouterr().out
@@ -215,13 +205,3 @@ def test_show_prints_one_query_of_two_real_runs(runs, tmp_path, capsys):
     assert "round 1 · 5 × NextToken" in out
     with pytest.raises(BadData, match="different tasks"):
         showing.show(names[0], "q1", against=names[0].replace("one", "two"), root=runs)
-
-
-def test_show_asks_no_engine(runs, tmp_path, monkeypatch, capsys):
-    def refuse(request):
-        raise AssertionError(request)
-
-    monkeypatch.setattr(fake, "overlap", refuse)
-    name = "one/test/rrf(bm25,bm25)/pointwise"
-    showing.show(name, "q1", cache=tmp_path / "replies", root=runs)
-    assert "5 × NextToken" in capsys.readouterr().out

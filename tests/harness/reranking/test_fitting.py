@@ -64,7 +64,7 @@ def test_documents_are_cut_anew_only_where_a_query_leaves_less_than_they_need():
     fitter = Fitter(corpus, engine, Budget(pair_tokens=100))
     queries = fitter.queries([words(n) for n in (5, 20, 30, 30)])
     fitter.prepare([(query, list(corpus)) for query in queries])
-    assert engine.calls == [(4, 100), (2, 95), (1, 80), (1, 70)]
+    assert engine.calls == [(4, 50), (2, 95), (1, 80), (1, 70)]
     found = [lengths(fitter.documents(query, list(corpus))) for query in queries]
     assert found == [[10, 90], [10, 80], [10, 70], [10, 70]]
 
