@@ -239,7 +239,6 @@ class TestCrossEncoder:
         for own, served in zip(here, fit_at_server(service.client, "tiny", texts, 6), strict=True):
             assert served.truncated == own.truncated
             assert len(service.tokens.encode([served.text])[0]) <= 6
-            assert served.text.startswith(own.text)
 
 
 @pytest.fixture(scope="class")

@@ -321,6 +321,6 @@ def test_a_key_is_masked_however_the_server_writes_it(echo: Callable[[str], str]
 
 
 def test_masking_a_long_text_takes_no_time() -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     assert len(ApiKey(ODD_KEY).redacted("\\" * 1_000_000)) == 300
-    assert time.monotonic() - started < 2.0
+    assert time.thread_time() - started < 2.0
