@@ -10,8 +10,9 @@ _NAMES = ("max_doc_tokens", "max_query_tokens", "max_pair_tokens", "max_window_t
 def check_budgets(method: str, reranker: object) -> None:
     """Raise BadOption, naming `method`, for budgets of a reranker that cannot be; None is no limit.
 
-    A budget holds at least one token, that of a window one for each document, and a document's is
-    not more than that of query and document together.
+    A budget holds at least one token, that of a window one for each document. Of the tokens of
+    query and document together neither the document's nor the query's budget takes more than all,
+    and the query's leaves some.
     """
     budgets: dict[str, int | None] = {name: getattr(reranker, name, None) for name in _NAMES}
     window = getattr(reranker, "window", 1)
@@ -24,4 +25,10 @@ def check_budgets(method: str, reranker: object) -> None:
         raise BadOption(
             f"{method}: max_doc_tokens {document} exceeds max_pair_tokens {pair}, which holds for "
             "query and document together; raise that one too, or set it to none"
+        )
+    query = budgets["max_query_tokens"]
+    if query is not None and pair is not None and query >= pair:
+        raise BadOption(
+            f"{method}: max_query_tokens {query} leaves no token of max_pair_tokens {pair} to a "
+            f"document; set it to {max(pair // 2, 1)} or less"
         )

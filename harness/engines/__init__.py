@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, cast
 
 from ..errors import EngineFault, unknown
+from .buffers import load_whole
 from .cache import Keys, ReplyCache, decode
 from .fake import FakeEngine, overlap
 from .loading import Checkpoint, no_language_model, open_checkpoint
@@ -37,6 +38,7 @@ __all__ = [
     "check_options",
     "decode",
     "find_model",
+    "load_whole",
     "no_language_model",
     "no_pair_head",
     "open_checkpoint",

@@ -1,4 +1,6 @@
-"""Tensors that a checkpoint does not hold: they get their values when the model is built.
+"""Tensors that a checkpoint does not hold: weights are refused, other tensors are computed.
+
+A weight that the checkpoint lacks would be filled with random numbers.
 
 Transformers 5 builds a model on the meta device, where a tensor has no values. Weights then come
 from the checkpoint and buffers registered with `persistent=False` from the model's `_init_weights`.
@@ -23,22 +25,68 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def load_whole(load: Callable[[], T], name: str) -> T:
-    """Return what `load` loads, with a value in every tensor that no checkpoint holds.
+def load_whole(load: Callable[[], T], name: str, *, head_elsewhere: bool = False) -> T:
+    """Return what `load` loads, with a value in every tensor.
 
     load: builds a torch module, or a tuple that begins with one; models of transformers inside it
     are looked at one by one. Tensors without a value get it from a build of the same class and
-    config on the CPU. name: of the model, for messages. Raises EngineFault where that build fails
-    or does not give a value.
+    config on the CPU. name: of the model, for messages. head_elsewhere: the weights outside the
+    base model may be missing, since an adapter brings them. Raises EngineFault where the checkpoint
+    lacks a weight, or where that build fails or does not give a value.
     """
-    with _marked():
+    with _marked(), _missing_weights() as missing:
         found = load()
+    for model, keys in missing:
+        _require_weights(model, keys, name, head_elsewhere=head_elsewhere)
     module: Any = found[0] if isinstance(found, tuple) else found
     for model in models_in(module):
         lost = sorted(key for key, tensor in _unsaved(model) if not _has_value(tensor))
         if lost:
             _fill(model, lost, name)
     return found
+
+
+@contextlib.contextmanager
+def _missing_weights() -> Iterator[list[tuple[Any, list[str]]]]:
+    """Collect each model of transformers that is loaded, and the weights its checkpoint lacks."""
+    from transformers import PreTrainedModel
+
+    found: list[tuple[Any, list[str]]] = []
+    kind: Any = PreTrainedModel
+    original = kind.__dict__["from_pretrained"]
+
+    def from_pretrained(
+        cls: Any, /, *args: Any, output_loading_info: bool = False, **kw: Any
+    ) -> Any:
+        model, report = original.__func__(cls, *args, output_loading_info=True, **kw)
+        found.append((model, sorted(report["missing_keys"])))
+        return (model, report) if output_loading_info else model
+
+    kind.from_pretrained = classmethod(from_pretrained)
+    try:
+        yield found
+    finally:
+        kind.from_pretrained = original
+
+
+def _require_weights(model: Any, keys: list[str], name: str, *, head_elsewhere: bool) -> None:
+    """Raise EngineFault for missing weights, but for the pooler of a model without a head.
+
+    Nothing reads that pooler: vectors are pooled from the last hidden states.
+    """
+    bare, prefix = model.base_model is model, f"{model.base_model_prefix}."
+    lost = [
+        key
+        for key in keys
+        if not (bare and key.startswith("pooler."))
+        and not (head_elsewhere and not bare and not key.startswith(prefix))
+    ]
+    if lost:
+        raise EngineFault(
+            f"model {name} ({type(model).__name__}) lacks {lost[0]}"
+            f"{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}: "
+            "the checkpoint holds no such weights"
+        )
 
 
 def models_in(module: torch.nn.Module) -> Iterator[Any]:

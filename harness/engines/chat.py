@@ -68,7 +68,7 @@ class ChatTemplate:
             except TemplateError as error:
                 reason = f"refuses: {error}"
                 continue
-            lost = next((m for m in given if m.text.strip() not in rendered), None)
+            lost = next((m for m in given if _is_lost(m.text.strip(), given, rendered)), None)
             if lost is None:
                 return rendered
             reason = f"drops or changes the text of the {lost.role} message"
@@ -113,8 +113,8 @@ class ChatTemplate:
         """
         if self.renders(prompt):
             return open_marker(_tail(rendered, prompt.messages))
-        ended = rendered.rstrip()
-        return next((opener for opener, _ in BLOCKS if ended.endswith(opener)), None)
+        ended = rendered.rstrip().lower()
+        return next((opener for opener, _ in BLOCKS if ended.endswith(opener.lower())), None)
 
 
 def _folded(messages: Sequence[Message]) -> list[Message]:
@@ -123,6 +123,11 @@ def _folded(messages: Sequence[Message]) -> list[Message]:
         return list(messages)
     system, user, *rest = messages
     return [Message(user.role, f"{system.text}\n\n{user.text}"), *rest]
+
+
+def _is_lost(text: str, messages: Sequence[Message], rendered: str) -> bool:
+    """Whether `text` stands less often in the rendered prompt than in its messages."""
+    return rendered.count(text) < sum(m.text.count(text) for m in messages)
 
 
 def _tail(rendered: str, messages: Sequence[Message]) -> str:

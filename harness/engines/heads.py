@@ -24,21 +24,31 @@ def float32_heads(model: torch.nn.Module) -> None:
     model: a loaded model, or modules that hold some. The output embeddings of a language model and
     all parts of a classification model that lie outside its base model are changed in place. What a
     model does with its logits afterwards, such as scaling or soft-capping, is then float32 too.
+    A head of another class than `torch.nn.Linear` keeps its forward; a quantized one is left as is.
     """
     import torch
 
     for part in models_in(model):
         head = part.get_output_embeddings()
-        if head is not None and head.weight.dtype != torch.float32:
-            part.set_output_embeddings(_float32_linear()(head))
-        elif head is None:
+        if type(head) is torch.nn.Linear:
+            if head.weight.dtype in (torch.bfloat16, torch.float16):
+                part.set_output_embeddings(_float32_linear()(head))
+        elif head is not None:
+            float32_module(head)
+        else:
             for child in part.children():
                 if child is not part.base_model and not _holds(child, part.base_model):
                     float32_module(child)
 
 
 def float32_module(module: torch.nn.Module) -> None:
-    """Convert `module` to float32, and what it is called with."""
+    """Convert `module` to float32, and what it is called with; not one with quantized weights."""
+    import torch
+
+    if any(
+        p.dtype not in (torch.float32, torch.bfloat16, torch.float16) for p in module.parameters()
+    ):
+        return
     module.float()
     module.register_forward_pre_hook(_upcast, with_kwargs=True)
 

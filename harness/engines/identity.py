@@ -42,7 +42,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, str | None]:
         "adapter_files": adapter_files(options.adapter),
         "pair_template": checkpoint.pair_template,
         "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
-        "packages": packages(("torch", "tokenizers", *adapted)),
+        "packages": packages(("torch", "tokenizers", "transformers", *adapted)),
     }
 
 

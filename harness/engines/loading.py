@@ -97,12 +97,17 @@ class Checkpoint:
     @property
     def _code_repository(self) -> str | None:
         """The other repository that `auto_map` names, as `owner/name--module.Class`."""
+        if not self.options.trust_remote_code:
+            return None
         named = small_json(self.place, "config.json") or {}
         classes = [name for name in (named.get("auto_map") or {}).values() if isinstance(name, str)]
         found = {c.partition("--")[0] for c in classes if "--" in c} - {self.place.source}
         if len(found) > 1:
-            raise EngineFault(f"model {self.name} takes code from {', '.join(sorted(found))}")
-        return next(iter(found)) if found and self.options.trust_remote_code else None
+            raise EngineFault(
+                f"model {self.name} takes code from {', '.join(sorted(found))}; only one other "
+                "repository can be recorded: copy the model with its code into one folder"
+            )
+        return next(iter(found), None)
 
     @functools.cached_property
     def attention(self) -> str | None:
@@ -201,17 +206,15 @@ def load_model(checkpoint: Checkpoint, task: Task) -> Any:
         config=_config_for(checkpoint, task),
         dtype=getattr(torch, dtype_of(options)),
         weights_only=True,
-        output_loading_info=True,
         **_where(checkpoint.place, options),
         **_pinned(checkpoint),
     )
     with quiet(), _clear(checkpoint.name):
-        model, report = load_whole(read, checkpoint.name)
+        model = load_whole(read, checkpoint.name, head_elsewhere=_brings_head(options.adapter))
         model = with_adapter(model, options.adapter)
-    _require_weights(checkpoint, report["missing_keys"])
-    if task != "encoder":  # what is read of it is its last hidden states
-        float32_heads(model)
-    return model.to(device_of(options)).eval()
+        if task != "encoder":  # what is read of it is its last hidden states
+            float32_heads(model)
+        return model.to(device_of(options)).eval()
 
 
 def _config_for(checkpoint: Checkpoint, task: Task) -> Any:
@@ -249,16 +252,6 @@ def _brings_head(adapter: str | None) -> bool:
     place = find_model(adapter)
     config = PeftConfig.from_pretrained(place.source, revision=place.revision)
     return config.task_type == "SEQ_CLS" or bool(config.modules_to_save)
-
-
-def _require_weights(checkpoint: Checkpoint, missing: Iterator[str]) -> None:
-    # A pooler is never read here, and an adapter may bring the head that its base lacks.
-    lost = sorted(key for key in missing if "pooler" not in key)
-    if lost and not _brings_head(checkpoint.options.adapter):
-        raise EngineFault(
-            f"model {checkpoint.name} ({checkpoint.architecture}) lacks {lost[0]}"
-            f"{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}: it has no such head"
-        )
 
 
 def _where(place: ModelPlace, options: EngineOptions) -> dict[str, Any]:

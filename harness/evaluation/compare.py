@@ -83,7 +83,7 @@ def _records(found: Evaluation, reranker: str) -> Mapping[tuple[str, str], Recor
 
 
 def _differ(one: Record, other: Record, a: PerQuery, b: PerQuery) -> str:
-    """Say why two runs do not compare; nothing where they do."""
+    """Return why two runs do not compare; an empty text where they do."""
     why = ""
     if one["pool"] != other["pool"]:
         why = "the two ran on different pools, so their values do not compare"
@@ -105,7 +105,7 @@ def _depth(record: Record) -> str:
 
 
 def _paired(one: Record, other: Record, a: PerQuery, b: PerQuery) -> tuple[Record, list[Duel]]:
-    """Return the record of a difference, and its queries."""
+    """Return the record of a difference, and its queries one by one."""
     place = {query_id: index for index, query_id in enumerate(b.query_ids)}
     ids = [query_id for query_id in a.query_ids if query_id in place]
     mine = [index for index, query_id in enumerate(a.query_ids) if query_id in place]

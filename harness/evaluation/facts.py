@@ -1,4 +1,4 @@
-"""What a single run says: its pool, method, cost, health, and its values query by query."""
+"""The facts of one run from which the columns of a report are computed."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def per_query(facts: Facts, measures: Sequence[str]) -> PerQuery:
 
 
 def judgements(facts: Facts) -> str:
-    """Name the judgements by which a run is measured, where they are not the usual ones."""
+    """Return the name of the judgements, where they are not the usual ones; else an empty text."""
     qrels, least = facts.settings.get("qrels") or "qrels", facts.run.min_grade
     words = [qrels if qrels != "qrels" else "", f"grades from {least}" if least > 1 else ""]
     return ", ".join(word for word in words if word)
@@ -186,7 +186,7 @@ def gpu_seconds(facts: Facts) -> float | None:
 
 
 def invalid(facts: Facts) -> str | None:
-    """Say why the method did not work as it is meant to; None where it did."""
+    """Return why the method did not work as it is meant to; None where it did."""
     return broken(checks(facts.counts, engine=facts.engine.get("name", "")))
 
 

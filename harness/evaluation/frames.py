@@ -105,8 +105,8 @@ class Runs:
         import pandas as pd
 
         runs = (read_run(folder) for folder in self.folders)
-        told = (run for run in runs if Variant.of(run.manifest["settings"]).is_main)
-        records = [record for run in told for record in _ranked(run)]
+        mains = (run for run in runs if Variant.of(run.manifest["settings"]).is_main)
+        records = [record for run in mains for record in _ranked(run)]
         return pd.DataFrame(records, columns=list(_RANKING))
 
 
@@ -130,7 +130,7 @@ def _fields(kind: type) -> tuple[str, ...]:
 
 
 def _frame(records: Iterable[Any], columns: Sequence[str]) -> pd.DataFrame:
-    """A row for each record, a column for each of its attributes that is named."""
+    """Return a frame with a row for each record, and its named attributes as columns."""
     import pandas as pd
 
     values = [[getattr(record, name) for name in columns] for record in records]
@@ -138,9 +138,9 @@ def _frame(records: Iterable[Any], columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _ranked(run: Run) -> Iterator[tuple[Any, ...]]:
-    """The rows of `Runs.rankings` that a run makes."""
-    told = run.manifest["settings"]
-    where = (told["task"], told["profile"]["asked"], told["reranker"]["label"])
+    """Yield the rows of `Runs.rankings` of one run."""
+    settings = run.manifest["settings"]
+    where = (settings["task"], settings["profile"]["asked"], settings["reranker"]["label"])
     for result in run.results:
         judged = run.qrels.get(result.query_id, {})
         documents = zip(result.doc_ids, result.scores, result.first_stage_ranks, strict=True)

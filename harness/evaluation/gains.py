@@ -1,4 +1,4 @@
-"""What one run gained, query by query."""
+"""The values of one run, query by query."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SAME = 1e-9
 class QueryValues:
     """Per-query values of one run: for each measure an array in the order of `query_ids`.
 
-    pools, grades: in that order too, without safeguards, and positives alone. first_stage: the pool
-    as it came, without the safeguard. natural: the finished ranking without the safeguard.
-    safeguarded: with it. ceiling, ceiling_safeguarded: the best order of what was reranked, without
-    and with it. Failed queries have 0 in natural and safeguarded.
+    pools, grades: in the same order; pools are without safeguards, grades of positives alone.
+    first_stage: the pool as it came, without the safeguard. natural, safeguarded: the finished
+    ranking without and with it; 0 for failed queries. ceiling, ceiling_safeguarded: the best order
+    of what was reranked, without and with it.
     """
 
     query_ids: tuple[str, ...]
@@ -41,18 +41,18 @@ class QueryValues:
     ceiling_safeguarded: Values
 
     def gain(self, measure_name: str) -> NDArray[np.float64]:
-        """Natural minus first stage, per query."""
+        """Return natural minus first stage, per query."""
         return self.natural[measure_name] - self.first_stage[measure_name]
 
     def decided(self, measure_name: str) -> int:
-        """How many queries the safeguard decides: their value differs with it."""
+        """Return for how many queries the value differs with the safeguard."""
         moved = abs(self.safeguarded[measure_name] - self.natural[measure_name]) > SAME
         return int(moved.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoolSide:
-    """What the values of a run owe to its pools and judgements alone; runs of one pool share it."""
+    """The values that depend on pools and judgements alone; runs of one pool share them."""
 
     key: tuple[object, ...]
     grades: tuple[Mapping[str, int], ...]
@@ -64,7 +64,7 @@ class PoolSide:
 
 
 def pool_side(run: Run, known: PoolSide | None = None) -> PoolSide:
-    """Measure the pools of a run; `known` is handed back if it is of the very same pools."""
+    """Measure the pools of a run; `known` is returned if it is of the same pools and judgements."""
     depth = run.manifest["settings"].get("depth")
     pools = tuple(orders.first_stage(result) for result in run.results)
     guards = tuple(result.safeguard for result in run.results)
@@ -91,7 +91,7 @@ def pool_side(run: Run, known: PoolSide | None = None) -> PoolSide:
 
 
 def query_values(run: Run, side: PoolSide | None = None) -> QueryValues:
-    """Measure a run, from its rankings and judgements alone; `side` is its `pool_side`."""
+    """Measure a run from its rankings and judgements; `side` is its `pool_side`."""
     import numpy as np
 
     side = side or pool_side(run)
@@ -129,7 +129,7 @@ def _with(
     rankings: Sequence[Sequence[str]],
     grades: Sequence[Mapping[str, int]],
 ) -> Values:
-    """Return `values` with those of other rankings in some places: most queries have no other."""
+    """Return `values` with those of other rankings in some places."""
     found = {name: array.copy() for name, array in values.items()}
     if places:
         others = measure(rankings, [grades[place] for place in places])
@@ -151,7 +151,7 @@ def _reranked(run: Run, side: PoolSide) -> tuple[Values, Values]:
 
 
 def is_floor(settings: Mapping[str, Any]) -> bool:
-    """Say whether a run stands for chance: the reranker `random`, unless it names a seed."""
+    """Return whether a run is of the reranker `random` without a seed of its own."""
     reranker = settings["reranker"]
     return reranker.get("method") == "random" and not (reranker.get("options") or {}).get("seed")
 

@@ -30,7 +30,7 @@ class Group:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Say of each reranker without a mean why it has none."""
+        """One sentence for each reranker without a mean."""
         left = self.left_out
         return tuple(f"{self.name} · {p} · {r}: no mean, with {why}" for p, r, why in left)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .groups import Group
 
 MOST_FAILED = 0.05
-"""Share of queries that may have failed: beyond it a gain tells of the engine, not the reranker."""
+"""Share of queries that may have failed: with more of them a gain depends on the engine."""
 
 
 def infer(results: Results) -> tuple[Results, Results, list[Group]]:

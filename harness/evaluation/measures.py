@@ -53,8 +53,8 @@ _NO_POSITIVE = -2.0  # pads positives, with grade 0, which ranx drops
 def relevant(judgements: Mapping[str, int], *, min_grade: int = 1) -> dict[str, int]:
     """Return the positives and their grades, highest first.
 
-    A grade under `min_grade`, and any grade under 1, is a judgement of no worth: it gains 0 in
-    nDCG too, so that all measures agree on what is positive.
+    A grade under `min_grade`, and any grade under 1, gains 0 in nDCG too, so that all measures
+    agree on what is positive.
     """
     kept = {doc_id: grade for doc_id, grade in judgements.items() if grade >= max(min_grade, 1)}
     return dict(sorted(kept.items(), key=lambda item: -item[1]))
@@ -64,8 +64,8 @@ def measure(rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int
     """Measure each ranking by the grades of its query's positives.
 
     `rankings` hold document ids, best first, without repetition; `grades` come from `relevant`,
-    documents that are in no pool included, and stand in the same order. Returns all of MEASURES
-    and RECALL. A query with an empty ranking, or without a positive, has 0 and keeps its place.
+    documents that are in no pool included, in the same order. Returns all of MEASURES
+    and RECALL. A query with an empty ranking, or without a positive, has 0 and stays in the result.
     """
     import numpy as np
 
@@ -77,7 +77,7 @@ def measure(rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int
 
 
 def is_binary(grades: Sequence[Mapping[str, int]]) -> bool:
-    """Say whether all measures are the same under both conventions, whatever the ranking."""
+    """Return whether all measures are equal under both conventions, whatever the ranking."""
     return all(len(own) <= _CUT and len(set(own.values())) < 2 for own in grades)
 
 
@@ -92,7 +92,7 @@ def as_binary(values: Values, positives: Sequence[int] | NDArray[np.int64]) -> V
 def pool_values(
     pools: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int]], *, convention: str = ""
 ) -> dict[str, float]:
-    """Return what a first stage is worth by itself: the means of MEASURES, then MICRO and MACRO.
+    """Return the values of a first stage alone: the means of MEASURES, then MICRO and MACRO.
 
     `pools` hold document ids in first-stage order, without safeguards; at least one query.
     `convention`: BINARY, or empty for ours.
@@ -140,7 +140,7 @@ def _arrays(
 
 @cache
 def _evaluate() -> Callable[..., Mapping[str, NDArray[np.float64]]]:
-    """Import ranx, and let it compile itself where it has not done so on this machine."""
+    """Import ranx, and compile it where that has not been done on this machine."""
     folder = Path(os.environ.setdefault("NUMBA_CACHE_DIR", str(_compiled_folder())))
     if "numba" in sys.modules:  # it read the variable when it was imported, perhaps by bm25s
         sys.modules["numba"].config.CACHE_DIR = str(folder)
@@ -154,7 +154,7 @@ def _evaluate() -> Callable[..., Mapping[str, NDArray[np.float64]]]:
 
 
 def _compiled_folder() -> Path:
-    """Return a folder for compiled code; a passing one where the cache folder is not writable."""
+    """Return a folder for compiled code; a temporary one where the cache is not writable."""
     folder = cache_folder() / "numba"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Orders of one pool: as it came, the best there is, and shuffles as a floor."""
+"""Orders of one pool: as it came, the best one, and random ones as a floor."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def best(
 
 
 def top_tied(result: QueryResult, cutoff: int = 10) -> bool:
-    """Say whether equal scores decide a query's top `cutoff`: its order, or its last place.
+    """Return whether equal scores decide a query's top `cutoff`: its order, or its last place.
 
     The safeguard is left out, and so are documents that were not reranked.
     """

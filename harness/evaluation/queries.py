@@ -1,4 +1,4 @@
-"""What a run did to each of its queries."""
+"""One row for each query of a run."""
 
 from __future__ import annotations
 

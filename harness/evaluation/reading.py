@@ -21,7 +21,7 @@ from .inference import infer
 from .measures import MACRO, MEASURES, MICRO
 from .prices import priced
 from .queries import query_rows
-from .results import Evaluation, Results, columns_of, computed, frame_of, pool_columns
+from .results import Evaluation, Results, columns_of, computed, frame_of, pool_columns, results_of
 from .sensitivity import latency_row, order_row
 from .strata import strata
 
@@ -67,8 +67,8 @@ def evaluate(
         per_query={key: main.per_query for key, main in found.mains.items()},
         orders=tuple(found.orders()),
         latencies=tuple(found.latencies()),
-        strata=tuple(found.strata),
-        queries=tuple(found.queries),
+        strata=tuple(row for _, own in found.queries.values() for row in own),
+        queries=tuple(row for own, _ in found.queries.values() for row in own),
         left_out=(*found.left_out(), *(words for group in without for words in group.reasons)),
         claims=match(results, load_claims()),
     )
@@ -129,10 +129,16 @@ def evaluated(folder: Path, facts: Facts) -> _Evaluated:
 
 
 def _first_stage_records(facts: Facts) -> list[Record]:
-    """Return what a first stage is worth by itself: one record a measure."""
+    """Return the values of a first stage alone: one record a measure."""
     pool = computed(pool_columns(RUNS), facts)
     values = pool_columns(VALUES)
     return [pool | computed(values, facts, name) for name in (*MEASURES, MICRO, MACRO)]
+
+
+def _repeated(others: Sequence[Record], own: Record) -> Record:
+    """Return the natural means of a run and its repeats for one measure, and their spread."""
+    repeated = [record["natural"] for record in (own, *others)]
+    return {"repeated": repeated, "noise": max(repeated) - min(repeated)} if others else {}
 
 
 @dataclass
@@ -141,8 +147,7 @@ class _Found:
 
     detail: frozenset[Path]
     mains: dict[Key, _Evaluated] = field(default_factory=dict)
-    queries: list[QueryRow] = field(default_factory=list)
-    strata: list[StratumRow] = field(default_factory=list)
+    queries: dict[Key, tuple[list[QueryRow], list[StratumRow]]] = field(default_factory=dict)
     _variants: dict[Key, list[_Evaluated]] = field(default_factory=lambda: defaultdict(list))
     _pools: dict[Key, list[Record]] = field(default_factory=dict)
     _folders: dict[object, Path] = field(default_factory=dict)
@@ -175,41 +180,28 @@ class _Found:
         if self._many and own.folder not in self.detail:
             return
         rows = query_rows(facts.run, facts.values)
-        self.queries += rows
-        self.strata += strata(facts.run, rows)
-        if len(self.queries) > MOST_QUERIES and not self._many:
+        self.queries[own.key] = rows, strata(facts.run, rows)
+        if sum(len(rows) for rows, _ in self.queries.values()) > MOST_QUERIES and not self._many:
             self._many = True
             kept = {key for key, main in self.mains.items() if main.folder in self.detail}
-            self.queries = [q for q in self.queries if (q.task, q.profile, q.reranker) in kept]
-            self.strata = [s for s in self.strata if (s.task, s.profile, s.reranker) in kept]
+            self.queries = {key: rows for key, rows in self.queries.items() if key in kept}
 
     def results(self, prices: Mapping[str, Price]) -> Results:
         """Return the frames of all runs, sorted by task, profile and reranker."""
-        mains = [self.mains[key] for key in sorted(self.mains)]
-        values = [
-            {"run": place, **own, **self._repeats(main, number)}
-            for place, main in enumerate(mains)
-            for number, own in enumerate(main.values)
-        ]
-        runs = frame_of([main.run for main in mains], columns_of(RUNS))
-        repeats = [1 + len(self._same(main, lambda v: v.repeat > 1)) for main in mains]
-        runs = runs.assign(repeats=repeats, price=priced(runs, prices), apart=set_apart(runs))
-        found = frame_of(values, columns_of(VALUES))
-        found.insert(0, "run", [own["run"] for own in values])
-        return Results(runs, found)
+        rows = []
+        for _, main in sorted(self.mains.items()):
+            others = self._same(main, lambda variant: variant.repeat > 1)
+            shared = {**main.run, "repeats": 1 + len(others)}
+            for number, own in enumerate(main.values):
+                rows.append(shared | own | _repeated([each.values[number] for each in others], own))
+        found = results_of(rows)
+        runs = found.runs.assign(price=priced(found.runs, prices), apart=set_apart(found.runs))
+        return Results(runs, found.values)
 
     def _same(self, main: _Evaluated, kind: Callable[[Variant], bool]) -> list[_Evaluated]:
         """Return the variants of one kind that are the same run but for their circumstances."""
         found = self._variants.get(main.key, ())
         return [own for own in found if kind(own.variant) and own.is_same_run(main)]
-
-    def _repeats(self, main: _Evaluated, number: int) -> Record:
-        """Return the natural means of a run and its repeats for one measure, and their spread."""
-        others = self._same(main, lambda variant: variant.repeat > 1)
-        if not others:
-            return {"repeated": []}
-        repeated = [own.values[number]["natural"] for own in (main, *others)]
-        return {"repeated": repeated, "noise": max(repeated) - min(repeated)}
 
     def first_stages(self) -> pd.DataFrame:
         """Return the frame of first stages, in the order they were found."""

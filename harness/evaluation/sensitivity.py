@@ -1,4 +1,4 @@
-"""How much a result owes to circumstances: the order of the input, and who else is served."""
+"""How a result depends on the order of the input, and on serving one query at a time."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class OrderRow:
 
     mean, sd: of nDCG@10 over the orders (sample standard deviation). tau: Kendall's tau between the
     outputs of two orders, mean over queries and pairs. promotion: for each tenth of the input, the
-    share of its documents that end among the first ten; over random orders if there are any, for
-    there the relevant stand anywhere.
+    share of its documents that end among the first ten; over random orders if there are any, where
+    relevant documents may be anywhere.
     """
 
     task: str
@@ -73,8 +73,8 @@ def order_row(key: Key, values: Sequence[float], runs: Sequence[Run]) -> OrderRo
 def agreement(runs: Sequence[Run]) -> float | None:
     """Return Kendall's tau between the outputs of two runs, mean over queries and pairs of runs.
 
-    Only what was reranked counts, without the safeguard; queries with fewer than two such
-    documents say nothing, and None is returned where none says anything.
+    Only documents that were reranked count, without the safeguard; queries with fewer than two such
+    documents are left out. None where no query is left.
     """
     from scipy.stats import kendalltau
 
@@ -97,7 +97,7 @@ def _ranks(run: Run) -> dict[str, dict[str, int]]:
 
 
 def _reranked(result: QueryResult) -> list[str]:
-    """The documents a reranker gave scores to, in finished order, without the safeguard."""
+    """Return the documents with scores, in finished order, without the safeguard."""
     pairs = zip(result.doc_ids, result.scores, strict=True)
     return [d for d, score in pairs if score is not None and d != result.safeguard]
 
@@ -127,7 +127,7 @@ def _order(run: Run) -> str:
 
 
 def _given(result: QueryResult, reranked: set[str], order: str) -> list[str]:
-    """The order in which the documents came to the reranker, the safeguard left out."""
+    """Return the order in which the reranker was given the documents, without the safeguard."""
     pool = [d for d in orders.first_stage(result) if d in reranked]
     return [pool[place] for place in arranged(pool, result.query_id, order)]
 

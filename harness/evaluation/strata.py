@@ -1,4 +1,4 @@
-"""Where a gain comes from: a run's queries by language, by length, and by what the pool held."""
+"""Gains of a run by language, length of the query, and rank of the best positive."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _ORDER = (*_THIRDS, *(name for _, name in _RANKS), _DEEPER, _NOWHERE, _UNKNOWN)
 class StratumRow:
     """Some of a run's queries that are alike; the values are means of nDCG@10.
 
-    kind: `language`, `query length` or `positive's rank`; the strata of one kind share out all
-    queries of the run. gain: natural minus first stage, with its 95 % confidence interval
-    from FEWEST queries on.
+    kind: `language`, `query length` or `positive's rank`; each query of the run is in one stratum
+    of each kind.
+    gain: natural minus first stage, with its 95 % confidence interval from FEWEST queries on.
     """
 
     task: str
@@ -47,7 +47,7 @@ class StratumRow:
 def strata(run: Run, rows: Sequence[QueryRow]) -> list[StratumRow]:
     """Return the strata of one run, kind by kind, each kind in its natural order.
 
-    `rows` are the run's `query_rows`. A kind is left out where it says nothing: all queries are in
+    `rows` are the run's `query_rows`. A kind is left out where all queries are in
     one stratum, or their languages or lengths are not known. Lengths are thirds of the run's own
     queries.
     """
@@ -69,7 +69,7 @@ def _languages(rows: Sequence[QueryRow]) -> list[str]:
 
 
 def _lengths(chars: Sequence[int | None]) -> list[str]:
-    """Name the third that each query's length, in characters, falls into; equal ones fall alike."""
+    """Name the third that each query's length in characters is in; equal lengths share one."""
     known = [c for c in chars if c is not None]
     if len(known) < len(chars):
         return []
@@ -88,7 +88,7 @@ def _rank(rank: int | None) -> str:
 
 
 def _place(name: str) -> tuple[int, str]:
-    """Where a stratum stands among those of its kind: lengths and ranks rise, languages by name."""
+    """Return the sort key of a stratum: lengths and ranks rise, languages are by name."""
     word = name.partition(" (")[0]
     return (_ORDER.index(word) if word in _ORDER else -1), name
 
@@ -96,7 +96,7 @@ def _place(name: str) -> tuple[int, str]:
 def _stratum(
     kind: str, value: str, places: Sequence[int], rows: Sequence[QueryRow], run: Run
 ) -> StratumRow:
-    """Sum the queries at `places` up; parallel versions of one question are a cluster."""
+    """Return the stratum of the queries at `places`; versions of one question are a cluster."""
     first = np.array([rows[i].first_stage for i in places])
     natural = np.array([rows[i].natural for i in places])
     row = rows[0]

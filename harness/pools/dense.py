@@ -12,12 +12,12 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engines import ModelPlace, find_model
+from ..engines import ModelPlace, find_model, load_whole
 from ..errors import EngineFault, RerankBenchError
 from ..places import cache_folder
 from ..progress import bar
@@ -197,7 +197,10 @@ def _load(source: str, revision: str | None, device: str | None) -> Any:
 
     try:
         with quiet():
-            return SentenceTransformer(source, revision=revision, device=device)
+            read = partial(SentenceTransformer, source, revision=revision, device=device)
+            return load_whole(read, source)
+    except EngineFault:
+        raise
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
         raise EngineFault(f"model {source} cannot encode: {first}") from error

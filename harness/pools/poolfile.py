@@ -5,17 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadData, RerankBenchError
-from ..tasks import Task, as_id, examples, read_lines
+from ..tasks import Task, as_id, examples, parse_json, read_lines, repeated
 from .matching import OF_A_FILE, check_ids
 from .pool import Pool
 from .runlines import Lists, id_of, parse_object, read_json_run, read_run, twice
+
+_KEYS = ("task", "query-id", "corpus-ids", "safeguard")
 
 
 def write_pool(pools: Iterable[Pool], path: Path) -> None:
@@ -60,19 +61,22 @@ def read_ranked(path: Path, *, task: Task, keep_going: bool = False) -> Lists:
     found = _read(path, lines, task.name)
     if found.ranked.keys().isdisjoint(task.queries):
         pair = examples(found.ranked, task.queries)
-        raise BadData(f"first stage {path} ranks no query of task {task.name} ({pair})")
+        what = f"first stage {path} ranks no query of task {task.name} ({pair})"
+        raise BadData(f"{what}; write the ids alike")
     if not keep_going:
         check_ids(f"first stage {path}", found.ranked, task, limits=OF_A_FILE)
     return found
 
 
 def _read(path: Path, lines: list[tuple[int, str]], task: str) -> Lists:
-    first = lines[0][1]
+    number, first = lines[0]
+    if first.lstrip().startswith("["):
+        raise BadData(f"{path} is a JSON array; write one object for each query, one per line")
     if not first.lstrip().startswith("{"):
         return read_run(path, lines)
-    row = parse_object(path, first)
+    row = parse_object(f"{path}, line {number}", first)
     if row is None:  # one object over several lines, or a broken line
-        row = parse_object(path, "\n".join(line for _, line in lines))
+        row = parse_object(str(path), "\n".join(line for _, line in lines))
     elif len(lines) > 1 or "query-id" in row or "corpus-ids" in row:
         row = None
     return _json_lines(path, lines, task) if row is None else read_json_run(path, row)
@@ -88,7 +92,9 @@ def _json_lines(path: Path, lines: list[tuple[int, str]], task: str) -> Lists:
             continue
         if query_id in ranked:
             raise BadData(f"{path}, line {number}: query {query_id} stands there twice")
-        _no_repeats(doc_ids, f"{path}, line {number}: query {query_id}")
+        again = repeated(doc_ids)
+        if again is not None:
+            raise twice(f"{path}, line {number}: query {query_id}", again)
         ranked[query_id] = [(d, None) for d in doc_ids if d != safeguard]
     if not ranked:
         raise BadData(f"first stage {path} holds no line of task {task}, only of {min(others)}")
@@ -99,7 +105,7 @@ def _json_row(path: Path, number: int, line: str) -> tuple[object, str, list[str
     """Task, query id, document ids and safeguard of one line; ids may be numbers."""
     where = f"{path}, line {number}"
     try:
-        row = json.loads(line)
+        row = parse_json(line, where)
         query_id, doc_ids = row["query-id"], row["corpus-ids"]
         if type(doc_ids) is not list:
             raise TypeError("corpus-ids is no list")
@@ -107,14 +113,14 @@ def _json_row(path: Path, number: int, line: str) -> tuple[object, str, list[str
         ids = [as_id(value) for value in (query_id, *doc_ids)]
         if None in ids:
             raise TypeError("an id is a string or a whole number")
+        other = next((key for key in row if key not in _KEYS), None)
+        if other is not None:
+            raise TypeError(f"{other!r} is not read; remove it: a list is in its own order")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        wanted = '{"task", "query-id", "corpus-ids", "safeguard"}'
-        raise BadData(f"{where}: expected {wanted} ({error})") from error
+        wanted = ", ".join(f'"{key}"' for key in _KEYS)
+        raise BadData(f"{where}: expected {{{wanted}}} ({error})") from error
     first, *rest = (str(found) for found in ids)
     behind = None if safeguard is None else id_of(safeguard, where)
+    if behind is not None and rest[-1:] != [behind]:
+        raise BadData(f"{where}: safeguard {behind!r} must be the last of its corpus-ids")
     return row.get("task"), first, rest, behind
-
-
-def _no_repeats(doc_ids: Sequence[str], where: str) -> None:
-    if len(set(doc_ids)) != len(doc_ids):
-        raise twice(where, next(i for i, count in Counter(doc_ids).items() if count > 1))

@@ -18,9 +18,13 @@ from ..errors import BadOption, EngineFault
 from .pool import PoolOptions, Sent
 
 _SAVED = "config_sentence_transformers.json"
-_QUERY_NAMES = ("query", "retrieval.query", "search_query", "web_search_query", "s2p_query")
-_DOCUMENT_NAMES = ("document", "passage", "corpus", "retrieval.passage", "search_document")
-"""Names that checkpoints give to their prompts for search, the usual first."""
+_QUERY_NAMES = ("query", "retrieval.query", "search.query", "web.search.query", "s2p.query")
+_DOCUMENT_NAMES = (
+    "document", "passage", "corpus", "retrieval.passage", "retrieval.document", "search.document",
+)  # fmt: skip
+"""Names that checkpoints give to their prompts for search, the usual first; `-` and `_` count as a
+dot, and upper and lower case are the same."""
+_DOCUMENT_WORDS = ("doc", "passage", "corpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,14 @@ def prompts_of(place: ModelPlace, options: PoolOptions) -> tuple[Sent, Sent]:
         query = Sent(options.query_prompt, "--query-prompt")
     if options.doc_prompt is not None:
         document = Sent(options.doc_prompt, "--doc-prompt")
-    return query or _published(known, "query"), document or _published(known, "document")
+    query = query or _published(known, "query")
+    document = document or _published(known, "document")
+    others = [name for name in saved.texts if any(w in name.lower() for w in _DOCUMENT_WORDS)]
+    if query is None and saved.texts.keys() - others:
+        raise _unclear(place, saved, "queries", "--query-prompt-name NAME, or --query-prompt TEXT")
+    if document is None and others:
+        raise _unclear(place, saved, "documents", "--doc-prompt TEXT")
+    return query or Sent("", ""), document or Sent("", "")
 
 
 def _named(place: ModelPlace, saved: Saved, options: PoolOptions) -> Sent | None:
@@ -61,17 +72,30 @@ def _named(place: ModelPlace, saved: Saved, options: PoolOptions) -> Sent | None
 
 def _own(saved: Saved, names: tuple[str, ...], *, others: tuple[str, ...]) -> Sent | None:
     """Return the saved prompt for one side: by its name, or else the model's default."""
-    default = saved.default if saved.default not in others else None
-    name = next((name for name in (*names, default) if name in saved.texts), None)
+    found = {_plain(name): name for name in reversed(list(saved.texts))}
+    default = _plain(saved.default or "")
+    wanted = [*map(_plain, names), *([] if default in others else [default])]
+    name = next((found[name] for name in wanted if name in found), None)
     return None if name is None else _from(saved, name)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", ".").replace("-", ".")
+
+
+def _unclear(place: ModelPlace, saved: Saved, texts: str, cure: str) -> BadOption:
+    return BadOption(
+        f"model {place.name} saves the prompts {', '.join(sorted(saved.texts))}, and none is known "
+        f"to be for {texts}; give {cure} ('' for none)"
+    )
 
 
 def _from(saved: Saved, name: str) -> Sent:
     return Sent(saved.texts[name], f"the checkpoint's prompt {name!r}")
 
 
-def _published(known: Mapping[str, Any], side: str) -> Sent:
-    return Sent(known[side], known["source"]) if side in known else Sent("", "")
+def _published(known: Mapping[str, Any], side: str) -> Sent | None:
+    return Sent(known[side], known["source"]) if side in known else None
 
 
 def _family(place: ModelPlace) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from ..tasks import Note, as_id, fields, is_number, whole_number
+from ..tasks import Note, as_id, fields, is_number, parse_json, repeated, whole_number
 
 Ranked = Mapping[str, list[tuple[str, float | None]]]
 """Query id -> (document id, score), best first."""
@@ -24,7 +23,8 @@ _COLUMNS: Mapping[int, tuple[int, int, int, int | None]] = {
 """Number of columns -> where query, document, rank and score are."""
 
 _FORMS = (
-    "6 (query Q0 document rank score tag), 4 (query document rank score) or 3 (query document rank)"
+    "6 (query Q0 document rank score tag), 4 (query document rank score) or 3 (query document "
+    "rank), with white space or tabs between them"
 )
 
 
@@ -51,7 +51,8 @@ class _Entry:
 def read_run(path: Path, lines: Sequence[tuple[int, str]]) -> Lists:
     """Return the lists of a run in columns, ordered by score, then rank, then document id.
 
-    Without scores the ranks decide, and must be 1, 2, … or 0, 1, …. Raises BadData naming the line.
+    Without scores the ranks decide, and must be 1, 2, … or 0, 1, …. Raises BadData naming the line,
+    and where the columns may be others than those that are read.
     """
     size = len(fields(lines[0][1], _COLUMNS))
     rows: dict[str, dict[str, _Entry]] = {}
@@ -62,18 +63,18 @@ def read_run(path: Path, lines: Sequence[tuple[int, str]]) -> Lists:
             raise twice(f"{where}: query {query_id}", entry.doc_id)
         rows[query_id][entry.doc_id] = entry
     found = {q: sorted(row.values(), key=lambda entry: entry.place) for q, row in rows.items()}
-    if _COLUMNS[size][3] is None:
-        for query_id, entries in found.items():
-            _check_ranks(f"{path}: query {query_id}", [entry.rank for entry in entries])
+    if size == 3:
+        _check_unscored(path, found)
+    _check_columns(path, {q: list(row.values()) for q, row in rows.items()}, size)
     ranked = {q: [(e.doc_id, e.score) for e in entries] for q, entries in found.items()}
     return Lists(ranked, _contradictions(found))
 
 
 def _row(where: str, parts: list[str], size: int, *, is_first: bool) -> tuple[str, _Entry]:
     if size not in _COLUMNS:
-        raise BadData(f"{where}: found {len(parts)} columns; a run has {_FORMS}")
+        raise BadData(f"{where}: found {_columns(parts)}; a run has {_FORMS}")
     if len(parts) != size:
-        raise BadData(f"{where}: found {len(parts)} columns, and {size} in the first line")
+        raise BadData(f"{where}: found {_columns(parts)}, and {size} in the first line")
     query, document, rank, score = _COLUMNS[size]
     if not is_number(parts[rank]):
         hint = " (a header line? remove it)" if is_first else ""
@@ -81,6 +82,10 @@ def _row(where: str, parts: list[str], size: int, *, is_first: bool) -> tuple[st
     place = whole_number(parts[rank], "rank", where)
     value = None if score is None else _score(parts[score], where)
     return id_of(parts[query], where), _Entry(id_of(parts[document], where), place, value)
+
+
+def _columns(parts: Sequence[str]) -> str:
+    return "1 column" if len(parts) == 1 else f"{len(parts)} columns"
 
 
 def id_of(value: object, where: str) -> str:
@@ -103,10 +108,41 @@ def _score(value: object, where: str) -> float:
     return score
 
 
-def _check_ranks(where: str, ranks: Sequence[int]) -> None:
-    if list(ranks) != list(range(ranks[0], ranks[0] + len(ranks))) or ranks[0] not in (0, 1):
-        listed = ", ".join(map(str, ranks[:4])) + (", …" if len(ranks) > 4 else "")
-        raise BadData(f"{where} has ranks {listed}; without scores they must be 1, 2, 3, …")
+def _check_unscored(path: Path, found: Mapping[str, Sequence[_Entry]]) -> None:
+    """Raise BadData where column 3 may hold scores or grades: nothing else says the order."""
+    first = min(entry.rank for entries in found.values() for entry in entries)
+    for query_id, entries in found.items():
+        ranks = [entry.rank for entry in entries]
+        if first not in (0, 1) or ranks != list(range(first, first + len(ranks))):
+            listed = ", ".join(map(str, ranks[:4])) + (", …" if len(ranks) > 4 else "")
+            what = f"{path}: query {query_id} has ranks {listed}; without scores they must be"
+            raise BadData(f"{what} {first if first in (0, 1) else 1}, 2, 3, …")
+    if all(len(entries) == 1 for entries in found.values()):
+        what = "one document per query and no scores, as judgements have"
+        raise BadData(f"{path}: {what}; for a run add scores (query document rank score)")
+
+
+def _check_columns(path: Path, lists: Mapping[str, Sequence[_Entry]], size: int) -> None:
+    """Raise BadData where ranks may be scores and scores ranks; `lists` are in the file's order."""
+    _, _, rank, score = _COLUMNS[size]
+    wanted = "write query document rank score, and the best document first"
+    for query_id, entries in lists.items():
+        first = min(entry.rank for entry in entries)
+        if size == 4 and first not in (0, 1):
+            what = f"the least rank in column 3 is {first}, not 1 or 0"
+            raise BadData(f"{path}: query {query_id}: {what}; {wanted}")
+    several = [entries for entries in lists.values() if len(entries) > 1]
+    if several and all(map(_may_be_exchanged, several)):
+        beside = "" if score is None else f" while column {score + 1} counts 1, 2, 3"
+        what = f"column {rank + 1} falls in every query{beside}, as scores do"
+        raise BadData(f"{path}: {what}; {wanted}")
+
+
+def _may_be_exchanged(entries: Sequence[_Entry]) -> bool:
+    scores = [entry.score for entry in entries]
+    counted = list(range(len(scores))), list(range(1, len(scores) + 1))
+    falls = all(one.rank >= other.rank for one, other in pairwise(entries))
+    return falls and (None in scores or scores in counted)
 
 
 def _contradictions(found: Mapping[str, Sequence[_Entry]]) -> dict[str, Note]:
@@ -132,30 +168,30 @@ def read_json_run(path: Path, found: Mapping[str, Any]) -> Lists:
     Equal scores keep the order of the file. Raises BadData naming query and document.
     """
     ranked: dict[str, list[tuple[str, float | None]]] = {}
-    for query_id, scores in found.items():
+    for name, scores in found.items():
+        query_id = id_of(name, str(path))
+        if query_id in ranked:
+            raise BadData(f"{path}: query {query_id} is there twice, with white space around it")
         if not isinstance(scores, dict):
             wanted = "{query: {document: score}}"
             raise BadData(f"{path}: query {query_id!r} has no scores by document ({wanted})")
         where = f"{path}: query {query_id}, document"
         rows = [(_score(s, f"{where} {d}"), id_of(d, where)) for d, s in scores.items()]
+        again = repeated(doc_id for _, doc_id in rows)
+        if again is not None:
+            raise twice(f"{path}: query {query_id}", again)
         best_first = sorted(rows, key=lambda row: -row[0])
-        ranked[id_of(query_id, str(path))] = [(doc_id, score) for score, doc_id in best_first]
+        ranked[query_id] = [(doc_id, score) for score, doc_id in best_first]
+    if len({score for rows in ranked.values() for _, score in rows}) == 1:
+        what = "all scores are equal, as in judgements"
+        raise BadData(f"{path}: {what}; a run needs the first stage's own scores")
     return Lists(ranked)
 
 
-def parse_object(path: Path, text: str) -> Mapping[str, Any] | None:
+def parse_object(where: str, text: str) -> Mapping[str, Any] | None:
     """Return the one JSON object that `text` is, None where it is none; BadData at a key twice."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            again = next(key for key in keys if keys.count(key) > 1)
-            raise BadData(f"{path}: {again!r} is there twice in one JSON object")
-        return found
-
     try:
-        found = json.loads(text, object_pairs_hook=once)
+        found = parse_json(text, where)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -62,9 +62,9 @@ def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
     written: list[Path] = []
     for folder in find_all_runs(roots):
         run = read_run(folder)
-        told = run.manifest["settings"]
-        label = told["reranker"]["label"] + Variant.of(told).suffix
-        place = run_folder(out, told["task"], told["profile"]["asked"], label)
+        settings = run.manifest["settings"]
+        label = settings["reranker"]["label"] + Variant.of(settings).suffix
+        place = run_folder(out, settings["task"], settings["profile"]["asked"], label)
         if sources.setdefault(place, folder) != folder:
             raise BadData(f"{sources[place]} and {folder} are the same run; export one")
         written += write_trec(run, place, tag=place.name)

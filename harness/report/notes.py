@@ -1,4 +1,4 @@
-"""The words under a table: what it shows, how sure that is, and what was odd on the way."""
+"""The sentences above and below a table of rerankers."""
 
 from __future__ import annotations
 

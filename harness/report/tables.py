@@ -1,7 +1,7 @@
 """The tables of a report as plain text cells, for whatever shows them.
 
-Per task: what its first stages are worth by themselves, what each reranker gained in nDCG@10
-after each of them and at which price, and the other measures. Where a data set has several tasks,
+Per task: the values of its first stages alone, the gains of each reranker in nDCG@10 after each of
+them with their costs, and the other measures. Where a data set has several tasks,
 its means come first. Runs repeated in other circumstances have tables of their own at the end.
 """
 
@@ -182,7 +182,7 @@ def _value_and_gain(row: Record | None) -> str:
 
 
 def _profile_table(task: str, rows: Sequence[Record]) -> Table:
-    """Return what the first stages are worth by themselves; no safeguard is in these numbers."""
+    """Return the values of the first stages alone; no safeguard is in these numbers."""
     cells = tuple(_profile_cells(part) for part in _parts(rows, "ground"))
     known = [(r["first_stage"], r["as_published"]) for r in rows if r["published"] is not None]
     notes = ["In brackets: what is published for this first stage."] if known else []

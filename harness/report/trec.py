@@ -5,8 +5,8 @@ here written as 0. Where the files' own rules differ, the report's are kept as f
 
 * scores are made from ranks (n - rank), for trec_eval sorts by score and breaks ties by id;
 * a failed query has no ranking, which `trec_eval -c` counts as 0, as the report does;
-* a query without any judgement cannot stand in a qrels file, so trec_eval leaves it out where the
-  report counts 0;
+* a query without any judgement cannot be written in a qrels file, so trec_eval leaves it out
+  where the report counts 0;
 * the floor `random` is written as it was stored; the report's is the mean of twenty shuffles.
 """
 
@@ -31,7 +31,7 @@ def write_trec(run: Run, folder: Path, *, tag: str) -> list[Path]:
     """Write `first-stage.run`, `natural.run`, `safeguarded.run` and `qrels.txt` into `folder`.
 
     `tag` names the run in the files' last column. Raises BadData, naming the id, where an id or the
-    tag cannot stand in such a file: the columns are divided by white space.
+    tag is empty or has white space, which divides the columns of such a file.
     """
     _checked(tag, "run tag")
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +62,6 @@ def _qrels_lines(run: Run) -> Iterator[str]:
 def _checked(name: str, kind: str) -> str:
     if name.split() != [name]:
         raise BadData(
-            f"{kind} {name!r} cannot stand in a TREC file: it is empty or has white space"
+            f"{kind} {name!r} cannot be written in a TREC file: it is empty or has white space"
         )
     return name

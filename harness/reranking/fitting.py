@@ -14,7 +14,8 @@ class Budget:
     """How much a reranker reads, in tokens of its engine's tokenizer; None for all.
 
     doc_tokens, query_tokens: of each document and of the query.
-    pair_tokens: of a query and a document together; a document has what the query leaves of it.
+    pair_tokens: of a query and a document together; a document has what the query leaves of it. A
+        query without a budget of its own has at most half of it.
     window_tokens: of `window` documents together. Where a query's longest candidates exceed it, all
         its candidates are cut to the greatest length at which any `window` of them fit.
     doc_chars: every document is first cut to so many characters.
@@ -105,7 +106,9 @@ class Fitter:
 
     def queries(self, texts: Sequence[str]) -> list[Fitted]:
         """Cut queries."""
-        return self.engine.fit(texts, least(self.budget.query_tokens, self.budget.pair_tokens))
+        own, pair = self.budget.query_tokens, self.budget.pair_tokens
+        half = None if pair is None else max(pair // 2, 1)
+        return self.engine.fit(texts, half if own is None else own)
 
     def prepare(self, asked: Sequence[tuple[Fitted, Sequence[str]]]) -> None:
         """Fit all documents of some (query, document ids), with one call per length."""

@@ -60,8 +60,12 @@ def label_probability(counts: Mapping[str, int]) -> float | None:
 
 
 def equal_scores(candidates: Candidates, scores: Sequence[float], calls: int) -> Mapping[str, int]:
-    """Count a query whose model saw different texts, and whether all its scores are equal."""
-    if not calls or len({document.text for document in candidates.documents}) < 2:
+    """Count a query of several documents whose model was called, and whether all scores are equal.
+
+    Documents that are equal as they were given are left out, unless they were cut to nothing.
+    """
+    texts = [document.text for document in candidates.documents]
+    if not calls or len(texts) < 2 or (len(set(texts)) == 1 and texts[0]):
         return {}
     return {"scored_queries": 1, "equal_scores": int(len(set(scores)) == 1)}
 

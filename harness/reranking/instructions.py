@@ -36,10 +36,16 @@ def in_effect(task: Task, choice: Choice, policy: str) -> dict[str, str] | None:
     takes = getattr(reranker, "takes_instruction", of_task is not None)
     if not takes or (choice.asks is not None and not choice.asks):
         return None
-    if own := getattr(reranker, "instruction", ""):
+    if own := _text(reranker, "instruction"):
         return {"source": "own", "text": own}
     if of_task:
         return {"source": TASK, "text": of_task}
-    prompt = getattr(reranker, "prompt", "")
+    prompt = _text(reranker, "prompt")
     usual = load_template(prompt).instruction if prompt else ""
     return {"source": "model default", "text": usual} if usual else None
+
+
+def _text(reranker: object, name: str) -> str:
+    """Return an attribute that is a text; a plugin may give the name to a method."""
+    value = getattr(reranker, name, "")
+    return value if isinstance(value, str) else ""

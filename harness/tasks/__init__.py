@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .catalog import CatalogueEntry, catalogue
 from .find import find_tasks, load_task
-from .lines import fields, is_number, read_lines, whole_number
+from .lines import fields, is_number, parse_json, read_lines, repeated, whole_number
 from .matching import CURE, SHARE, examples
 from .tables import as_id
 from .task import NoLists, Note, Shipped, Source, Task, TaskOptions, TaskRef
@@ -31,7 +31,9 @@ __all__ = [
     "find_tasks",
     "is_number",
     "load_task",
+    "parse_json",
     "read_lines",
     "readable",
+    "repeated",
     "whole_number",
 ]

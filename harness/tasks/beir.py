@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import BadData, unknown
 from .checking import Tables, make_task
 from .files import JSONL, SEPARATED, read_files, read_jsonl, stem, suffix
-from .qrelsfile import read_trec_qrels
+from .qrelsfile import by_our_names, read_trec_qrels
 from .task import NoLists, Source, Task, TaskOptions, TaskRef
 
 _QRELS = (*SEPARATED, *JSONL)
@@ -84,7 +84,7 @@ def _load(part: _Part, options: TaskOptions) -> Task:
         tables=Tables(
             read_jsonl(texts["queries"], ("_id", "text")),
             read_jsonl(texts["corpus"], ("_id", "text")),
-            read_files([part.qrels]) if own else read_trec_qrels(part.qrels),
+            by_our_names(read_files([part.qrels])) if own else read_trec_qrels(part.qrels),
             shared=True,
         ),
         source=Source("beir", part.given),

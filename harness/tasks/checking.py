@@ -58,6 +58,7 @@ def make_task(
 
     Queries without a positive are counted, named and dropped: no measure is defined for them.
     """
+    _check_ignored(name, tables, shipped, options)
     tables = tables.without(options.ignore_column)
     found = _content(tables, options)
     graded, queries = found.graded, found.queries
@@ -90,6 +91,19 @@ def make_task(
         exclude_identical=bool(options.exclude_identical),
         notes={**{w: _note(ids) for w, ids in counted.items() if ids}, **found.notes},
     )
+
+
+def _check_ignored(name: str, tables: Tables, shipped: Shipped, options: TaskOptions) -> None:
+    """Raise BadData where a column to ignore is in no table of the task and in no list."""
+    three = (tables.queries, tables.corpus, tables.qrels)
+    has = dict.fromkeys(column for table in three for column in table.columns)
+    if all(column in has for column in options.ignore_column):
+        return
+    has.update(dict.fromkeys(shipped.columns()))
+    unknown_one = next((column for column in options.ignore_column if column not in has), None)
+    if unknown_one is not None:
+        cure = f"drop --ignore-column {unknown_one}"
+        raise BadData(f"{name} has no column {unknown_one!r} (has: {', '.join(has)}); {cure}")
 
 
 def _content(tables: Tables, options: TaskOptions) -> _Content:

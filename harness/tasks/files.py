@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from .lines import read_lines
+from .lines import parse_json, read_lines, repeated
 from .qrelsfile import read_beir_qrels
 from .tables import Part, Table
 
@@ -25,12 +24,15 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(suffix(path))
 
 
-def read_files(files: Sequence[Path]) -> Table:
-    """Return the rows of the files of one split, in their order; raise BadData naming the file."""
+def read_files(files: Sequence[Path], required: Sequence[str] = ()) -> Table:
+    """Return the rows of the files of one split, in their order.
+
+    Raises BadData naming the file, also where a JSON line lacks a key of `required`.
+    """
     if len({suffix(file) for file in files}) > 1:
         names = ", ".join(file.name for file in files[:3])
         raise BadData(f"{files[0].parent} holds one split in several forms ({names}); keep one")
-    tables = [_read(file) for file in files]
+    tables = [_read(file, required) for file in files]
     columns: dict[str, list[Any]] = {name: [] for name in tables[0].columns}
     for file, table in zip(files, tables, strict=True):
         if table.columns.keys() != columns.keys():
@@ -40,9 +42,18 @@ def read_files(files: Sequence[Path]) -> Table:
     return Table(str(files[0]), columns, [part for table in tables for part in table.parts])
 
 
-def _read(file: Path) -> Table:
+def column_names(file: Path) -> Sequence[str]:
+    """Return the columns of a file: of JSON lines those of the first; raise BadData naming it."""
     if suffix(file) in JSONL:
-        return read_jsonl(file)
+        return next((list(row) for _, row in _objects(file)), [])
+    if suffix(file) in SEPARATED:
+        return list(read_beir_qrels(file).columns)
+    return list(_parquet(file, lambda parquet: parquet.schema_arrow.names))
+
+
+def _read(file: Path, required: Sequence[str]) -> Table:
+    if suffix(file) in JSONL:
+        return read_jsonl(file, required)
     if suffix(file) in SEPARATED:
         return read_beir_qrels(file)
     return _read_parquet(file)
@@ -69,7 +80,7 @@ def read_jsonl(path: Path, required: Sequence[str] = ()) -> Table:
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in read_lines(path):
         try:
-            row = json.loads(line)
+            row = parse_json(line, f"{path}, line {number}")
         except ValueError as error:
             raise BadData(f"{path}, line {number} is no JSON: {error}") from None
         if not isinstance(row, dict):
@@ -78,13 +89,22 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _read_parquet(file: Path) -> Table:
+    names = column_names(file)
+    again = repeated(names)
+    if again is not None:
+        raise BadData(f"{file}: column {again!r} is there twice; keep one")
+    columns = _parquet(file, lambda parquet: parquet.read().to_pydict())
+    size = len(next(iter(columns.values()), ()))
+    return Table(str(file), columns, (Part(str(file), range(1, size + 1)),))
+
+
+def _parquet(file: Path, read: Callable[[Any], Any]) -> Any:
+    """Return what `read` returns of a parquet file; raise BadData where it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(file).read()
-        columns = table.to_pydict()
+        return read(pq.ParquetFile(file))
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise BadData(f"{file} cannot be read as parquet: {reason}") from error
-    return Table(str(file), columns, (Part(str(file), range(1, table.num_rows + 1)),))

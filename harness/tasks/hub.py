@@ -90,6 +90,10 @@ class HubReader:
             rows = datasets.load_dataset(dataset, config, split=split, revision=commit)
             return Table(where, rows.to_dict())
 
+    def columns(self, config: str, split: str) -> tuple[str, ...] | None:
+        """Return the columns that the data set's card declares, None where it declares none."""
+        return _columns(self.source.dataset, config, self.source.revision)
+
 
 @cache
 def _configs(dataset: str, commit: str | None) -> tuple[str, ...]:
@@ -107,6 +111,15 @@ def _splits(dataset: str, config: str, commit: str | None) -> tuple[str, ...]:
         return tuple(datasets.get_dataset_split_names(dataset, config, revision=commit))
 
 
+@cache
+def _columns(dataset: str, config: str, commit: str | None) -> tuple[str, ...] | None:
+    import datasets
+
+    with _told(f"{dataset} {config}"):
+        found = datasets.get_dataset_config_info(dataset, config, revision=commit).features
+    return None if found is None else tuple(found)
+
+
 @contextmanager
 def _told(where: str) -> Iterator[None]:
     """Turn whatever `datasets` raises into one line that names the data set."""
@@ -117,9 +130,18 @@ def _told(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # ValueError, ConnectionError, DatasetGenerationError, pyarrow's …
-        reason = f"{type(error).__name__}: {_first_line(error)}"
-        raise RerankBenchError(f"cannot read {where} from the hub ({reason})") from error
+        first = _first_cause(error)
+        reason = f"{type(first).__name__}: {_first_line(first)}"
+        cure = "download its repository and name the folder: --task ./FOLDER"
+        raise RerankBenchError(f"cannot read {where} from the hub ({reason}); {cure}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_cause(error: BaseException) -> BaseException:
+    # "An error occurred while generating the dataset" is what `datasets` raises from the reason
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0]

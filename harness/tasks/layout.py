@@ -41,6 +41,10 @@ class NanoReader(Protocol):
         """Return one split; raise BadData where it cannot be read."""
         ...
 
+    def columns(self, config: str, split: str) -> Sequence[str] | None:
+        """Return the columns of one split, None where only reading it would tell them."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -24,8 +24,11 @@ def examples(missing: Iterable[str], known: Iterable[str]) -> str:
 
 
 def _core(name: str) -> str:
-    digits = re.findall(r"[0-9]+", name)
-    return digits[-1].lstrip("0") if digits else re.sub(r"\W", "", name).casefold()
+    """Return the part of an id that its spellings share: its only number, or else all of it."""
+    digits: list[str] = re.findall(r"[0-9]+", name)
+    if len(digits) == 1:
+        return digits[0].lstrip("0")
+    return re.sub(r"[\W_]|(?<![0-9])0+(?=[0-9])", "", name).casefold()
 
 
 def check_queries(
@@ -40,7 +43,8 @@ def check_queries(
     unjudged = [q for q in query_ids if q not in graded]
     if query_ids and len(strays) == len(graded):
         pair = examples(strays, unjudged)
-        raise BadData(f"{where[0]} judges none of the queries in {where[1]} ({pair})")
+        cure = "write the ids alike, or take the queries that these judgements are for"
+        raise BadData(f"{where[0]} judges none of the queries in {where[1]} ({pair}); {cure}")
     lost = min(len(strays), len(unjudged))
     if lost > SHARE * len(graded) and not keep_going:
         what = f"{len(strays)} of {len(graded)} judged queries are not in {where[1]}"
@@ -52,15 +56,25 @@ def check_documents(
 ) -> None:
     """Raise BadData where judged documents are not in the corpus under their ids.
 
-    That is: no positive is, or for more than a fifth of the queries no judged document is.
+    That is: no positive is, or for more than a fifth of the queries no positive is, though one is
+    there under another spelling, or no judged document is.
     """
-    judged = [(d, grade) for graded in qrels.values() for d, grade in graded.items()]
-    lost = [q for q, graded in qrels.items() if not any(d in corpus for d in graded)]
-    if not any(grade >= min_grade and doc_id in corpus for doc_id, grade in judged):
+    cores = {_core(doc_id) for doc_id in corpus}
+    missing: list[str] = []
+    lost = without = 0
+    for graded in qrels.values():
+        positives = [doc_id for doc_id, grade in graded.items() if grade >= min_grade]
+        if any(doc_id in corpus for doc_id in positives):
+            continue
+        without += 1
+        missing += positives
+        respelt = any(_core(doc_id) in cores for doc_id in positives)
+        lost += respelt or not any(doc_id in corpus for doc_id in graded)
+    if without == len(qrels):
         what = "no positive"
-    elif len(lost) > SHARE * len(qrels):
-        what = f"no judged document of {len(lost)} of {len(qrels)} queries"
+    elif lost > SHARE * len(qrels):
+        what = f"no positive of {lost} of {len(qrels)} queries"
     else:
         return
-    pair = examples((d for d, _ in judged if d not in corpus), corpus)
+    pair = examples(missing, corpus)
     raise BadData(f"{where[0]}: {what} is in {where[1]} ({pair}); {CURE}")

@@ -86,10 +86,26 @@ class NanoLists:
     ignored: Sequence[str] = ()
 
     def names(self) -> tuple[str, ...]:
-        """Return the candidate configs that have this split."""
+        """Return the candidate configs that have this split, and a column of candidates."""
+        found = ((config, self._columns(config)) for config in self._configs())
+        return tuple(c for c, columns in found if columns is None or "corpus-ids" in columns)
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of all candidate lists."""
+        reader, prefix = self.layout.reader, self.layout.prefix
+        return tuple(
+            column
+            for c in self._configs()
+            for column in self._columns(c) or reader.read(f"{prefix}{c}", self.split).columns
+        )
+
+    def _configs(self) -> list[str]:
         prefix, reader = self.layout.prefix, self.layout.reader
         candidates = self.layout.candidates()
-        return tuple(c for c in candidates if self.split in reader.splits(f"{prefix}{c}"))
+        return [c for c in candidates if self.split in reader.splits(f"{prefix}{c}")]
+
+    def _columns(self, config: str) -> Sequence[str] | None:
+        return self.layout.reader.columns(f"{self.layout.prefix}{config}", self.split)
 
     def load(self, config: str) -> Mapping[str, tuple[str, ...]]:
         """Return query id -> document ids, best first; raise UnknownName or BadData."""

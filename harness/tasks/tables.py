@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import BadData
+from .lines import repeated, whole_number
 
 UNREADABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL and lone surrogates: no tokenizer, no UTF-8 file and no C string can hold them."""
@@ -114,15 +115,8 @@ def _rows(table: Table) -> Iterator[tuple[str, str, int]]:
             raise BadData(f"{table.place(index)}: query {query_id!r} has {sizes}")
         for doc, grade in zip(doc_ids, grades, strict=True):
             doc_id = table.id(doc, "corpus-id", index)
-            yield query_id, doc_id, _grade(grade, table.place(index), query_id)
-
-
-def _grade(value: object, where: str, query_id: str) -> int:
-    if isinstance(value, bool | int):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    raise BadData(f"{where}: score {value!r} of query {query_id!r} is no whole number")
+            where = f"{table.place(index)}: query {query_id!r}"
+            yield query_id, doc_id, whole_number(grade, "score", where)
 
 
 def ranked_lists(table: Table) -> dict[str, tuple[str, ...]]:
@@ -135,10 +129,9 @@ def ranked_lists(table: Table) -> dict[str, tuple[str, ...]]:
         if not isinstance(doc_ids, list | tuple):
             raise BadData(f"{table.place(index)}: the candidates of query {query_id!r} are no list")
         ranked = tuple(table.id(doc_id, "corpus-ids", index) for doc_id in doc_ids)
-        if len(set(ranked)) < len(ranked):
-            twice = next(doc_id for doc_id in ranked if ranked.count(doc_id) > 1)
-            raise BadData(
-                f"{table.place(index)}: query {query_id!r} lists document {twice!r} twice"
-            )
+        twice = repeated(ranked)
+        if twice is not None:
+            where = f"{table.place(index)}: query {query_id!r}"
+            raise BadData(f"{where} lists document {twice!r} twice")
         found[query_id] = ranked
     return found

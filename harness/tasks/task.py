@@ -40,6 +40,10 @@ class Shipped(Protocol):
         """Return the configs that hold candidate lists for this task."""
         ...
 
+    def columns(self) -> Sequence[str]:
+        """Return the columns of these configs."""
+        ...
+
     def load(self, config: str) -> Mapping[str, tuple[str, ...]]:
         """Return query id -> document ids, best first; raise UnknownName or BadData."""
         ...
@@ -50,6 +54,10 @@ class NoLists:
     """The lists of a data set that ships none."""
 
     def names(self) -> tuple[str, ...]:
+        """Return nothing: there are no lists."""
+        return ()
+
+    def columns(self) -> tuple[str, ...]:
         """Return nothing: there are no lists."""
         return ()
 

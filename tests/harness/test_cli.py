@@ -104,7 +104,16 @@ def test_report_reads_what_run_wrote(data, tmp_path):
     out = tmp_path / "runs"
     ran = call(*run(data, out, "--reranker", "identity", "--reranker", "reverse", "--json"))
     assert json.loads(call("report", out, "--json").stdout) == json.loads(ran.stdout)
-    assert "identity" in call("report", out).stdout
+    compact, wide = call("report", out).stdout, call("report", out, "--wide").stdout
+    assert "first stage" in compact
+    assert "safeguarded" in wide
+    assert "safeguarded" not in compact
+    assert max(map(len, compact.splitlines())) <= 100
+    explained = call("report", out, "--explain").stdout
+    assert explained.startswith(compact)
+    assert "rounds: Requests per query that had to wait for one another." in explained
+    for flag in ("--wide", "--explain"):
+        assert "leave them out" in call("report", out, "--json", flag, code=2).stderr
     assert call("report", out, "--md").stdout.count("|") > 20
     assert call("report", out, "--csv").stdout.splitlines()[0].startswith("task,profile")
 
@@ -320,7 +329,7 @@ def test_a_suite_file_that_is_wrong_is_named_with_its_key(tmp_path, content, mes
 
 def test_pool_compares_a_published_figure_under_its_own_convention():
     from rerank_bench.pools import build_pool
-    from rerank_bench.report.printing import _numbers
+    from rerank_bench.inspect.listing import _numbers
     from rerank_bench.tasks import Source, Task
 
     task = Task(

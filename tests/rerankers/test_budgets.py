@@ -115,6 +115,12 @@ def test_a_document_cannot_have_more_than_query_and_document_together(name):
     assert raised.max_doc_tokens == 900
 
 
+@pytest.mark.parametrize("query", [60, 254])
+def test_a_query_budget_that_leaves_a_document_nothing_of_a_pair_is_refused(query):
+    with pytest.raises(BadOption, match=f"max_query_tokens {query} leaves no token .* 30 or less"):
+        choose(f"cross-encoder:engine=fake,max_pair_tokens=60,max_query_tokens={query}")
+
+
 @pytest.mark.parametrize("name", ["listwise", "first"])
 def test_a_window_has_at_least_a_token_for_each_document(name):
     with pytest.raises(BadOption, match="max_window_tokens must be at least 20, not 19"):

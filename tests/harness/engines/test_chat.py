@@ -68,7 +68,13 @@ def test_a_think_block_that_the_template_opens_is_closed_before_a_label_is_read(
 
 def test_a_harmony_prompt_goes_on_to_the_final_channel(base: Any) -> None:
     known = "{% if false %}<|channel|>analysis<|message|><|end|><|channel|>final{% endif %}"
-    for opened in ("", "<|channel|>analysis<|message|>"):
+    channels = (
+        "",
+        "<|channel|>analysis<|message|>",
+        "<|channel|>analysis",
+        "<|channel|>commentary",
+    )
+    for opened in channels:
         tokens = tokens_with(base, TURNS + known + "<|start|>assistant" + opened)
         text = tokens.render(ASKED)
         assert text.endswith("<|start|>assistant<|channel|>final<|message|>")
@@ -118,8 +124,10 @@ def test_a_system_message_that_the_template_drops_goes_ahead_of_the_user(base: A
         "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}"
         "<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
     )
-    text = tokens_with(base, dropping).render(ASKED)
-    assert "<|im_start|>user\nJudge.\n\nIs it? Yes or No.<|im_end|>" in text
+    for question in ("Is it? Yes or No.", "Judge. Is it?"):
+        asked = Prompt((Message("system", "Judge."), Message("user", question)))
+        text = tokens_with(base, dropping).render(asked)
+        assert f"<|im_start|>user\nJudge.\n\n{question}<|im_end|>" in text
 
 
 def test_a_template_that_drops_more_than_the_system_message_is_refused(base: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
-from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
+from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaConfig
 
 from rerank_bench.engines.language import _logprob_of
 from rerank_bench.engines.transformers import TransformersEngine
@@ -86,6 +87,47 @@ def test_soft_capping_is_applied_to_the_float32_logits(
     requests = [label(text) for text in documents]
     require_distinct(engine, tmp_path, requests, "bfloat16")
     assert max(map(abs, values(engine(tmp_path, dtype="bfloat16"), requests))) < 2.0
+
+
+NORMALIZED = """
+import torch
+from transformers import LlamaForCausalLM
+
+
+class NormalizedHead(torch.nn.Linear):
+    def forward(self, states):
+        return torch.nn.functional.linear(states, torch.nn.functional.normalize(self.weight))
+
+
+class NormalizedLlama(LlamaForCausalLM):
+    _tied_weights_keys = {}
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.lm_head = NormalizedHead(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+"""
+
+
+def test_a_head_of_the_models_own_code_keeps_its_forward(
+    tmp_path: Path, engine: Engines, llama: Path, documents: list[str]
+) -> None:
+    space: dict[str, Any] = {"__name__": "modeling_normalized"}
+    exec(NORMALIZED, space)  # noqa: S102 - the code above
+    (tmp_path / "modeling_normalized.py").write_text(NORMALIZED)
+    AutoTokenizer.from_pretrained(llama).save_pretrained(tmp_path)
+    config = LlamaConfig.from_pretrained(llama, tie_word_embeddings=False)
+    torch.manual_seed(3)
+    model = space["NormalizedLlama"](config)
+    torch.nn.init.normal_(model.lm_head.weight, std=3.0)
+    model.save_pretrained(tmp_path)
+    told = json.loads((tmp_path / "config.json").read_text())
+    told["auto_map"] = {"AutoModelForCausalLM": "modeling_normalized.NormalizedLlama"}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    requests = [label(text) for text in documents[:20]]
+    exact = values(engine(tmp_path, trust_remote_code=True), requests)
+    found = values(engine(tmp_path, trust_remote_code=True, dtype="bfloat16"), requests)
+    assert found == pytest.approx(exact, abs=0.3)
 
 
 def test_a_float32_model_keeps_its_own_head(engine: Engines, llama: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -169,6 +172,51 @@ def test_an_adapter_may_bring_the_head_that_its_base_lacks(
     plain.save_pretrained(tmp_path / "plain")
     with pytest.raises(EngineFault, match="lacks score"):
         dict(engine(llama, adapter=str(tmp_path / "plain")).answer(asked))
+
+
+def without(weights: str, source: Path, folder: Path) -> Path:
+    """Copy a checkpoint but for the weights whose names hold `weights`."""
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    file = folder / "model.safetensors"
+    kept = {key: tensor for key, tensor in load_file(file).items() if weights not in key}
+    save_file(kept, file, metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "options"),
+    [
+        ("cross_encoder", "pooler", {}),
+        ("encoder", "layer.1.", {}),
+        ("qwen_reranker", "score", {}),
+        (
+            "llama",
+            "layers.1.",
+            {"adapter": "with-head", "pair_template": "{{ query }} {{ document }}"},
+        ),
+    ],
+)
+def test_weights_that_a_checkpoint_lacks_are_not_made_up(
+    request: pytest.FixtureRequest, tmp_path: Path, engine: Engines, model: str, weights: str,
+    options: dict[str, Any],
+) -> None:  # fmt: skip
+    from peft import LoraConfig, get_peft_model
+
+    source: Path = request.getfixturevalue(model)
+    if "adapter" in options:
+        base = AutoModelForSequenceClassification.from_pretrained(source, num_labels=1)
+        shape = LoraConfig(r=2, target_modules=["q_proj"], task_type="SEQ_CLS")
+        get_peft_model(base, shape).save_pretrained(tmp_path / "with-head")
+        options = {**options, "head": "classifier", "adapter": str(tmp_path / "with-head")}
+    folder = without(weights, source, tmp_path / "model")
+    with pytest.raises(EngineFault, match=rf"lacks \S*{re.escape(weights)}"):
+        list(engine(folder, **options).answer([PairScore("a class", "a text")]))
+
+
+def test_an_encoder_needs_no_pooler(tmp_path: Path, engine: Engines, encoder: Path) -> None:
+    pair = [PairScore("a class", "a text")]
+    folder = without("pooler", encoder, tmp_path / "model")
+    assert dict(engine(folder).answer(pair)) == dict(engine(encoder).answer(pair))
 
 
 def test_the_context_is_the_least_of_option_positions_and_tokenizer(

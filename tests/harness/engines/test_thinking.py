@@ -7,7 +7,7 @@ import pytest
 from rerank_bench.engines import thoughts
 from rerank_bench.engines.thinking import BLOCKS, answer_after_thoughts, closing, open_marker
 
-KINDS = [pair for pair in BLOCKS if "channel|>a" not in pair[0]]
+KINDS = [pair for pair in BLOCKS if "<|channel|>" not in pair[0]]
 
 
 @pytest.mark.parametrize(("opener", "closer"), KINDS)
@@ -24,6 +24,11 @@ def test_an_open_block_is_found_and_closing_it_leaves_none_open(opener: str, clo
     assert answer_after_thoughts(f"{opener}[1]") == ""
     assert open_marker(opener + closing(opener, opener)) is None
     assert closer in closing(opener, opener)
+
+
+def test_markers_are_found_in_upper_and_lower_case() -> None:
+    assert open_marker("<Think>") == "<Think>"
+    assert thoughts("<THINK>well</think>[1]") == ["well"]
 
 
 def test_a_text_without_a_block_is_all_answer() -> None:

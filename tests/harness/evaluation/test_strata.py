@@ -77,20 +77,23 @@ def test_lengths_are_thirds_and_say_their_bounds() -> None:
     }
 
 
-def test_languages_stand_by_name_and_those_not_known_last() -> None:
+def test_languages_are_sorted_by_name_and_those_not_known_are_last() -> None:
     languages = ["sv", "de", None, "de"]
     rows = of([query(i, before=2, after=1, language=name) for i, name in enumerate(languages)])
     assert list(named(rows, "language").items()) == [("de", 2), ("sv", 1), ("not known", 1)]
 
 
-@pytest.mark.parametrize("more", [{}, {"language": "en", "query_chars": 7}])
-def test_a_kind_that_tells_nothing_apart_is_left_out(more: dict[str, Any]) -> None:
-    assert of([query(i, before=2, after=1, **more) for i in range(4)]) == []
-
-
-def test_lengths_that_are_known_of_some_queries_only_are_no_strata() -> None:
-    results = [query(i, before=2, after=1, query_chars=i) for i in range(5)]
-    assert of([*results, query(5, before=2, after=1)]) == []
+@pytest.mark.parametrize(
+    "more",
+    [
+        [{}] * 4,
+        [{"language": "en", "query_chars": 7}] * 4,
+        [{}, *({"query_chars": i} for i in range(4))],
+    ],
+    ids=["nothing known", "all alike", "lengths of some"],
+)
+def test_a_kind_whose_queries_cannot_be_parted_is_left_out(more: list[dict[str, Any]]) -> None:
+    assert of([query(i, before=2, after=1, **own) for i, own in enumerate(more)]) == []
 
 
 def test_an_interval_needs_twenty_queries() -> None:

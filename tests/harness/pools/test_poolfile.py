@@ -77,6 +77,11 @@ def test_unknown_documents_are_counted_and_left_out(make_task, tmp_path):
         ('{"query-id": "q", "corpus-ids": ["a", "a"]}\n', "line 1: query q ranks document a twice"),
         ('{"task": "x/y", "query-id": "q", "corpus-ids": []}\n', "set/split, only of x/y"),
         ('{"task": ["x"], "query-id": "q", "corpus-ids": []}\n', "no line of task set/split"),
+        ('{"query-id": "q", "corpus-ids": ["a"], "scores": [1]}\n', "line 1: .*'scores' is not re"),
+        (
+            '{"query-id": "q", "corpus-ids": ["a", "b"], "safeguard": "a"}\n',
+            "line 1: safeguard 'a' must be the last of its corpus-ids",
+        ),
         ("other Q0 d001 1 2 me\n", "ranks no query of task set/split"),
     ],
 )
@@ -91,9 +96,10 @@ def test_a_broken_file_is_named_with_its_line(make_task, tmp_path, content, mess
 def test_a_file_that_cannot_be_read_is_told(make_task, tmp_path):
     with pytest.raises(BadData, match="cannot be read"):
         build_pool(make_task(), f"run({tmp_path / 'none.run'})")
-    for name, content in (("half.gz", gzip.compress(b"q Q0 d 1 2 x\n" * 99)[:-9]), ("b", b"\xff")):
+    half = gzip.compress(b"q Q0 d 1 2 x\n" * 99)[:-9]
+    for name, content, said in (("half.gz", half, ""), ("b", b"q d 1\n\xff", ", line 2")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(BadData, match="cannot be read"):
+        with pytest.raises(BadData, match=f"{name}{said} cannot be read"):
             build_pool(make_task(), f"run({tmp_path / name})")
 
 

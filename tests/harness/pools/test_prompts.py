@@ -108,6 +108,8 @@ def test_a_well_known_model_is_sent_its_authors_prompts(
         ({"query": "Q ", "passage": "P "}, None, ("Q ", "P ")),
         ({"query": "Q ", "document": ""}, None, ("Q ", "passage: ")),
         ({"retrieval.query": "Q ", "retrieval.passage": "P "}, None, ("Q ", "P ")),
+        ({"retrieval_query": "Q ", "retrieval_document": "P "}, None, ("Q ", "P ")),
+        ({"Query": "Q ", "Document": "P "}, None, ("Q ", "P ")),
         ({"web_search_query": "Q ", "sts_query": "S "}, "sts_query", ("Q ", "S ")),
         ({"query": "Q ", "document": "D "}, "document", ("Q ", "D ")),
         ({"all": "A "}, "all", ("A ", "A ")),
@@ -119,6 +121,39 @@ def test_what_a_checkpoint_saves_comes_before_what_is_published(
     make_task, model, tokenized, prompts, default, sent
 ):
     assert given(make_task, model("e5-small-v2", prompts, default), tokenized) == sent
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "message"),
+    [
+        (
+            {"nl2code_query": "Q ", "nl2code_document": "D "},
+            {},
+            "for queries; .*--query-prompt-name",
+        ),
+        ({"query": "Q ", "code_passage": "D "}, {}, "for documents; give --doc-prompt TEXT"),
+        ({"clustering": "C "}, {"doc_prompt": ""}, "none is known to be for queries"),
+    ],
+)
+def test_saved_prompts_that_none_can_tell_the_use_of_are_refused(
+    make_task, model, tokenized, prompts, options, message
+):
+    folder = model("unheard-of", prompts)
+    with pytest.raises(BadOption, match=message):
+        given(make_task, folder, tokenized, **options)
+    told = {"query_prompt": "Q ", "doc_prompt": ""}
+    assert given(make_task, folder, tokenized, **told) == ("Q ", "")
+
+
+def test_a_dense_model_that_lacks_weights_is_refused(make_task, model, tokenized):
+    from safetensors.torch import load_file, save_file
+
+    folder = model("unheard-of")
+    file = folder / "model.safetensors"
+    kept = {key: w for key, w in load_file(file).items() if "layer.1." not in key}
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(EngineFault, match=r"lacks encoder.layer.1.\S+ and \d+ more"):
+        given(make_task, folder, tokenized)
 
 
 def test_a_query_prompt_that_is_the_default_is_not_written_before_documents(

@@ -25,7 +25,7 @@ def pool_of(task, file, content, **options):
         ("q Q0 d003 1 2.5 me\nq Q0 d001 2 1 me\n", (2.5, 1.0)),
         ("q\tQ0\td003\t1\t2.5\tmy own run\nq\tQ0\td001\t2\t1\tmy own run\n", (2.5, 1.0)),
         ("q\td003\t1\t2.5\nq\td001\t2\t1\n", (2.5, 1.0)),
-        ("q d001 2\nq d003 1\n", None),
+        ("q d001 2\nq d003 1\nr d001 1\nr d003 2\n", None),
         ("q d003 0\nq d001 1\n", None),
         ('{"q": {"d001": 1, "d003": 2.5}}', (2.5, 1.0)),
         ('{"q": {"d001": 1, "d003": 2.5}, "other": {"d001": 3}}\n', (2.5, 1.0)),
@@ -71,7 +71,7 @@ def test_equal_scores_keep_the_order_of_a_json_file_and_the_ranks_of_a_run(make_
             "q d001 12\nq d002 11\n",
             r"query q has ranks 11, 12; without scores they must be 1, 2, 3",
         ),
-        ("q d001 1\nq d002 1\n", "query q has ranks 1, 1; without scores"),
+        ("q d001 1\nq d002 1\n", "query q has ranks 1, 1; without scores they must be 1, 2"),
         ("q d001 1\nq d001 2\n", "line 2: query q ranks document d001 twice"),
         ('{"q": {"d001": NaN}}', "query q, document d001: score nan is not finite"),
         ('{"q": {"d001": "high"}}', "query q, document d001: score 'high' is no number"),
@@ -81,6 +81,26 @@ def test_equal_scores_keep_the_order_of_a_json_file_and_the_ranks_of_a_run(make_
         ('{"q": {"d001": 1, "d001": 2}}', "'d001' is there twice in one JSON object"),
         ('{"q": {"d001": 1}', "line 1: expected"),
         ('{"query-id": "q", "corpus-ids": ["d\\ud800"]}', "an id is a string or a whole number"),
+        ('{"q": {"d001": 2, "d001 ": 1}}', "query q ranks document d001 twice"),
+        ('{"q": {"d001": 2}, "q ": {"d002": 1}}', "query q is there twice"),
+        ('{"q": {"d001": 1, "d002": 1}}', "all scores are equal, as in judgements; a run needs"),
+        ("q,d001,1,0.5\n", "found 1 column; a run has 6 .*, with white space or tabs between them"),
+        (
+            '[{"query-id": "q", "corpus-ids": ["d001"]}]',
+            "is a JSON array; write one object",
+        ),
+        ("q d001 3\nq d002 2\nq d003 1\n", "column 3 falls in every query, as scores do; write"),
+        ("q d001 1\nr d002 1\n", "one document per query and no scores, as judgements have; for"),
+        ("q d001 0\nr d002 1\nr d003 2\n", "query r has ranks 1, 2; without scores they must be 0"),
+        (
+            "q d001 30 1\nq d002 20 2\n",
+            "query q: the least rank in column 3 is 20, not 1 or 0",
+        ),
+        ("q d001 7 1\nq d002 1 2\n", "column 3 falls in every query while column 4 counts 1, 2, 3"),
+        ("q Q0 d001 7 0 t\nq Q0 d002 7 1 t\n", "column 4 falls in every query while column 5 co"),
+        ('{"q": ' * 99999, "line 1: expected .*nested too deeply"),
+        (f"q Q0 d001 {'9' * 5000} 1.0 me\n", "line 1: rank '9{40}…' is no whole number"),
+        ('{"query-id": "q", "corpus-ids": ["a"], "corpus-ids": ["b"]}', "line 1: .*is there twice"),
         ('{"q": {"d\\u0000": 1}}', "document: 'd.x00' is no id"),
     ],
 )
@@ -107,7 +127,7 @@ def test_ranks_that_contradict_scores_are_counted_with_an_example(make_task, tmp
     [
         "q d001 0 3\nq d002 0 2\nq d003 0 1\n",  # every rank the same
         "q d003 3 1\nq d001 1 1\nq d002 2 1\n",  # every score the same
-        "q d001 10 3\nq d002 20 2\n",
+        "q Q0 d001 10 3 t\nq Q0 d002 20 2 t\n",
     ],
 )
 def test_equal_ranks_or_scores_contradict_nothing(make_task, tmp_path, content):
@@ -131,16 +151,17 @@ def test_a_run_of_mostly_unknown_documents_is_refused_with_both_kinds_of_id(make
 def test_a_run_of_other_queries_is_refused_and_one_of_more_queries_is_not(make_task, tmp_path):
     queries = {str(i): "apple" for i in range(1, 5)}
     task = make_task(queries=queries, qrels={q: {"d149": 1} for q in queries})
-    right, wrong = "".join(f"{q} d001 1\n" for q in queries), "1 d001 1\n2 d001 1\n03 d001 1\n"
+    right = "".join(f"{q} d001 1 9\n" for q in queries)
+    wrong = "1 d001 1 9\n2 d001 1 9\n03 d001 1 9\n"
     with pytest.raises(BadData, match=r"lacks 2 of 4 queries of task .* \('03' against '3'\)"):
-        pool_of(task, tmp_path / "a.run", wrong + "04 d001 1\n")
-    many = right + "".join(f"x{i} d001 1\n" for i in range(50))
+        pool_of(task, tmp_path / "a.run", wrong + "04 d001 1 9\n")
+    many = right + "".join(f"x{i} d001 1 9\n" for i in range(50))
     pool = pool_of(task, tmp_path / "a.run", many)
     assert pool.notes["ranked queries that the task does not have"].count == 50
-    few = pool_of(task, tmp_path / "a.run", "1 d001 1\n")
+    few = pool_of(task, tmp_path / "a.run", "1 d001 1 9\n")
     assert few.notes["queries without a candidate"].count == 3
-    with pytest.raises(BadData, match=r"ranks no query of task set/split \('x1' against '1'\)"):
-        pool_of(task, tmp_path / "a.run", "x1 d001 1\n")
+    with pytest.raises(BadData, match=r"no query of task set/split \('x1' against '1'\); write"):
+        pool_of(task, tmp_path / "a.run", "x1 d001 1 9\n")
 
 
 def test_a_shipped_list_of_none_of_the_documents_is_refused(make_task):

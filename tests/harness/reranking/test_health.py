@@ -130,6 +130,10 @@ def test_equal_scores_of_different_documents_in_a_tenth_of_the_queries_make_a_ru
     assert told == (None if valid else f"queries with all scores equal: {equal} of 20")
 
 
+def test_equal_scores_of_documents_that_were_cut_to_nothing_are_a_fault() -> None:
+    assert equal_scores(asked("", ""), (0.5, 0.5), 2) == {"scored_queries": 1, "equal_scores": 1}
+
+
 def test_equal_scores_of_equal_documents_or_of_a_method_without_calls_are_no_fault() -> None:
     assert equal_scores(asked("a", "a"), (0.5, 0.5), 2) == {}
     assert equal_scores(asked("a"), (0.5,), 1) == {}

@@ -156,3 +156,24 @@ def test_a_query_is_shown_with_the_instruction_of_its_run(tmp_path, task, policy
     assert all(exchange.known for exchange in view.exchanges)
     wanted = {"model": USUAL, "task": task.instruction}[policy]
     assert f"<Instruct>: {wanted}" in view.exchanges[0].prompt
+
+
+class Methods:
+    """A reranker of a user's own, whose prompt and instruction are methods."""
+
+    takes_instruction = True
+
+    def prompt(self, query: str) -> str:
+        return query
+
+    instruction = prompt
+
+    def rerank(self, candidates):
+        return [0.0] * len(candidates.documents)
+
+
+def test_a_reranker_may_have_methods_named_prompt_and_instruction(task):
+    choice = replace(choose("identity"), reranker=Methods())
+    assert in_effect(task, choice, "model") is None
+    told = in_effect(task, choice, "task")
+    assert told == {"source": "task", "text": task.instruction}

@@ -33,7 +33,18 @@ def only(folder: Path, options: TaskOptions | None = None) -> Task:
         ("corpus", {**CORPUS, "Title": [None, "h", None]}),
         ("corpus", {**CORPUS, "passageText": ["h", "h", "h"]}),
         ("corpus", {**CORPUS, "sentences": [["a", "b"], [], []]}),
+        ("corpus", {**CORPUS, "title_en": ["h", "h", "h"]}),
+        ("corpus", {**CORPUS, "passage_text_en": ["h", "h", "h"]}),
+        ("corpus", {**CORPUS, "body_html": ["h", "h", "h"]}),
+        ("corpus", {**CORPUS, "content": [{"en": "h"}, {"en": ""}, {"en": "h"}]}),
+        ("corpus", {**CORPUS, "text_2": [[{"part": "h"}], [], []]}),
         ("queries", {**QUERIES, "title": ["x", "y"]}),
+        ("qrels", {**QRELS, "relevance_level": [2, 2]}),
+        ("qrels", {**QRELS, "label_id": [2, 2]}),
+        ("qrels", {**QRELS, "is_positive": [True, False]}),
+        ("qrels", {**QRELS, "level": [2, 2]}),
+        ("qrels", {**QRELS, "degree": [2, 0]}),
+        ("qrels", {**QRELS, "weight": ["1", "0"]}),
         ("queries", {**QUERIES, "instruction": ["find", "find"]}),
         ("qrels", {**QRELS, "relevance": [2, 1]}),
         ("qrels", {**QRELS, "score": [1, 1], "label": [0, 1]}),
@@ -104,6 +115,19 @@ def test_a_candidate_list_has_no_column_beside_its_two(nano_folder: Writer) -> N
     assert ignoring.shipped.load("bm25") == {"q1": ("d1", "d2")}
 
 
+def test_a_column_to_ignore_that_no_table_has_is_refused_with_those_there_are(
+    nano_folder: Writer, beir_folder: Path
+) -> None:
+    for folder in (nano_folder(), beir_folder / "test"):
+        with pytest.raises(BadData, match=r"has no column 'titel' \(has: _id, text, .*corpus-id"):
+            only(folder, TaskOptions(ignore_column=["titel"]))
+
+
+def test_numbers_beside_a_score_are_no_grades(nano_folder: Writer) -> None:
+    folder = nano_folder(qrels={**QRELS, "score": [1, 1], "run": [1, 2]})
+    assert only(folder).notes["columns that are not read"].examples == ("qrels: run",)
+
+
 def test_a_missing_column_is_told_before_one_that_is_not_read() -> None:
     with pytest.raises(BadData, match="column 'text' is missing"):
         unread(Table("corpus", {"_id": ["d"], "contents": ["x"]}), "corpus")
@@ -112,7 +136,7 @@ def test_a_missing_column_is_told_before_one_that_is_not_read() -> None:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("corpus", ["metadata", "meta_information", "url", "language", "partition", "doc_id"]),
+        ("corpus", ["metadata", "meta_information", "url", "language", "doc_id", "title_url"]),
         ("queries", ["metadata", "answers", "answer", "partition", "url", "text_id", "query_type"]),
         ("qrels", ["iteration", "Q0", "subtopic", "query", "split"]),
     ],

@@ -138,7 +138,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     (
         "half a grade",
         {"qrels": {"query-id": ["q1"], "corpus-id": ["d1"], "score": [0.5]}},
-        "score 0.5 of query 'q1'",
+        "query 'q1': score 0.5 is no whole number",
     ),
 ]
 
@@ -298,6 +298,38 @@ def test_the_shards_of_a_split_are_read_as_one(nano_folder: Writer) -> None:
     (folder / "queries" / "a.parquet").rename(folder / "queries" / "a-00001-of-00002.parquet")
     rewrite(folder, "qrels", {"query-id": ["q1", "q3"], "corpus-id": ["d1", "d1"]})
     assert list(only(folder).queries) == ["q1", "q3"]
+
+
+def test_a_missing_shard_is_refused_and_named(nano_folder: Writer) -> None:
+    folder = nano_folder()
+    (folder / "corpus" / "a.parquet").rename(folder / "corpus" / "a-00001-of-00003.parquet")
+    said = r"corpus lacks a-00000-of-00003.parquet, a-00002-of-00003.parquet; fetch every file"
+    with pytest.raises(BadData, match=said):
+        only(folder)
+
+
+def test_judgements_of_a_nano_folder_may_have_tabs(nano_folder: Writer) -> None:
+    folder = nano_folder(qrels=None)
+    (folder / "qrels").mkdir()
+    (folder / "qrels" / "a.tsv").write_text("q1\td1\t2\n")
+    assert only(folder).qrels == {"q1": {"d1": 2}}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "configs:\n\t- x: [",
+        "configs: [{config_name: x, data_files: [{split: a, path: /tmp/*.jsonl}]}]",
+        "configs: [{config_name: x, data_files: [{split: a, path: '**x/*.jsonl'}]}]",
+        "configs: [{config_name: x, data_files: [{split: a}]}]",
+        "configs: 1",
+    ],
+)
+def test_a_readme_whose_configs_cannot_be_read_is_refused(nano_folder: Writer, header: str) -> None:
+    folder = nano_folder()
+    (folder / "README.md").write_text(f"---\n{header}\n---\n")
+    with pytest.raises(BadData, match=r"README.md: the `configs` of its header cannot be read \("):
+        find_tasks(str(folder))
 
 
 def test_shards_with_different_columns_are_an_error(nano_folder: Writer) -> None:

@@ -43,7 +43,12 @@ def served(
     def serve(dataset: str, *splits: str, **changed: Any) -> list[Any]:
         folder = nano_folder(*splits, **changed)
         (folder / "README.md").write_text(header(folder))
-        for name in ("get_dataset_config_names", "get_dataset_split_names", "load_dataset"):
+        for name in (
+            "get_dataset_config_names",
+            "get_dataset_split_names",
+            "get_dataset_config_info",
+            "load_dataset",
+        ):
             real = getattr(datasets, name)
 
             def call(path: str, *rest: str, _real: Any = real, revision: str, **kind: Any) -> Any:
@@ -55,6 +60,7 @@ def served(
         monkeypatch.setattr(hub, "resolve", lambda dataset, revision: revision or COMMIT)
         hub._configs.cache_clear()
         hub._splits.cache_clear()
+        hub._columns.cache_clear()
         return asked
 
     return serve
@@ -211,3 +217,24 @@ def test_what_datasets_cannot_read_is_told_in_one_line(
     with pytest.raises(RerankBenchError, match=r"cannot read .*nothing") as caught:
         reader.configs()
     assert "\n" not in str(caught.value)
+
+
+def test_the_reason_and_not_its_wrapping_is_said_of_a_file_that_datasets_cannot_read(
+    served: Callable[..., list[Any]], nano_folder: Writer
+) -> None:
+    served("org/Tiny", "a", bm25=None)
+    folder = nano_folder(bm25=None)
+    rows = {
+        "corpus": '{"_id": "d1", "text": "\\ud800"}',
+        "queries": '{"_id": "q1", "text": "x"}',
+        "qrels": '{"query-id": "q1", "corpus-id": "d1"}',
+    }
+    for config, row in rows.items():
+        (folder / config / "a.jsonl").write_text(row + "\n")
+    card = (folder / "README.md").read_text().replace("a.parquet", "a.jsonl")
+    (folder / "README.md").write_text(card)
+    with pytest.raises(RerankBenchError, match=r"corpus/a from the hub \(\w+: ") as caught:
+        find_tasks("org/Tiny")[0].load()
+    assert "An error occurred while generating" not in str(caught.value)
+    assert "surrogate" in str(caught.value)
+    assert str(caught.value).endswith("name the folder: --task ./FOLDER")

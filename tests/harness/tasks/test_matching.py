@@ -58,14 +58,16 @@ def test_positives_are_those_of_the_lowest_grade_that_counts(nano_folder: Writer
 
 
 @pytest.mark.parametrize(("lost", "refused"), [(2, False), (3, True)])
-def test_over_a_fifth_of_the_queries_without_a_judged_document_is_refused(
+def test_over_a_fifth_of_the_queries_without_a_positive_is_refused(
     nano_folder: Writer, lost: int, refused: bool
 ) -> None:
-    folder = nano_folder(**ten(qrels=qrels(TEN, [*padded(TEN[:lost]), *TEN[lost:]])))
+    positives, others = [*padded(TEN[:lost]), *TEN[lost:]], [*TEN[1:], "1"]
+    graded = qrels([*TEN, *TEN], [*positives, *others], [1] * 10 + [0] * 10)
+    folder = nano_folder(**ten(qrels=graded))
     if not refused:
         assert only(folder).notes["positives outside the corpus"].count == lost
         return
-    with pytest.raises(BadData, match=r"no judged document of 3 of 10 queries is in .*\('001' aga"):
+    with pytest.raises(BadData, match=r"no positive of 3 of 10 queries is in .*\('001' aga"):
         only(folder)
     assert len(only(folder, KEEP).queries) == 10
 
@@ -87,10 +89,21 @@ def test_over_a_fifth_of_the_judged_queries_without_a_text_is_refused(
     assert list(only(folder, KEEP).queries) == TEN[3:]
 
 
+def test_positives_that_the_corpus_has_under_no_spelling_are_no_mismatch(
+    nano_folder: Writer,
+) -> None:
+    positives = [*(f"gone{i}-{i}" for i in TEN[:5]), *TEN[5:]]
+    graded = qrels([*TEN, *TEN], [*positives, *TEN[1:], "1"], [1] * 10 + [0] * 10)
+    notes = only(nano_folder(**ten(qrels=graded))).notes
+    assert notes["positives outside the corpus"].count == 5
+
+
 def test_no_query_in_common_is_refused_even_with_keep_going(nano_folder: Writer) -> None:
     folder = nano_folder(**ten(qrels=qrels([f"q{i}" for i in TEN], TEN)))
     for options in (TaskOptions(), KEEP):
-        with pytest.raises(BadData, match=r"judges none of the queries in .*\('q1' against '1'\)"):
+        with pytest.raises(
+            BadData, match=r"judges none of the queries in .*\('q1' against '1'\); wri"
+        ):
             only(folder, options)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from rerank_bench.errors import BadData, UnknownName
-from rerank_bench.tasks import TaskOptions, find_tasks
+from rerank_bench.tasks import Source, TaskOptions, find_tasks
+from rerank_bench.tasks.folder import FolderReader
 
 CORPUS = {"_id": ["d1", "d2"], "title": ["T", ""], "text": ["one", "two"]}
 QUERIES = {"_id": ["q1", "q2"], "text": ["first?", "second?"]}
@@ -107,6 +108,22 @@ def test_a_trec_file_makes_the_task_where_texts_are_for_all(tmp_path: Path) -> N
         find_tasks(str(folder))
 
 
+def test_a_config_without_candidates_and_a_folder_that_a_config_covers_are_no_list(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "set"
+    parquet(folder / "corpus" / "corpus-00000-of-00001.parquet", CORPUS)
+    parquet(folder / "queries" / "queries-00000-of-00001.parquet", QUERIES)
+    parquet(folder / "data" / "test-00000-of-00001.parquet", FIRST)
+    configs = [{"config_name": "default", "data_files": {"test": "data/test-*"}}]
+    (folder / "README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
+    json_lines(folder / "instruction" / "test.jsonl", {"query-id": ["q1"], "instruction": ["x"]})
+    json_lines(folder / "minilm" / "test.jsonl", {"query-id": ["q1"], "corpus-ids": [["d1"]]})
+    (ref,) = find_tasks(str(folder))
+    assert ref.load().shipped.names() == ("minilm",)
+    assert "data" not in FolderReader(folder, Source("folder", "set")).configs()
+
+
 def test_a_split_in_two_forms_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     parquet(folder / "corpus" / "test.parquet", CORPUS)
@@ -135,7 +152,12 @@ def test_the_hub_is_read_in_this_layout_too(
     ]
     (folder / "README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
-    for name in ("get_dataset_config_names", "get_dataset_split_names", "load_dataset"):
+    for name in (
+        "get_dataset_config_names",
+        "get_dataset_split_names",
+        "get_dataset_config_info",
+        "load_dataset",
+    ):
         real = getattr(datasets, name)
 
         def call(path: str, *rest: str, _real: Any = real, revision: str, **kind: Any) -> Any:
@@ -145,6 +167,7 @@ def test_the_hub_is_read_in_this_layout_too(
     monkeypatch.setattr(hub, "resolve", lambda dataset, revision: "0" * 40)
     hub._configs.cache_clear()
     hub._splits.cache_clear()
+    hub._columns.cache_clear()
     (ref,) = find_tasks("mteb/scifact")
     task = ref.load()
     assert (task.name, task.corpus["d1"], list(task.queries)) == (

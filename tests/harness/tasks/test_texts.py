@@ -170,3 +170,43 @@ def test_invalid_utf_8_in_a_parquet_file_is_an_error_and_no_traceback(nano_folde
     pq.write_table(table, folder / "corpus" / "a.parquet")
     with pytest.raises(BadData, match=r"corpus/a.parquet cannot be read as parquet"):
         only(folder)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (b'{"_id": "d1", "text": "one", "text": "two"}', "line 1: 'text' is there twice in one"),
+        (b'{"_id": "d1", "text": "x", "m": {"a": 1, "a": 2}}', "line 1: 'a' is there twice"),
+        (b'{"_id": "d1", "text": "x", "m": ' + b"[" * 99999, "line 1 is no JSON: its values are"),
+        (b'{"_id": "d1", "text": "x", "m": ' + b"9" * 5000 + b"}", "line 1 is no JSON: Exceeds"),
+        (b'{"_id": "d1", "text": "x"}\n{"_id": "d2", "text": "\xe9"}', "line 2 cannot be read"),
+    ],
+)
+def test_a_json_line_that_cannot_be_read_whole_is_refused_with_its_number(
+    beir_folder: Path, row: bytes, said: str
+) -> None:
+    (beir_folder / "corpus.jsonl").write_bytes(row + b"\n")
+    with pytest.raises(BadData, match=rf"corpus.jsonl, {said}"):
+        find_tasks(f"{beir_folder}/test")[0].load()
+
+
+def test_a_parquet_file_with_two_columns_of_one_name_is_refused(nano_folder: Writer) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = nano_folder()
+    table = pa.table([["d1"], ["one"], ["two"]], names=["_id", "text", "text"])
+    pq.write_table(table, folder / "corpus" / "a.parquet")
+    with pytest.raises(BadData, match=r"corpus/a.parquet: column 'text' is there twice"):
+        only(folder)
+
+
+@pytest.mark.parametrize("layout", [as_beir, as_mteb])
+def test_a_json_line_without_a_text_is_refused_in_every_layout(
+    layout: Callable[..., Path], nano_folder: Writer, beir_folder: Path
+) -> None:
+    folder = layout(nano_folder, beir_folder)
+    (file,) = folder.rglob("corpus.jsonl")
+    write_lines(file, [{"_id": "d1", "text": "x"}, {"_id": "d2", "txt": "y"}])
+    with pytest.raises(BadData, match=r"corpus.jsonl, line 2: 'text' is missing"):
+        only(folder)
