@@ -1,4 +1,4 @@
-"""Rank by the cosine of vectors of a sentence-transformers encoder, with exact search.
+"""Rank by the cosine of vectors of a sentence-transformers encoder, with exact search by faiss.
 
 Each distinct text is encoded once. Vectors are cached on disk under the sha256 of everything that
 they depend on.
@@ -52,6 +52,8 @@ def rank_by_vectors(
     Cosines are rounded to six digits; equal ones are ordered by document id. Raises EngineFault for
     a model that cannot be loaded, and what `Encoder.prompts` raises.
     """
+    import faiss
+
     if not queries:
         return {}
     ids_of = defaultdict(list)
@@ -59,25 +61,24 @@ def rank_by_vectors(
         ids_of[text].append(doc_id)
     documents = encoder.vectors("documents", list(ids_of))
     vectors = encoder.vectors("queries", list(queries.values()))
+    index = faiss.IndexFlatIP(documents.shape[1])
+    index.add(documents)
+    lowest = index.search(vectors, min(depth, len(documents)))[0][:, -1]
     groups = list(ids_of.values())
     ranked: dict[str, list[tuple[str, float]]] = {}
-    for query_id, vector in zip(queries, vectors, strict=True):
-        near = _nearest(documents, vector, depth)
+    for query_id, vector, least in zip(queries, vectors, lowest, strict=True):
+        rows = index.range_search(vector[None], float(least) - _MARGIN)[2]
+        near = _cosines(documents, rows, vector)
         pairs = [(doc_id, score) for place, score in near for doc_id in groups[place]]
         ranked[query_id] = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:depth]
     return ranked
 
 
-def _nearest(
-    documents: NDArray[np.float32], query: NDArray[np.float32], depth: int
+def _cosines(
+    documents: NDArray[np.float32], rows: NDArray[np.int64], query: NDArray[np.float32]
 ) -> list[tuple[int, float]]:
-    """Return (row, cosine) of the `depth` nearest documents and of all that tie with the last."""
-    import numpy as np
-
-    rough = documents @ query
-    last = max(len(rough) - depth, 0)
-    rows = np.flatnonzero(rough >= np.partition(rough, last)[last] - _MARGIN)
-    # the error of `rough` depends on the row: summed in float64, equal vectors have equal cosines
+    """Return (row, cosine) of the documents at `rows`."""
+    # the error of faiss depends on the row: summed in float64, equal vectors have equal cosines
     cosines = (documents[rows] * query.astype(float)).sum(axis=1).round(_DIGITS)
     return list(zip(rows.tolist(), (cosines + 0.0).tolist(), strict=True))  # + 0.0: no -0.0
 
@@ -126,6 +127,7 @@ class Encoder:
 
     def _encode(self, kind: str, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
         """Encode the longest texts first, so that memory runs out at the start or not at all."""
+        import faiss
         import numpy as np
 
         model = _load(self._place.source, self._place.revision, self._options.device)
@@ -143,9 +145,7 @@ class Encoder:
         if not np.isfinite(found).all():
             raise EngineFault(f"model {self.name} encodes some {kind} as NaN or infinity")
         # normalised here: what a model normalises in half precision does not have length 1
-        lengths = np.linalg.norm(found, axis=1, keepdims=True)
-        lengths[lengths == 0] = 1
-        found /= lengths
+        faiss.normalize_L2(found)
         return found
 
 
