@@ -328,8 +328,8 @@ def test_a_suite_file_that_is_wrong_is_named_with_its_key(tmp_path, content, mes
 
 
 def test_pool_compares_a_published_figure_under_its_own_convention():
-    from rerank_bench.pools import build_pool
     from rerank_bench.inspect.listing import _numbers
+    from rerank_bench.pools import build_pool
     from rerank_bench.tasks import Source, Task
 
     task = Task(
