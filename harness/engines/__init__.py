@@ -26,7 +26,6 @@ from .options import (
     option_fields,
     option_kinds,
     readers,
-    require_options,
     require_support,
 )
 from .pairing import PairTemplate, no_pair_head, pair_head, require_pair_text
@@ -69,7 +68,6 @@ __all__ = [
     "packaged",
     "pair_head",
     "readers",
-    "require_options",
     "require_pair_text",
     "require_support",
     "small_json",

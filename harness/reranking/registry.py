@@ -248,8 +248,7 @@ def _from_file(path: Path, name: str) -> type:
         raise BadData(f"reranker file {path} does not exist")
     unique = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(f"rerank_bench_file_{unique}", path)
-    assert spec is not None  # noqa: S101
-    assert spec.loader is not None  # noqa: S101
+    assert spec is not None and spec.loader is not None  # noqa: S101, PT018
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their own module up there
     try:
