@@ -16,7 +16,8 @@ def fit_at_server(
 ) -> list[Fitted]:
     """Cut each text to `max_tokens` as `/tokenize` of vLLM or text-embeddings-inference counts.
 
-    The longest beginning within the budget is found by bisection, for all texts at once. Special
+    A beginning within the budget is found by bisection, for all texts at once. It may end inside a
+    word, whose part can have more tokens than the whole, so it is not always the longest. Special
     tokens are not neutralised: their names are not known here, and a server that scores pairs
     keeps them apart by itself or not at all.
     """
