@@ -89,7 +89,7 @@ def match(results: Results, claims: Iterable[Claim]) -> tuple[ClaimRow, ...]:
 
 def _whole(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that are of the first 100 candidates by a real model that worked."""
-    real = rows["invalid"].isna() & (rows["engine"] != "fake") & (rows["failed"] == 0)
+    real = rows["invalid"].isna() & rows["is_real"] & (rows["failed"] == 0)
     usual = (rows["instruction"] != "task") & (rows["judgements"] == "")
     uncut = rows["max_doc_chars"].isna() & rows["max_doc_tokens"].isna()
     return rows[real & usual & uncut & rows["depth"].fillna(_DEPTH).eq(_DEPTH)]

@@ -126,7 +126,7 @@ def _paired(one: Record, other: Record, a: PerQuery, b: PerQuery) -> tuple[Recor
         "losses": int((x - y < -SAME).sum()),
         "floor": one["floor"] or other["floor"],
         "invalid": one["invalid"] or other["invalid"],
-        "engine": "fake" if "fake" in {one["engine"], other["engine"]} else one["engine"],
+        "is_real": one["is_real"] and other["is_real"],
         "failed": len((a.failed | b.failed) & set(ids)),
         "noise": max((r["noise"] for r in (one, other) if r["noise"] is not None), default=None),
     }

@@ -44,7 +44,7 @@ def infer(results: Results) -> tuple[Results, Results, list[Group]]:
 
 def _is_tested(runs: pd.DataFrame) -> pd.Series:
     """Return whether a run is of a real reranker that worked, with few failed queries."""
-    real = ~runs["floor"] & (runs["engine"] != "fake")
+    real = ~runs["floor"] & runs["is_real"]
     few_failed = runs["failed"] <= MOST_FAILED * runs["queries"]
     return real & few_failed & runs["invalid"].isna()
 

@@ -50,7 +50,6 @@ def _spread(repeats: Sequence[Sequence[float]]) -> float:
 
 joined = _each("all different values, joined by +", _joined)
 joined_or_none = _each("all different values, joined by +", lambda own: _joined(own) or None)
-engine = _each("`fake` where any is", lambda own: "fake" if "fake" in own else own[0])
 added = _each("the sum of each count", lambda own: dict(sum(map(Counter, own), Counter())))
 combined = _each("a hash of all", lambda own: hash(tuple(own)))
 repeated = _each("the means of each repeat", _means_of_repeats)

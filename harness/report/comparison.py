@@ -49,7 +49,7 @@ def _odd(rows: Sequence[Record]) -> list[str]:
         for name, row in where
         if row["failed"]
     ]
-    if any(row["engine"] == "fake" for row in rows):
+    if any(not row["is_real"] for row in rows):
         words.append("Fake engine: one of the two was answered from word overlap, by no model.")
     noise = [row["noise"] for row in rows if row["noise"] is not None]
     if noise:
@@ -58,7 +58,7 @@ def _odd(rows: Sequence[Record]) -> list[str]:
 
 
 def _cells(row: Record) -> tuple[str, ...]:
-    marks = " (fake engine)" if row["engine"] == "fake" else ""
+    marks = " (fake engine)" if not row["is_real"] else ""
     marks += " (invalid)" if row["invalid"] else ""
     return (
         f"{row['task']}{marks}",

@@ -38,7 +38,7 @@ def named(row: Record) -> str:
     words = {
         f"first {row.get('depth')}": row.get("depth") is not None,
         f"{row.get('judgements')}": bool(row.get("judgements")),
-        "fake engine": row["engine"] == "fake",
+        "fake engine": not row["is_real"],
         "invalid": row["invalid"] is not None,
     }
     marks = ", ".join(word for word, is_so in words.items() if is_so)
@@ -52,7 +52,7 @@ def queries(number: int) -> str:
 
 def is_real(row: Record) -> bool:
     """Return whether a row is of a reranker that is to be judged by its numbers."""
-    return not row["floor"] and row["engine"] != "fake" and row["invalid"] is None
+    return not row["floor"] and row["is_real"] and row["invalid"] is None
 
 
 def sentence(rows: Sequence[Record]) -> str:
@@ -76,7 +76,7 @@ def sentence(rows: Sequence[Record]) -> str:
 def notes_of(rows: Sequence[Record]) -> list[str]:
     """Return what a reader of a table of rerankers must know."""
     notes = [*statistics(rows), *_seconds(rows), *_cut(rows)]
-    if any(row["engine"] == "fake" for row in rows):
+    if any(not row["is_real"] for row in rows):
         notes.append("Fake engine: answered from word overlap, by no model.")
     if any(row["queries"] == 1 for row in rows):
         notes.append("A gain over one query has no interval.")

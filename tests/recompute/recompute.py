@@ -83,6 +83,8 @@ class Folder:
         self.cut = settings.get("max_doc_chars")
         self.method = str(settings["reranker"].get("method", ""))
         self.engine = settings.get("engine") or {}
+        self.real = manifest.get("is_real", self.engine.get("name") != "fake")
+        self.exact = manifest.get("exact_labels", self.engine.get("name") != "http")
         profile, reranker = settings["profile"]["asked"], settings["reranker"]["label"]
         self.key: Key = settings["task"], profile, reranker
         self.judged: dict[str, dict[str, int]] = {query_id: {} for query_id in self.ids}
@@ -108,10 +110,10 @@ class Folder:
         names = ("label_calls", "label_tokens", "labels", "missing_labels", "generations",
                  "repaired", "unparsable")  # fmt: skip
         n = {name: sum(row.get(f"counts.{name}") or 0 for row in self.usage) for name in names}
-        lost = n["missing_labels"] > n["labels"] * (self.engine.get("name") == "http") / 10
+        lost = n["missing_labels"] > n["labels"] * (not self.exact) / 10
         bad = n["label_calls"] and (n["label_tokens"] != n["label_calls"] or lost)
         mended = n["repaired"] + n["unparsable"] > MOST_REPAIRED * n["generations"]
-        fake = self.method in FLOORS or self.engine.get("name") == "fake"
+        fake = self.method in FLOORS or not self.real
         return not (fake or bad or (n["generations"] and mended))
 
     def guard(self, query_id: str) -> str | None:

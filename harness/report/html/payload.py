@@ -94,7 +94,7 @@ def kind(run: Mapping[str, Any]) -> str:
         return "invalid"
     if run["floor"]:
         return "floor"
-    if run["engine"] == "fake":
+    if not run["is_real"]:
         return "fake engine"
     return "not comparable" if run["apart"] else ""
 
@@ -104,7 +104,7 @@ def marks(run: Mapping[str, Any]) -> tuple[str, ...]:
     words = {
         f"invalid: {run['invalid']}": run["invalid"],
         "floor": run["floor"],
-        "fake engine": run["engine"] == "fake",
+        "fake engine": not run["is_real"],
         "not comparable: other queries, pool or judgements": run["apart"],
         f"first {run['depth']}": run["depth"],
         run["judgements"]: run["judgements"],

@@ -41,7 +41,7 @@ def test_a_run_of_the_same_reranker_on_the_same_pool_is_compared() -> None:
         {"task": "NanoBEIR-de/msmarco"}, {"task": "msmarco"}, {"task": "NanoBEIR-en/nq"},
         {"max_doc_chars": 500}, {"max_doc_tokens": 500}, {"instruction": "task"},
         {"reranker": "ms-marco-MiniLM-L6-v2~1a2b3c"}, {"reranker": "ettin-reranker-150m"},
-        {"model": "somebody/fine-tuned"}, {"engine": "fake"}, {"invalid": "labels were missing"},
+        {"model": "somebody/fine-tuned"}, {"is_real": False}, {"invalid": "labels were missing"},
         {"failed": 1}, {"judgements": "grades from 2"},
     ],
 )  # fmt: skip

@@ -125,8 +125,8 @@ def test_a_difference_from_a_floor_is_in_no_family() -> None:
 
 def test_what_makes_a_difference_no_finding_goes_with_it() -> None:
     bad = run(
-        "b", 0, failed=("q1", "q2", "q99"), invalid="labels missing", noise=0.02, engine="fake"
+        "b", 0, failed=("q1", "q2", "q99"), invalid="labels missing", noise=0.02, is_real=False
     )
     row = only(compared(run("a", 0.1, failed=("q2",)), bad))
     assert (row.invalid, row.failed, row.noise) == ("labels missing", 2, 0.02)
-    assert (row.engine, row.starred) == ("fake", False)
+    assert (row.is_real, row.starred) == (False, False)

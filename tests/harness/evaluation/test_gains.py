@@ -35,6 +35,8 @@ def manifest(
 ) -> dict[str, Any]:
     return {
         "format": 1,
+        "is_real": False,
+        "exact_labels": True,
         "settings": {
             "task": task,
             "profile": {"asked": "dense", "resolved": "minilm", "origin": "shipped"},
@@ -338,8 +340,7 @@ def test_gpu_seconds_count_every_gpu_at_work_and_only_those() -> None:
     own = facts_of(Run(told, spent, QRELS))
     assert (facts.seconds_per_query(own), facts.gpu_seconds(own)) == (3.0, 12.0)
     assert facts.hardware(own) == "H200 x 8"
-    told["settings"]["engine"] = {"name": "http"}
-    told["engine"] = {"http://b:1": {}, "http://a:1": {}}
+    told["hardware"] = {"servers": ["http://b:1", "http://a:1"]}
     own = facts_of(Run(told, spent, QRELS))
     assert (facts.gpu_seconds(own), facts.hardware(own)) == (None, "server http://a:1, http://b:1")
 

@@ -70,7 +70,7 @@ def test_a_task_alone_is_its_data_sets_family_and_tasks_of_a_set_are_one_per_rer
 
 
 NOT_TESTED: list[Row] = [
-    {"floor": True}, {"invalid": "labels"}, {"engine": "fake"}, {"failed": 3},
+    {"floor": True}, {"invalid": "labels"}, {"is_real": False}, {"failed": 3},
     {"measure": "MRR@10"},
 ]  # fmt: skip
 

@@ -90,7 +90,7 @@ def test_a_cost_plot_is_of_one_machine_and_its_front_of_what_compares(opened: An
 
 
 @pytest.mark.parametrize(
-    ("odd", "symbol"), [({"engine": "fake"}, "hourglass-open"), ({"apart": True}, "square-open")]
+    ("odd", "symbol"), [({"is_real": False}, "hourglass-open"), ({"apart": True}, "square-open")]
 )
 def test_what_does_not_compare_is_on_no_front(
     open_report: Callable[..., Any], found: Evaluation, odd: dict[str, Any], symbol: str

@@ -222,7 +222,7 @@ def test_columns_that_hold_nothing_are_left_to_be_asked_for(
 def test_a_run_that_does_not_compare_is_marked_in_every_table(
     open_report: Callable[..., Any], found: Evaluation, mark: str
 ) -> None:
-    odd = {"engine": "fake"} if mark == "fake engine" else {"apart": True}
+    odd = {"is_real": False} if mark == "fake engine" else {"apart": True}
     opened = open_report(changed(found, **odd))
     tables = {"Results": "tasks", "Queries": "queries", "Robustness": "latencies"}
     for tab, section in tables.items():
