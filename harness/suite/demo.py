@@ -26,9 +26,9 @@ TASK = "stdlib-code"
 PROFILES = ("bm25", "dense", "hybrid")
 MANY = Scope(queries=50)
 FEW = Scope(queries=6, depth=10)
-MODEL_FREE = ("identity", "random")
+MODEL_FREE = ("random",)
 ENCODER = ("minilm-late",)
-LANGUAGE_MODEL = ("smollm2-ql", "smollm2-yesno", "smollm2-first", "smollm2-listwise")
+LANGUAGE_MODEL = ("smollm2-ql", "smollm2-first")
 _ENCODER_TOKENS, _LANGUAGE_TOKENS = 128, 48
 
 

@@ -218,7 +218,7 @@ def test_a_name_or_option_that_is_wrong_is_refused_before_anything_runs(
     ("name", "message"),
     [
         ("Short", "returned 1 scores for"),
-        ("Nan", "no number"),
+        ("Nan", "not finite"),
         ("Raises", "LookupError: nothing here"),
         ("Unhashable", "unhashable type: 'list'"),
         ("Bare", "TypeError"),

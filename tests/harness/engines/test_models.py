@@ -215,7 +215,7 @@ def test_weights_that_a_checkpoint_lacks_are_not_made_up(
 def test_an_encoder_needs_no_pooler(tmp_path: Path, engine: Engines, encoder: Path) -> None:
     pair = [PairScore("a class", "a text")]
     folder = without("pooler", encoder, tmp_path / "model")
-    assert dict(engine(folder).answer(pair)) == dict(engine(encoder).answer(pair))
+    assert dict(engine(folder).stream(iter(pair))) == dict(engine(encoder).stream(iter(pair)))
 
 
 def test_the_context_is_the_least_of_option_positions_and_tokenizer(

@@ -244,7 +244,7 @@ def test_the_command_takes_every_flag_of_run(beir, llama, tmp_path):
     missing = {p.name for p in main.commands["run"].params} - {
         p.name for p in main.commands["plan"].params
     }
-    assert not missing
+    assert missing <= {"wide", "explain"}  # of the report
     data = beir(QUERIES, CORPUS, QRELS)
     words = ["--task", data, "--reranker", POINTWISE, "--as", "mine", "--model", llama, "--engine"]
     words += ["vllm", "--data-parallel", "2", "--out", tmp_path / "runs", "--no-cache", "--cache"]

