@@ -34,15 +34,43 @@ LEGEND = (
 
 
 def matrices(found: Evaluation) -> list[Table]:
-    """Return the matrix of each data set's means, then those of its tasks."""
+    """Return the matrix of each data set's means, then those of its tasks.
+
+    Runs on other queries, pools or judgements than most of a task have matrices of their own.
+    """
     sizes = {group.name: len(group.tasks) for group in found.groups}
     crowded = {t for group in found.groups if len(group.tasks) > _MOST_TASKS for t in group.tasks}
-    means = [
-        _matrix(f"{name}, mean of {sizes[name]} tasks", rows)
+    made = [
+        _matrix(f"{name}, mean of {sizes[name]} tasks", part)
         for name, rows in _by_task(found.means)
+        for part in _comparable(row for row in rows if not row["apart"])
     ]
-    tasks = [_matrix(task, rows) for task, rows in _by_task(found.results) if task not in crowded]
-    return [table for table in (*means, *tasks) if table.rows]
+    for task, rows in _by_task(found.results):
+        if task not in crowded:
+            usual = _comparable(row for row in rows if not row["apart"])
+            others = _comparable(row for row in rows if row["apart"])
+            made += [_matrix(task, part) for part in usual]
+            made += [_matrix(f"{task}, not comparable with the above", part) for part in others]
+    return made
+
+
+def _comparable(rows: Iterable[Record]) -> list[list[Record]]:
+    """Split rows so that the runs after one first stage have the same queries and judgements."""
+    parts: list[list[Record]] = []
+    for row in rows:
+        for part in parts:
+            if all(_is_comparable(row, other) for other in part):
+                part.append(row)
+                break
+        else:
+            parts.append([row])
+    return parts
+
+
+def _is_comparable(one: Record, other: Record) -> bool:
+    names = ("queries", "depth", "judgements") if one["apart"] else ()
+    same = all(one[name] == other[name] for name in names)
+    return same and (one["profile"] != other["profile"] or one["ground"] == other["ground"])
 
 
 def conclusions(found: Evaluation) -> Iterator[str]:
@@ -74,7 +102,6 @@ def _mean_gain(rows: Sequence[Record]) -> float:
 
 
 def _matrix(title: str, rows: Sequence[Record]) -> Table:
-    rows = [row for row in rows if not row["apart"]]
     profiles = sorted({row["profile"] for row in rows})
     before = {row["profile"]: f"{number(row['first_stage'])} " for row in rows}
     cells = [("first stage", *(before[profile] for profile in profiles), "", "")]

@@ -277,6 +277,8 @@ def test_the_compact_table_has_gains_by_first_stage_and_cost(tmp_path: Path) -> 
         ["bad", "(fake", "engine)", "invalid", "–", "1.5", "–"],
         ["flip", "(fake", "engine)", "+0.185", "±2.345", "+0.185", "±2.345", "1.5", "–"],
     ]
+    apart = text[text.index("toy, not comparable with the above · 2 queries") :]
+    assert apart.splitlines()[4].split()[0] == "strict"
     assert "Invalid: bad; not comparable (other queries, pools or judgements): strict." in text
     assert "--wide" in text
 
