@@ -64,8 +64,8 @@ _PROFILE = Choice("profile", "After")
 SECTIONS = (
     Section(
         "profiles", "Overview", "matrix", "results", "Rerankers after each first stage",
-        "Gain over the first stage; ★: significant at 5 % after Holm correction. Each number's "
-        "interval is its tooltip.",
+        "Gain over the first stage; ★: significant at 5 % after Holm correction; ✕: invalid, from "
+        "the fake engine or not comparable. The tooltip has the interval and the reason.",
         ("profile",), (_SCOPE, _MATRIX), has_search=False,
     ),
     Section(

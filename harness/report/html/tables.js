@@ -152,9 +152,10 @@ function drawMatrix(section, host, { col }, rows, { value }) {
   const [key] = section.columns;
   const column = columnOf(value);
   const places = new Map(rows.map((i) => [`${col[key][i]}\n${col.reranker[i]}`, i]));
-  const firsts = new Map(rows.map((i) => [col[key][i], col.first_stage[i]]));
+  const usual = rows.filter((i) => col.kind[i] !== "not comparable"); // their first stage wins
+  const firsts = new Map([...rows, ...usual].map((i) => [col[key][i], col.first_stage[i]]));
   const rerankers = inOrder(rows.map((i) => col.reranker[i]));
-  const real = rows.filter((i) => col.kind[i] !== "floor");
+  const real = rows.filter((i) => !isOdd(col, i));
   const most = Math.max(...real.map((i) => Math.abs(col[value][i] ?? 0)));
   const name = (own, purpose) => (purpose === "display" ? isolated(own) : own);
   const first = (own, purpose) =>

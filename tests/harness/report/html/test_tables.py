@@ -231,6 +231,15 @@ def test_a_run_that_does_not_compare_is_marked_in_every_table(
     assert "Best is good" not in opened.page.locator("#summary").text_content()
 
 
+def test_a_matrix_has_the_first_stage_of_the_runs_that_compare(
+    open_report: Callable[..., Any], found: Evaluation
+) -> None:
+    opened = open_report(changed(found, apart=True, first_stage=0.123))
+    opened.show("tab=Matrix&matrix.profile=dense")
+    assert "0.1230" not in opened.column("matrix", "first_stage")
+    assert all(text.startswith("✕") for text in opened.column("matrix", "good"))
+
+
 def test_first_stages_and_claims_have_their_published_values(opened: Any, hostile: str) -> None:
     opened.show("tab=First stages")
     assert opened.column("recall", "first_stage") == ["0.9000"]
