@@ -36,7 +36,7 @@ def printable(text: str) -> str:
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rerank-bench")
 def main() -> None:
-    """Tell which reranker is worth its cost, on my kind of task, after my kind of retriever."""
+    """Measure which reranker is worth its cost, on your kind of task, after your retriever."""
 
 
 @main.command()
@@ -149,7 +149,7 @@ def report(
         shown = table_form(wide=wide, explain=explain, form=form)
         printing.report(list(runs), shown, explain=explain, prices=price)
     elif form is not None or wide or explain:
-        raise click.UsageError("--html stands for itself; print other forms in a run of their own")
+        raise click.UsageError("--html writes a page only; call report again for another form")
     else:
         from .inspect.replay import replay_run
         from .runs import named_run

@@ -53,7 +53,7 @@ class EngineDied(EngineFault):
 
 
 class RequestFailed(RerankBenchError):
-    """A request was answered with a failure, and the run was not told to keep going."""
+    """A request was answered with a failure, and the run was to stop at the first one."""
 
 
 class RunConflict(RerankBenchError):

@@ -1,4 +1,4 @@
-"""Runs and judgements as TREC files, so that trec_eval and its kin measure the same numbers.
+"""Runs and judgements as TREC files, so that trec_eval and the like measure the same numbers.
 
 Per query: the rankings as measured, and the judgements with every grade that counts for nothing
 here written as 0. Where the files' own rules differ, the report's are kept as far as they go:

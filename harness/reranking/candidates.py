@@ -1,4 +1,4 @@
-"""From pool rows to jobs: what a reranker is given is cut to its budget, each text once."""
+"""Make the candidates of pool rows, with texts cut to a reranker's budget."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRST_STAGE, REVERSE, RANDOM = "first-stage", "reverse", "random"
 
 @dataclass
 class Fitting:
-    """The texts of one task, fitted by one engine to one budget; shared by all who agree on these.
+    """The texts of one task, fitted by one engine to one budget; rerankers with both share it.
 
     `counts` returns per pool row what was done to its texts.
     """
@@ -40,7 +40,7 @@ class Fitting:
         self._fitter = Fitter(self.task.corpus, self.engine, self.budget)
 
     def prepare(self, rows: Iterable[PoolRow]) -> None:
-        """Fit everything `rows` speak of, with few calls to the engine."""
+        """Fit the queries and documents of `rows`, with few calls to the engine."""
         rows = list(rows)
         ids = [row.query_id for row in rows if row.query_id not in self._queries]
         queries = self._fitter.queries([self.task.queries[query_id] for query_id in ids])
@@ -48,7 +48,7 @@ class Fitting:
         self._fitter.prepare([(self._queries[row.query_id], row.doc_ids) for row in rows])
 
     def candidates(self, row: PoolRow, *, instruction: str | None = None) -> Candidates:
-        """Return what a reranker is given for `row`, which was prepared before."""
+        """Return the candidates of `row`, which must be prepared."""
         signals = {} if row.scores is None else {"first_stage": _scores(row, row.scores)}
         query = self._queries[row.query_id]
         fitted = zip(row.doc_ids, self._fitter.documents(query, row.doc_ids), strict=True)
@@ -76,7 +76,7 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Jobs:
-    """Makes jobs of whole pools for one engine: the first `depth` of a row, and the safeguard.
+    """Make jobs of whole pools for one engine: the first `depth` of a row, and the safeguard.
 
     Rerankers that read as much of a text share its fitting. `scope` says how many documents are
     given and how much of each; `order` is that of a variant, in which the candidates are given.
@@ -118,7 +118,7 @@ def rearranged(candidates: Candidates, order: str) -> Candidates:
 
 
 def arranged(doc_ids: Sequence[str], query_id: str, order: str) -> list[int]:
-    """Return the places of `doc_ids`, which stand in first-stage order, in the order `order`.
+    """Return the places of `doc_ids`, given in first-stage order, in the order `order`.
 
     A document's place in a random order is decided by a hash of seed, query and document.
     """
@@ -135,7 +135,7 @@ def arranged(doc_ids: Sequence[str], query_id: str, order: str) -> list[int]:
 
 
 def _scores(row: PoolRow, scores: tuple[float, ...]) -> tuple[float, ...]:
-    """First-stage scores, one per document; a safeguard has the least, just below the last.
+    """Return first-stage scores, one per document; a safeguard's is just below the last.
 
     Without one a row's length alone would tell a reranker that a positive was appended.
     """

@@ -1,4 +1,4 @@
-"""How much of a text a reranker reads, and the texts cut to it, each once at each length."""
+"""Token budgets of rerankers, and texts cut to them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Budget:
     def of(
         cls, reranker: Reranker, *, doc_tokens: int | None = None, doc_chars: int | None = None
     ) -> Budget:
-        """Read a reranker's own budget off its attributes; `doc_tokens` can only lower it."""
+        """Return a reranker's budget from its attributes; `doc_tokens` can only lower it."""
         own = Declared.of(reranker)
         return cls(
             doc_tokens=least(own.max_doc_tokens, doc_tokens),
@@ -45,7 +45,7 @@ class Budget:
         )
 
     def cap(self, query: Fitted) -> int | None:
-        """Return the most tokens that a document beside this query may have."""
+        """Return the most tokens that a document may have with this query."""
         left = None if self.pair_tokens is None else self.pair_tokens - counted(query)
         return least(self.doc_tokens, left, self.window_tokens)
 
@@ -129,7 +129,7 @@ class Fitter:
                     yield d, limit
 
     def documents(self, query: Fitted, doc_ids: Sequence[str]) -> list[Fitted]:
-        """Return documents that were prepared, as they are given beside a query."""
+        """Return prepared documents as they are cut for a query."""
         limit = self._limit(query, doc_ids)
         return [self._marked(d, self._found(d, limit)) for d in doc_ids]
 

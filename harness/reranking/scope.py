@@ -1,4 +1,4 @@
-"""How much of a task is reranked."""
+"""Which queries, candidates and parts of texts are reranked."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Scope:
 
 
 def chosen_queries(query_ids: Sequence[str], scope: Scope) -> frozenset[str]:
-    """The queries a scope runs: nested in N, and equal for every profile and reranker."""
+    """Return the sampled queries: the same for every profile and reranker, nested in N."""
 
     def draw(query_id: str) -> bytes:
         return hashlib.sha256(f"{scope.seed}\0{query_id}".encode()).digest()

@@ -13,7 +13,7 @@ class Usage:
     `calls`, `rounds` and the tokens are those of the requests a reranker yielded, before merging
     and cache, so they are equal cold, warm or resumed. `rounds` is the sequential depth.
     `cached_tokens` are those of the prompt tokens that an engine's prefix cache held already.
-    `merged` requests had an equal twin under way; `from_cache` were answered before. `seconds` is
+    `merged` requests were equal to one under way; `from_cache` were answered before. `seconds` is
     engine wall time without the loading of a model: a slice's is shared out by tokens over what it
     asked, a streamed reply's is the time since the reply before it, and a request's is shared by
     all who asked it. Sums over a run are exact; a single query's part is a share of what went on.

@@ -1,4 +1,4 @@
-"""The four files of a run folder: what stands in them, written and read back."""
+"""Write the four files of a run folder and read them back."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def _by_query(file: Path, columns: Mapping[str, str]) -> dict[str, list[tuple[An
 
 
 def _read(file: Path, columns: Mapping[str, str]) -> dict[str, list[Any]]:
-    """Return the columns named, by their types, and whatever is known or counted beside them."""
+    """Return the named columns, cast to their types, and the optional columns of a file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""A run on disk: four files in one folder that is there whole or not at all.
+"""A run on disk: four files in one folder, which is complete or does not exist.
 
     RUNS/<task>/<profile>/<label>/
         manifest.json      what was asked and what was in effect
@@ -86,7 +86,7 @@ def named_run(name: str, *roots: Path) -> Path:
 
 
 def check_finished(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Say whether this very run is already there; where it is not, that it could be written.
+    """Return whether the folder holds this run; where it does not, check that it can be written.
 
     Raises RunConflict, which names the differences, if the folder holds a run with other settings,
     BadData if it holds something else, RerankBenchError if nothing can be written there.
@@ -107,7 +107,7 @@ def check_finished(folder: Path, settings: Mapping[str, Any]) -> bool:
 
 
 def _check_writable(folder: Path) -> None:
-    """Raise before hours of work rather than after: the nearest folder above must be usable."""
+    """Raise RerankBenchError unless the nearest existing folder above is writable."""
     above = next(path for path in folder.absolute().parents if path.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise RerankBenchError(f"cannot write the run {folder}: {above} is no writable folder")
@@ -123,10 +123,10 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 def _difference(
     folder: Path, names: list[str], was: Mapping[str, Any], now: Mapping[str, Any]
 ) -> str:
-    told = [f"{n} {_short(was, n)}, now {_short(now, n)}" for n in names[:3]]
+    changes = [f"{n} {_short(was, n)}, now {_short(now, n)}" for n in names[:3]]
     more = f"; and {len(names) - 3} more" if len(names) > 3 else ""
     return (
-        f"{folder} holds a run with other settings: {'; '.join(told)}{more}\n"
+        f"{folder} holds a run with other settings: {'; '.join(changes)}{more}\n"
         f"store this one under another name with --as LABEL, or remove that folder"
     )
 
@@ -139,7 +139,7 @@ def _short(values: Mapping[str, Any], name: str) -> str:
 
 
 def write_run(folder: Path, run: Run) -> None:
-    """Store a run: it is written aside, brought to disk and renamed, so it is whole or absent.
+    """Store a run: write it to a temporary folder, sync it and rename it.
 
     Writing the same run twice keeps the first. Raises RunConflict where `folder` holds a run with
     other settings, BadData for a ranking that names a document twice, and RerankBenchError where
@@ -173,7 +173,7 @@ def _rename(aside: Path, folder: Path, run: Run) -> None:
 
 
 def _clean(folder: Path) -> None:
-    """Remove what killed processes left aside for this run."""
+    """Remove temporary folders of this run that killed processes left."""
     mark = f".{folder.name}#"
     for aside in folder.parent.iterdir():
         if aside.name.startswith(mark) and _is_stale(aside, aside.name.removeprefix(mark)):
@@ -206,7 +206,7 @@ def _sync(path: Path) -> None:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run back; raises BadData, naming the file, where one is missing or broken.
+    """Read a run; raise BadData, naming the file, where one is missing or broken.
 
     Of the judgements it holds those of the run's queries; the order of queries is the task's.
     """

@@ -98,7 +98,7 @@ def _prompts(pool: Pool) -> dict[str, Any]:
 
 
 def effective_options(choice: Choice) -> dict[str, Any]:
-    """Every option that was in effect, defaults included, as far as the reranker's class tells."""
+    """Return every option that was in effect, with defaults if the class is a dataclass."""
     reranker = choice.reranker
     if not is_dataclass(reranker):
         return dict(choice.options)
@@ -137,13 +137,13 @@ def manifest(
     results: Sequence[QueryResult],
     served: Served,
 ) -> dict[str, Any]:
-    """Return the manifest of a finished run: its settings, and all that is worth knowing beside.
+    """Return the manifest of a finished run: its settings, counts, times and versions.
 
     `seconds` is engine time without any loading. `startup_seconds` is the loading charged to this
     run, 0 where an earlier one of `startup_shared_by`, the runs of this engine, bore it. `failed`
     is the number of failed queries, `ideal_flops` what one query needs, None where not known. The
-    data set's name stands beside the settings: its sha256 is in them, and a folder may be named in
-    several ways.
+    data set's name is not part of the settings: its sha256 is, and a folder may be named in several
+    ways.
     """
     engine = served.engine
     counts: Counter[str] = sum((Counter(result.counts) for result in results), Counter())
@@ -263,5 +263,5 @@ def _no_number(name: str) -> float:
 
 def broken(file: Path, why: object) -> BadData:
     """Return the error for a `file` of a run that cannot be read, with the cure."""
-    told = " ".join(str(why).split())[:120]
-    return BadData(f"cannot read {file}: {told}; remove that run's folder and run it again")
+    reason = " ".join(str(why).split())[:120]
+    return BadData(f"cannot read {file}: {reason}; remove that run's folder and run it again")

@@ -1,4 +1,4 @@
-"""The two ends of reranking a pool row: the part that is given away, and what comes of it."""
+"""Make the finished ranking of a query from its scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def finish(
     *,
     task: Task,
 ) -> QueryResult:
-    """Turn scores into the finished ranking: reranked documents first, the rest as it was.
+    """Return the finished ranking: reranked documents first, then the rest in pool order.
 
     A failed query keeps first-stage order. `given` are the documents in the order in which the
     reranker saw them, which ties keep; `counts` are those of the fitting.

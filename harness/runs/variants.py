@@ -1,7 +1,7 @@
-"""The same run in other circumstances: other input orders, again, or one query at a time.
+"""Variants of a run: with another input order, repeated, or with one query at a time.
 
-A reranker ought to give the same result each time. Variants are runs of their own, beside the one
-they are compared with, and are never among the rerankers of a report.
+A reranker should give the same result each time. A variant is stored as a run of its own, is
+compared with the main run, and is not listed as a reranker in a report.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from ..reranking import FIRST_STAGE, RANDOM, REVERSE
 
 @dataclass(frozen=True)
 class Variant:
-    """In which order a reranker is given its candidates, which repeat this is, and if alone.
+    """How a run differs from the main run.
 
-    order: `first-stage`, `reverse`, or `random-SEED`. repeat: 1 for the run itself. alone: one
-    query at a time, so that its seconds are what a user would wait. shuffled: requests go to the
-    engine in other slices and another order than they came.
+    order: the order of the candidates, `first-stage`, `reverse` or `random-SEED`.
+    repeat: 1 for the main run.
+    alone: one query at a time, so that seconds are a user's waiting time.
+    shuffled: requests are sent to the engine in another order and in other slices.
     """
 
     order: str = FIRST_STAGE
@@ -31,17 +32,17 @@ class Variant:
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Variant:
         """Read a variant back from a run's settings; raises BadData for one that is not known."""
-        told = settings.get("variant") or {}
+        found = settings.get("variant") or {}
         usual = asdict(cls())
-        if isinstance(told, Mapping) and all(
-            type(value) is type(usual.get(name)) for name, value in told.items()
+        if isinstance(found, Mapping) and all(
+            type(value) is type(usual.get(name)) for name, value in found.items()
         ):
-            return cls(**told)
-        raise BadData(f"a run's variant is not known here: {told}; another version wrote it")
+            return cls(**found)
+        raise BadData(f"unknown variant of a run: {found}; read it with the version that wrote it")
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What stands in a run's settings: nothing where this is the run itself."""
+        """Return the entry for a run's settings; empty for the main run."""
         usual = asdict(Variant())
         changed = {name: value for name, value in asdict(self).items() if value != usual[name]}
         return {"variant": changed} if changed else {}
@@ -80,7 +81,7 @@ def variants(
 
 
 def _orders(texts: Sequence[str]) -> list[str]:
-    """Read `first-stage`, `reverse` and `random:N`, which stands for N orders."""
+    """Read `first-stage`, `reverse` and `random:N`, which means N orders."""
     found: list[str] = []
     for text in texts:
         name, _, number = text.partition(":")

@@ -1,7 +1,7 @@
-"""Tasks x profiles x rerankers -> runs: the one place that ties the parts together.
+"""Run tasks x profiles x rerankers, and write a run folder for each.
 
-All names are resolved, all data loaded, all pools built and all engines asked what they are before
-the first query is reranked, so a mistake in the last of a hundred runs is told at once.
+All names are resolved, all data loaded, all pools built and all engines identified before the first
+query is reranked, so a mistake in the last of a hundred runs is reported before the first starts.
 """
 
 from __future__ import annotations
@@ -61,10 +61,11 @@ def run_suite(
 ) -> list[Path]:
     """Rerank everything `suite` names and return the run folders in order.
 
-    `noted` is told of each pool before anything is reranked, with what was counted in it; `done` of
-    each run as it is written or skipped. Raises what its parts raise; a run that raises leaves no
-    folder, and the replies it got stay in the cache. An engine whose process dies takes the runs of
-    that reranker alone with it: the others go on, and EngineDied is raised at the end.
+    noted: called with each pool before anything is reranked.
+    done: called with each run when it is written or skipped.
+
+    A run that raises leaves no folder; the replies it got stay in the cache. Where the process of
+    an engine dies, the runs of other rerankers go on, and EngineDied is raised at the end.
     """
     _check_labels(suite)
     prepared = build_pools(suite)
@@ -101,7 +102,7 @@ def _check_labels(suite: Suite) -> None:
 
 
 def _engines(suite: Suite) -> list[EngineChoice]:
-    """The distinct engines, those of model-free rerankers first: they cost nothing."""
+    """Return the distinct engines, those of model-free rerankers first."""
     distinct = dict.fromkeys(choice.engine for choice in suite.rerankers)
     return sorted(distinct, key=lambda chosen: chosen != NO_ENGINE)
 
@@ -117,7 +118,7 @@ def _open(chosen: EngineChoice, suite: Suite, stack: ExitStack) -> Engine:
 
 @dataclass
 class _Plan:
-    """A run to be made, and what has been made of it so far."""
+    """A run to be made, with the results so far."""
 
     task: Task
     pool: Pool
@@ -130,7 +131,7 @@ class _Plan:
 
     @property
     def label(self) -> str:
-        """What the run's folder is named by."""
+        """The name of the run's folder."""
         return _label(self.choice, self.variant)
 
 
@@ -141,7 +142,7 @@ def _label(choice: Choice, variant: Variant) -> str:
 def _plan(
     suite: Suite, prepared: Sequence[Prepared], engines: Mapping[EngineChoice, Engine]
 ) -> list[_Plan]:
-    """Lay out every run; a label that is taken by other settings is refused here."""
+    """Return every run; raise RunConflict for a folder that holds a run with other settings."""
     plans: list[_Plan] = []
     taken: set[Path] = set()
     for item, choice, variant in product(prepared, suite.rerankers, suite.variants):
@@ -162,7 +163,7 @@ def _plan(
 
 
 def _first_queries(pool: Pool, scope: Scope) -> Pool:
-    """The pool of the few queries that are served one at a time."""
+    """Return the pool of the queries that are served one at a time."""
     few = chosen_queries([row.query_id for row in pool.rows], replace(scope, queries=ALONE))
     return replace(pool, rows=tuple(row for row in pool.rows if row.query_id in few))
 
@@ -228,7 +229,7 @@ def _run_together(
     scope: Scope,
     done: Callable[[Finished], None],
 ) -> None:
-    """Make the runs of one reranker in one variant: all tasks and profiles go side by side.
+    """Make the runs of one reranker in one variant: all tasks and profiles share the engine.
 
     One query at a time finds nothing in memory that another one left there, and the first one an
     engine that has already served it once, uncounted.
@@ -253,7 +254,7 @@ def _run_together(
 
 
 def _singly(jobs: Iterable[Job], engine: Engine) -> Iterator[list[Job]]:
-    """Give out one job after another, once the engine has warmed up on the first."""
+    """Yield one job at a time, after the engine has served the first one once, uncounted."""
     for number, job in enumerate(jobs):
         if number == 0:
             list(drive([job], engine, keep_going=True, what="warming up"))
@@ -261,7 +262,7 @@ def _singly(jobs: Iterable[Job], engine: Engine) -> Iterator[list[Job]]:
 
 
 def _take(job: Job, outcome: Outcome, served: Served, done: Callable[[Finished], None]) -> None:
-    """Keep what came of one query, and write its run if it was the last one."""
+    """Store the result of one query, and write its run if it was the last one."""
     plan, row, counts = job.key
     given = [document.doc_id for document in job.candidates.documents]
     plan.results[row.query_id] = finish(row, given, outcome, counts, task=plan.task)

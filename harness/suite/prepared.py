@@ -1,4 +1,4 @@
-"""What is to be run, and the pools of it: every task with every profile, before any reranker."""
+"""The specification of a suite, and its pools: every task with every profile."""
 
 from __future__ import annotations
 
