@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .columns import COLUMNS, RUNS, VALUES, Column
@@ -43,6 +44,11 @@ class Results:
         """Return both frames joined: one row a run and measure, or those of one measure alone."""
         chosen = self.values if measure is None else self.values[self.values["measure"] == measure]
         return chosen.join(self.runs, on="run")
+
+    @cached_property
+    def main(self) -> list[Record]:
+        """The rows of the measure MAIN as records; callers must not change them."""
+        return records(self.rows(MAIN))
 
 
 @dataclass(frozen=True)

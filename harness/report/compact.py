@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ..evaluation import MAIN, records
-from .notes import is_real, named, queries
+from ..evaluation import MAIN
+from .notes import is_real, named, queries, significant
 from .tables import Table
 from .text import NOTHING, count, crop, number, signed
 
@@ -79,14 +79,14 @@ def conclusions(found: Evaluation) -> Iterator[str]:
     tasks = _by_task(found.results)
     for name, rows in (*_by_task(found.means), *(t for t in tasks if t[0] not in in_means)):
         yield f"{name}: {_best([row for row in rows if not row['apart'] and is_real(row)])}"
-    odd = "; ".join(_odd(records(found.results.rows(MAIN)), found))
+    odd = "; ".join(_odd(found.results.main, found))
     if odd:
         yield f"{odd[0].upper()}{odd[1:]}."
 
 
 def _by_task(results: Results) -> list[tuple[str, list[Record]]]:
-    rows = records(results.rows(MAIN))
-    return [(task, list(part)) for task, part in groupby(rows, key=lambda row: str(row["task"]))]
+    parts = groupby(results.main, key=lambda row: str(row["task"]))
+    return [(task, list(part)) for task, part in parts]
 
 
 def _by_reranker(rows: Iterable[Record]) -> dict[str, list[Record]]:
@@ -141,8 +141,7 @@ def _best(rows: Sequence[Record]) -> str:
     tested = [row for row in rows if row["family"]]
     if not tested:
         return f"{words}; no gain was tested (too few queries, or equal gains)."
-    up = sum(row["starred"] and row["gain"] > 0 for row in tested)
-    down = sum(row["starred"] and row["gain"] < 0 for row in tested)
+    up, down = significant(tested)
     return f"{words}; of {len(tested)} tested, {up} gained and {down} lost significantly."
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..evaluation import MAIN, Comparison, records
-from .notes import Record, statistics
+from ..evaluation import MAIN, Comparison
+from .notes import Record, significant, statistics
 from .tables import Table
 from .text import bounds, gain, number, ratio, signed
 
@@ -20,7 +20,7 @@ _COLUMNS = (
 
 def comparison_tables(found: Comparison, *, queries: int) -> list[Table]:
     """Return the table of differences, and that of the `queries` that differ most."""
-    means, tasks = records(found.means.rows(MAIN)), records(found.results.rows(MAIN))
+    means, tasks = found.means.main, found.results.main
     rows = [*means, *sorted(tasks, key=lambda row: (row["task"], row["profile"]))]
     in_means = {task for group in found.groups for task in group.tasks}
     main = Table(
@@ -77,8 +77,7 @@ def _sentence(found: Comparison, rows: Sequence[Record]) -> str:
     if not tested:
         why = "too few queries, equal values, too many failed, floors, fake engines or invalid runs"
         return f"Nothing here was tested: {why}."
-    better = sum(row["starred"] and row["gain"] > 0 for row in tested)
-    worse = sum(row["starred"] and row["gain"] < 0 for row in tested)
+    better, worse = significant(tested)
     where = f"better in {better} and worse in {worse} of {len(tested)} tested"
     return f"By data set and profile, {found.one} is significantly {where}."
 
@@ -102,8 +101,8 @@ def comparison_json(found: Comparison) -> str:
     content = {
         "one": found.one,
         "other": found.other,
-        "groups": [_object(row) for row in records(found.means.rows(MAIN))],
-        "tasks": [_object(row) for row in records(found.results.rows(MAIN))],
+        "groups": [_object(row) for row in found.means.main],
+        "tasks": [_object(row) for row in found.results.main],
         "left_out": list(found.left_out),
         "queries": [{**asdict(duel), "difference": duel.difference} for duel in found.duels],
     }

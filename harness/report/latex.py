@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from ..evaluation import MAIN, Evaluation, records
+from ..evaluation import MAIN, Evaluation
 from .notes import Record, named
 from .text import NOTHING, bounds, number, plain, signed
 
@@ -30,8 +30,7 @@ def to_latex(found: Evaluation) -> str:
     sizes = {group.name: len(group.tasks) for group in found.groups}
     tables = []
     for results in (found.means, found.results):
-        rows = records(results.rows(MAIN))
-        for task, part in groupby(rows, key=lambda row: str(row["task"])):
+        for task, part in groupby(results.main, key=lambda row: str(row["task"])):
             mean = f", mean of {sizes[task]} tasks" if results is found.means else ""
             tables.append(_table(f"{task}{mean}", list(part)))
     return _HEAD + "\n".join(tables)

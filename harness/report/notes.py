@@ -55,6 +55,12 @@ def is_real(row: Record) -> bool:
     return not row["floor"] and row["is_real"] and row["invalid"] is None
 
 
+def significant(rows: Sequence[Record]) -> tuple[int, int]:
+    """Return how many gains are significant: those above 0, and those below."""
+    gains = [row["gain"] for row in rows if row["starred"]]
+    return sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+
+
 def sentence(rows: Sequence[Record]) -> str:
     """Say in one sentence what a table of one profile's rerankers shows, given best first."""
     real = [row for row in rows if is_real(row)]
@@ -68,8 +74,7 @@ def sentence(rows: Sequence[Record]) -> str:
     tested = [row for row in real if row["family"]]
     if not tested:
         return f"{words}; no gain was tested: too few queries, or all gains are equal."
-    up = sum(row["starred"] and row["gain"] > 0 for row in tested)
-    down = sum(row["starred"] and row["gain"] < 0 for row in tested)
+    up, down = significant(tested)
     return f"{words}; of {len(tested)} tested, {up} gained and {down} lost significantly."
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from ...evaluation import MAIN, Evaluation, records
+from ...evaluation import Evaluation
 from ..notes import notes_of, sentence
 
 
 def sentences(found: Evaluation) -> list[dict[str, Any]]:
     """Return a sentence with notes for each first stage of each data set, or task in none."""
     in_means = {task for group in found.groups for task in group.tasks}
-    tasks = found.results.rows(MAIN)
-    rows = records(found.means.rows(MAIN)) + records(tasks[~tasks["task"].isin(in_means)])
-    rows = [row for row in rows if not row["apart"]]
+    tasks = [row for row in found.results.main if row["task"] not in in_means]
+    rows = [row for row in (*found.means.main, *tasks) if not row["apart"]]
     rows.sort(key=lambda row: (row["tasks"] == 1, row["task"], row["profile"], -row["natural"]))
     made = []
     for (task, profile), part in groupby(rows, key=lambda row: (row["task"], row["profile"])):
