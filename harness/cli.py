@@ -233,7 +233,7 @@ def list_(what: str, folder: Path | None, task: Sequence[str], as_json: bool) ->
 @JSON
 @TABLES
 def demo(out: Path | None, quick: bool, as_json: bool, wide: bool, explain: bool) -> None:
-    """Rerank Python's own standard library with real models: about four minutes on a laptop."""
+    """Rerank Python's own standard library with real models: about five minutes on a laptop."""
     from .report import printing
     from .suite import demo as demonstration
 
