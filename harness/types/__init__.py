@@ -1,0 +1,128 @@
+"""The types of rerank-bench: frozen values that import nothing but the standard library.
+
+For one query a reranker yields requests, is sent the replies in the same order, and at the end
+returns one score per candidate. It does no input or output and owns no model:
+
+    class YesNo:
+        def rerank(self, candidates: Candidates) -> Flow:
+            prompts = [self.prompt(candidates.query, d.text) for d in candidates.documents]
+            replies = yield from ask([NextToken(p, ("Yes", "No")) for p in prompts])
+            return [r.logprob["Yes"] - r.logprob["No"] for r in replies]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from .engine import Answers, Engine, Fitted, Statistics, batched, ready
+from .replies import (
+    AnyRequest,
+    ContinuationScore,
+    Failure,
+    Generation,
+    LabelScores,
+    Logits,
+    Reply,
+    Request,
+)
+from .texts import Candidates, Document, Label, Message, Prompt
+
+__all__ = [
+    "Answers", "AnyRequest", "Candidates", "ContinuationScore", "Document", "Engine", "Failure",
+    "Fitted", "Flow", "Generate", "Generation", "Label", "LabelScores", "Likelihood", "Logits",
+    "Message", "NextToken", "PairScore", "Prompt", "Reply", "Request", "Reranker", "Scored",
+    "Scores", "Statistics", "ask", "batched", "ready",
+]  # fmt: skip
+
+# Requests are in this module, as its name is part of their keys in the reply cache.
+
+
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """Score a query and a document together with a model's own pair head."""
+
+    query: str
+    document: str
+
+    reply: ClassVar[type[Logits]] = Logits
+
+
+@dataclass(frozen=True, slots=True)
+class NextToken:
+    """Ask how probable each label is as the next token after the prompt."""
+
+    prompt: Prompt
+    labels: tuple[Label, ...]
+
+    reply: ClassVar[type[LabelScores]] = LabelScores
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Ask for text, greedily at temperature 0. Another `sample` asks the same once more.
+
+    `pattern` is a regular expression that the text must match, for engines that can force it.
+    """
+
+    prompt: Prompt
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    pattern: str | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    sample: int = 0
+
+    reply: ClassVar[type[Generation]] = Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Ask how probable a continuation is; the two are tokenised apart and joined."""
+
+    prompt: Prompt
+    continuation: str
+
+    reply: ClassVar[type[ContinuationScore]] = ContinuationScore
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores with what the flow counted.
+
+    counts: `repaired`, `unparsable`, `missing_labels`, `escaped_ids`, ….
+    repairs: indices, from 0 and over all rounds, of the flow's requests whose replies were repaired
+        or unparsable.
+    """
+
+    scores: Sequence[float]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    repairs: Sequence[int] = ()
+
+
+Scores: TypeAlias = Sequence[float] | Scored
+Flow: TypeAlias = Generator[Sequence[AnyRequest], Sequence[Any], Scores]
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """A method with its options. Model-free methods return their scores outright.
+
+    Its optional attributes are those of `rerank_bench.reranking.Declared`.
+    """
+
+    def rerank(self, candidates: Candidates) -> Flow | Scores: ...
+
+
+R = TypeVar("R", bound=Reply)
+
+
+def ask(
+    requests: Sequence[Request[R]],
+) -> Generator[Sequence[Request[R]], Sequence[Any], Sequence[R]]:
+    """Yield `requests` and return their replies, in order and typed; of nothing comes nothing."""
+    if not requests:
+        return ()
+    replies: Sequence[R] = yield requests
+    return replies

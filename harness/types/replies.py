@@ -1,0 +1,113 @@
+"""What requests and replies have in common, the built-in replies, and what takes their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from .texts import Label
+
+
+class Reply(Protocol):
+    """A frozen dataclass that answers a request, with the tokens that the model spent on it.
+
+    prompt_tokens: tokens read. output_tokens: tokens written. cached_tokens: those of the tokens
+    read that a prefix cache held.
+    """
+
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def cached_tokens(self) -> int: ...
+
+
+T_co = TypeVar("T_co", bound=Reply, covariant=True)
+
+
+class Request(Protocol[T_co]):
+    """A frozen, hashable value that an engine can answer; `reply` is the type of the answer."""
+
+    @property
+    def reply(self) -> type[T_co]: ...
+
+
+AnyRequest: TypeAlias = Request[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """The raw outputs of a scoring head, before any activation; usually one number.
+
+    names: what the checkpoint calls its outputs (`id2label`), where there are two or more.
+    """
+
+    logits: tuple[float, ...]
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScores:
+    """Natural-log probabilities of the labels at the next position.
+
+    Taken over the whole vocabulary at temperature 1 with nothing masked: differences are those of
+    logits. `logit` is None where an engine only knows probabilities. A label that an engine could
+    not find is not there; `bound` is the most that its log-probability can be. An engine that was
+    given a head for the labels alone takes the probabilities over them, and says so in
+    `over_labels`; the differences are the same.
+    """
+
+    logprob: Mapping[Label, float]
+    logit: Mapping[Label, float] | None = None
+    prompt_tokens: int = 0
+    output_tokens: int = 1
+    cached_tokens: int = 0
+    over_labels: bool = False
+    bound: float | None = None
+
+    def of(self, label: Label) -> float:
+        """Return the log-probability of `label`, or the upper bound of a label that is missing.
+
+        Where nothing is known of a missing label, it is less than any that was found: -10,000.
+        """
+        missing = _LEAST_LOGPROB if self.bound is None else self.bound
+        return max(self.logprob.get(label, missing), _LEAST_LOGPROB)
+
+
+_LEAST_LOGPROB = -1e4
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Generated text. `finished` is False when `max_tokens` cut it; `tokens` are ids."""
+
+    text: str
+    finished: bool
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuationScore:
+    """Sum of the natural-log probabilities of a continuation's `tokens` tokens."""
+
+    logprob: float
+    tokens: int
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that could not be served, and why. Never a reply, never text to be parsed."""
+
+    reason: str
