@@ -121,7 +121,12 @@ _LEAST_LOGPROB = -1e4
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Generated text. `finished` is False when `max_tokens` cut it; `tokens` are ids."""
+    """Generated text.
+
+    finished: False when `max_tokens` cut it.
+    tokens, pieces, logprobs: ids, texts and natural-log probabilities of the generated tokens;
+        empty where an engine does not report them. A piece may hold part of a character.
+    """
 
     text: str
     finished: bool
@@ -130,6 +135,7 @@ class Generation:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    pieces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

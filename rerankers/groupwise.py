@@ -16,6 +16,7 @@ from .shuffles import shuffled
 
 HIGHEST = 10
 _OBJECT = re.compile(r"\{[^{}]*\}")
+_KEY = re.compile(r"\d+|\[\d+\]")
 _ENTRY = re.compile(r"""["']?\[?(\d+)\]*["']?\s*:\s*(-?\d+(?:\.\d+)?)""")
 
 
@@ -123,5 +124,7 @@ def _entries(written: str) -> tuple[list[tuple[str, float]], bool]:
         table = json.loads(written)
     except (ValueError, RecursionError):
         return pairs, False
-    numbers = isinstance(table, dict) and all(type(v) in (int, float) for v in table.values())
-    return pairs, numbers and len(table) == len(pairs)
+    if not isinstance(table, dict) or len(table) != len(pairs):
+        return pairs, False
+    named = all(_KEY.fullmatch(name) for name in table)
+    return pairs, named and all(type(score) in (int, float) for score in table.values())

@@ -1,4 +1,4 @@
-"""InsertRank: a listwise prompt that shows BM25 scores (Seetharaman et al. 2025, arXiv:2506.14086)."""
+"""InsertRank: a listwise prompt that shows BM25 scores (arXiv:2506.14086)."""
 
 from __future__ import annotations
 

@@ -210,8 +210,7 @@ class Conversation:
         values: further variables of the prompt.
         """
         passages = [
-            {"id": name, **self._passages[index]}
-            for name, index in zip(names, inside, strict=True)
+            {"id": name, **self._passages[index]} for name, index in zip(names, inside, strict=True)
         ]
         filled = self._template.fill(
             query=self._query, passages=passages, instruction=self._instruction, **values

@@ -104,6 +104,7 @@ def read_rating(text: str) -> re.Match[str] | None:
 def probability(reply: Generation, start: int, end: int) -> float:
     """Return the probability of the tokens that wrote the characters from `start` to `end`.
 
+    Tokens are counted from the end, since those of the reasoning may hold parts of a character.
     Raises BadOption where the engine does not report the tokens of a text.
     """
     if not reply.pieces or len(reply.pieces) != len(reply.logprobs):
@@ -111,9 +112,9 @@ def probability(reply: Generation, start: int, end: int) -> float:
             "rating: this engine does not report the probabilities of generated tokens; "
             "set weight=none"
         )
-    total, place = 0.0, 0
-    for piece, logprob in zip(reply.pieces, reply.logprobs, strict=True):
-        if place < end and place + len(piece) > start:
+    total, place = 0.0, len(reply.text)
+    for piece, logprob in zip(reversed(reply.pieces), reversed(reply.logprobs), strict=True):
+        if place > start and place - len(piece) < end:
             total += logprob
-        place += len(piece)
+        place -= len(piece)
     return math.exp(total)

@@ -1,4 +1,4 @@
-"""TourRank: documents advance through a tournament of groups (Chen et al. 2024, arXiv:2406.11678)."""
+"""TourRank: documents advance through a tournament of groups (arXiv:2406.11678)."""
 
 from __future__ import annotations
 

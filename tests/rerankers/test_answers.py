@@ -28,6 +28,7 @@ from rerank_bench.reranking import Defaults, choose
 GRADED = "pointwise:prompt=graded,graded=true"
 THINKING = "listwise:thinking=true"
 ASKING = ["cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"]
+ASKING += ["acurank", "groupwise", "insertrank", "rating:weight=none", "tourrank"]
 EVERY = [*ASKING, GRADED, THINKING, "identity", "reverse", "random"]
 
 
