@@ -170,7 +170,8 @@ def _next_token(request: NextToken) -> LabelScores:
         }
     whole = sum(weights.values())
     logprob: dict[Label, float] = {label: math.log(w / whole) for label, w in weights.items()}
-    return LabelScores(logprob, prompt_tokens=_length(_whole(request.prompt)))
+    logit: dict[Label, float] = {label: math.log(w) for label, w in weights.items()}
+    return LabelScores(logprob, logit, prompt_tokens=_length(_whole(request.prompt)))
 
 
 def _generate(request: Generate) -> Generation:
