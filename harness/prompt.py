@@ -3,6 +3,7 @@
 A prompt is a TOML file with `source`, `licence` and `changes` (all required), optional `prefill`,
 `thinking`, `labels` and `instruction`, and either `[[message]]` tables with `role` and `text` or
 one `text`. Texts are Jinja templates. Values are inserted verbatim and never parsed as templates.
+Consecutive messages with `each = "passages"` are written once per passage, as `passage`.
 A plain `text` may hold `{{ joint }}` where a checkpoint was trained on parts that were tokenised
 separately.
 """
@@ -16,11 +17,11 @@ import json
 import re
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import BadData, unknown
 from .types import Message, Prompt
@@ -33,6 +34,18 @@ if TYPE_CHECKING:
 GROUP = "rerank_bench.prompts"
 _OPTIONAL = ("prefill", "thinking", "labels", "instruction")
 _BRACKETED = re.compile(r"\[\s*(\d+|[A-Z])\s*\]")
+
+
+class Turn(NamedTuple):
+    """A message of a prompt file.
+
+    text: a Jinja template.
+    each: name of a list variable; the message is written once per item, `passage`.
+    """
+
+    role: str
+    text: str
+    each: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ class Template:
     source: str
     licence: str
     changes: str
-    messages: tuple[Message, ...] = ()
+    messages: tuple[Turn, ...] = ()
     text: str | None = None
     prefill: str = ""
     thinking: bool = False
@@ -61,14 +74,17 @@ class Template:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Sha256 (hex) of everything that shapes a filled prompt; source and licence do not."""
-        shape = [self.messages, self.text, self.prefill, self.thinking, self.labels]
+        turns = [turn if turn.each else turn[:2] for turn in self.messages]
+        shape: list[object] = [turns, self.text, self.prefill, self.thinking, self.labels]
         shape += [self.instruction] if self.instruction else []
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
     @functools.cached_property
     def variables(self) -> frozenset[str]:
         """The names of the variables in the texts."""
-        return _variables("".join([self.text or "", *(m.text for m in self.messages)]))
+        texts = [self.text or "", *(m.text for m in self.messages)]
+        repeated = {m.each for m in self.messages if m.each}
+        return _variables("".join(texts)) - ({"passage"} if repeated else set()) | repeated
 
     def fill(self, *, instruction: str | None = None, **values: object) -> Prompt:
         """Return the prompt with `values` inserted; raise BadData naming a missing variable.
@@ -77,13 +93,29 @@ class Template:
         """
         if instruction or self.instruction:
             values["instruction"] = instruction or self.instruction
-        messages = tuple(Message(m.role, self._render(m.text, values)) for m in self.messages)
+        messages = tuple(self._messages(values))
         if self.text is None:
             return Prompt(messages, None, self.prefill, self.thinking)
         joint = f"\0{secrets.token_hex(8)}\0"  # random, so that no value can contain it
         parts = self._render(self.text, {**values, "joint": joint}).split(joint)
         joints = tuple(itertools.accumulate(map(len, parts[:-1])))
         return Prompt((), "".join(parts), self.prefill, self.thinking, joints)
+
+    def _messages(self, values: Mapping[str, object]) -> Iterator[Message]:
+        for each, turns in itertools.groupby(self.messages, key=lambda turn: turn.each):
+            block = list(turns)
+            for more in self._items(each, values):
+                for turn in block:
+                    yield Message(turn.role, self._render(turn.text, {**values, **more}))
+
+    def _items(self, each: str, values: Mapping[str, object]) -> Iterable[Mapping[str, object]]:
+        """Return the extra variables of each copy of a block of messages."""
+        if not each:
+            return ({},)
+        items = values.get(each)
+        if not isinstance(items, Sequence) or isinstance(items, str):
+            raise BadData(f"prompt {self.name}: each = {each!r} is not a list of passages")
+        return ({"passage": item} for item in items)
 
     def _render(self, text: str, values: Mapping[str, object]) -> str:
         from jinja2 import UndefinedError
@@ -179,8 +211,17 @@ def _fields(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
         if key not in known:
             raise unknown(f"key in prompt {name}:", key, known)
     fields = {key: value for key, value in table.items() if key not in {"message", "labels"}}
-    messages = tuple(Message(m["role"], m["text"]) for m in table.get("message", ()))
+    messages = tuple(_turn(name, m) for m in table.get("message", ()))
     return fields | {"messages": messages, "labels": tuple(table.get("labels", ()))}
+
+
+def _turn(name: str, table: Mapping[str, Any]) -> Turn:
+    for key in table:
+        if key not in Turn._fields:
+            raise unknown(f"key in a message of prompt {name}:", key, Turn._fields)
+    if missing := {"role", "text"} - set(table):
+        raise BadData(f"prompt {name}: a message has no {min(missing)}")
+    return Turn(**table)
 
 
 def escape_identifiers(text: str) -> tuple[str, int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rerank_bench import (
     BadOption,
@@ -23,27 +24,37 @@ from .budgets import check_budgets
 from .instructions import check_instruction, takes_instruction
 from .orders import Ordering, Sliding, descending
 from .parsing import Permutation, read_permutation
+from .shuffles import shuffled
 
-_TOKENS_PER_IDENTIFIER = 6  # "[20] > " where every digit and bracket is a token of its own
+_TOKENS_PER_IDENTIFIER = 7  # "[100] > " where every digit and bracket is a token of its own
 
 
 @dataclass(frozen=True)
 class Listwise:
     """Lets a model order windows of numbered passages, from the end of the pool to its front.
 
-    prompt: name or `.toml` file, filled with `query` and `passages`. window, stride: passages in a
-    window and how far it moves, half the window by default (20 and 10: Sun et al. 2023,
-    arXiv:2304.09542). passes: how often the whole is gone over. max_tokens: of one answer; by
-    default enough for the longest permutation, and 2,048 more for `thinking`, which asks a chat
-    template that knows the switch for its think block, and leaves the answer's beginning to the
-    model. max_doc_tokens, max_query_tokens, max_window_tokens (of a window's documents together):
-    budgets in tokens. instruction: as for pointwise.
+    prompt: name or `.toml` file, filled with `query` and `passages`.
+    window, stride: passages in a window and how far it moves, half the window by default (20 and
+        10: Sun et al. 2023, arXiv:2304.09542). A window of the pool's size is one call for all
+        (full ranking: Liu et al. 2024, arXiv:2412.14574).
+    passes: how often the whole is gone over.
+    orders: how many orders of a window are asked about. Beyond 1 the passages are shuffled for
+        each, and the mean of a passage's places counts (permutation self-consistency, Tang et al.
+        2023, arXiv:2310.07712, which minimises the Kendall distance instead).
+    max_tokens: of one answer. By default enough for the longest permutation, and 2,048 more for
+        `thinking`.
+    thinking: ask a chat template that knows the switch for its think block, and leave the answer's
+        beginning to the model.
+    max_doc_tokens, max_query_tokens, max_window_tokens (of a window's documents together): budgets
+        in tokens.
+    instruction: as for pointwise.
     """
 
     prompt: str = "listwise"
     window: int = 20
     stride: int | None = None
     passes: int = 1
+    orders: int = 1
     max_tokens: int | None = None
     thinking: bool = False
     max_doc_tokens: int | None = 150
@@ -55,8 +66,9 @@ class Listwise:
     def __post_init__(self) -> None:
         self._sliding()
         check_budgets("listwise", self)
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise BadOption(f"listwise: max_tokens must be at least 1, not {self.max_tokens}")
+        for name, value in (("max_tokens", self.max_tokens), ("orders", self.orders)):
+            if value is not None and value < 1:
+                raise BadOption(f"listwise: {name} must be at least 1, not {value}")
         load_template(self.prompt)
         check_instruction("listwise", self.prompt, self.instruction)
 
@@ -67,34 +79,93 @@ class Listwise:
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Order window by window; an answer without identifiers leaves its window as it was."""
-        conversation = Conversation(
-            candidates, self.prompt, thinking=self.thinking, instruction=self.instruction
-        )
-        read: list[Permutation] = []
-
-        def order(inside: Sequence[int]) -> Ordering:
-            prompt = conversation.prompt(inside, [str(n) for n in range(1, len(inside) + 1)])
-            (reply,) = yield from ask([Generate(prompt, self._max_tokens(len(inside), prompt))])
-            names = {str(place + 1): place for place in range(len(inside))}
-            read.append(read_permutation(_answer(prompt, reply), names))
-            return read[-1].places
-
-        ranking = yield from self._sliding().order(len(candidates.documents), order)
-        counts = {
-            "repaired": sum(answer.repaired for answer in read),
-            "unparsable": sum(answer.unparsable for answer in read),
-            "escaped_ids": conversation.escaped,
-        }
-        repairs = [i for i, answer in enumerate(read) if answer.repaired or answer.unparsable]
-        return Scored(descending(ranking), counts, repairs)
+        windows = Windows(self, candidates)
+        ranking = yield from self._sliding().order(len(candidates.documents), windows.order)
+        return Scored(descending(ranking), windows.counts, windows.repairs)
 
     def _sliding(self) -> Sliding:
         return Sliding("listwise", self.window, self.stride, self.passes)
 
-    def _max_tokens(self, passages: int, prompt: Prompt) -> int:
-        if self.max_tokens is not None:
-            return self.max_tokens
-        return _TOKENS_PER_IDENTIFIER * passages + (2048 if prompt.thinking else 0)
+
+class Windows:
+    """Orders windows of one query's passages, and counts what was wrong with the answers.
+
+    scores: a text per document, for prompts that show a `score` of each passage.
+    """
+
+    def __init__(
+        self, options: Listwise, candidates: Candidates, scores: Sequence[str] = ()
+    ) -> None:
+        self._options = options
+        self._query_id = candidates.query_id
+        self._conversation = Conversation(
+            candidates,
+            options.prompt,
+            thinking=options.thinking,
+            instruction=options.instruction,
+            scores=scores,
+        )
+        self._read: list[Permutation] = []
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many answers were repaired or unparsable, and how many identifiers were escaped."""
+        return {
+            "repaired": sum(answer.repaired for answer in self._read),
+            "unparsable": sum(answer.unparsable for answer in self._read),
+            "escaped_ids": self._conversation.escaped,
+        }
+
+    @property
+    def repairs(self) -> list[int]:
+        """The numbers of the requests whose answers were repaired or unparsable."""
+        return [i for i, answer in enumerate(self._read) if answer.repaired or answer.unparsable]
+
+    def order(self, inside: Sequence[int]) -> Ordering:
+        """Ask for the order of one window; return its places, best first."""
+        (places,) = yield from self.order_all([inside])
+        return places
+
+    def order_all(
+        self, windows: Sequence[Sequence[int]]
+    ) -> Generator[Sequence[Any], Sequence[Any], list[list[int]]]:
+        """Ask for the orders of several windows together; return the places of each."""
+        shown = [(inside, places) for inside in windows for places in self._shown(len(inside))]
+        requests = [self._request([inside[place] for place in places]) for inside, places in shown]
+        replies = yield from ask(requests)
+        found = [
+            [places[place] for place in self._permutation(request.prompt, reply, len(places))]
+            for request, reply, (_, places) in zip(requests, replies, shown, strict=True)
+        ]
+        orders = self._options.orders
+        return [mean_order(found[i : i + orders]) for i in range(0, len(found), orders)]
+
+    def _shown(self, count: int) -> list[list[int]]:
+        """The orders in which a window of `count` passages is shown."""
+        places = list(range(count))
+        if self._options.orders == 1:
+            return [places]
+        return [shuffled(places, self._query_id, draw) for draw in range(self._options.orders)]
+
+    def _request(self, passages: Sequence[int]) -> Generate:
+        count, limit = len(passages), self._options.max_tokens
+        prompt = self._conversation.prompt(passages, [str(n + 1) for n in range(count)])
+        usual = _TOKENS_PER_IDENTIFIER * count + (2048 if prompt.thinking else 0)
+        return Generate(prompt, limit or usual)
+
+    def _permutation(self, prompt: Prompt, reply: Generation, count: int) -> tuple[int, ...]:
+        names = {str(place + 1): place for place in range(count)}
+        self._read.append(read_permutation(_answer(prompt, reply), names))
+        return self._read[-1].places
+
+
+def mean_order(orders: Sequence[Sequence[int]]) -> list[int]:
+    """Return the places by their mean position in `orders`; ties keep the smaller place first."""
+    sums = [0] * len(orders[0])
+    for order in orders:
+        for position, place in enumerate(order):
+            sums[place] += position
+    return sorted(range(len(sums)), key=sums.__getitem__)
 
 
 def _answer(prompt: Prompt, reply: Generation) -> str:
@@ -109,7 +180,10 @@ def _answer(prompt: Prompt, reply: Generation) -> str:
 
 
 class Conversation:
-    """One query's passages, made safe once: `escaped` counts the identifiers found in its texts."""
+    """One query's passages, made safe once: `escaped` counts the identifiers found in its texts.
+
+    scores: a text per document, which the prompt shows as a passage's `score`.
+    """
 
     def __init__(
         self,
@@ -118,23 +192,28 @@ class Conversation:
         *,
         thinking: bool = False,
         instruction: str = "",
+        scores: Sequence[str] = (),
     ) -> None:
         self._template = load_template(prompt)
         self._thinking = thinking
         self._instruction = instruction or candidates.instruction
         self._query, count = escape_identifiers(candidates.query)
         safe = [escape_identifiers(" ".join(d.text.split())) for d in candidates.documents]
-        self._texts = [text for text, _ in safe]
+        self._passages = [{"text": text} for text, _ in safe]
+        for passage, score in zip(self._passages, scores, strict=False):
+            passage["score"] = score
         self.escaped = count + sum(found for _, found in safe)
 
-    def prompt(self, inside: Sequence[int], names: Sequence[str]) -> Prompt:
-        """Fill the prompt with the documents `inside`, named by `names` in their order."""
+    def prompt(self, inside: Sequence[int], names: Sequence[str], **values: object) -> Prompt:
+        """Fill the prompt with the documents `inside`, named by `names` in their order.
+
+        values: further variables of the prompt.
+        """
         passages = [
-            {"id": name, "text": self._texts[index]}
-            for name, index in zip(names, inside, strict=True)
+            {"id": name, **self._passages[index]} for name, index in zip(names, inside, strict=True)
         ]
         filled = self._template.fill(
-            query=self._query, passages=passages, instruction=self._instruction
+            query=self._query, passages=passages, instruction=self._instruction, **values
         )
         if self._thinking and not filled.thinking:
             # A prefilled `[` would have the model answer before it thinks.

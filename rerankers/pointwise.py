@@ -10,6 +10,7 @@ from rerank_bench import (
     BadOption,
     Candidates,
     Flow,
+    LabelScores,
     NextToken,
     Template,
     ask,
@@ -26,18 +27,21 @@ from .odds import log_odds, log_sum_exp
 class Pointwise:
     """Asks for each document alone how probable each label is as the next token.
 
-    prompt: name or `.toml` file, filled with `query`, `document` and `instruction`. labels: comma
-    separated and verbatim, the relevant one first; by default those of the prompt file. graded: the
-    labels are the grades 0,1,…,k and the score is the expected grade (RG-S(0,k) in its expected
-    form: Zhuang et al. 2024, arXiv:2310.14122); otherwise it is the log-odds of the first label
-    against all others. instruction: for prompts that have one, instead of the prompt file's default
-    or the task's. max_doc_tokens, max_query_tokens,
-    max_pair_tokens (of both together): budgets in tokens.
+    prompt: name or `.toml` file, filled with `query`, `document` and `instruction`.
+    labels: comma separated and verbatim, the relevant one first; by default the prompt file's.
+    graded: the labels are the grades 0,1,…,k and the score is the expected grade (RG-S(0,k) in its
+        expected form: Zhuang et al. 2024, arXiv:2310.14122). By default the score is the log-odds
+        of the first label against all others.
+    raw: the score is the logit of the only label, for checkpoints that were trained on one output;
+        the engine must report logits.
+    instruction: for prompts that have one, instead of the prompt file's default or the task's.
+    max_doc_tokens, max_query_tokens, max_pair_tokens (of both together): budgets in tokens.
     """
 
     prompt: str = "yes-no"
     labels: str = ""
     graded: bool = False
+    raw: bool = False
     instruction: str = ""
     max_doc_tokens: int | None = 512
     max_query_tokens: int | None = 256
@@ -48,11 +52,7 @@ class Pointwise:
         check_budgets("pointwise", self)
         check_instruction("pointwise", self.prompt, self.instruction)
         labels = self._labels(load_template(self.prompt))
-        if len(set(labels)) < max(2, len(labels)) or "" in labels:
-            raise BadOption(
-                f"pointwise: prompt {self.prompt} needs two or more different labels, such as "
-                f"labels=Yes,No; it has {list(labels)}"
-            )
+        self._check_labels(labels)
         self._check_scale(labels)
 
     @property
@@ -75,15 +75,26 @@ class Pointwise:
             for d in candidates.documents
         ]
         replies = yield from ask([NextToken(prompt, labels) for prompt in prompts])
+        if self.raw:
+            return [_logit(reply, labels[0]) for reply in replies]
         known = [[reply.of(label) for label in labels] for reply in replies]
         return [expected_grade(k) if self.graded else log_odds(k, 0) for k in known]
 
     def _labels(self, template: Template) -> tuple[Label, ...]:
         return tuple(self.labels.split(",")) if self.labels else template.labels
 
+    def _check_labels(self, labels: Sequence[Label]) -> None:
+        if self.raw and (len(labels) != 1 or self.graded):
+            raise BadOption(f"pointwise: raw is for one label, not {list(labels)}, and not graded")
+        if not self.raw and (len(set(labels)) < max(2, len(labels)) or "" in labels):
+            raise BadOption(
+                f"pointwise: prompt {self.prompt} needs two or more different labels, such as "
+                f"labels=Yes,No; it has {list(labels)}"
+            )
+
     def _check_scale(self, labels: Sequence[Label]) -> None:
         """Refuse what would turn the order round: grades put worst first, all else best first."""
-        grades = list(labels) == [str(grade) for grade in range(len(labels))]
+        grades = not self.raw and list(labels) == [str(grade) for grade in range(len(labels))]
         if self.graded and not grades:
             raise BadOption(
                 f"pointwise: graded needs labels 0,1,…,k, not {list(labels)}; try prompt=graded"
@@ -93,6 +104,15 @@ class Pointwise:
                 "pointwise: labels 0,1,… are grades, the worst first: add graded=true, "
                 "or write the relevant label first"
             )
+
+
+def _logit(reply: LabelScores, label: Label) -> float:
+    if reply.logit is None:
+        raise BadOption(
+            "pointwise: raw needs the logits of labels, which this engine does not report; "
+            "use engine transformers, or engine vllm with head=labels"
+        )
+    return reply.logit[label]
 
 
 def expected_grade(logprobs: Sequence[float]) -> float:

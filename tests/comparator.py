@@ -15,6 +15,8 @@ from typing import Any
 
 from rerank_bench.engines import FakeEngine
 from rerank_bench.types import (
+    Attend,
+    Attention,
     ContinuationScore,
     Generation,
     LabelScores,
@@ -47,6 +49,9 @@ def oracle(relevance: Mapping[str, float], *, noise: float = 0.0, seed: int = 0)
             return ContinuationScore(belief(found, request), 1, prompt_tokens=1)
         if isinstance(request, NextToken):
             return LabelScores(_labels(request, belief), prompt_tokens=1)
+        if isinstance(request, Attend):
+            found = tuple((belief(_only(passage), request),) for passage in request.passages)
+            return Attention((found, ((0.0,),) * len(found)), prompt_tokens=1)
         texts = _passages(request.prompt)
         ranked = sorted(texts, key=lambda name: -belief(texts[name], request))
         text = " > ".join(f"[{name}]" for name in ranked)

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..types import (
+    PASSAGES,
     Answers,
+    Attend,
+    Attention,
     ContinuationScore,
     Failure,
     Fitted,
@@ -170,7 +173,8 @@ def _next_token(request: NextToken) -> LabelScores:
         }
     whole = sum(weights.values())
     logprob: dict[Label, float] = {label: math.log(w / whole) for label, w in weights.items()}
-    return LabelScores(logprob, prompt_tokens=_length(_whole(request.prompt)))
+    logit: dict[Label, float] = {label: math.log(w) for label, w in weights.items()}
+    return LabelScores(logprob, logit, prompt_tokens=_length(_whole(request.prompt)))
 
 
 def _generate(request: Generate) -> Generation:
@@ -188,9 +192,23 @@ def _likelihood(request: Likelihood) -> ContinuationScore:
     return ContinuationScore(tokens * (share - 1.0), tokens, prompt_tokens=_length(whole) + tokens)
 
 
+def _attend(request: Attend) -> Attention:
+    """Weigh each word of a passage by whether the end of the prompt holds it."""
+
+    def weights(prompt: Prompt) -> tuple[tuple[float, ...], ...]:
+        end = _whole(prompt).rpartition(PASSAGES)[2]
+        return tuple(
+            tuple(_shared(word, end) for word in passage.split()) for passage in request.passages
+        )
+
+    tokens = sum(map(_length, request.passages)) + sum(_length(_whole(p)) for p in request.prompts)
+    return Attention(tuple(weights(prompt) for prompt in request.prompts), prompt_tokens=tokens)
+
+
 _ANSWERS: Mapping[type, Callable[[Any], Reply]] = {
     PairScore: _pair,
     NextToken: _next_token,
     Generate: _generate,
     Likelihood: _likelihood,
+    Attend: _attend,
 }

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import EngineFault
 from ..types import (
+    PASSAGES,
+    Attend,
     ContinuationScore,
     Failure,
     Generate,
@@ -57,12 +59,26 @@ class TokenVectors:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """The token ids of an `Attend` request.
+
+    before: what is read once, in parts. passages: which of those parts are the passages.
+    ends: what is read behind it for each prompt.
+    """
+
+    before: Sequence[Sequence[int]]
+    passages: Sequence[int]
+    ends: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A request, and the sequence that a model reads for it.
 
     index: of the request. ids: token ids of the whole sequence. room: positions that the sequence
     takes, with those that are still to be written. types: segment ids, where a tokenizer makes
     them. labels: token ids of the labels. ending: how many of the last ids are the continuation.
+    parts: of `Attend`.
     """
 
     index: int
@@ -72,6 +88,7 @@ class Prepared:
     types: Sequence[int] | None = None
     labels: Mapping[Label, int] = field(default_factory=dict)
     ending: int = 0
+    parts: Parts | None = None
 
 
 Numbered: TypeAlias = Sequence[tuple[int, Any]]
@@ -104,6 +121,7 @@ class Preparer:
             Likelihood: self._likelihoods,
             PairScore: pairs,
             Encode: self._texts,
+            Attend: self._attended,
         }
 
     def prepare(self, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
@@ -174,6 +192,38 @@ class Preparer:
         texts = self.tokens.encode([request.text for _, request in numbered])
         for (index, request), ids in zip(numbered, texts, strict=True):
             yield self._paired(index, request, self.tokens.single.around(ids))
+
+    def _attended(self, numbered: Numbered) -> Found:
+        for index, request in numbered:
+            parts = self._parts(request)
+            longest = max(parts.ends, key=len)
+            ids = [i for part in (*parts.before, longest) for i in part]
+            failure = too_long(len(ids), self.context, lower="max_doc_tokens, or --depth")
+            if failure:
+                yield index, failure
+            else:
+                yield Prepared(index, request, ids, len(ids), parts=parts)
+
+    def _parts(self, request: Attend) -> Parts:
+        """Tokenise what is before the passages, each passage, and what is behind them, apart."""
+        heads, ends = zip(*map(self._halves, request.prompts), strict=True)
+        if len(set(heads)) > 1:
+            raise EngineFault("the prompts of a request for attention differ before the passages")
+        texts = [heads[0], request.separator, *ends, *request.passages]
+        head, separator, *rest = self.tokens.encode(texts)
+        if not self.tokens.templated(request.prompts[0]):
+            head = self.tokens.framed(head, closed=False)
+        before = [head]
+        for passage in rest[len(ends) :]:
+            before += [separator, passage]
+        places = range(2, len(before), 2)
+        return Parts([*before, separator], places, rest[: len(ends)])
+
+    def _halves(self, prompt: Prompt) -> tuple[str, str]:
+        head, found, end = self.tokens.render(prompt).partition(PASSAGES)
+        if not found or not end:
+            raise EngineFault("a prompt for attention needs passages, and an end behind them")
+        return head, end
 
     def _paired(
         self, index: int, request: Any, ids: Sequence[int], types: Sequence[int] | None = None

@@ -93,6 +93,10 @@ class Tokens:
 
     # Fitting
 
+    def pieces(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """Return the text of each token; special tokens have none."""
+        return tuple(self.tokenizer.decode([i], skip_special_tokens=True) for i in ids)
+
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Make special tokens harmless, then cut each text to `max_tokens` at a token's end."""
         clean = [self.neutralise(text) for text in texts]
@@ -143,6 +147,10 @@ class Tokens:
     def render(self, prompt: Prompt) -> str:
         """Return the prompt as one string; see `ChatTemplate.render`."""
         return self._chat.render(prompt)
+
+    def templated(self, prompt: Prompt) -> bool:
+        """Return whether a chat template writes the prompt, with its own special tokens."""
+        return self._chat.renders(prompt)
 
     def prompts(self, prompts: Sequence[Prompt], *, closed: bool = False) -> list[Rendered]:
         """Render and encode. What no chat template wrote gets the tokenizer's own BOS token, once.

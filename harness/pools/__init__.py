@@ -7,6 +7,7 @@ behind them.
 
 from __future__ import annotations
 
+from .bm25 import rank_by_bm25
 from .build import build_pool
 from .dense import release_encoder
 from .identical import own_documents, without_own_documents
@@ -22,6 +23,7 @@ __all__ = [
     "build_pool",
     "check_profile",
     "own_documents",
+    "rank_by_bm25",
     "release_encoder",
     "without_own_documents",
     "write_pool",

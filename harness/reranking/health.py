@@ -47,7 +47,7 @@ def _of_labels(request: NextToken, reply: LabelScores) -> dict[str, int]:
     found = sum(reply.logprob.get(x, -math.inf) > -math.inf for x in request.labels)
     labels, tokens = len(request.labels), reply.output_tokens
     counts = {"label_calls": 1, "label_tokens": tokens, "labels": labels}
-    if not reply.over_labels:
+    if not reply.over_labels and labels > 1:  # a raw logit is no answer among others
         total = sum(math.exp(value) for value in reply.logprob.values())
         counts |= {"label_probability": round(_MILLION * total), "label_probability_calls": 1}
     return counts if found == labels else {**counts, "missing_labels": labels - found}

@@ -48,13 +48,19 @@ _NEXT_OPTION = re.compile(r",(?=\s*[A-Za-z_]\w*=)")
 
 @dataclass(frozen=True)
 class Entry:
-    """A named reranker; `context`: the most tokens that its model reads and writes."""
+    """A named reranker.
+
+    url: where the model is. code: the official code of the method.
+    notes: what was verified, where, and what is only claimed.
+    context: the most tokens that its model reads and writes.
+    """
 
     name: str
     method: str
     model: str | None = None
     paper: str = ""
     url: str = ""
+    code: str = ""
     licence: str = ""
     notes: str = ""
     context: int | None = None

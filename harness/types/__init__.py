@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, runtime_checkabl
 from .engine import Answers, Engine, Fitted, Statistics, batched, ready
 from .replies import (
     AnyRequest,
+    Attention,
     ContinuationScore,
     Failure,
     Generation,
@@ -30,10 +31,11 @@ from .replies import (
 from .texts import Candidates, Document, Label, Message, Prompt
 
 __all__ = [
-    "Answers", "AnyRequest", "Candidates", "ContinuationScore", "Document", "Engine", "Failure",
-    "Fitted", "Flow", "Generate", "Generation", "Label", "LabelScores", "Likelihood", "Logits",
-    "Message", "NextToken", "PairScore", "Prompt", "Reply", "Request", "Reranker", "Scored",
-    "Scores", "Statistics", "ask", "batched", "ready",
+    "PASSAGES", "Answers", "AnyRequest", "Attend", "Attention", "Candidates",
+    "ContinuationScore", "Document", "Engine", "Failure", "Fitted", "Flow", "Generate",
+    "Generation", "Label", "LabelScores", "Likelihood", "Logits", "Message", "NextToken",
+    "PairScore", "Prompt", "Reply", "Request", "Reranker", "Scored", "Scores", "Statistics",
+    "ask", "batched", "ready",
 ]  # fmt: skip
 
 # Requests are in this module, as its name is part of their keys in the reply cache.
@@ -85,6 +87,28 @@ class Likelihood:
     continuation: str
 
     reply: ClassVar[type[ContinuationScore]] = ContinuationScore
+
+
+PASSAGES = "\ue000passages\ue000"
+"""Where a prompt of `Attend` holds its passages: private characters that no text contains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attend:
+    """Ask how much the end of each prompt attends to the tokens of passages before it.
+
+    prompts: equal up to `PASSAGES`, in whose place the passages are read, once for all prompts; the
+        end of a prompt is what follows.
+    passages: texts, tokenised one by one. separator: the text before, between and behind them.
+    heads: (layer, head) pairs, numbered from 0, that count; by default all.
+    """
+
+    prompts: tuple[Prompt, ...]
+    passages: tuple[str, ...]
+    separator: str = "\n\n"
+    heads: tuple[tuple[int, int], ...] = ()
+
+    reply: ClassVar[type[Attention]] = Attention
 
 
 @dataclass(frozen=True, slots=True)

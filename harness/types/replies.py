@@ -9,6 +9,20 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from .texts import Label
 
 
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Attention weights by prompt, passage and token of the passage: `weights[p][d][t]`.
+
+    A weight is the attention that the token gets from the tokens of the prompt behind the passages:
+    the mean over those, summed over heads and layers.
+    """
+
+    weights: tuple[tuple[tuple[float, ...], ...], ...]
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
 class Reply(Protocol):
     """A frozen dataclass that answers a request, with the tokens that the model spent on it.
 
@@ -84,7 +98,12 @@ _LEAST_LOGPROB = -1e4
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Generated text. `finished` is False when `max_tokens` cut it; `tokens` are ids."""
+    """Generated text.
+
+    finished: False when `max_tokens` cut it.
+    tokens, pieces, logprobs: ids, texts and natural-log probabilities of the generated tokens;
+        empty where an engine does not report them. A piece may hold part of a character.
+    """
 
     text: str
     finished: bool
@@ -93,6 +112,7 @@ class Generation:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    pieces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

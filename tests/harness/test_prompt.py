@@ -87,3 +87,51 @@ def test_bracketed_identifiers_become_round(before, after, count):
 def test_escaping_leaves_no_identifier_behind(text):
     escaped, _ = escape_identifiers(text)
     assert escape_identifiers(escaped)[1] == 0
+
+
+TURNS = """
+source = "here"
+licence = "CC0-1.0"
+changes = "none"
+[[message]]
+role = "user"
+text = "{{ query }}"
+[[message]]
+role = "user"
+each = "passages"
+text = "[{{ passage.id }}] of {{ passages | length }}"
+[[message]]
+role = "assistant"
+each = "passages"
+text = "Received {{ passage.id }}."
+[[message]]
+role = "user"
+text = "Rank."
+"""
+
+
+def test_messages_of_a_list_are_written_once_per_passage(tmp_path):
+    template = load_template(write(tmp_path, TURNS))
+    filled = template.fill(query="q", passages=[{"id": "1"}, {"id": "2"}])
+    assert [(m.role, m.text) for m in filled.messages] == [
+        ("user", "q"),
+        ("user", "[1] of 2"),
+        ("assistant", "Received 1."),
+        ("user", "[2] of 2"),
+        ("assistant", "Received 2."),
+        ("user", "Rank."),
+    ]
+    assert template.variables == {"query", "passages"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (TURNS.replace("each", "every"), "every"),
+        (TURNS.replace('role = "assistant"\n', ""), "a message has no role"),
+        (TURNS.replace('"passages"', '"query"'), "is not a list"),
+    ],
+)
+def test_messages_that_are_not_understood_are_refused(tmp_path, content, message):
+    with pytest.raises((BadData, UnknownName), match=message):
+        load_template(write(tmp_path, content)).fill(query="q", passages=[])

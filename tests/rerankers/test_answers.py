@@ -24,10 +24,12 @@ from rerank_bench import (
 )
 from rerank_bench.rerankers.parsing import read_permutation
 from rerank_bench.reranking import Defaults, choose
+from rerank_bench.types import Attend, Attention
 
 GRADED = "pointwise:prompt=graded,graded=true"
 THINKING = "listwise:thinking=true"
 ASKING = ["cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"]
+ASKING += ["acurank", "groupwise", "in-context", "insertrank", "rating:weight=none", "tourrank"]
 EVERY = [*ASKING, GRADED, THINKING, "identity", "reverse", "random"]
 
 
@@ -48,6 +50,8 @@ def alike(request):
         return LabelScores(dict.fromkeys(request.labels, -1.0))
     if isinstance(request, Likelihood):
         return ContinuationScore(-3.0, 2)
+    if isinstance(request, Attend):
+        return Attention(tuple(tuple((0.5,) for _ in request.passages) for _ in request.prompts))
     return Generation("", finished=True)
 
 
@@ -69,6 +73,10 @@ def noise(draw):
             found = draw(st.lists(st.sampled_from(request.labels), unique=True))
             shares = st.one_of(st.floats(-50, 0), st.just(-math.inf))
             return LabelScores({label: draw(shares) for label in found})
+        if isinstance(request, Attend):
+            some = st.lists(st.floats(0, 40), max_size=4).map(tuple)
+            weights = [draw(some) for _ in request.passages]
+            return Attention(tuple(tuple(weights) for _ in request.prompts))
         return Generation(draw(ANSWERS), finished=draw(st.booleans()))
 
     return FakeEngine(answer)

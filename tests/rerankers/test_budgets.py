@@ -8,6 +8,7 @@ import pytest
 
 from rerank_bench import BadOption, load_template
 from rerank_bench.engines import ModelOptions, Tokens, open_checkpoint
+from rerank_bench.rerankers.in_context import InContext
 from rerank_bench.reranking import catalogue, choose
 
 MARK = "\N{SNOWMAN}"
@@ -25,7 +26,14 @@ def smollm2() -> Tokens:
 
 
 def passages(window: int) -> list[dict[str, str]]:
-    return [{"id": str(n), "text": ""} for n in range(1, window + 1)]
+    return [{"id": str(n), "text": "", "score": ""} for n in range(1, window + 1)]
+
+
+def together_in(reranker) -> int:
+    """How many documents stand in one prompt at most."""
+    if isinstance(reranker, InContext):
+        return 101
+    return getattr(reranker, "group", getattr(reranker, "window", 1))
 
 
 def prompt_tokens(tokens: Tokens, reranker) -> int:
@@ -34,10 +42,12 @@ def prompt_tokens(tokens: Tokens, reranker) -> int:
     Mistral's makes 279 of rank-zephyr's with 20 identifiers, where SmolLM2's makes 271. Each text
     may take one more, where it no longer shares one with the words around it.
     """
-    window = getattr(reranker, "window", 1)
+    window = together_in(reranker)
     template = load_template(reranker.prompt)
     usual = "Given a web search query, retrieve relevant passages that answer the query"
-    filled = template.fill(query="", document="", instruction=usual, passages=passages(window))
+    filled = template.fill(
+        query="", document="", instruction=usual, passages=passages(window), picks=1
+    )
     (rendered,) = tokens.prompts([filled])
     return len(rendered.ids) * 6 // 5 + window + 2
 
@@ -45,7 +55,7 @@ def prompt_tokens(tokens: Tokens, reranker) -> int:
 def queries(reranker) -> int:
     """How often a prompt holds the query."""
     template = load_template(reranker.prompt)
-    filled = template.fill(query=MARK, document="", instruction="", passages=passages(1))
+    filled = template.fill(query=MARK, document="", instruction="", passages=passages(1), picks=1)
     whole = (filled.text or "") + "".join(message.text for message in filled.messages)
     return max(whole.count(MARK), 1)
 
@@ -59,12 +69,12 @@ def needed(entry, tokens: Tokens) -> int:
         return (pair or document + query) + (3 if entry.name.startswith(BERTS) else 4)
     if entry.method == "late-interaction":
         return max(document, query) + 2
-    prompt = prompt_tokens(tokens, reranker)
-    if entry.method in OUTPUT:
-        window = reranker.window
-        together = reranker.max_window_tokens or document * window
-        return prompt + together + (queries(reranker)) * query + OUTPUT[entry.method] * window + 1
-    return prompt + (pair or document + query)
+    prompt, window = prompt_tokens(tokens, reranker), together_in(reranker)
+    answer = getattr(reranker, "max_tokens", None) or OUTPUT.get(entry.method, 0) * window + 1
+    if window == 1:
+        return prompt + (pair or document + query) + (answer if entry.method == "rating" else 0)
+    documents = getattr(reranker, "max_window_tokens", None) or document * window
+    return prompt + documents + queries(reranker) * query + answer
 
 
 @ENTRIES

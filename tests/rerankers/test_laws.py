@@ -23,12 +23,14 @@ from rerank_bench import (
     rerank_one,
 )
 from rerank_bench.reranking import Defaults, choose
+from rerank_bench.types import Attend, Attention
 
 SIZES = [0, 1, 2, 19, 20, 21, 95, 100, 101]
 MODEL_FREE = ["identity", "reverse", "random"]
 POINTWISE = ["cross-encoder", "late-interaction", "pointwise", "query-likelihood"]
 WINDOWED = ["listwise", "first"]
-ASKING = [*POINTWISE, *WINDOWED]
+WHOLE = ["in-context", "insertrank", "listwise:window=101"]
+ASKING = [*POINTWISE, *WINDOWED, *WHOLE]
 ALL = [*MODEL_FREE, *ASKING]
 
 
@@ -65,6 +67,18 @@ def test_an_exact_judge_of_single_documents_gives_the_ideal_order(comparator, po
     result = rerank_one(built(name), candidates(texts), comparator.oracle(grades))
     assert order(result.scores) == ideal(texts, grades)
     assert result.usage.calls == count
+
+
+@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize("name", WHOLE)
+def test_an_exact_judge_of_all_documents_gives_the_ideal_order_in_one_call(
+    comparator, pool, name, count
+):
+    texts, grades = pool(count)
+    result = rerank_one(built(name), candidates(texts), comparator.oracle(grades))
+    assert order(result.scores) == ideal(texts, grades)
+    least = 1 if name == "in-context" else 2
+    assert result.usage.calls == int(count >= least)
 
 
 @pytest.mark.parametrize("count", [*SIZES, 15, 35, 57])
@@ -156,6 +170,9 @@ def test_a_constant_scorer_equals_identity(name, count):
             return ContinuationScore(-7.0, 3)
         if isinstance(request, Generate):
             return Generation("", finished=True)
+        if isinstance(request, Attend):
+            weights = tuple((0.5,) for _ in request.passages)
+            return Attention((weights,) * len(request.prompts))
         return Logits((0.5,))
 
     texts = [f"text {i}" for i in range(count)]

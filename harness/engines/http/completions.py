@@ -113,11 +113,13 @@ class Completions:
         written = tuple(choice.get("token_ids") or ())
         logprobs = tuple(map(number, (choice.get("logprobs") or {}).get("token_logprobs") or ()))
         own = self.tokens.text(written, stop=one.request.stop)
+        pieces = (choice.get("logprobs") or {}).get("tokens") or ()
         reply = Generation(
             own if written else str(choice["text"]),
             finished=choice["finish_reason"] == "stop",
             tokens=written,
             logprobs=logprobs,
+            pieces=self.tokens.pieces(written) if written else tuple(map(str, pieces)),
             prompt_tokens=len(one.ids),
             output_tokens=len(written) or usage(payload, "completion_tokens"),
             cached_tokens=_cached(payload, (one,)),

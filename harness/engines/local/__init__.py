@@ -18,6 +18,7 @@ from ...errors import EngineFault
 from ...types import (
     Answers,
     AnyRequest,
+    Attend,
     Fitted,
     Generate,
     Likelihood,
@@ -33,6 +34,7 @@ from ..maxsim import MaxSim
 from ..options import ModelOptions
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_pair_text
 from ..prepare import Answer, Encode, Numbered, Prepared, Preparer, by_kind
+from .attention import attend
 from .batches import Batcher
 from .generation import write
 from .language import likelihoods, next_tokens
@@ -50,6 +52,7 @@ _FORWARDS: Mapping[type, tuple[Task, Callable[[Loaded, Sequence[Prepared]], list
     Generate: ("causal", write),
     PairScore: ("classifier", classify),
     Encode: ("encoder", hidden_states),
+    Attend: ("causal", attend),
 }
 """What is loaded for each request type, and the function that answers a batch of it."""
 

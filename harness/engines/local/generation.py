@@ -145,6 +145,7 @@ def _finish(row: _Row, checkpoint: Checkpoint) -> Answer:
         finished=row.finished,
         tokens=tuple(row.ids),
         logprobs=tuple(row.logprobs),
+        pieces=checkpoint.tokens.pieces(row.ids),
         prompt_tokens=row.prompt_tokens,
         output_tokens=len(row.ids),
     )

@@ -236,8 +236,9 @@ class VllmEngine:
         for index, answer in self._run(mode, draw(), label_head):
             request = open_requests.pop(index)
             if isinstance(answer, Generation):
-                text = self.checkpoint.tokens.text(answer.tokens, stop=request.stop)
-                answer = replace(answer, text=text)
+                tokens = self.checkpoint.tokens
+                text = tokens.text(answer.tokens, stop=request.stop)
+                answer = replace(answer, text=text, pieces=tokens.pieces(answer.tokens))
             yield index, answer
             yield from feed.settled()
 
