@@ -294,7 +294,4 @@ def plan(
 
     built = _suite(suite, flags, print_toml=print_toml)
     found = planning.plan_suite(built, find_gpu(gpu), shape=shape, block=block)
-    if as_json:
-        click.echo(planning.as_json(found))
-    else:
-        planning.show(found)
+    planning.show(found, as_json=as_json)

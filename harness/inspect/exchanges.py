@@ -21,8 +21,8 @@ from ..types import (
     Flow,
     Generation,
     LabelScores,
+    Likelihood,
     Logits,
-    PairScore,
     Prompt,
     Reply,
     Reranker,
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from ..engines import ReplyCache
 
 NOT_CACHED = "this reply is not in the cache"
+
+Cut = Callable[[Sequence[str], int | None], list[Fitted]]
+"""The type of an engine's `fit`."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,7 @@ class ReplayEngine(FakeEngine):
     engine. replies: all replies so far.
     """
 
-    def __init__(
-        self,
-        identity: Mapping[str, str],
-        cut: Callable[[Sequence[str], int | None], list[Fitted]],
-        cache: ReplyCache,
-    ) -> None:
+    def __init__(self, identity: Mapping[str, str], cut: Cut, cache: ReplyCache) -> None:
         super().__init__(lambda request: Failure(NOT_CACHED), name="replay")
         self.identity = identity
         self.replies: dict[AnyRequest, Reply | Failure] = {}
@@ -121,32 +119,31 @@ def run_again(job: Job, engine: ReplayEngine) -> tuple[Outcome, tuple[Exchange, 
     """
     recorder = _Recorder(job.reranker)
     ((_, outcome),) = drive([replace(job, reranker=recorder)], engine, keep_going=True)
-    numbered = ((n, request) for n, asked in enumerate(recorder.rounds, 1) for request in asked)
-    repairs = set(recorder.repairs)
+    numbered = [(n, request) for n, asked in enumerate(recorder.rounds, 1) for request in asked]
     exchanges = []
     for place, (number, request) in enumerate(numbered):
         reply = engine.replies[request]
         exchange = Exchange(
             number,
             type(request).__name__,
-            prompt_text(request),
-            reply_text(reply),
-            repaired=place in repairs,
+            _prompt_text(request),
+            _reply_text(reply),
+            repaired=place in set(recorder.repairs),
             known=not isinstance(reply, Failure),
         )
         exchanges.append(exchange)
     return outcome, tuple(exchanges)
 
 
-def prompt_text(request: AnyRequest) -> str:
+def _prompt_text(request: AnyRequest) -> str:
     """Return a request's prompt, with its continuation if it has one, or its fields."""
-    if isinstance(request, PairScore):
-        return f"query: {request.query}\ndocument: {request.document}"
-    prompt = getattr(request, "prompt", None)
-    if not isinstance(prompt, Prompt):
-        return _fields(request)
-    continuation = getattr(request, "continuation", None)
-    return _prompt(prompt) + (f"\n\ncontinuation:\n{continuation}" if continuation else "")
+    match request:
+        case Likelihood():
+            return f"{_prompt(request.prompt)}\n\ncontinuation:\n{request.continuation}"
+        case object(prompt=Prompt() as prompt):
+            return _prompt(prompt)
+        case _:
+            return _fields(request)
 
 
 def _prompt(prompt: Prompt) -> str:
@@ -158,13 +155,13 @@ def _prompt(prompt: Prompt) -> str:
 
 
 def _fields(value: Any) -> str:
-    """Return the fields of a request or reply type that is not built in, one per line."""
+    """Return the fields of a request or reply, one per line."""
     if not is_dataclass(value):
         return repr(value)
     return "\n".join(f"{f.name}: {getattr(value, f.name)}" for f in fields(value))
 
 
-def reply_text(reply: Reply | Failure) -> str:
+def _reply_text(reply: Reply | Failure) -> str:
     """Return a reply's text, its logits, or its labels with natural-log probabilities."""
     match reply:
         case Failure():

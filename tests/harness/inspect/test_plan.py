@@ -162,7 +162,7 @@ def test_the_positions_that_are_predicted_from_are_computed_and_the_rest_is_cach
     llama, requests, served
 ):
     reader = open_reader(choose_engine("transformers", {"model": str(llama)}), None)
-    engine = CountingEngine(reader, H200, 1, set())
+    engine = CountingEngine(reader, H200, 1)
     replies = dict(engine.answer(requests))
     prompt = len(reader.preparer.tokens.prompts([PROMPT])[0].ids)
     assert engine.counted.read == sum(reply.prompt_tokens for reply in replies.values())

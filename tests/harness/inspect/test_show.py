@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,6 @@ from rerank_bench.engines import fake
 from rerank_bench.inspect import show as showing
 from rerank_bench.inspect.exchanges import Exchange
 from rerank_bench.inspect.replay import QueryView, ViewDocument
-from rerank_bench.inspect.show_ranks import rows
 from rerank_bench.pools import PoolOptions
 from rerank_bench.reranking import Defaults, choose
 from rerank_bench.runs import find_runs
@@ -101,13 +101,13 @@ def test_the_heading_has_the_gain_counts_and_notes():
 def test_deep_ranks_are_left_out_but_no_positive_and_no_safeguard():
     documents = [document(f"d{i}", i, grade=1 if i == 50 else None) for i in range(1, 100)]
     documents.append(document("d100", 100, safeguard=True))
-    shown = [
-        row if isinstance(row, int) else row[0].after
-        for row in rows([view(documents)], whole=False)
-    ]
-    assert shown == [*range(1, 21), 29, 50, 49, 100]
-    assert len(list(rows([view(documents)], whole=True))) == 100
-    assert list(rows([view(documents[:30])], whole=False))[-1] == 10
+    left_out = printed(view(documents))
+    shown = re.findall(r"\bd(\d+)\b|… (\d+) more", left_out)
+    ranks = [(str(rank), "") for rank in range(1, 21)]
+    assert shown == [*ranks, ("", "29"), ("50", ""), ("", "49"), ("100", "")]
+    whole = printed(view(documents), whole=True)
+    assert re.findall(r"\bd(\d+)\b", whole) == [str(rank) for rank in range(1, 101)]
+    assert "… 10 more" in printed(view(documents[:30]))
 
 
 def test_two_runs_are_shown_side_by_side_where_there_is_room():
