@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
 
@@ -26,10 +25,8 @@ from ..runs import named_run
 from .replay import Exchange, QueryView, ViewDocument, replay
 
 _RANKS = 20  # of a finished ranking; below them only positives and the safeguard
-_LEGEND = (
-    "● positive   S safeguard, put behind a pool without a positive   "
-    f"{NOTHING} not reranked, not judged, not there"
-)
+_LEGEND = f"""● positive   S safeguard, put behind a pool without a positive   \
+{NOTHING} not reranked, not judged, not there"""
 _LEAST_TEXT = 20  # columns
 _ID_WIDTH = (13, 40)  # columns after which an id is folded: a sixth of the width, within these
 _WIDE = 120  # columns of a terminal that shows two runs with their scores
@@ -176,7 +173,7 @@ def _columns(
         for head, cell in _CELLS.items():
             if (head == "was" and shared) or (head == "score" and several and width < _WIDE):
                 continue
-            yield letter if several and head == "rank" else head, partial(_cell, place, cell)
+            yield letter if several and head == "rank" else head, _cell(place, cell)
     yield (
         "grade",
         lambda row: NOTHING if _document(row).grade is None else str(_document(row).grade),
@@ -185,9 +182,8 @@ def _columns(
     yield "document", lambda row: plain(_document(row).doc_id)
 
 
-def _cell(place: int, cell: Callable[[ViewDocument], str], row: _Row) -> str:
-    document = row[place]
-    return NOTHING if document is None else cell(document)
+def _cell(place: int, cell: Callable[[ViewDocument], str]) -> Callable[[_Row], str]:
+    return lambda row: NOTHING if (document := row[place]) is None else cell(document)
 
 
 def _grade(document: ViewDocument) -> str:
