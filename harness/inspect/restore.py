@@ -7,7 +7,7 @@ downloaded, and no server is called.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,14 @@ from ..reranking import Defaults, build, load_method, methods
 from ..runs import prompt_fingerprint
 from ..signatures import parameters
 from ..tasks import TaskOptions, load_task
-from .exchanges import Cut
+from ..types import Fitted
 
 if TYPE_CHECKING:
     from ..reranking import Choice
     from ..tasks import Task
+
+Cut = Callable[[Sequence[str], int | None], list[Fitted]]
+"""The type of an engine's `fit`."""
 
 _NEW_BUDGETS = ("max_pair_tokens", "max_window_tokens")
 """Budgets that version 0.1 did not have: its runs had none, whatever the default is now."""
