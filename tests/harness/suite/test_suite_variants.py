@@ -11,12 +11,10 @@ import pytest
 from rerank_bench import FakeEngine, Logits, RunConflict, load_run
 from rerank_bench.engines import EngineChoice
 from rerank_bench.evaluation import evaluate
-from rerank_bench.pools import PoolOptions
-from rerank_bench.reranking import Scope, choose
+from rerank_bench.reranking import Scope
 from rerank_bench.runs import find_runs, variants
 from rerank_bench.suite import Suite, run_suite
 from rerank_bench.suite.execution import ALONE
-from rerank_bench.tasks import TaskOptions
 
 QUERIES = {f"q{i}": f"apple pear{i}" for i in range(24)}
 CORPUS = {f"d{i:02}": f"apple number {i} pear{i % 24}" for i in range(60)}
@@ -24,14 +22,8 @@ QRELS = {f"q{i}": {f"d{i:02}": 1, f"d{i + 24:02}": 1} for i in range(24)}
 
 
 @pytest.fixture
-def suite(beir, tmp_path):
-    return Suite(
-        tasks=[(str(beir(QUERIES, CORPUS, QRELS)), TaskOptions())],
-        profiles=[("bm25", PoolOptions())],
-        rerankers=[choose("cross-encoder:engine=fake", )],
-        out=tmp_path / "runs",
-        cache=tmp_path / "replies",
-    )  # fmt: skip
+def suite(suite_of, beir):
+    return suite_of(beir(QUERIES, CORPUS, QRELS), "cross-encoder:engine=fake")
 
 
 @pytest.fixture
