@@ -13,11 +13,8 @@ from rerank_bench.engines import fake
 from rerank_bench.inspect import show as showing
 from rerank_bench.inspect.exchanges import Exchange
 from rerank_bench.inspect.replay import QueryView, ViewDocument
-from rerank_bench.pools import PoolOptions
-from rerank_bench.reranking import Defaults, choose
 from rerank_bench.runs import find_runs
-from rerank_bench.suite import Suite, run_suite
-from rerank_bench.tasks import TaskOptions
+from rerank_bench.suite import run_suite
 
 
 def document(name, after, *, before=None, text="some text", score=1.0, grade=None, safeguard=False):
@@ -166,19 +163,12 @@ def test_a_round_of_many_shows_where_its_requests_differ():
 
 
 @pytest.fixture
-def runs(beir, tmp_path):
+def runs(suite_of, beir, tmp_path):
     texts = {f"d{i}": f"apple number {i}" for i in range(5)}
-    rerankers = [choose(name, Defaults(engine="fake")) for name in ("identity", "pointwise")]
+    names = ("identity", "pointwise")
     for name in ("one", "two"):
         data = beir({"q1": "apple"}, texts, {"q1": {"d3": 1}}, name=name)
-        suite = Suite(
-            tasks=[(str(data), TaskOptions())],
-            profiles=[("rrf(bm25,bm25)", PoolOptions())],
-            rerankers=rerankers,
-            out=tmp_path / "runs",
-            cache=tmp_path / "replies",
-        )
-        run_suite(suite)
+        run_suite(suite_of(data, *names, engine="fake", profiles=("rrf(bm25,bm25)",)))
     return tmp_path / "runs"
 
 

