@@ -120,8 +120,8 @@ def test_two_runs_are_shown_side_by_side_where_there_is_room():
     assert line(narrow, "doc-b ")[:7] == ["1", "2", "▼1", "1", "=", "–", "doc-b"]
     assert "A: bm25 · listwise" in narrow
     assert "B: bm25 · other" in narrow
-    for text, beside in ((wide, True), (narrow, False)):
-        assert any(all(p in row for p in prompts) for row in text.splitlines()) is beside
+    for text, in_one_line in ((wide, True), (narrow, False)):
+        assert any(all(p in row for p in prompts) for row in text.splitlines()) is in_one_line
         assert prompts[1] in text
 
 

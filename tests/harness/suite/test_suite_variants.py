@@ -1,4 +1,4 @@
-"""The same run in other circumstances: beside the run itself, and with a cache that is not read."""
+"""Variants of a run: stored as runs of their own, with a cache that is not read."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_alone_no_query_shares_a_slice_or_finds_what_another_left_in_memory(suit
     assert warming == counted[1]
 
 
-def test_a_report_shows_variants_beside_the_run_and_never_as_rerankers(suite, asked):
+def test_a_report_compares_variants_with_the_run_and_never_lists_them_as_rerankers(suite, asked):
     wanted = variants(["reverse", "random:2"], repeat=2, alone=True)
     run_suite(dataclasses.replace(suite, variants=wanted))
     found = evaluate(find_runs(suite.out))
@@ -141,7 +141,7 @@ def test_a_report_shows_variants_beside_the_run_and_never_as_rerankers(suite, as
     assert latency.p95 >= latency.p50 >= 0.0
 
 
-def test_variants_that_ran_with_other_settings_are_named_and_not_set_beside_the_run(suite, asked):
+def test_variants_that_ran_with_other_settings_are_named_and_not_compared(suite, asked):
     """A difference of depth would look like noise and like order sensitivity."""
     wanted = variants(["reverse"], repeat=2)
     run_suite(dataclasses.replace(suite, variants=wanted, scope=Scope(depth=5)))
