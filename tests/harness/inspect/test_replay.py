@@ -89,6 +89,12 @@ def test_every_request_is_shown_with_its_reply(made):
     assert not first.repaired
 
 
+def test_a_likelihood_is_shown_with_its_continuation(made):
+    first = seen(made("query-likelihood")).exchanges[0]
+    assert QUERIES["q1"] in first.prompt.partition("\n\ncontinuation:\n")[2]
+    assert " over 2 tokens" in first.reply
+
+
 def test_a_sliding_window_is_shown_round_by_round_up_to_the_first_missing_reply(made, tmp_path):
     folder = made("listwise:window=4,stride=2")
     exchanges = seen(folder).exchanges
