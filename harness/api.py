@@ -16,7 +16,7 @@ from .types import Candidates, Document, Engine, Reranker
 
 @dataclass(frozen=True)
 class RankedDocument:
-    """A document in its new place: `rank` from 1, `index` in the list that was given, from 0."""
+    """A document with its `rank`, from 1, and its `index` in the list that was given, from 0."""
 
     rank: int
     index: int
@@ -76,7 +76,7 @@ def _resolve(
     model: str | None,
     options: Mapping[str, Any],
 ) -> tuple[Reranker, Engine]:
-    """The method and the engine that answers it; an open engine is used as it is."""
+    """Return the reranker and the engine that answers it; an open engine is used as it is."""
     opened = None if engine is None or isinstance(engine, str) else engine
     name = NO_ENGINE.name if opened is not None else engine if isinstance(engine, str) else None
     if isinstance(reranker, str):

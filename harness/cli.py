@@ -14,7 +14,7 @@ from .errors import RerankBenchError
 from .flags import JSON, SUITE, TABLES, TASK, TASK_OPTIONS, table_form
 
 if TYPE_CHECKING:
-    from .suite import Suite
+    from .suite import Finished, Suite
 
 
 class _Group(click.Group):
@@ -60,7 +60,7 @@ def run(
 
     form = table_form(wide=wide, explain=explain, form="json" if as_json else None)
     built = _suite(suite, flags, print_toml=print_toml)
-    folders = run_suite(built, done=_tell, noted=note_printer())
+    folders = run_suite(built, done=_print_done, noted=note_printer())
     printing.report(folders, form, explain=explain)
 
 
@@ -75,7 +75,7 @@ def _suite(file: Path | None, flags: Mapping[str, Any], *, print_toml: bool) -> 
     return build_suite(table)
 
 
-def _tell(finished: Any) -> None:
+def _print_done(finished: Finished) -> None:
     state = "already done" if finished.skipped else "done"
     line = f"{state}: {finished.task} · {finished.profile} · {finished.label}"
     click.echo(printable(line), err=True)
@@ -178,7 +178,7 @@ def export(runs: Sequence[Path], out: Path, form: str) -> None:
 @click.option("--queries", default=10, show_default=True, help="Those that differ most.")
 @JSON
 def compare(one: str, other: str, runs: Path, queries: int, as_json: bool) -> None:
-    """Set the rerankers ONE and OTHER, by their labels, against each other on the same pools."""
+    """Compare the rerankers ONE and OTHER, named by their labels, on the same pools."""
     from .report import printing
 
     printing.comparison((one, other), runs, queries=queries, as_json=as_json)
@@ -294,7 +294,4 @@ def plan(
 
     built = _suite(suite, flags, print_toml=print_toml)
     found = planning.plan_suite(built, find_gpu(gpu), shape=shape, block=block)
-    if as_json:
-        click.echo(planning.as_json(found))
-    else:
-        planning.show(found)
+    planning.show(found, as_json=as_json)

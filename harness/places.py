@@ -1,4 +1,4 @@
-"""Where rerank-bench keeps what it can make again."""
+"""The folder of files that can be made again."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,30 +15,24 @@ if TYPE_CHECKING:
 def bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """Show a bar named `what` over `total` steps; call the yielded function with steps done.
 
-    A second argument of that function changes the total. A bar within a bar stands under it: only
+    A second argument of that function changes the total. A bar within a bar is shown below it: only
     one display can own a terminal.
     """
     if not sys.stderr.isatty():
         yield lambda steps, total=None: None
         return
-    if _shown:
-        task = _shown[-1].add_task(what, total=total)
-        yield lambda steps, total=None: _shown[-1].update(task, advance=steps, total=total)
-        _shown[-1].remove_task(task)
-        return
-    with _display() as progress:
-        _shown.append(progress)
+    with nullcontext(_shown[0]) if _shown else _display() as progress:
         task = progress.add_task(what, total=total)
-        try:
-            yield lambda steps, total=None: progress.update(task, advance=steps, total=total)
-        finally:
-            _shown.clear()
+        yield lambda steps, total=None: progress.update(task, advance=steps, total=total)
+        progress.remove_task(task)
 
 
 _shown: list[Progress] = []
+"""The display that owns the terminal, if there is one."""
 
 
-def _display() -> Progress:
+@contextmanager
+def _display() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -56,4 +50,9 @@ def _display() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        _shown.append(progress)
+        try:
+            yield progress
+        finally:
+            _shown.clear()

@@ -82,9 +82,13 @@ class Template:
     @functools.cached_property
     def variables(self) -> frozenset[str]:
         """The names of the variables in the texts."""
-        texts = [self.text or "", *(m.text for m in self.messages)]
+        from jinja2 import meta
+
+        text = "".join([self.text or "", *(m.text for m in self.messages)])
+        _compiled(text)  # raises BadData for a broken template
         repeated = {m.each for m in self.messages if m.each}
-        return _variables("".join(texts)) - ({"passage"} if repeated else set()) | repeated
+        found = meta.find_undeclared_variables(environment().parse(text))
+        return frozenset(found - ({"passage"} if repeated else set()) | repeated)
 
     def fill(self, *, instruction: str | None = None, **values: object) -> Prompt:
         """Return the prompt with `values` inserted; raise BadData naming a missing variable.
@@ -154,14 +158,6 @@ def environment() -> jinja2.Environment:
     return ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
-
-
-@functools.cache
-def _variables(text: str) -> frozenset[str]:
-    from jinja2 import meta
-
-    _compiled(text)  # raises BadData for a broken template
-    return frozenset(meta.find_undeclared_variables(environment().parse(text)))
 
 
 def load_template(name: str) -> Template:

@@ -1,4 +1,4 @@
-"""Keeping the model libraries from talking over us."""
+"""Silence the model libraries while they load and run."""
 
 from __future__ import annotations
 

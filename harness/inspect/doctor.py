@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..engines import choose_engine, option_fields, readers
-from ..errors import BadOption, EngineDied, EngineFault, MissingExtra, unknown
+from ..engines import choose_engine, option_fields
+from ..errors import EngineDied, EngineFault, MissingExtra
 from ..progress import bar
 from ..reranking import parse
 from ..types import Failure
@@ -64,29 +64,16 @@ def open_engines(
     engine has.
     """
     parsed = [parse(text, kind="engine") for text in texts]
-    _check_options(options, [name for name, _ in parsed])
     shared = {**({} if model is None else {"model": model}), **options}
-    opened = []
-    for text, (name, given) in zip(texts, parsed, strict=True):
-        _check_options(given, [name])
-        known = option_fields(name)
-        values = {key: value for key, value in {**shared, **given}.items() if key in known}
+    known = {option for name, _ in parsed for option in option_fields(name)}
+    chosen = []
+    for name, given in parsed:
+        own = option_fields(name)  # an option that no engine has is an error of the first one
+        mine = {k: v for k, v in shared.items() if k in own or (k in options and k not in known)}
+        values = {**mine, **given}
         labels = {"labels": LETTERS} if values.get("head") == "labels" else {}
-        opened.append((text, choose_engine(name, values, **labels).open()))
-    return opened
-
-
-def _check_options(options: Mapping[str, str], names: Sequence[str]) -> None:
-    """Raise UnknownName or BadOption for an option that none of the engines `names` has."""
-    known = {option for name in names for option in option_fields(name)}
-    engines = f"engine {' or '.join(dict.fromkeys(names))}"
-    for option in options:
-        if option in known:
-            continue
-        if readers(option):
-            others = " or ".join(readers(option))
-            raise BadOption(f"{option} is no option of {engines}, but of {others}")
-        raise unknown(f"option of {engines}:", option, known)
+        chosen.append(choose_engine(name, values, **labels))
+    return [(text, choice.open()) for text, choice in zip(texts, chosen, strict=True)]
 
 
 def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> Report:
@@ -129,8 +116,7 @@ def _examine_one(
             errors[title] = error
     if not passes:
         raise next(iter(errors.values()))
-    messages = {title: str(error) for title, error in errors.items()}
-    return Examined(letter, name, dict(engine.identity), engine.statistics, passes, messages)
+    return Examined(letter, name, dict(engine.identity), engine.statistics, passes, errors)
 
 
 def _passes(engine: Engine, section: Section, *, what: str) -> Passes:
@@ -153,9 +139,6 @@ def _passes(engine: Engine, section: Section, *, what: str) -> Passes:
         return Passes(cold, send(indices), send(indices[::-1]), {i: send([i])[i] for i in alone})
 
 
-# Printing
-
-
 def _notes(found: Sequence[Examined]) -> Iterator[str]:
     for one in found:
         dtype = one.identity.get("dtype")
@@ -168,6 +151,9 @@ def _notes(found: Sequence[Examined]) -> Iterator[str]:
             reasons = [r.reason for r in passes.cold.values() if isinstance(r, Failure)]
             if reasons:
                 yield f"{one.letter} · {name}: {len(reasons)} refused, such as: {reasons[0]}"
+
+
+# Printing
 
 
 def as_table(report: Report) -> str:

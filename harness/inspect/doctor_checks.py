@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import EngineFault
 from ..types import ContinuationScore, Failure, LabelScores, Logits, Statistics
 from .doctor_requests import Section
 
@@ -62,7 +63,7 @@ class Examined:
     identity: Mapping[str, str]
     statistics: Statistics
     passes: Mapping[str, Passes]
-    errors: Mapping[str, str]
+    errors: Mapping[str, EngineFault]
 
     @property
     def tolerance(self) -> float:

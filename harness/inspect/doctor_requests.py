@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..errors import EngineFault
@@ -76,19 +77,18 @@ def sections(fit: Fit, *, quick: bool = False) -> dict[str, Section]:
 
     quick: nine label requests of 526 tokens in all, in place of 40 of 7,806.
     """
-    sizes = _QUICK if quick else _ALL
-    text = _Texts(fit)
-    plain = {size: text.of(size, "plain") for size in (*sizes.plain, *sizes.twice)}
-    start = text.of(_SHARED, "head", end="") + " "
-    shared = [(size, text.of(size, "tail", start=start)) for size in sizes.shared]
+    sizes, text = _QUICK if quick else _ALL, partial(_text, fit)
+    plain = {size: text(size, "plain") for size in (*sizes.plain, *sizes.twice)}
+    start = text(_SHARED, "head", end="") + " "
+    shared = [(size, text(size, "tail", start=start)) for size in sizes.shared]
     texts = [*plain.items(), *((size, plain[size]) for size in sizes.twice), *shared]
-    prompts, lengths = [Prompt(text=text) for _, text in texts], [size for size, _ in texts]
+    prompts, lengths = [Prompt(text=body) for _, body in texts], [size for size, _ in texts]
     likelihoods = [
-        Likelihood(Prompt(text=text.of(size, "prompt", end="")), f" {_words(f'end {size}', 12)}")
+        Likelihood(Prompt(text=text(size, "prompt", end="")), f" {_words(f'end {size}', 12)}")
         for size in sizes.likelihoods
     ]
     generations = [
-        Generate(Prompt(text=text.of(size, "write")), _WRITTEN) for size in sizes.generations
+        Generate(Prompt(text=text(size, "write")), _WRITTEN) for size in sizes.generations
     ]
     return {
         "pairs": _pairs(text, sizes),
@@ -99,36 +99,32 @@ def sections(fit: Fit, *, quick: bool = False) -> dict[str, Section]:
     }
 
 
-def _pairs(text: _Texts, sizes: _Sizes) -> Section:
+def _pairs(text: Callable[..., str], sizes: _Sizes) -> Section:
     """Return queries with documents; every other document begins with its query."""
-    queries = [text.of(_QUERY, f"query {i}", end="") for i in range(4)]
+    queries = [text(_QUERY, f"query {i}", end="") for i in range(4)]
     pairs = {}
     for place, size in enumerate(sorted({n for n in sizes.plain if n <= _LONGEST_PAIR})):
         query = queries[place // 2 % 4]
         start = f"{query} " if place % 2 else ""
-        pairs[size] = PairScore(query, text.of(size, "document", start=start, end=""))
+        pairs[size] = PairScore(query, text(size, "document", start=start, end=""))
     order = [*pairs, *(size for size in sizes.twice if size in pairs)]
     return Section([pairs[size] for size in order], order)
 
 
-@dataclass(frozen=True)
-class _Texts:
-    fit: Fit
+def _text(fit: Fit, size: int, seed: str, *, start: str = "", end: str = "\n") -> str:
+    """Return a text of `size` tokens that begins with `start` and ends with `end`.
 
-    def of(self, size: int, seed: str, *, start: str = "", end: str = "\n") -> str:
-        """Return a text of `size` tokens that begins with `start` and ends with `end`.
-
-        A label after the end of a line is not a part of the word before it.
-        """
-        for attempt in range(50):
-            body = start + _words(f"{seed} {size} {attempt}", size)
-            for length in range(size, max(size - 8, 0), -1):  # the end may take some tokens
-                (cut,) = self.fit([body], length)
-                text = cut.text + end
-                (whole,), (less,) = self.fit([text], size), self.fit([text], size - 1)
-                if less.truncated and not whole.truncated:
-                    return text
-        raise EngineFault(f"no text of {size} tokens could be made: the tokenizer counts otherwise")
+    A label after the end of a line is not a part of the word before it.
+    """
+    for attempt in range(50):
+        body = start + _words(f"{seed} {size} {attempt}", size)
+        for length in range(size, max(size - 8, 0), -1):  # the end may take some tokens
+            (cut,) = fit([body], length)
+            text = cut.text + end
+            (whole,), (less,) = fit([text], size), fit([text], size - 1)
+            if less.truncated and not whole.truncated:
+                return text
+    raise EngineFault(f"no text of {size} tokens could be made: the tokenizer counts otherwise")
 
 
 def _words(seed: str, count: int) -> str:

@@ -171,10 +171,10 @@ def _prompts() -> Iterable[Record]:
 
 
 def _runs(folder: Path) -> Iterable[Record]:
-    from ..runs import find_runs
+    from ..runs import find_runs, read_manifest
 
     for run in find_runs(folder):
-        settings = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["settings"]
+        settings = read_manifest(run)["settings"]
         yield {
             "task": settings["task"],
             "profile": settings["profile"]["asked"],

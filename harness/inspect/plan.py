@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from ..engines import NO_ENGINE, EngineChoice
 from ..progress import bar
 from ..report import NOTHING, Table, count, print_table
 from ..reranking import Gpu, Jobs, drive, prefill_seconds, sequences_held, total
 from ..suite import build_pools
-from .plan_engine import CountingEngine, Reader, open_reader, steps_and_context, writing_seconds
+from .plan_engine import CountingEngine, open_reader
 
 if TYPE_CHECKING:
     from ..reranking import Choice
@@ -94,67 +96,57 @@ def plan_suite(suite: Suite, gpu: Gpu, *, shape: str | None = None, block: int =
     run would raise before its first query, RequestFailed for a request that does not fit the
     model's context, and EngineFault for a model that is not on this machine.
     """
-    planner = _Planner(suite, gpu, shape, block)
+    jobs: dict[EngineChoice, Jobs] = {}
     pairs = [(item, choice) for item in build_pools(suite) for choice in suite.rerankers]
+    rows = []
     with bar("planning", total=sum(len(item.pool.rows) for item, _ in pairs)) as advance:
-        rows = tuple(planner.row(item, choice, advance) for item, choice in pairs)
-    return Plan(gpu, block, rows, tuple(_assumptions(gpu, block, planner.tokenizers)))
+        for item, choice in pairs:
+            chosen = choice.engine
+            if chosen not in jobs:
+                jobs[chosen] = Jobs(_open(chosen, gpu, shape, block), suite.scope)
+            rows.append(_row(item, choice, jobs[chosen], advance))
+    engines = [each.engine for each in jobs.values()]
+    readers = [engine.reader for engine in engines if isinstance(engine, CountingEngine)]
+    others = [reader.checkpoint.name for reader in readers if reader.stand_in]
+    return Plan(gpu, block, tuple(rows), tuple(_assumptions(gpu, block, others)))
 
 
-@dataclass
-class _Planner:
-    suite: Suite
-    gpu: Gpu
-    shape: str | None
-    block: int
-    _readers: dict[EngineChoice, Reader] = field(default_factory=dict)
-    _answered: dict[EngineChoice, set[int]] = field(default_factory=dict)
-    _jobs: dict[EngineChoice, Jobs] = field(default_factory=dict)
+def _open(chosen: EngineChoice, gpu: Gpu, shape: str | None, block: int) -> Engine:
+    if chosen == NO_ENGINE:
+        return chosen.open()
+    return CountingEngine(open_reader(chosen, shape), gpu, block)
 
-    @property
-    def tokenizers(self) -> list[str]:
-        """Models whose tokenizers replaced that of another model."""
-        return [r.checkpoint.name for r in self._readers.values() if r.stand_in]
 
-    def row(self, item: Prepared, choice: Choice, advance: Callable[[int], None]) -> Estimate:
-        """Run one reranker over one pool, query by query; `advance` is called after each."""
-        engine = self._engine(choice.engine)
-        jobs = self._jobs.setdefault(choice.engine, Jobs(engine, self.suite.scope))
-        usages = []
-        queries = jobs.of(item.task, item.pool, choice)
-        for _, outcome in drive(queries, engine, open_requests=1, what=choice.label):
-            usages.append(outcome.usage)
-            advance(1)
-        whole = total(usages)
-        row = Estimate(
-            item.task.name,
-            item.pool.profile,
-            choice.label,
-            queries=len(usages),
-            calls=whole.calls,
-            rounds=whole.rounds,
-            prompt_tokens=whole.prompt_tokens,
-            output_tokens=whole.output_tokens,
-        )
-        deepest = max((usage.rounds for usage in usages), default=0)
-        return _with_cost(row, engine, deepest) if isinstance(engine, CountingEngine) else row
-
-    def _engine(self, chosen: EngineChoice) -> Engine:
-        if chosen == NO_ENGINE:
-            return chosen.open()
-        if chosen not in self._readers:
-            self._readers[chosen] = open_reader(chosen, self.shape)
-        answered = self._answered.setdefault(chosen, set())
-        return CountingEngine(self._readers[chosen], self.gpu, self.block, answered)
+def _row(item: Prepared, choice: Choice, jobs: Jobs, advance: Callable[[int], None]) -> Estimate:
+    """Run one reranker over one pool, query by query; `advance` is called after each."""
+    engine = jobs.engine
+    engine.forget()
+    usages = []
+    queries = jobs.of(item.task, item.pool, choice)
+    for _, outcome in drive(queries, engine, open_requests=1, what=choice.label):
+        usages.append(outcome.usage)
+        advance(1)
+    whole = total(usages)
+    row = Estimate(
+        item.task.name,
+        item.pool.profile,
+        choice.label,
+        queries=len(usages),
+        calls=whole.calls,
+        rounds=whole.rounds,
+        prompt_tokens=whole.prompt_tokens,
+        output_tokens=whole.output_tokens,
+    )
+    deepest = max((usage.rounds for usage in usages), default=0)
+    return _with_cost(row, engine, deepest) if isinstance(engine, CountingEngine) else row
 
 
 def _with_cost(row: Estimate, engine: CountingEngine, deepest: int) -> Estimate:
     """Return `row` with its cost; `deepest` is the largest number of rounds of a query."""
     counted, shape, gpu = engine.counted, engine.reader.shape, engine.gpu
-    _, context = steps_and_context(counted.writes)
-    concurrent = row.queries * len(counted.writes) / max(engine.writing_rounds, 1)
-    batch = min(max(concurrent, 1), sequences_held(shape, gpu, context=context))
-    writing = writing_seconds(counted.writes, shape, gpu, batch=batch)
+    concurrent = row.queries * counted.writers / max(engine.writing_rounds, 1)
+    batch = min(max(concurrent, 1), sequences_held(shape, gpu, context=counted.context))
+    writing = counted.writing_seconds(shape, gpu, batch=batch)
     passes = deepest if counted.calls else 0
     return replace(
         row,
@@ -216,7 +208,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Estimate], str], bool], ...] = (
 """Head and cell of each column, and whether the total has a value in it."""
 
 
-def as_table(plan: Plan) -> Table:
+def _table(plan: Plan) -> Table:
     """Return the plan as a table, with a total under two or more rows."""
     cells = [tuple(cell(row) for _, cell, _ in _COLUMNS) for row in plan.rows]
     if len(cells) > 1:
@@ -227,7 +219,7 @@ def as_table(plan: Plan) -> Table:
     return Table(title, heads, tuple(cells), names=2, notes=plan.assumptions)
 
 
-def as_json(plan: Plan) -> str:
+def to_json(plan: Plan) -> str:
     """Return the plan as one JSON object with `gpu`, `block`, `rows`, `total`, `assumptions`."""
     whole = {
         "gpu": asdict(plan.gpu),
@@ -244,8 +236,11 @@ def _record(row: Estimate) -> dict[str, Any]:
     return {**asdict(row), **{name: getattr(row, name) for name in derived}}
 
 
-def show(plan: Plan) -> None:
-    """Print the table with its assumptions."""
+def show(plan: Plan, *, as_json: bool = False) -> None:
+    """Print the table with its assumptions, or the JSON object."""
     from rich.console import Console
 
-    print_table(as_table(plan), Console())
+    if as_json:
+        click.echo(to_json(plan))
+    else:
+        print_table(_table(plan), Console())

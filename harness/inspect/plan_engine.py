@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..engines import Encode, EngineChoice, FakeEngine, ModelOptions, Prepared, overlap
@@ -100,11 +100,6 @@ class Reading:
     cacheable: int = 0
     written: int = 0
 
-    @property
-    def steps(self) -> int:
-        """Decoding steps: reading gives the first token of the answer."""
-        return max(self.written - 1, 0)
-
 
 class PrefixCache:
     """Full blocks of tokens, each known by all tokens up to its end, as in vLLM's prefix cache."""
@@ -130,7 +125,8 @@ class PrefixCache:
 class Counted:
     """Sums over sequences: tokens read, tokens in the prefix cache, operations without and with it.
 
-    calls: requests. writes: the sequences whose answers need decoding steps.
+    calls: requests. writers: the sequences whose answers need decoding steps. steps: these steps.
+    attended: tokens that the steps attend to.
     """
 
     calls: int = 0
@@ -138,16 +134,32 @@ class Counted:
     cached: int = 0
     flops: float = 0.0
     flops_cached: float = 0.0
-    writes: list[Reading] = field(default_factory=list)
+    writers: int = 0
+    steps: int = 0
+    attended: float = 0.0
 
     def add(self, sequence: Reading, cached: int, shape: Shape) -> None:
         """Add a sequence of which the prefix cache holds the first `cached` tokens."""
         length, logits = len(sequence.ids), sequence.logits
+        steps = max(sequence.written - 1, 0)  # reading gives the first token of the answer
         self.read += length
         self.cached += cached
         self.flops += sequence_flops(shape, length, logits=logits)
         self.flops_cached += sequence_flops(shape, length, cached=cached, logits=logits)
-        self.writes += [sequence] * (sequence.steps > 0)
+        self.writers += steps > 0
+        self.steps += steps
+        self.attended += steps * (length + sequence.written / 2)
+
+    @property
+    def context(self) -> float:
+        """The mean number of tokens that a decoding step attends to."""
+        return self.attended / self.steps if self.steps else 0.0
+
+    def writing_seconds(self, shape: Shape, gpu: Gpu, *, batch: float) -> float:
+        """Return the seconds to write all answers, `batch` at a time."""
+        if not self.steps:
+            return 0.0
+        return decode_seconds(shape, gpu, self.steps, batch=batch, context=self.context)
 
 
 _Counts = tuple[int, "Reply | Failure", Sequence[Reading]]
@@ -158,17 +170,27 @@ class CountingEngine(FakeEngine):
 
     Requests that are ready together count as one round of one query.
 
-    answered: hashes of requests answered before, to which it adds. counted: the requests that were
-    not among them. writing_rounds: rounds with decoding steps among these. flops, seconds_alone:
-    of all requests, without a prefix cache, and one query after another with it.
+    counted: the requests that were not answered before. writing_rounds: rounds with decoding steps
+    among these. flops, seconds_alone: of all requests, without a prefix cache, and one query after
+    another with it.
     """
 
-    def __init__(self, reader: Reader, gpu: Gpu, block: int, answered: set[int]) -> None:
+    counted: Counted
+    writing_rounds: int
+    flops: float
+    seconds_alone: float
+
+    def __init__(self, reader: Reader, gpu: Gpu, block: int) -> None:
         super().__init__(overlap, name="plan")
-        self.reader, self.gpu = reader, gpu
+        self.reader, self.gpu, self._block = reader, gpu, block
+        self._answered: set[int] = set()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin new sums with an empty prefix cache; what was answered before remains known."""
         self.counted, self.writing_rounds = Counted(), 0
         self.flops = self.seconds_alone = 0.0
-        self._cache, self._answered = PrefixCache(block), answered
+        self._cache = PrefixCache(self._block)
         self._encoded: set[str] = set()
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
@@ -236,7 +258,7 @@ class CountingEngine(FakeEngine):
 
     def _add_round(self, read: Sequence[tuple[AnyRequest, Sequence[Reading]]]) -> None:
         """Add a round: requests not answered before to `counted`, all to the other sums."""
-        shape, whole, writes_before = self.reader.shape, Counted(), len(self.counted.writes)
+        shape, whole, writers_before = self.reader.shape, Counted(), self.counted.writers
         for request, sequences in read:
             new = hash(request) not in self._answered
             self.counted.calls += new
@@ -246,25 +268,11 @@ class CountingEngine(FakeEngine):
                 if new:
                     self.counted.add(sequence, cached, shape)
         self._answered.update(hash(request) for request, _ in read)
-        self.writing_rounds += len(self.counted.writes) > writes_before
+        self.writing_rounds += self.counted.writers > writers_before
         if whole.read:
-            steps, context = steps_and_context(whole.writes)
-            writing = writing_seconds(whole.writes, shape, self.gpu, batch=len(whole.writes))
+            writing = whole.writing_seconds(shape, self.gpu, batch=whole.writers)
             self.seconds_alone += prefill_seconds(whole.flops_cached, shape, self.gpu) + writing
-            self.flops += whole.flops + decode_flops(shape, steps, context=context)
-
-
-def writing_seconds(writes: Sequence[Reading], shape: Shape, gpu: Gpu, *, batch: float) -> float:
-    """Return the seconds to write all answers, `batch` at a time, at their mean context."""
-    steps, context = steps_and_context(writes)
-    return decode_seconds(shape, gpu, steps, batch=batch, context=context) if steps else 0.0
-
-
-def steps_and_context(writes: Sequence[Reading]) -> tuple[int, float]:
-    """Return the decoding steps in all, and the mean number of tokens that one attends to."""
-    steps = sum(sequence.steps for sequence in writes)
-    attended = sum(s.steps * (len(s.ids) + s.written / 2) for s in writes)
-    return steps, attended / steps if steps else 0.0
+            self.flops += whole.flops + decode_flops(shape, whole.steps, context=whole.context)
 
 
 def _positions(one: Prepared) -> tuple[int, int]:

@@ -10,22 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..engines import NO_ENGINE, ReplyCache
-from ..errors import BadData, EngineFault, RerankBenchError, unknown
+from ..engines import ReplyCache
+from ..errors import BadData, RerankBenchError, unknown
 from ..evaluation import MEASURES, first_stage, measure, relevant
 from ..evaluation import natural as without_safeguard
 from ..places import cache_folder
-from ..pools import PoolRow
 from ..progress import bar
-from ..reranking import TASK, Budget, Fitting, Job, Reranked
 from ..runs import Variant, read_run
-from .exchanges import Exchange, ReplayEngine, run_again
-from .restore import find_cut, find_reranker, find_task
+from .exchanges import Exchange, open_flows
+from .restore import find_task
 
 if TYPE_CHECKING:
-    from ..reranking import Choice
     from ..runs import QueryResult, Run
     from ..tasks import Task
 
@@ -108,7 +105,9 @@ def _views(run: Run, results: Sequence[QueryResult], cache: Path) -> Iterator[Qu
             notes.append(f"ids without texts: {error}")
         if task is not None and any(result.usage.calls for result in run.results):
             try:
-                flows = _flows(run, task, stack.enter_context(_opened(cache)), notes)
+                opened = stack.enter_context(_opened(cache))
+                flows, changes = open_flows(run.manifest, task, opened)
+                notes += changes
             except RerankBenchError as error:
                 notes.append(f"no requests and replies: {error}")
         for result in results:
@@ -169,75 +168,3 @@ def _opened(cache: Path) -> ReplyCache:
     if not (cache / "replies.sqlite").is_file():
         raise BadData(f"no reply cache in {cache}: name the one of the run with --cache")
     return ReplyCache(cache)
-
-
-@dataclass(frozen=True)
-class _Flows:
-    """Runs the flow of any query of a run again."""
-
-    choice: Choice
-    engine: ReplayEngine
-    fitting: Fitting
-    depth: int | None
-    instruction: str | None
-
-    def exchanges(self, result: QueryResult) -> tuple[tuple[Exchange, ...], list[str]]:
-        """Return the exchanges of a query, and notes about them."""
-        doc_ids = tuple(first_stage(result))
-        if result.safeguard is not None:
-            doc_ids = (*doc_ids, result.safeguard)
-        # A run does not store the scores of the first stage.
-        row = PoolRow(result.query_id, doc_ids, result.safeguard).first(self.depth)
-        self.fitting.prepare([row])
-        candidates = self.fitting.candidates(row, instruction=self.instruction)
-        job = Job(None, self.choice.reranker, candidates, self.choice.label)
-        try:
-            outcome, exchanges = run_again(job, self.engine)
-        except RerankBenchError as error:
-            return (), [f"the replay ended: {error}"]
-        recorded = dict(zip(result.doc_ids, result.scores, strict=True))
-        scores = tuple(recorded[doc_id] for doc_id in row.doc_ids)
-        others = isinstance(outcome, Reranked) and outcome.scores != scores
-        return exchanges, list(_notes(result, exchanges, other_scores=others))
-
-
-def _notes(
-    result: QueryResult, exchanges: Sequence[Exchange], *, other_scores: bool
-) -> Iterator[str]:
-    """Yield in which respects the exchanges may not be those of the run."""
-    if missing := sum(not exchange.known for exchange in exchanges):
-        last = exchanges[-1].round
-        yield f"the replay ends in round {last}: {missing} of its replies are not in the cache"
-    if other_scores:
-        yield "the cached replies lead to other scores than the run's: it had other replies"
-    repaired = sum(result.counts.get(name, 0) for name in ("repaired", "unparsable"))
-    if repaired and not any(exchange.repaired for exchange in exchanges):
-        yield f"{repaired} replies were repaired or unusable; which ones is not known"
-
-
-def _flows(run: Run, task: Task, cache: ReplyCache, notes: list[str]) -> _Flows:
-    settings = run.manifest["settings"]
-    if not Variant.of(settings).is_main:
-        raise BadData("repeats, other input orders and single-query runs do not use the cache")
-    choice, changes = find_reranker(settings["reranker"])
-    notes += changes
-    identity = {key: value for key, value in settings["engine"].items() if key != "name"}
-    chars, tokens = settings["max_doc_chars"], settings.get("max_doc_tokens")
-    budget = Budget.of(choice.reranker, doc_tokens=tokens, doc_chars=chars)
-    try:
-        cut = find_cut(identity, run.manifest.get("engine", {}))
-    except EngineFault as error:
-        notes.append(f"texts are not cut as in the run, so requests may differ: {error}")
-        cut, budget = NO_ENGINE.open().fit, Budget(doc_chars=chars)
-    engine = ReplayEngine(identity, cut, cache)
-    instruction = _instruction(settings["reranker"], task)
-    fitting = Fitting(task, engine, budget)
-    return _Flows(choice, engine, fitting, settings["depth"], instruction)
-
-
-def _instruction(described: Mapping[str, Any], task: Task) -> str | None:
-    """Return the instruction of the candidates; runs that did not record it used the task's."""
-    if "instruction" not in described:
-        return task.instruction
-    recorded = described["instruction"] or {}
-    return recorded.get("text") if recorded.get("source") == TASK else None

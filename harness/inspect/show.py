@@ -7,24 +7,32 @@ is a rich `Text`, so that its square brackets are not read as markup.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby, takewhile
 from pathlib import Path
 
 import click
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ..errors import BadData
-from ..report import number, plain, signed
+from ..report import NOTHING, number, plain, signed
 from ..runs import named_run
-from .replay import Exchange, QueryView, replay
-from .show_ranks import LEGEND, ranks
+from .replay import Exchange, QueryView, ViewDocument, replay
 
-_ROWS = 20  # exchanges of a round
+_RANKS = 20  # of a finished ranking; below them only positives and the safeguard
+_LEGEND = f"""● positive   S safeguard, put behind a pool without a positive   \
+{NOTHING} not reranked, not judged, not there"""
+_LEAST_TEXT = 20  # columns
+_ID_WIDTH = (13, 40)  # columns after which an id is folded: a sixth of the width, within these
+_WIDE = 120  # columns of a terminal that shows two runs with their scores
+_LINE = 500  # characters, more than a line holds
+
+_EXCHANGES = 20  # of a round
 _FIRST_LINES, _LAST_LINES = 11, 5  # of a prompt
 _CHARACTERS = 1_000  # of a reply
 _SIDE_BY_SIDE = 140  # columns of a terminal that shows two runs' exchanges side by side
@@ -40,7 +48,7 @@ def show(
     as_json: bool = False,
     root: Path = Path("runs"),
 ) -> None:
-    """Print one query of `run`, beside the same query of the run `against` if one is named.
+    """Print one query of `run`, and the same query of the run `against` if one is named.
 
     run, against: a folder, or `TASK/PROFILE/LABEL` below `root`. whole: leave nothing out, as JSON
     never does. Raises UnknownName for a run or query that does not exist, BadData for two runs of
@@ -64,13 +72,11 @@ def print_views(views: Sequence[QueryView], console: Console, *, whole: bool = F
     console.print()
     for letter, view in zip("AB", views, strict=False):
         console.print(Group(*_heading(view, f"{letter}: " if several else "")))
-    console.print(ranks(views, console.width, whole=whole))
-    console.print(Text(LEGEND, style="dim"))
+    console.print(_ranks(views, console.width, whole=whole))
+    console.print(Text(_LEGEND, style="dim"))
     parts = [Group(*_exchanges(view, whole=whole)) for view in views if view.exchanges]
     if several and parts and console.width >= _SIDE_BY_SIDE:
-        grid = Table.grid(expand=True, padding=(0, 1))
-        for _ in parts:
-            grid.add_column(ratio=1)
+        grid = Table.grid(*(Column(ratio=1) for _ in parts), expand=True, padding=(0, 1))
         grid.add_row(*parts)
         parts = [Group(grid)]
     for part in parts:
@@ -79,6 +85,10 @@ def print_views(views: Sequence[QueryView], console: Console, *, whole: bool = F
 
 def _text(text: str, style: str = "") -> Text:
     return Text(plain(text), style=style)
+
+
+def _more(number: int, what: str = "more") -> str:
+    return f"… {number} {what}; --whole shows them"
 
 
 def _heading(view: QueryView, letter: str) -> Iterator[RenderableType]:
@@ -92,6 +102,111 @@ def _heading(view: QueryView, letter: str) -> Iterator[RenderableType]:
         yield _text(f"counted: {counts}", "dim")
     for note in view.notes:
         yield _text(f"note: {note}", "yellow")
+
+
+# The list of documents
+
+_Row = tuple[ViewDocument | None, ...]
+"""A document as each view has it, None where a view does not."""
+
+
+def _rows(views: Sequence[QueryView], *, whole: bool) -> Iterator[_Row | int]:
+    """Yield documents in the first view's finished order, then those that it does not have.
+
+    A number means that many documents left out.
+    """
+    by_id = [{document.doc_id: document for document in view.documents} for view in views]
+    every = (
+        tuple(documents.get(doc_id) for documents in by_id)
+        for doc_id in dict.fromkeys(doc_id for documents in by_id for doc_id in documents)
+    )
+    for shown, group in groupby(every, key=lambda row: whole or _is_shown(row)):
+        if shown:
+            yield from group
+        else:
+            yield sum(1 for _ in group)
+
+
+def _is_shown(row: _Row) -> bool:
+    return any(d.after <= _RANKS or d.positive or d.safeguard for d in row if d)
+
+
+def _document(row: _Row) -> ViewDocument:
+    return next(document for document in row if document)
+
+
+def _ranks(views: Sequence[QueryView], width: int, *, whole: bool) -> Table:
+    """Return the table for a terminal of `width` columns; ids are folded, texts cut."""
+    rows = list(_rows(views, whole=whole))
+    full = [row for row in rows if not isinstance(row, int)]
+    columns = list(_columns(views, full, width))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    left = width
+    for head, cell in columns:
+        wide = max(map(len, [head, *map(cell, full)]))
+        if head == "document":
+            wide = min(wide, max(width // 6, _ID_WIDTH[0]), _ID_WIDTH[1])
+            table.add_column(head, overflow="fold", width=wide)
+        else:
+            table.add_column(head, justify="right", width=wide)
+        left -= wide + 1  # one column between two
+    table.add_column("text", no_wrap=True, overflow="ellipsis", width=max(left, _LEAST_TEXT))
+    for row in rows:
+        if isinstance(row, int):
+            table.add_row(*[""] * len(columns), Text(_more(row), style="dim"))
+            continue
+        text = _text(" ".join(_document(row).text.split())[:_LINE])
+        style = "bold green" if _document(row).positive else ""
+        table.add_row(*(Text(cell(row)) for _, cell in columns), text, style=style)
+    return table
+
+
+def _columns(
+    views: Sequence[QueryView], rows: Sequence[_Row], width: int
+) -> Iterator[tuple[str, Callable[[_Row], str]]]:
+    """Yield head and cell of each column but the text; runs of one pool share the rank before."""
+    several = len(views) > 1
+    shared = all(len({document.before for document in row if document}) < 2 for row in rows)
+    if shared:
+        yield "was", lambda row: str(_document(row).before)
+    for place, letter in enumerate("AB"[: len(views)]):
+        for head, cell in _CELLS.items():
+            if (head == "was" and shared) or (head == "score" and several and width < _WIDE):
+                continue
+            yield letter if several and head == "rank" else head, _cell(place, cell)
+    yield (
+        "grade",
+        lambda row: NOTHING if _document(row).grade is None else str(_document(row).grade),
+    )
+    yield "", lambda row: "●" * _document(row).positive + "S" * _document(row).safeguard
+    yield "document", lambda row: plain(_document(row).doc_id)
+
+
+def _cell(place: int, cell: Callable[[ViewDocument], str]) -> Callable[[_Row], str]:
+    return lambda row: NOTHING if (document := row[place]) is None else cell(document)
+
+
+def _grade(document: ViewDocument) -> str:
+    return NOTHING if document.grade is None else str(document.grade)
+
+
+def _move(document: ViewDocument) -> str:
+    up = document.before - document.after
+    return f"▲{up}" if up > 0 else f"▼{-up}" if up < 0 else "="
+
+
+def _score(document: ViewDocument) -> str:
+    if document.score is None:
+        return NOTHING
+    return f"{document.score:.0f}" if document.score.is_integer() else f"{document.score:.4f}"
+
+
+_CELLS: dict[str, Callable[[ViewDocument], str]] = {
+    "was": lambda document: str(document.before),
+    "rank": lambda document: str(document.after),
+    "move": _move,
+    "score": _score,
+}
 
 
 # Requests and replies
@@ -126,7 +241,7 @@ def _prompt(text: str, *, whole: bool) -> Text:
         return Text("\n".join(lines))
     left_out = len(lines) - _FIRST_LINES - _LAST_LINES
     if left_out > 1:
-        more = f"… {left_out} lines more; --whole shows them"
+        more = _more(left_out, "lines more")
         lines = [*lines[:_FIRST_LINES], more, *lines[-_LAST_LINES:]]
     shown = "\n".join(line[:_CHARACTERS] for line in lines)
     return Text(shown, no_wrap=True, overflow="ellipsis")
@@ -140,7 +255,7 @@ def _reply(exchange: Exchange, *, whole: bool) -> Text:
     text = exchange.reply
     left_out = 0 if whole else len(text) - _CHARACTERS
     if left_out > 0:
-        text = f"{text[:_CHARACTERS]}\n… {left_out} characters more; --whole shows them"
+        text = f"{text[:_CHARACTERS]}\n{_more(left_out, 'characters more')}"
     shown = Text("→ ", style="bold")
     if exchange.repaired:
         shown.append("REPAIRED OR UNUSABLE", style="bold black on yellow").append("\n")
@@ -153,17 +268,19 @@ def _colour(exchange: Exchange) -> str:
 
 def _differences(exchanges: Sequence[Exchange]) -> Table:
     """Return a table of the part of each prompt that the others do not share, and its reply."""
-    table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column(justify="right", no_wrap=True, style="dim")
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    table = Table.grid(
+        Column(justify="right", no_wrap=True, style="dim"),
+        *(Column(no_wrap=True, overflow="ellipsis", ratio=ratio) for ratio in (2, 1)),
+        padding=(0, 1),
+        expand=True,
+    )
     parts = _differing([exchange.prompt for exchange in exchanges])
-    for place, (exchange, part) in enumerate(zip(exchanges[:_ROWS], parts, strict=False), 1):
+    for place, (exchange, part) in enumerate(zip(exchanges[:_EXCHANGES], parts, strict=False), 1):
         reply = ("REPAIRED " if exchange.repaired else "") + exchange.reply
         cells = _text(part[:_CHARACTERS]), _text(reply[:_CHARACTERS], _colour(exchange))
         table.add_row(str(place), *cells)
-    if len(exchanges) > _ROWS:
-        table.add_row("", Text(f"… {len(exchanges) - _ROWS} more; --whole shows them", style="dim"))
+    if len(exchanges) > _EXCHANGES:
+        table.add_row("", Text(_more(len(exchanges) - _EXCHANGES), style="dim"))
     return table
 
 

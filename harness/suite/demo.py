@@ -43,10 +43,10 @@ def run(out: Path | None, *, quick: bool, report: Callable[[Sequence[Path]], Non
         missing = None if quick else _missing_model()
         _say(f"task {TASK}, profiles {', '.join(PROFILES)}; no network, no GPU")
         cheap = [*MODEL_FREE, *_cut(ENCODER, _ENCODER_TOKENS)]
-        folders = run_suite(_suite(cheap, MANY, folder), done=_tell)
+        folders = run_suite(_suite(cheap, MANY, folder), done=_done)
         if not quick and missing is None:
             asked = _cut(LANGUAGE_MODEL, _LANGUAGE_TOKENS)
-            folders += run_suite(_suite(asked, FEW, folder), done=_tell)
+            folders += run_suite(_suite(asked, FEW, folder), done=_done)
         report(folders)
     if missing is not None:
         _say(f"the language model's rows are left out; {missing}")
@@ -54,7 +54,7 @@ def run(out: Path | None, *, quick: bool, report: Callable[[Sequence[Path]], Non
 
 
 def _cut(rerankers: Sequence[str], doc_tokens: int) -> list[str]:
-    """The rerankers with documents cut to a laptop's patience, under their own names."""
+    """Return the rerankers under their own names, with shorter documents."""
     return [f"{name}:max_doc_tokens={doc_tokens},as={name}" for name in rerankers]
 
 
@@ -77,7 +77,7 @@ def _missing_model() -> str | None:
     return None
 
 
-def _tell(finished: Finished) -> None:
+def _done(finished: Finished) -> None:
     _say(f"done: {finished.profile} · {finished.label}")
 
 

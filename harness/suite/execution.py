@@ -44,7 +44,7 @@ ALONE = 20
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that lies in `folder`; `skipped` if it already did."""
+    """A run that is stored in `folder`; `skipped` if it already was."""
 
     folder: Path
     task: str
@@ -77,7 +77,8 @@ def run_suite(
         plans = _plan(suite, prepared, engines)
         lost: list[str] = []
         for chosen, engine in engines.items():
-            served = _served(engine, [p for p in plans if p.choice.engine == chosen], suite.out)
+            new = (p.folder for p in plans if p.choice.engine == chosen and not p.finished)
+            served = Served(engine, [folder.relative_to(suite.out).as_posix() for folder in new])
             for choice in suite.rerankers:
                 if choice.engine == chosen:
                     mine = [plan for plan in plans if plan.choice is choice]
@@ -118,31 +119,23 @@ def _open(chosen: EngineChoice, suite: Suite, stack: ExitStack) -> Engine:
 
 @dataclass
 class _Plan:
-    """A run to be made, with the results so far."""
+    """A run to be made, with the results so far; `label` is that of the reranker and variant."""
 
     task: Task
     pool: Pool
     choice: Choice
     variant: Variant
+    label: str
     settings: Mapping[str, Any]
     folder: Path
     finished: bool
     results: dict[str, QueryResult] = field(default_factory=dict)
 
-    @property
-    def label(self) -> str:
-        """The name of the run's folder."""
-        return _label(self.choice, self.variant)
-
-
-def _label(choice: Choice, variant: Variant) -> str:
-    return f"{choice.label}{variant.suffix}"
-
 
 def _plan(
     suite: Suite, prepared: Sequence[Prepared], engines: Mapping[EngineChoice, Engine]
 ) -> list[_Plan]:
-    """Return every run; raise RunConflict for a folder that holds a run with other settings."""
+    """Return every run; raise RunConflict for a folder of a run with other settings."""
     plans: list[_Plan] = []
     taken: set[Path] = set()
     for item, choice, variant in product(prepared, suite.rerankers, suite.variants):
@@ -151,14 +144,19 @@ def _plan(
         instruction = in_effect(item.task, choice, suite.scope.instructions)
         engine = engines[choice.engine]
         described = settings(item.task, pool, choice, engine, scope=scope, instruction=instruction)
-        folder = run_folder(suite.out, item.task.name, pool.profile, _label(choice, variant))
+        label = f"{choice.label}{variant.suffix}"
+        folder = run_folder(suite.out, item.task.name, pool.profile, label)
         finished = check_finished(folder, described)
         if folder in taken:
-            raise RunConflict(f"two runs would both be stored in {folder}; {_APART}")
+            raise RunConflict(
+                f"two runs would both be stored in {folder}; "
+                "run them into different --out folders, or give rerankers as=NAME"
+            )
         taken.add(folder)
         if finished and not suite.scope.keep_going:
             _require_no_failures(folder)
-        plans.append(_Plan(item.task, pool, choice, variant, described, folder, finished))
+        plan = _Plan(item.task, pool, choice, variant, label, described, folder, finished)
+        plans.append(plan)
     return plans
 
 
@@ -168,12 +166,8 @@ def _first_queries(pool: Pool, scope: Scope) -> Pool:
     return replace(pool, rows=tuple(row for row in pool.rows if row.query_id in few))
 
 
-_APART = "run them into different --out folders, or give rerankers as=NAME"
-
-
 def _require_no_failures(folder: Path) -> None:
-    failed = read_manifest(folder).get("failed", 0)
-    if failed:
+    if failed := read_manifest(folder).get("failed", 0):
         raise RunConflict(
             f"{folder} is done, but {failed} of its queries failed; "
             "move it away to run it again, or accept it with --keep-going"
@@ -195,11 +189,6 @@ def _described(scope: Scope, item: Prepared) -> dict[str, Any]:
         "query_prompt_name": item.pool_options.query_prompt_name,
         "doc_prompt": item.pool_options.doc_prompt,
     }
-
-
-def _served(engine: Engine, plans: Sequence[_Plan], out: Path) -> Served:
-    folders = (plan.folder for plan in plans if not plan.finished)
-    return Served(engine, [folder.relative_to(out).as_posix() for folder in folders])
 
 
 def _run_choice(

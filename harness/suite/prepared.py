@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Suite:
     """What to run: every task with every profile and every reranker.
 
-    Tasks and profiles stand as (name, options). `out` is the folder of runs; `cache` that of the
+    Tasks and profiles are (name, options). `out` is the folder of runs; `cache` that of the
     replies, None for no cache. `variants`: the circumstances in which each is run.
     """
 

@@ -24,7 +24,7 @@ from ..errors import BadData, BadOption, unknown
 from ..places import cache_folder
 from ..pools import PoolOptions
 from ..reranking import Choice, Defaults, Scope, build, parse
-from ..runs import Variant, variants
+from ..runs import variants
 from ..tasks import TaskOptions
 from .prepared import Suite
 
@@ -134,22 +134,21 @@ def build_suite(table: Table) -> Suite:
     defaults = table.get("defaults", {})
     if not table.get("reranker"):
         raise BadOption("nothing to run: name a reranker with --reranker or in a suite file")
+    orders = [text.strip() for text in defaults.get("orders", "").split(",") if text.strip()]
+    found = variants(
+        orders,
+        repeat=defaults.get("repeat", 1),
+        shuffled=defaults.get("shuffle-submission", False),
+        alone=defaults.get("one-at-a-time", False),
+    )
+    cache = Path(defaults.get("cache") or cache_folder() / "replies")
     return replace(
         pool_suite(table),
         rerankers=choices(table["reranker"], defaults),
         out=Path(defaults.get("out", "runs")),
-        cache=_cache(defaults),
+        cache=None if defaults.get("no-cache") else cache,
         scope=Scope(**_named(defaults, SCOPE_FLAGS)),
-        variants=_variants(defaults),
-    )
-
-
-def _variants(flags: Table) -> tuple[Variant, ...]:
-    return variants(
-        [text.strip() for text in flags.get("orders", "").split(",") if text.strip()],
-        repeat=flags.get("repeat", 1),
-        shuffled=flags.get("shuffle-submission", False),
-        alone=flags.get("one-at-a-time", False),
+        variants=found,
     )
 
 
@@ -158,14 +157,22 @@ def pool_suite(table: Table) -> Suite:
     defaults = table.get("defaults", {})
     if not table.get("task"):
         raise BadOption("nothing to run: name a task with --task or in a suite file")
-    profiles = table.get("profile") or [{"profile": "bm25"}]
+    tasks = [(row["task"], _named({**defaults, **row}, TASK_FLAGS)) for row in table["task"]]
+    profiles = [
+        (row["profile"], _named({**defaults, **row}, PROFILE_FLAGS))
+        for row in table.get("profile") or [{"profile": "bm25"}]
+    ]
     return Suite(
-        tasks=[(row["task"], _task_options({**defaults, **row})) for row in table["task"]],
-        profiles=[(row["profile"], _pool_options({**defaults, **row})) for row in profiles],
+        tasks=[(name, TaskOptions(**options)) for name, options in tasks],
+        profiles=[(name, PoolOptions(**options)) for name, options in profiles],
         rerankers=[],
         out=Path("runs"),
         scope=Scope(keep_going=defaults.get("keep-going", False)),
     )
+
+
+def _named(flags: Table, wanted: Mapping[str, type]) -> dict[str, Any]:
+    return {name.replace("-", "_"): flags[name] for name in wanted if flags.get(name) is not None}
 
 
 def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
@@ -181,30 +188,7 @@ def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
         options |= {key: value for key, value in row.items() if key != "reranker"}
         built.append(build(name, options, fallback))
     for option in fallback.options:
-        if not any(knows(choice, option) for choice in built):
+        if not any(option in c.options or option in option_kinds(c.engine.name) for c in built):
             flag = f"--{option.replace('_', '-')}" if option in asked else f"-o {option}"
             raise BadOption(f"{flag}: none of the rerankers has this option")
     return built
-
-
-def knows(choice: Choice, option: str) -> bool:
-    """Whether `option` reached this reranker or its engine."""
-    return option in choice.options or option in option_kinds(choice.engine.name)
-
-
-def _task_options(flags: Table) -> TaskOptions:
-    return TaskOptions(**_named(flags, TASK_FLAGS))
-
-
-def _pool_options(flags: Table) -> PoolOptions:
-    return PoolOptions(**_named(flags, PROFILE_FLAGS))
-
-
-def _named(flags: Table, wanted: Mapping[str, type]) -> dict[str, Any]:
-    return {name.replace("-", "_"): flags[name] for name in wanted if flags.get(name) is not None}
-
-
-def _cache(defaults: Table) -> Path | None:
-    if defaults.get("no-cache"):
-        return None
-    return Path(defaults["cache"]) if defaults.get("cache") else cache_folder() / "replies"

@@ -7,9 +7,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
-
-from rerank_bench.cli import main
 
 QUERIES = {"q1": "apple pear", "q2": "plum", "q3": "quince jam"}
 CORPUS = {"d1": "an apple and a pear", "d2": "plum cake", "d3": "", "d4": "quince", "d5": "rye"}
@@ -64,29 +61,11 @@ def nano_folder(tmp_path):
     return folder
 
 
-def call(*arguments: object, code: int = 0):
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
-
-
-def refused(*arguments: object) -> str:
-    """Run a command that must fail with an error of one or two lines; return the error."""
-    lines = call(*arguments, code=1).stderr.strip().splitlines()
-    errors = [i for i, line in enumerate(lines) if line.startswith("error: ")]
-    assert len(errors) == 1, lines
-    assert len(lines) - errors[0] <= 2, lines
-    assert "Traceback" not in "".join(lines)
-    return "\n".join(lines[errors[0] :])
-
-
 def run(data: Path, out: Path, *more: object):
     return ("run", "--task", data, "--out", out, "--no-cache", *more)
 
 
-def test_run_prints_json_with_the_documented_keys_first(data, tmp_path):
+def test_run_prints_json_with_the_documented_keys_first(call, data, tmp_path):
     result = call(*run(data, tmp_path / "runs", "--reranker", "identity", "--json"))
     rows = json.loads(result.stdout)
     assert list(rows[0])[:24] == [
@@ -100,7 +79,7 @@ def test_run_prints_json_with_the_documented_keys_first(data, tmp_path):
     }  # fmt: skip
 
 
-def test_report_reads_what_run_wrote(data, tmp_path):
+def test_report_reads_what_run_wrote(call, data, tmp_path):
     out = tmp_path / "runs"
     ran = call(*run(data, out, "--reranker", "identity", "--reranker", "reverse", "--json"))
     assert json.loads(call("report", out, "--json").stdout) == json.loads(ran.stdout)
@@ -118,12 +97,12 @@ def test_report_reads_what_run_wrote(data, tmp_path):
     assert call("report", out, "--csv").stdout.splitlines()[0].startswith("task,profile")
 
 
-def test_a_row_that_the_fake_engine_answered_says_so(data, tmp_path):
+def test_a_row_that_the_fake_engine_answered_says_so(call, data, tmp_path):
     flags = ("--reranker", "pointwise", "--engine", "fake")
     assert "fake" in call(*run(data, tmp_path / "runs", *flags)).stdout
 
 
-def test_flags_become_a_suite_file_that_runs_the_same(data, tmp_path):
+def test_flags_become_a_suite_file_that_runs_the_same(call, data, tmp_path):
     flags = ["--profile", "bm25()", "--reranker", "listwise:window=4", "--engine", "fake"]
     flags += ["--queries", "2", "-o", "passes=2"]
     toml = call(*run(data, tmp_path / "runs", *flags, "--print-toml")).stdout
@@ -137,7 +116,7 @@ def test_flags_become_a_suite_file_that_runs_the_same(data, tmp_path):
     ]
 
 
-def test_as_names_the_one_reranker_and_wrong_usage_exits_2(data, tmp_path):
+def test_as_names_the_one_reranker_and_wrong_usage_exits_2(call, data, tmp_path):
     call(*run(data, tmp_path / "runs", "--reranker", "identity", "--as", "mine"))
     assert (tmp_path / "runs" / "data" / "test" / "bm25" / "mine").is_dir()
     both = ("--reranker", "identity", "--reranker", "reverse", "--as", "mine")
@@ -145,7 +124,7 @@ def test_as_names_the_one_reranker_and_wrong_usage_exits_2(data, tmp_path):
     assert call("run", "--nonsense", code=2)
 
 
-def test_pool_writes_one_line_per_query_with_the_safeguard_last_and_named(data, tmp_path):
+def test_pool_writes_one_line_per_query_with_the_safeguard_last_and_named(call, data, tmp_path):
     out = tmp_path / "pool.jsonl"
     result = call("pool", "--task", data, "--profile", "bm25()", "--out", out, "--json")
     lines = [json.loads(line) for line in out.read_text().splitlines()]
@@ -161,23 +140,23 @@ def test_pool_writes_one_line_per_query_with_the_safeguard_last_and_named(data, 
     assert json.loads(again.stdout)[0]["nDCG@10"] == record["nDCG@10"]
 
 
-def test_what_is_odd_but_not_fatal_is_counted_and_named(data, tmp_path):
-    for told in (
+def test_what_is_odd_but_not_fatal_is_counted_and_named(call, data, tmp_path):
+    for notes in (
         call("pool", "--task", data, "--profile", "bm25()").stderr,
         call(*run(data, tmp_path / "runs", "--reranker", "identity")).stderr,
     ):
-        assert "1 empty documents (d3)" in told
-        assert "1 qrels to unknown ids (gone)" in told
+        assert "1 empty documents (d3)" in notes
+        assert "1 qrels to unknown ids (gone)" in notes
 
 
 @pytest.mark.parametrize("what", ["tasks", "profiles", "rerankers", "engines", "prompts"])
-def test_everything_that_can_be_named_is_listed(what):
+def test_everything_that_can_be_named_is_listed(call, what):
     rows = json.loads(call("list", what, "--json").stdout)
     assert len(rows) >= 3
     assert call("list", what).stdout.count("\n") == len(rows) + 1
 
 
-def test_runs_and_a_tasks_own_profiles_are_listed(data, nano_folder, tmp_path):
+def test_runs_and_a_tasks_own_profiles_are_listed(call, data, nano_folder, tmp_path):
     call(*run(data, tmp_path / "runs", "--reranker", "identity"))
     (row,) = json.loads(call("list", "runs", tmp_path / "runs", "--json").stdout)
     assert (row["task"], row["reranker"]) == ("data/test", "identity")
@@ -207,7 +186,7 @@ def test_runs_and_a_tasks_own_profiles_are_listed(data, nano_folder, tmp_path):
     ],
 )
 def test_a_name_or_option_that_is_wrong_is_refused_before_anything_runs(
-    data, tmp_path, monkeypatch, flags, message
+    refused, data, tmp_path, monkeypatch, flags, message
 ):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert message in refused(*run(data, tmp_path / "runs", *flags))
@@ -224,17 +203,19 @@ def test_a_name_or_option_that_is_wrong_is_refused_before_anything_runs(
         ("Bare", "TypeError"),
     ],
 )
-def test_a_plugin_that_breaks_its_contract_is_named_with_its_query(tmp_path, beir, name, message):
+def test_a_plugin_that_breaks_its_contract_is_named_with_its_query(
+    refused, tmp_path, beir, name, message
+):
     data = beir({"q1": "apple"}, {"d1": "apple", "d2": "apple pie"}, {"q1": {"d1": 1}})
     (tmp_path / "mine.py").write_text(PLUGIN)
-    told = refused(*run(data, tmp_path / "runs", "--reranker", f"{tmp_path / 'mine.py'}:{name}"))
-    assert message in told
-    assert name in told
-    assert "query q1" in told
+    error = refused(*run(data, tmp_path / "runs", "--reranker", f"{tmp_path / 'mine.py'}:{name}"))
+    assert message in error
+    assert name in error
+    assert "query q1" in error
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_edited_plugin_is_not_taken_for_the_one_that_ran(tmp_path, beir):
+def test_an_edited_plugin_is_not_taken_for_the_one_that_ran(call, refused, tmp_path, beir):
     data = beir({"q1": "apple"}, {"d1": "apple"}, {"q1": {"d1": 1}})
     mine = tmp_path / "mine.py"
     mine.write_text(PLUGIN)
@@ -245,7 +226,7 @@ def test_an_edited_plugin_is_not_taken_for_the_one_that_ran(tmp_path, beir):
     assert "code" in refused(*flags)
 
 
-def test_two_runs_for_one_folder_are_refused_before_anything_runs(data, tmp_path):
+def test_two_runs_for_one_folder_are_refused_before_anything_runs(refused, data, tmp_path):
     out = tmp_path / "runs"
     twice = run(data, out, "--task", data, "--reranker", "identity")
     assert "would both be stored" in refused(*twice)
@@ -286,15 +267,17 @@ def break_folder(folder: Path, how: str) -> None:
     ],
 )
 def test_a_data_set_that_breaks_its_format_is_an_error_that_names_the_place(
-    nano_folder, tmp_path, how, words
+    refused, nano_folder, tmp_path, how, words
 ):
     break_folder(nano_folder, how)
-    told = refused(*run(nano_folder, tmp_path / "runs", "--reranker", "identity"))
-    assert all(word in told for word in words), told
+    error = refused(*run(nano_folder, tmp_path / "runs", "--reranker", "identity"))
+    assert all(word in error for word in words), error
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_unknown_split_and_an_unknown_list_are_answered_with_near_names(nano_folder, tmp_path):
+def test_an_unknown_split_and_an_unknown_list_are_answered_with_near_names(
+    refused, nano_folder, tmp_path
+):
     out = tmp_path / "runs"
     assert "did you mean" in refused(*run(nano_folder / "tow", out, "--reranker", "identity"))
     flags = ("--reranker", "identity", "--profile", "bm25x")
@@ -302,7 +285,7 @@ def test_an_unknown_split_and_an_unknown_list_are_answered_with_near_names(nano_
     assert not out.exists()
 
 
-def test_an_output_that_cannot_be_written_is_an_error(data, tmp_path):
+def test_an_output_that_cannot_be_written_is_an_error(refused, data, tmp_path):
     (tmp_path / "file").write_text("in the way")
     assert "file" in refused(*run(data, tmp_path / "file" / "runs", "--reranker", "identity"))
     out = tmp_path / "file" / "pool.jsonl"
@@ -322,7 +305,7 @@ def test_an_output_that_cannot_be_written_is_an_error(data, tmp_path):
         ("[[reranker]]\nreranker = 5\n", "has no reranker"),
     ],
 )
-def test_a_suite_file_that_is_wrong_is_named_with_its_key(tmp_path, content, message):
+def test_a_suite_file_that_is_wrong_is_named_with_its_key(refused, tmp_path, content, message):
     (tmp_path / "suite.toml").write_text(content)
     assert message in refused("run", tmp_path / "suite.toml")
 
@@ -337,13 +320,13 @@ def test_pool_compares_a_published_figure_under_its_own_convention():
         {"q": {"a": 1, "b": 3}}, Source("folder", "./set"),
         published={"bm25()": {"nDCG@10": 1.0}}, convention="binary",
     )  # fmt: skip
-    told = _numbers(task, build_pool(task, "bm25()"))
-    assert told["nDCG@10"] < 1.0
-    assert (told["nDCG@10 published"], told["nDCG@10 with binary gain"]) == (1.0, 1.0)
+    found = _numbers(task, build_pool(task, "bm25()"))
+    assert found["nDCG@10"] < 1.0
+    assert (found["nDCG@10 published"], found["nDCG@10 with binary gain"]) == (1.0, 1.0)
     equal = dataclasses.replace(task, qrels={"q": {"a": 1, "b": 1}})
     assert "nDCG@10 with binary gain" not in _numbers(equal, build_pool(equal, "bm25()"))
 
 
-def test_an_error_cannot_drive_the_terminal(tmp_path):
-    told = refused("run", "--task", "\x1b[31mred", "--reranker", "identity")
-    assert "\x1b" not in told
+def test_an_error_cannot_control_the_terminal(refused, tmp_path):
+    error = refused("run", "--task", "\x1b[31mred", "--reranker", "identity")
+    assert "\x1b" not in error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,12 +14,10 @@ from rerank_bench.engines import choose_engine
 from rerank_bench.errors import RequestFailed
 from rerank_bench.inspect.plan import plan_suite, summed
 from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache, open_reader
-from rerank_bench.pools import PoolOptions
-from rerank_bench.reranking import Defaults, Scope, choose
+from rerank_bench.reranking import Scope
 from rerank_bench.reranking.limits import GPUS, SHAPES
 from rerank_bench.runs import read_run
-from rerank_bench.suite import Suite, run_suite
-from rerank_bench.tasks import TaskOptions
+from rerank_bench.suite import run_suite
 from rerank_bench.types import Generate, Likelihood, Message, NextToken, Prompt
 
 H200 = GPUS["h200"]
@@ -33,24 +30,24 @@ WINDOWED = "window=4,stride=2"  # over 12 documents: 1 + (12 - 4) / 2 = 5 window
 
 
 @pytest.fixture
-def suite_of(beir, tmp_path):
-    data = beir(QUERIES, CORPUS, QRELS)
+def data(beir):
+    return beir(QUERIES, CORPUS, QRELS)
+
+
+@pytest.fixture
+def build(suite_of, data):
+    """Build a suite over the data; the options besides model and profiles are its scope's."""
 
     def build(*rerankers, model=None, profiles=("bm25",), **scope):
-        defaults = Defaults(model=None if model is None else str(model))
-        return Suite(
-            tasks=[(str(data), TaskOptions())],
-            profiles=[(profile, PoolOptions()) for profile in profiles],
-            rerankers=[choose(name, defaults) for name in rerankers],
-            out=tmp_path / "runs",
-            scope=Scope(**scope),
+        return suite_of(
+            data, *rerankers, model=model, profiles=profiles, cache=None, scope=Scope(**scope)
         )
 
     return build
 
 
-def test_calls_rounds_and_tokens_are_those_that_a_run_reports(suite_of, llama):
-    suite = suite_of(POINTWISE, f"first:{WINDOWED}", "query-likelihood", "identity", model=llama)
+def test_calls_rounds_and_tokens_are_those_that_a_run_reports(build, llama):
+    suite = build(POINTWISE, f"first:{WINDOWED}", "query-likelihood", "identity", model=llama)
     rows = plan_suite(suite, H200).rows
     runs = [read_run(folder) for folder in run_suite(suite)]
     assert len(rows) == len(runs) == 4
@@ -65,9 +62,9 @@ def test_calls_rounds_and_tokens_are_those_that_a_run_reports(suite_of, llama):
     [("cross-encoder", "cross_encoder"), ("late-interaction", "encoder")],
 )
 def test_pairs_are_counted_as_a_run_counts_them_and_an_encoder_caches_nothing(
-    suite_of, request, reranker, model
+    build, request, reranker, model
 ):
-    suite = suite_of(reranker, model=request.getfixturevalue(model))
+    suite = build(reranker, model=request.getfixturevalue(model))
     (row,) = plan_suite(suite, H200).rows
     (run,) = (read_run(folder) for folder in run_suite(suite))
     assert row.prompt_tokens == sum(result.usage.prompt_tokens for result in run.results) > 0
@@ -76,24 +73,24 @@ def test_pairs_are_counted_as_a_run_counts_them_and_an_encoder_caches_nothing(
     assert row.seconds == row.seconds_cached
 
 
-def test_late_interaction_reads_each_text_once(suite_of, encoder):
+def test_late_interaction_reads_each_text_once(build, encoder):
     names = ("late-interaction", "cross-encoder:head=maxsim")
-    row, pairs = (plan_suite(suite_of(name, model=encoder), H200).rows[0] for name in names)
+    row, pairs = (plan_suite(build(name, model=encoder), H200).rows[0] for name in names)
     assert row.read_tokens == pairs.read_tokens < row.prompt_tokens / 2
 
 
-def test_a_pair_head_with_a_template_is_counted_with_it(suite_of, qwen_reranker, llama_classifier):
+def test_a_pair_head_with_a_template_is_counted_with_it(build, qwen_reranker, llama_classifier):
     models = (llama_classifier, qwen_reranker)
     plain, templated = (
-        plan_suite(suite_of("cross-encoder", model=model), H200).rows[0] for model in models
+        plan_suite(build("cross-encoder", model=model), H200).rows[0] for model in models
     )
     assert templated.prompt_tokens > plain.prompt_tokens
     assert plain.cacheable_tokens > 0
 
 
-def test_a_generated_window_costs_a_permutation_and_an_end_and_waits_for_itself(suite_of, llama):
+def test_a_generated_window_costs_a_permutation_and_an_end_and_waits_for_itself(build, llama):
     names = (f"first:{WINDOWED}", f"listwise:{WINDOWED}", f"listwise:{WINDOWED},max_tokens=3,as=x")
-    first, listwise, short = plan_suite(suite_of(*names, model=llama), H200).rows
+    first, listwise, short = plan_suite(build(*names, model=llama), H200).rows
     assert first.output_tokens == first.calls == 3 * 5
     assert first.rounds == listwise.rounds == 3 * 5
     tokens = listwise.output_tokens / listwise.calls
@@ -103,15 +100,15 @@ def test_a_generated_window_costs_a_permutation_and_an_end_and_waits_for_itself(
     assert listwise.flops > first.flops
 
 
-def test_a_model_free_reranker_costs_nothing(suite_of):
-    (row,) = plan_suite(suite_of("reverse"), H200).rows
+def test_a_model_free_reranker_costs_nothing(build):
+    (row,) = plan_suite(build("reverse"), H200).rows
     assert (row.queries, row.calls, row.flops, row.seconds_alone, row.model) == (3, 0, 0, 0, "")
     assert row.cacheable is None
     assert row.queries_per_pflop is None
 
 
-def test_requests_that_were_sent_after_another_first_stage_cost_nothing_again(suite_of, llama):
-    suite = suite_of(POINTWISE, model=llama, profiles=("bm25", "rrf(bm25,bm25)"))
+def test_requests_that_were_sent_after_another_first_stage_cost_nothing_again(build, llama):
+    suite = build(POINTWISE, model=llama, profiles=("bm25", "rrf(bm25,bm25)"))
     once, again = plan_suite(suite, H200).rows
     assert once.repeated == 0
     assert again.repeated == again.calls == once.calls
@@ -122,13 +119,13 @@ def test_requests_that_were_sent_after_another_first_stage_cost_nothing_again(su
     assert (whole.calls, whole.seconds) == (2 * once.calls, once.seconds)
 
 
-def test_a_sample_and_a_depth_are_planned_as_they_are_run(suite_of, llama):
-    (row,) = plan_suite(suite_of(POINTWISE, model=llama, queries=2, depth=5), H200).rows
+def test_a_sample_and_a_depth_are_planned_as_they_are_run(build, llama):
+    (row,) = plan_suite(build(POINTWISE, model=llama, queries=2, depth=5), H200).rows
     assert (row.queries, row.calls) == (2, 10)
 
 
-def test_a_larger_block_finds_less_in_the_cache(suite_of, llama):
-    suite = suite_of(POINTWISE, model=llama)
+def test_a_larger_block_finds_less_in_the_cache(build, llama):
+    suite = build(POINTWISE, model=llama)
     found = [plan_suite(suite, H200, block=block).rows[0] for block in (1, 16, 512)]
     assert found[0].cacheable_tokens > found[1].cacheable_tokens > found[2].cacheable_tokens == 0
     assert found[0].seconds_cached <= found[1].seconds_cached <= found[2].seconds_cached
@@ -162,15 +159,15 @@ def test_the_positions_that_are_predicted_from_are_computed_and_the_rest_is_cach
     llama, requests, served
 ):
     reader = open_reader(choose_engine("transformers", {"model": str(llama)}), None)
-    engine = CountingEngine(reader, H200, 1, set())
+    engine = CountingEngine(reader, H200, 1)
     replies = dict(engine.answer(requests))
     prompt = len(reader.preparer.tokens.prompts([PROMPT])[0].ids)
     assert engine.counted.read == sum(reply.prompt_tokens for reply in replies.values())
     assert engine.counted.cached == served(prompt)
 
 
-def test_a_shape_takes_the_place_of_the_models_own_sizes_and_context(suite_of, llama):
-    suite = suite_of(POINTWISE, model=llama)
+def test_a_shape_takes_the_place_of_the_models_own_sizes_and_context(build, llama):
+    suite = build(POINTWISE, model=llama)
     (own,) = plan_suite(suite, H200).rows
     planned = plan_suite(suite, H200, shape="Qwen3-4B")
     (row,) = planned.rows
@@ -194,44 +191,38 @@ def test_a_shape_takes_the_place_of_the_models_own_sizes_and_context(suite_of, l
     ],
 )
 def test_an_error_is_raised_before_anything_runs(
-    suite_of, request, reranker, model, block, error, message
+    build, request, reranker, model, block, error, message
 ):
-    suite = suite_of(reranker, model=model and request.getfixturevalue(model))
+    suite = build(reranker, model=model and request.getfixturevalue(model))
     with pytest.raises(error, match=message):
         plan_suite(suite, H200, block=block)
 
 
-def test_a_tokenizer_of_another_model_need_not_have_the_labels_nor_predict(suite_of, encoder):
-    suite = suite_of(POINTWISE, model=encoder)
+def test_a_tokenizer_of_another_model_need_not_have_the_labels_nor_predict(build, encoder):
+    suite = build(POINTWISE, model=encoder)
     assert plan_suite(suite, H200, shape="Qwen3-0.6B").rows[0].calls == 36
 
 
-def test_a_model_that_is_not_on_this_machine_is_an_error_with_an_alternative(suite_of, tmp_path):
-    suite = suite_of(POINTWISE, model=tmp_path / "absent")
+def test_a_model_that_is_not_on_this_machine_is_an_error_with_an_alternative(build, tmp_path):
+    suite = build(POINTWISE, model=tmp_path / "absent")
     with pytest.raises(EngineFault, match=r"no such folder.*\n.*--shape Qwen3-4B"):
         plan_suite(suite, H200)
 
 
-def run(*words):
-    return CliRunner().invoke(main, ["plan", *map(str, words)])
-
-
-def test_the_command_prints_a_table_with_its_assumptions(beir, llama, tmp_path):
-    data = beir(QUERIES, CORPUS, QRELS)
-    done = run("--task", data, "--reranker", POINTWISE, "--reranker", "reverse", "--model", llama)
-    assert done.exit_code == 0, done.output
-    lines = done.output.splitlines()
+def test_the_command_prints_a_table_with_its_assumptions(call, data, llama, tmp_path):
+    names = ("--reranker", POINTWISE, "--reranker", "reverse")
+    lines = call("plan", "--task", data, *names, "--model", llama).output.splitlines()
     assert any("GPU-hours" in line for line in lines[:4])
     assert any(line.split()[:2] == ["all", "total"] for line in lines)
     assert [line for line in lines if line.startswith(("Limits, not", "Assumed:"))] == lines[-3:-1]
     assert not list(tmp_path.glob("runs*"))
 
 
-def test_the_command_reads_a_suite_file_and_prints_json(beir, llama, tmp_path):
-    file, data = tmp_path / "suite.toml", beir(QUERIES, CORPUS, QRELS)
+def test_the_command_reads_a_suite_file_and_prints_json(call, data, llama, tmp_path):
+    file = tmp_path / "suite.toml"
     rows = f'[[task]]\ntask = "{data}"\n[[reranker]]\nreranker = "{POINTWISE}"\nmodel = "{llama}"\n'
     file.write_text(rows)
-    done = run(file, "--gpu", "l4", "--shape", "Qwen3-0.6B", "--block", 32, "--json")
+    done = call("plan", file, "--gpu", "l4", "--shape", "Qwen3-0.6B", "--block", 32, "--json")
     found = json.loads(done.stdout)
     assert (found["gpu"]["name"], found["gpu"]["measured"], found["block"]) == ("l4", False, 32)
     (row,) = found["rows"]
@@ -240,22 +231,20 @@ def test_the_command_reads_a_suite_file_and_prints_json(beir, llama, tmp_path):
     assert found["total"]["calls"] == row["calls"] == 36
 
 
-def test_the_command_takes_every_flag_of_run(beir, llama, tmp_path):
+def test_the_command_takes_every_flag_of_run(call, data, llama, tmp_path):
     missing = {p.name for p in main.commands["run"].params} - {
         p.name for p in main.commands["plan"].params
     }
     assert missing <= {"wide", "explain"}  # of the report
-    data = beir(QUERIES, CORPUS, QRELS)
     words = ["--task", data, "--reranker", POINTWISE, "--as", "mine", "--model", llama, "--engine"]
     words += ["vllm", "--data-parallel", "2", "--out", tmp_path / "runs", "--no-cache", "--cache"]
     words += [tmp_path / "replies", "--keep-going", "--json"]
-    done = run(*words)
-    assert done.exit_code == 0, done.output
-    assert [row["reranker"] for row in json.loads(done.stdout)["rows"]] == ["mine"]
+    rows = json.loads(call("plan", *words).stdout)["rows"]
+    assert [row["reranker"] for row in rows] == ["mine"]
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "replies").exists()
-    toml = run(*words, "--print-toml").stdout
-    assert toml == CliRunner().invoke(main, ["run", *map(str, words), "--print-toml"]).stdout
+    toml = call("plan", *words, "--print-toml").stdout
+    assert toml == call("run", *words, "--print-toml").stdout
     assert "data-parallel = 2" in toml
 
 
@@ -267,20 +256,17 @@ def test_the_command_takes_every_flag_of_run(beir, llama, tmp_path):
         (["--reranker", "pointwize"], "unknown reranker 'pointwize'; did you mean pointwise"),
     ],
 )
-def test_the_command_names_what_does_not_exist(beir, llama, words, message):
-    data = beir(QUERIES, CORPUS, QRELS)
-    done = run("--task", data, "--reranker", "pointwise", "--model", llama, *words)
-    assert done.exit_code == 1
-    assert message in done.output
+def test_the_command_names_what_does_not_exist(refused, data, llama, words, message):
+    flags = ("--task", data, "--reranker", "pointwise", "--model", llama)
+    assert message in refused("plan", *flags, *words)
 
 
-def test_a_real_task_is_planned_as_worked_out_by_hand(nano, llama):
+def test_a_real_task_is_planned_as_worked_out_by_hand(call, nano, llama):
     """A pool of TREC DL 2019 has 100 documents a query: 100 calls, or 9 windows."""
     options = ("--model", llama, "--shape", "Qwen3-4B", "--queries", 4, "--json")
     rerankers = ("--reranker", "pointwise", "--reranker", "first")
     task = nano / "NanoGraded" / "trec_dl19"
-    done = run("--task", task, "--profile", "bm25", *rerankers, *options)
-    assert done.exit_code == 0, done.output
+    done = call("plan", "--task", task, "--profile", "bm25", *rerankers, *options)
     pointwise, first = json.loads(done.stdout)["rows"]
     assert [r["calls"] / 4 for r in (pointwise, first)] == [100, 9]
     assert [r["rounds"] / 4 for r in (pointwise, first)] == [1, 9]

@@ -18,32 +18,25 @@ from rerank_bench.inspect.replay import replay
 from rerank_bench.inspect.restore import find_cut
 from rerank_bench.pools import PoolOptions
 from rerank_bench.rerankers.listwise import Listwise
-from rerank_bench.reranking import Defaults, Scope, choose
-from rerank_bench.suite import Suite, run_suite
-from rerank_bench.tasks import TaskOptions
+from rerank_bench.reranking import Scope
+from rerank_bench.suite import run_suite
 
-FAKE = Defaults(engine="fake")
 QUERIES = {f"q{i}": f"apple pear{i}" for i in range(4)}
 CORPUS = {f"d{i}": f"apple number {i} pear{i % 4}" for i in range(12)} | {"lost": "nothing here"}
 QRELS = {f"q{i}": {f"d{i}": 2, f"d{i + 4}": 0} for i in range(3)} | {"q3": {"lost": 1}}
 
 
 @pytest.fixture
-def made(beir, tmp_path, monkeypatch):
+def made(suite_of, beir, tmp_path, monkeypatch):
     """Make a run of one reranker on the folder `data` and return the run's folder."""
 
     def make(name, *, answer=fake.overlap, corpus=CORPUS, **changes):
         folder = tmp_path / "data"
         folder = folder if folder.exists() else beir(QUERIES, corpus, QRELS, name="data")
         monkeypatch.setattr(fake, "overlap", answer)
-        suite = Suite(
-            tasks=[(str(folder), TaskOptions())],
-            profiles=[("bm25", PoolOptions(depth=6))],
-            rerankers=[choose(name, FAKE)],
-            out=tmp_path / "runs",
-            cache=tmp_path / "replies",
-        )
-        return run_suite(dataclasses.replace(suite, **changes))[0]
+        suite = suite_of(folder, name, engine="fake", **changes)
+        profiles = [("bm25", PoolOptions(depth=6))]
+        return run_suite(dataclasses.replace(suite, profiles=profiles))[0]
 
     return make
 
@@ -94,6 +87,12 @@ def test_every_request_is_shown_with_its_reply(made):
     assert first.reply.startswith("Yes -")
     assert first.known
     assert not first.repaired
+
+
+def test_a_likelihood_is_shown_with_its_continuation(made):
+    first = seen(made("query-likelihood")).exchanges[0]
+    assert QUERIES["q1"] in first.prompt.partition("\n\ncontinuation:\n")[2]
+    assert " over 2 tokens" in first.reply
 
 
 def test_a_sliding_window_is_shown_round_by_round_up_to_the_first_missing_reply(made, tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -12,12 +13,8 @@ from rerank_bench.engines import fake
 from rerank_bench.inspect import show as showing
 from rerank_bench.inspect.exchanges import Exchange
 from rerank_bench.inspect.replay import QueryView, ViewDocument
-from rerank_bench.inspect.show_ranks import rows
-from rerank_bench.pools import PoolOptions
-from rerank_bench.reranking import Defaults, choose
 from rerank_bench.runs import find_runs
-from rerank_bench.suite import Suite, run_suite
-from rerank_bench.tasks import TaskOptions
+from rerank_bench.suite import run_suite
 
 
 def document(name, after, *, before=None, text="some text", score=1.0, grade=None, safeguard=False):
@@ -101,13 +98,13 @@ def test_the_heading_has_the_gain_counts_and_notes():
 def test_deep_ranks_are_left_out_but_no_positive_and_no_safeguard():
     documents = [document(f"d{i}", i, grade=1 if i == 50 else None) for i in range(1, 100)]
     documents.append(document("d100", 100, safeguard=True))
-    shown = [
-        row if isinstance(row, int) else row[0].after
-        for row in rows([view(documents)], whole=False)
-    ]
-    assert shown == [*range(1, 21), 29, 50, 49, 100]
-    assert len(list(rows([view(documents)], whole=True))) == 100
-    assert list(rows([view(documents[:30])], whole=False))[-1] == 10
+    left_out = printed(view(documents))
+    shown = re.findall(r"\bd(\d+)\b|… (\d+) more", left_out)
+    ranks = [(str(rank), "") for rank in range(1, 21)]
+    assert shown == [*ranks, ("", "29"), ("50", ""), ("", "49"), ("100", "")]
+    whole = printed(view(documents), whole=True)
+    assert re.findall(r"\bd(\d+)\b", whole) == [str(rank) for rank in range(1, 101)]
+    assert "… 10 more" in printed(view(documents[:30]))
 
 
 def test_two_runs_are_shown_side_by_side_where_there_is_room():
@@ -123,8 +120,8 @@ def test_two_runs_are_shown_side_by_side_where_there_is_room():
     assert line(narrow, "doc-b ")[:7] == ["1", "2", "▼1", "1", "=", "–", "doc-b"]
     assert "A: bm25 · listwise" in narrow
     assert "B: bm25 · other" in narrow
-    for text, beside in ((wide, True), (narrow, False)):
-        assert any(all(p in row for p in prompts) for row in text.splitlines()) is beside
+    for text, in_one_line in ((wide, True), (narrow, False)):
+        assert any(all(p in row for p in prompts) for row in text.splitlines()) is in_one_line
         assert prompts[1] in text
 
 
@@ -166,19 +163,12 @@ def test_a_round_of_many_shows_where_its_requests_differ():
 
 
 @pytest.fixture
-def runs(beir, tmp_path):
+def runs(suite_of, beir, tmp_path):
     texts = {f"d{i}": f"apple number {i}" for i in range(5)}
-    rerankers = [choose(name, Defaults(engine="fake")) for name in ("identity", "pointwise")]
+    names = ("identity", "pointwise")
     for name in ("one", "two"):
         data = beir({"q1": "apple"}, texts, {"q1": {"d3": 1}}, name=name)
-        suite = Suite(
-            tasks=[(str(data), TaskOptions())],
-            profiles=[("rrf(bm25,bm25)", PoolOptions())],
-            rerankers=rerankers,
-            out=tmp_path / "runs",
-            cache=tmp_path / "replies",
-        )
-        run_suite(suite)
+        run_suite(suite_of(data, *names, engine="fake", profiles=("rrf(bm25,bm25)",)))
     return tmp_path / "runs"
 
 

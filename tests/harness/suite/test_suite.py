@@ -9,6 +9,7 @@ from rerank_bench import (
     BadData,
     BadOption,
     EngineDied,
+    Failure,
     FakeEngine,
     Logits,
     RunConflict,
@@ -17,11 +18,10 @@ from rerank_bench import (
     load_runs,
 )
 from rerank_bench.engines import EngineChoice, fake
-from rerank_bench.pools import PoolOptions, PoolRow
-from rerank_bench.reranking import Defaults, Scope, choose, chosen_queries
+from rerank_bench.pools import PoolRow
+from rerank_bench.reranking import Scope, choose, chosen_queries
 from rerank_bench.runs import find_runs
-from rerank_bench.suite import Suite, run_suite
-from rerank_bench.tasks import TaskOptions
+from rerank_bench.suite import run_suite
 
 QUERIES = {f"q{i}": f"apple pear{i}" for i in range(12)}
 CORPUS = {f"d{i}": f"apple number {i} pear{i % 12}" for i in range(40)}
@@ -29,15 +29,13 @@ QRELS = {f"q{i}": {f"d{i}": 2, f"d{i + 12}": 1, f"d{(i + 1) % 12}": 0} for i in 
 
 
 @pytest.fixture
-def suite(beir, tmp_path):
-    data = beir(QUERIES, CORPUS, QRELS)
-    return Suite(
-        tasks=[(str(data), TaskOptions())],
-        profiles=[("bm25", PoolOptions())],
-        rerankers=[choose("identity"), choose("reverse"), choose("cross-encoder:engine=fake")],
-        out=tmp_path / "runs",
-        cache=tmp_path / "replies",
-    )
+def data(beir):
+    return beir(QUERIES, CORPUS, QRELS)
+
+
+@pytest.fixture
+def suite(suite_of, data):
+    return suite_of(data, "identity", "reverse", "cross-encoder:engine=fake")
 
 
 def test_every_task_profile_and_reranker_leaves_a_run_folder(suite):
@@ -79,11 +77,8 @@ def test_a_sample_of_queries_is_nested_and_the_same_everywhere():
     assert chosen_queries(ids, Scope()) == set(ids)
 
 
-def test_depth_reranks_the_first_and_the_safeguard_and_the_rest_keeps_its_place(suite):
-    shallow = dataclasses.replace(
-        suite, rerankers=[choose("reverse")], scope=Scope(depth=3), cache=None
-    )
-    (folder,) = run_suite(shallow)
+def test_depth_reranks_the_first_and_the_safeguard_and_the_rest_keeps_its_place(suite_of, data):
+    (folder,) = run_suite(suite_of(data, "reverse", scope=Scope(depth=3)))
     for result in load_run(folder).results:
         moved = list(result.first_stage_ranks[:3])
         assert moved == [3, 2, 1]
@@ -97,11 +92,11 @@ def test_the_head_of_a_row_keeps_the_safeguard():
     assert row.first(3) == row.first(None) == row
 
 
-def test_two_rerankers_of_one_label_are_refused_before_anything_runs(suite):
-    twice = dataclasses.replace(suite, rerankers=[choose("identity"), choose("identity")])
+def test_two_rerankers_of_one_label_are_refused_before_anything_runs(suite_of, data):
+    twice = suite_of(data, "identity", "identity")
     with pytest.raises(BadOption, match="as=NAME"):
         run_suite(twice)
-    assert not suite.out.exists()
+    assert not twice.out.exists()
 
 
 @pytest.mark.parametrize(
@@ -112,14 +107,14 @@ def test_a_scope_of_nothing_is_refused(scope):
         Scope(**scope)
 
 
-def test_a_task_without_positives_is_an_error(suite, beir):
-    data = beir({"q": "apple"}, {"d": "apple"}, {"q": {"d": 0}}, name="empty")
+def test_a_task_without_positives_is_an_error(suite_of, beir):
+    suite = suite_of(beir({"q": "apple"}, {"d": "apple"}, {"q": {"d": 0}}), "identity")
     with pytest.raises(BadData):
-        run_suite(dataclasses.replace(suite, tasks=[(str(data), TaskOptions())]))
+        run_suite(suite)
     assert not suite.out.exists()
 
 
-def test_documents_are_cut_and_counted_before_a_reranker_sees_them(suite, monkeypatch):
+def test_documents_are_cut_and_counted_before_a_reranker_sees_them(suite_of, data, monkeypatch):
     seen = []
 
     def watch(request):
@@ -127,20 +122,17 @@ def test_documents_are_cut_and_counted_before_a_reranker_sees_them(suite, monkey
         return Logits((0.0,))
 
     monkeypatch.setattr(fake, "overlap", watch)
-    cut = dataclasses.replace(
-        suite,
-        rerankers=[choose("cross-encoder:max_doc_tokens=2", Defaults(engine="fake"))],
-        scope=Scope(max_doc_chars=12),
-        cache=None,
-    )
-    (folder,) = run_suite(cut)
+    name, scope = "cross-encoder:max_doc_tokens=2,engine=fake", Scope(max_doc_chars=12)
+    (folder,) = run_suite(suite_of(data, name, scope=scope))
     assert seen
     assert all(len(text.split()) <= 2 and len(text) <= 12 for text in seen)
     results = load_run(folder).results
     assert all(result.counts["truncated"] == len(result.doc_ids) for result in results)
 
 
-def test_one_limit_in_tokens_is_part_of_the_settings_and_lowers_every_budget(suite, monkeypatch):
+def test_one_limit_in_tokens_is_part_of_the_settings_and_lowers_every_budget(
+    suite_of, data, monkeypatch
+):
     seen = []
 
     def watch(request):
@@ -149,14 +141,11 @@ def test_one_limit_in_tokens_is_part_of_the_settings_and_lowers_every_budget(sui
 
     monkeypatch.setattr(fake, "overlap", watch)
     names = ["cross-encoder:engine=fake", "cross-encoder:engine=fake,max_doc_tokens=2,as=short"]
-    cut = dataclasses.replace(
-        suite, rerankers=[choose(name) for name in names], scope=Scope(max_doc_tokens=3), cache=None
-    )
+    cut = suite_of(data, *names, scope=Scope(max_doc_tokens=3))
     run_suite(cut)
     assert set(seen) == {2, 3}
-    runs = load_runs(suite.out).evaluation.runs
-    told = {row.reranker: (row.budget, row.cut) for row in runs.itertuples()}
-    assert told == {
+    runs = load_runs(cut.out).evaluation.runs
+    assert {row.reranker: (row.budget, row.cut) for row in runs.itertuples()} == {
         "cross-encoder": ("3, 508 with query", 1.0),
         "short": ("2, 508 with query", 1.0),
     }
@@ -164,38 +153,24 @@ def test_one_limit_in_tokens_is_part_of_the_settings_and_lowers_every_budget(sui
         run_suite(dataclasses.replace(cut, scope=Scope()))
 
 
-def test_a_failed_query_keeps_first_stage_order_and_is_counted(suite, monkeypatch):
-    from rerank_bench import Failure
-
+def test_a_failed_query_keeps_first_stage_order_and_is_counted(suite_of, data, monkeypatch):
     def fragile(request):
         if request.query.endswith("pear3"):
             return Failure("no room")
         return Logits((-float(request.document.split()[2]),))
 
     monkeypatch.setattr(fake, "overlap", fragile)
-    kept = dataclasses.replace(
-        suite,
-        rerankers=[choose("cross-encoder:engine=fake")],
-        scope=Scope(keep_going=True),
-        cache=None,
-    )
+    kept = suite_of(data, "cross-encoder:engine=fake", scope=Scope(keep_going=True))
     (folder,) = run_suite(kept)
     failed = [result for result in load_run(folder).results if result.failed]
     assert [(result.query_id, result.failed) for result in failed] == [("q3", "no room")]
     assert list(failed[0].first_stage_ranks) == sorted(failed[0].first_stage_ranks)
-    assert set(load_runs(suite.out).evaluation.runs["failed"]) == {1}
+    assert set(load_runs(kept.out).evaluation.runs["failed"]) == {1}
 
 
-def test_a_run_with_failed_queries_is_not_taken_for_a_finished_one(suite, monkeypatch):
-    from rerank_bench import Failure
-
+def test_a_run_with_failed_queries_is_not_taken_for_a_finished_one(suite_of, data, monkeypatch):
     monkeypatch.setattr(fake, "overlap", lambda r: Failure("no"))
-    failing = dataclasses.replace(
-        suite,
-        rerankers=[choose("cross-encoder:engine=fake")],
-        scope=Scope(keep_going=True),
-        cache=None,
-    )
+    failing = suite_of(data, "cross-encoder:engine=fake", scope=Scope(keep_going=True))
     run_suite(failing)
     run_suite(failing)
     with pytest.raises(RunConflict, match="12 of its queries failed"):
@@ -224,7 +199,7 @@ def test_runs_lie_where_their_names_say(suite):
 
 
 def test_an_engine_that_dies_takes_its_own_reranker_with_it_and_the_suite_goes_on(
-    suite, monkeypatch
+    suite_of, data, monkeypatch
 ):
     class Dying(FakeEngine):
         def answer(self, requests):
@@ -238,21 +213,20 @@ def test_an_engine_that_dies_takes_its_own_reranker_with_it_and_the_suite_goes_o
 
     monkeypatch.setattr(EngineChoice, "open", open_some)
     names = ["pointwise:engine=fake,model=dying", "cross-encoder:engine=fake", "identity"]
-    dying = dataclasses.replace(suite, rerankers=[choose(name) for name in names])
+    dying = suite_of(data, *names)
     with pytest.raises(EngineDied, match=r"^pointwise-dying: the engine's process ended"):
         run_suite(dying)
-    labels = {folder.name for folder in find_runs(suite.out)}
+    labels = {folder.name for folder in find_runs(dying.out)}
     assert labels == {"cross-encoder", "identity"}
 
 
-def test_a_manifest_tells_what_was_checked_of_the_mechanism(suite):
-    pointwise = dataclasses.replace(suite, rerankers=[choose("pointwise:engine=fake")])
-    (folder,) = run_suite(pointwise)
-    told = load_run(folder).manifest
-    names = {check["name"]: check for check in told["mechanism"]}
+def test_a_manifest_has_the_checks_of_the_mechanism(suite_of, data):
+    (folder,) = run_suite(suite_of(data, "pointwise:engine=fake"))
+    manifest = load_run(folder).manifest
+    names = {check["name"]: check for check in manifest["mechanism"]}
     assert names["labels found"]["found"] == names["labels found"]["expected"] > 0
-    assert told["invalid"] is None
-    assert told["startup_seconds"] == 0.0
+    assert manifest["invalid"] is None
+    assert manifest["startup_seconds"] == 0.0
 
 
 class Loading(FakeEngine):
@@ -270,22 +244,21 @@ class Loading(FakeEngine):
         yield from super().answer(requests)
 
 
-def test_a_start_is_charged_once_and_every_run_says_who_shared_it(suite, monkeypatch):
+def test_a_start_is_charged_once_and_every_run_says_who_shared_it(suite_of, data, monkeypatch):
     opened = EngineChoice.open
     loading = lambda chosen: Loading() if chosen.name == "fake" else opened(chosen)  # noqa: E731
     monkeypatch.setattr(EngineChoice, "open", loading)
     names = ["pointwise:engine=fake", "cross-encoder:engine=fake", "identity"]
-    profiles = [("bm25", PoolOptions()), ("rrf(bm25,bm25)", PoolOptions())]
-    several = dataclasses.replace(
-        suite, rerankers=[choose(name) for name in names], profiles=profiles, cache=None
-    )
-    told = {f.relative_to(suite.out).as_posix(): load_run(f).manifest for f in run_suite(several)}
-    charged = {name: each["startup_seconds"] for name, each in told.items()}
-    shared = sorted(name for name in told if not name.endswith("identity"))
+    several = suite_of(data, *names, profiles=("bm25", "rrf(bm25,bm25)"), cache=None)
+    found = {
+        f.relative_to(several.out).as_posix(): load_run(f).manifest for f in run_suite(several)
+    }
+    charged = {name: each["startup_seconds"] for name, each in found.items()}
+    shared = sorted(name for name in found if not name.endswith("identity"))
     assert sorted(charged.values()) == [0.0, 0.0, 0.0, 0.0, 1.0, 10.0]
     assert {name.rpartition("/")[2] for name, paid in charged.items() if paid} == {
         "pointwise", "cross-encoder",
     }  # fmt: skip
     for name in shared:
-        assert sorted(told[name]["startup_shared_by"]) == shared
-        assert told[name]["seconds"] < 10
+        assert sorted(found[name]["startup_shared_by"]) == shared
+        assert found[name]["seconds"] < 10

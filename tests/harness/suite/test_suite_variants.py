@@ -1,4 +1,4 @@
-"""The same run in other circumstances: beside the run itself, and with a cache that is not read."""
+"""Variants of a run: stored as runs of their own, with a cache that is not read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import pytest
 from rerank_bench import FakeEngine, Logits, RunConflict, load_run
 from rerank_bench.engines import EngineChoice
 from rerank_bench.evaluation import evaluate
-from rerank_bench.pools import PoolOptions
-from rerank_bench.reranking import Scope, choose
+from rerank_bench.reranking import Scope
 from rerank_bench.runs import find_runs, variants
 from rerank_bench.suite import Suite, run_suite
 from rerank_bench.suite.execution import ALONE
-from rerank_bench.tasks import TaskOptions
 
 QUERIES = {f"q{i}": f"apple pear{i}" for i in range(24)}
 CORPUS = {f"d{i:02}": f"apple number {i} pear{i % 24}" for i in range(60)}
@@ -24,14 +22,8 @@ QRELS = {f"q{i}": {f"d{i:02}": 1, f"d{i + 24:02}": 1} for i in range(24)}
 
 
 @pytest.fixture
-def suite(beir, tmp_path):
-    return Suite(
-        tasks=[(str(beir(QUERIES, CORPUS, QRELS)), TaskOptions())],
-        profiles=[("bm25", PoolOptions())],
-        rerankers=[choose("cross-encoder:engine=fake", )],
-        out=tmp_path / "runs",
-        cache=tmp_path / "replies",
-    )  # fmt: skip
+def suite(suite_of, beir):
+    return suite_of(beir(QUERIES, CORPUS, QRELS), "cross-encoder:engine=fake")
 
 
 @pytest.fixture
@@ -136,7 +128,7 @@ def test_alone_no_query_shares_a_slice_or_finds_what_another_left_in_memory(suit
     assert warming == counted[1]
 
 
-def test_a_report_shows_variants_beside_the_run_and_never_as_rerankers(suite, asked):
+def test_a_report_compares_variants_with_the_run_and_never_lists_them_as_rerankers(suite, asked):
     wanted = variants(["reverse", "random:2"], repeat=2, alone=True)
     run_suite(dataclasses.replace(suite, variants=wanted))
     found = evaluate(find_runs(suite.out))
@@ -149,7 +141,7 @@ def test_a_report_shows_variants_beside_the_run_and_never_as_rerankers(suite, as
     assert latency.p95 >= latency.p50 >= 0.0
 
 
-def test_variants_that_ran_with_other_settings_are_named_and_not_set_beside_the_run(suite, asked):
+def test_variants_that_ran_with_other_settings_are_named_and_not_compared(suite, asked):
     """A difference of depth would look like noise and like order sensitivity."""
     wanted = variants(["reverse"], repeat=2)
     run_suite(dataclasses.replace(suite, variants=wanted, scope=Scope(depth=5)))
