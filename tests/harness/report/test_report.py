@@ -257,6 +257,17 @@ def test_other_judgements_have_a_first_stage_of_their_own_and_a_table(tmp_path: 
     assert "strict (grades from 2, fake engine)" in strict
 
 
+def test_two_names_of_the_same_pool_have_a_first_stage_each(tmp_path: Path) -> None:
+    for profile in ("bm25", "bm25()"):
+        store(tmp_path, profile=profile)
+    first_stages = to_markdown(evaluate([tmp_path])).partition("first stages")[2]
+    lines = first_stages.partition("###")[0].splitlines()
+    assert [line.split(" | ")[0] for line in lines if "computed" in line] == [
+        "| bm25 = bm25()",
+        "| bm25()",
+    ]
+
+
 def compact(found: Evaluation, width: int = 100) -> str:
     screen = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     print_compact(found, screen)
