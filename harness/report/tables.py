@@ -153,8 +153,11 @@ def _measure_table(title: str, main: Sequence[Record], rows: Sequence[Record]) -
         interval = bounds(own["gain_low"], own["gain_high"])
         return f"{number(own['natural'])} {signed(own['gain'])} {interval}"
 
-    others = {f"{m} and gain": partial(value_and_gain, measure=m) for m in MEASURES[1:]}
-    columns = {"profile": _profile, "reranker": named, **others}
+    columns: dict[str, Callable[[Record], str]] = {
+        "profile": _profile,
+        "reranker": named,
+        **{f"{m} and gain": partial(value_and_gain, measure=m) for m in MEASURES[1:]},
+    }
     return Table.of(f"{title} · other measures", main, columns, 2)
 
 
@@ -165,12 +168,11 @@ def _first_stage_table(task: str, rows: Sequence[Record]) -> Table:
     notes = ["In brackets: what is published for this first stage."] if known else []
     if any(number(again) not in (number(own), NOTHING) for own, again in known):
         notes.append("It has equal gains for all positives: compare it with the value behind it.")
-    values = {m: partial(_first_stage_value, measure=m) for m in (*MEASURES, MICRO, MACRO)}
     columns: dict[str, Callable[[Sequence[Record]], str]] = {
         "profile": _judged_profile,
         "origin": lambda part: part[0]["origin"],
         "queries": lambda part: str(part[0]["queries"]),
-        **values,
+        **{m: partial(_first_stage_value, measure=m) for m in (*MEASURES, MICRO, MACRO)},
         "safeguards": lambda part: str(part[0]["safeguards"]),
     }
     return replace(Table.of(f"{task} · first stages", parts, columns, 2), notes=tuple(notes))

@@ -20,10 +20,10 @@ from typing import Any
 from ...errors import RerankBenchError
 from ...evaluation import Evaluation
 from ..compact import conclusions, matrices
+from ..notes import grouped, headline, notes_of, sentence
 from ..text import plain
 from .payload import blocks
 from .sections import tabs
-from .summary import left_out, sentences
 from .views import View
 
 _SCRIPTS = ("data.js", "format.js", "state.js", "tables.js", "plots.js", "query.js", "main.js")
@@ -63,6 +63,26 @@ def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
         left_out=left_out(found),
         tables=matrices(found),
     )
+
+
+def sentences(found: Evaluation) -> list[dict[str, Any]]:
+    """Return a sentence with notes for each first stage of each data set, or task in none."""
+    rows = [row for row in headline(found) if not row["apart"]]
+    rows.sort(key=lambda row: (row["tasks"] == 1, row["task"], row["profile"], -row["natural"]))
+    return [
+        {"task": task, "profile": profile, "sentence": sentence(own), "notes": notes_of(own)}
+        for (task, profile), own in grouped(rows, "task", "profile").items()
+    ]
+
+
+def left_out(found: Evaluation) -> list[str]:
+    """Return what is in no table or has no mean, and why."""
+    without = [
+        f"{group.name} · {profile} · {reranker}: no mean, with {why}"
+        for group in found.groups
+        for profile, reranker, why in group.left_out
+    ]
+    return list(dict.fromkeys([*found.left_out, *without]))
 
 
 def datatables() -> str:
