@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -39,21 +40,18 @@ def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     script = "\n".join(_text(name) for name in _SCRIPTS)
-    libraries = {"datatables": datatables(), "plotly": get_plotlyjs()}
+    libraries, hashes = _libraries()
     data = blocks(found, views)
     report = data["report"]
-    packed = {**libraries, "style": _bundle("dt_bundle.css")}
-    packed |= {name: _json(block) for name, block in data.items()}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["plain"] = plain
     return environment.from_string(_text("page.html.jinja")).render(
         style=Markup(_text("page.css")),  # noqa: S704  our own file
         script=Markup(script),  # noqa: S704  our own files
-        hashes=[_hash(text) for text in (script, *libraries.values())],
-        blocks={name: _packed(text) for name, text in packed.items()},
+        hashes=[_hash(script), *hashes],
+        blocks=libraries | {name: _packed(_json(block)) for name, block in data.items()},
         tabs=tabs(report["sections"]),
         sections=report["sections"],
         columns=report["columns"],
@@ -63,6 +61,17 @@ def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
         left_out=left_out(found),
         tables=matrices(found),
     )
+
+
+@cache
+def _libraries() -> tuple[dict[str, str], list[str]]:
+    """Return the blocks that are the same in every page, and the hashes of their scripts."""
+    from plotly.offline import get_plotlyjs
+
+    scripts = {"datatables": datatables(), "plotly": get_plotlyjs()}
+    texts = {**scripts, "style": _bundle("dt_bundle.css")}
+    packed = {name: _packed(text) for name, text in texts.items()}
+    return packed, [_hash(text) for text in scripts.values()]
 
 
 def sentences(found: Evaluation) -> list[dict[str, Any]]:

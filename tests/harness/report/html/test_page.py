@@ -38,11 +38,6 @@ def unpacked(packed: Any) -> list[Any]:
     return [packed["of"][at] for at in packed["at"]] if isinstance(packed, dict) else packed
 
 
-@pytest.fixture(scope="module")
-def text(found: Evaluation, views: Sequence[QueryView]) -> str:
-    return to_html(found, views)
-
-
 def test_the_same_input_gives_the_same_file(
     text: str, found: Evaluation, views: Sequence[QueryView]
 ) -> None:

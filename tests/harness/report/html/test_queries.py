@@ -60,7 +60,7 @@ def test_a_row_of_a_query_opens_it(opened: Any) -> None:
     assert "query.first=good" in page.url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def turned(open_report: Callable[..., Any], found: Evaluation) -> Any:
     """A report in which every name, id and text holds what must be made visible."""
     names = {"task": TURNED, "profile": TURNED}
