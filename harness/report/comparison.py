@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -19,19 +19,20 @@ def comparison_tables(found: Comparison, *, queries: int) -> list[Table]:
     tasks = sorted(found.results.main, key=lambda row: (row["task"], row["profile"]))
     rows = [*found.means.main, *tasks]
     title = f"{found.one} (first) against {found.other} (second) · {MAIN}, natural"
-    main = Table.of(title, rows, _COLUMNS, 2)
-    main = replace(main, notes=_notes(found, rows), lead=_sentence(found))
+    lead = _sentence(found)
+    main = Table.of(title, rows, _COLUMNS, names=2, notes=_notes(found, rows), lead=lead)
     if not queries:
         return [main]
     duels = [duel for duel in found.duels if duel.difference][:queries]
-    most = Table.of(f"The {len(duels)} queries that differ most", duels, _DUELS, 3)
-    return [main, replace(most, notes=(_SEE,) if duels else ())]
+    most = f"The {len(duels)} queries that differ most"
+    see = [_SEE] if duels else []
+    return [main, Table.of(most, duels, _DUELS, names=3, notes=see)]
 
 
-def _notes(found: Comparison, rows: Sequence[Record]) -> tuple[str, ...]:
+def _notes(found: Comparison, rows: Sequence[Record]) -> list[str]:
     means = ["Rows of a data set are plain means over its tasks."] if found.groups else []
     left_out = [f"Left out: {why}." for why in found.left_out]
-    return tuple(dict.fromkeys([*means, *statistics(rows), *_odd(rows), *left_out]))
+    return list(dict.fromkeys([*means, *statistics(rows), *_odd(rows), *left_out]))
 
 
 def _odd(rows: Sequence[Record]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from .latex import to_latex
 from .trec import write_trec
 
 Columns = Mapping[str, Sequence[Any]]
-Write = Callable[[Path, Columns, Mapping[str, type]], None]
 
 
 def to_json(found: Evaluation) -> str:
@@ -71,17 +71,19 @@ def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
     return written
 
 
-def _tables(suffix: str, write: Write) -> Callable[[Sequence[Path], Path], list[Path]]:
-    def write_all(roots: Sequence[Path], out: Path) -> list[Path]:
-        found = evaluate(roots, detail=find_all_runs(roots))
-        kinds = {column.name: column.kind for column in COLUMNS}
-        write(out / f"rows.{suffix}", written(found.rows()), kinds)
-        write(out / f"means.{suffix}", written(found.means.rows()), kinds)
-        write(out / f"queries.{suffix}", *_listed(QueryRow, found.queries))
-        write(out / f"strata.{suffix}", *_listed(StratumRow, found.strata))
-        return [out / f"{name}.{suffix}" for name in ("rows", "means", "queries", "strata")]
-
-    return write_all
+def _tables(roots: Sequence[Path], out: Path, suffix: str) -> list[Path]:
+    write = {"csv": _write_csv, "parquet": _write_parquet}[suffix]
+    found = evaluate(roots, detail=find_all_runs(roots))
+    kinds = {column.name: column.kind for column in COLUMNS}
+    tables = {
+        "rows": (written(found.rows()), kinds),
+        "means": (written(found.means.rows()), kinds),
+        "queries": _listed(QueryRow, found.queries),
+        "strata": _listed(StratumRow, found.strata),
+    }
+    for name, table in tables.items():
+        write(out / f"{name}.{suffix}", *table)
+    return [out / f"{name}.{suffix}" for name in tables]
 
 
 def _listed(kind: type, items: Sequence[Any]) -> tuple[Columns, Mapping[str, type]]:
@@ -122,8 +124,8 @@ def _latex(roots: Sequence[Path], out: Path) -> list[Path]:
 
 FORMS: dict[str, Callable[[Sequence[Path], Path], list[Path]]] = {
     "trec": _trec,
-    "csv": _tables("csv", _write_csv),
-    "parquet": _tables("parquet", _write_parquet),
+    "csv": partial(_tables, suffix="csv"),
+    "parquet": partial(_tables, suffix="parquet"),
     "latex": _latex,
 }
 """What can be written, and how."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text, not yet escaped. The first `names` columns hold names, the others numbers.
+    """Cells as text, not yet escaped. The first `names` columns are names, the others numbers.
 
     `lead` is one sentence that says what the table shows.
     """
@@ -41,11 +41,14 @@ class Table:
         title: str,
         rows: Iterable[Any],
         columns: Mapping[str, Callable[[Any], str]],
+        *,
         names: int,
+        notes: Sequence[str] = (),
+        lead: str = "",
     ) -> Table:
         """Return a table of `rows`, whose `columns` write a cell of a row by heading."""
         cells = tuple(tuple(write(row) for write in columns.values()) for row in rows)
-        return cls(title, tuple(columns), cells, names)
+        return cls(title, tuple(columns), cells, names, tuple(notes), lead)
 
 
 def tables(found: Evaluation) -> list[Table]:
@@ -58,10 +61,10 @@ def tables(found: Evaluation) -> list[Table]:
         made.append(_first_stage_table(task, first_stages[task]))
         made += _reranker_tables(task, tasks.get(task, []))
     made += [
-        replace(Table.of("Other input orders", found.orders, _ORDERS, 2), notes=(_ORDER_NOTE,)),
-        Table.of("One query at a time", found.latencies, _LATENCIES, 3),
-        Table.of("Published figures", found.claims, _CLAIMS, 3),
-        Table.of("Left out", found.left_out, {"what, and why": str}, 1),
+        Table.of("Other input orders", found.orders, _ORDERS, names=2, notes=[_ORDER_NOTE]),
+        Table.of("One query at a time", found.latencies, _LATENCIES, names=3),
+        Table.of("Published figures", found.claims, _CLAIMS, names=3),
+        Table.of("Left out", found.left_out, {"what, and why": str}, names=1),
     ]
     return [table for table in made if table.rows]
 
@@ -133,7 +136,7 @@ def _apart_table(title: str, main: Sequence[Record]) -> Table:
 
 
 def _profile(row: Record) -> str:
-    """Name a profile, what its name stood for, and where its lists come from."""
+    """Name a profile, what it was resolved to, and where its lists come from."""
     return f"{_resolved(row)} ({row['origin']})"
 
 
@@ -158,7 +161,7 @@ def _measure_table(title: str, main: Sequence[Record], rows: Sequence[Record]) -
         "reranker": named,
         **{f"{m} and gain": partial(value_and_gain, measure=m) for m in MEASURES[1:]},
     }
-    return Table.of(f"{title} · other measures", main, columns, 2)
+    return Table.of(f"{title} · other measures", main, columns, names=2)
 
 
 def _first_stage_table(task: str, rows: Sequence[Record]) -> Table:
@@ -175,7 +178,7 @@ def _first_stage_table(task: str, rows: Sequence[Record]) -> Table:
         **{m: partial(_first_stage_value, measure=m) for m in (*MEASURES, MICRO, MACRO)},
         "safeguards": lambda part: str(part[0]["safeguards"]),
     }
-    return replace(Table.of(f"{task} · first stages", parts, columns, 2), notes=tuple(notes))
+    return Table.of(f"{task} · first stages", parts, columns, names=2, notes=notes)
 
 
 def _judged_profile(part: Sequence[Record]) -> str:

@@ -104,7 +104,7 @@ def datatables() -> str:
     name = re.search(r"([\w$]+) as default", exports[1]) if exports else None
     if exports is None or name is None:
         raise RerankBenchError(
-            "the package itables holds no DataTables module; install another version of itables"
+            "the package itables has no DataTables module; install another version of itables"
         )
     body = f"{module[: exports.start()]}\n{module[exports.end() :]}"
     return f'(() => {{ "use strict";\n{body}\nglobalThis.DataTable = {name[1]};\n}})();'

@@ -109,7 +109,7 @@ def marks(run: Mapping[str, Any]) -> tuple[str, ...]:
         f"first {run['depth']}": run["depth"],
         run["judgements"]: run["judgements"],
     }
-    return tuple(word for word, holds in words.items() if holds)
+    return tuple(word for word, is_so in words.items() if is_so)
 
 
 def health(run: Mapping[str, Any]) -> str | None:

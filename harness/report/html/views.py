@@ -11,7 +11,7 @@ from ..text import plain
 from .pack import table
 
 OPENING = 32
-"""Characters by which a document is found in a request, which may hold only a part of it."""
+"""Characters by which a document is found in a request, which may contain only a part of it."""
 
 _KEPT = frozenset("\n\r\t\u00ad\u061c\u200b\u200c\u200d\u200e\u200f")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -58,7 +58,7 @@ def _exchange(exchange: Any, documents: Sequence[Any]) -> dict[str, Any]:
 
 
 def about(exchange: Any, texts: Sequence[str]) -> list[int]:
-    """Return the indices of the `texts` that a request holds, in its order.
+    """Return the indices of the `texts` that a request contains, in its order.
 
     Where several texts begin alike, the one that agrees longest counts; a text within another one
     does not count.
@@ -81,7 +81,7 @@ def about(exchange: Any, texts: Sequence[str]) -> list[int]:
 
 
 def _starts(text: str, part: str) -> list[int]:
-    """Return all places at which `text` holds `part`; none for an empty part."""
+    """Return all places at which `part` is in `text`; none for an empty part."""
     return [found.start() for found in re.finditer(re.escape(part), text)] if part else []
 
 
@@ -94,7 +94,7 @@ def _agreement(one: str, other: str) -> int:
 def visible(text: str) -> str:
     """Return a text with control characters and direction overrides as their codes.
 
-    Line ends, joiners and direction marks stay: honest text needs them.
+    Line ends, joiners and direction marks stay: ordinary text needs them.
     """
     hidden = {c for c in set(text) - _KEPT if unicodedata.category(c) in _HIDDEN}
     return text.translate({ord(c): plain(c) for c in hidden}) if hidden else text

@@ -42,7 +42,7 @@ LEFT_OUT = f"Nano/de · bm25 · {HOSTILE}: 2 variants without the run itself"
 
 
 def row(task: str, profile: str, reranker: str, measure: str) -> dict[str, Any]:
-    """One reranker's row; `good` is starred, `broken` invalid, `random` a floor on other metal."""
+    """One reranker's row; `good` is starred, `broken` invalid, `random` a floor."""
     first = 0.4 if profile == "bm25" else 0.5
     gain, main = MEANT[reranker] + (0.01 if task == "Nano/de" else 0.0), measure == MEASURES[0]
     starred = main and reranker == "good"
@@ -75,7 +75,7 @@ def row(task: str, profile: str, reranker: str, measure: str) -> dict[str, Any]:
         "prompt_tokens": 0 if reranker == "random" else 100_000,
         "output_tokens": 50,
         "seconds_per_query": 0.5 if reranker == "good" else 0.25,
-        "hardware": "slow metal" if reranker == "harmful" else "fast metal",
+        "hardware": "slow machine" if reranker == "harmful" else "fast machine",
         "ideal_flops": None if reranker == "random" else 2e12,
         "p": 0.0001 if starred else 0.5,
         "p_holm": (0.001 if starred else 1.0) if main and reranker != "random" else None,
@@ -118,12 +118,13 @@ def view(reranker: str) -> QueryView:
         ViewDocument("plain", "word " * 200, 2, 3, None, None, positive=False, safeguard=False),
         ViewDocument("guard", "appended", 4, 4, -1.0, 1, positive=True, safeguard=True),
     )
-    said = (
+    exchanges = (
         Exchange(1, "Generate", HOSTILE, HOSTILE, repaired=True),
         Exchange(2, "Generate", "rank these", "[1] > [2]"),
     )
     return QueryView(
-        "Nano/de", "bm25", reranker, "q3", HOSTILE, documents, said, {"repaired": 1}, None, 0.5, 1.0
+        "Nano/de", "bm25", reranker, "q3", HOSTILE, documents, exchanges,
+        {"repaired": 1}, None, 0.5, 1.0,
     )  # fmt: skip
 
 
@@ -145,7 +146,7 @@ def found() -> Evaluation:
         groups=(Group("Nano", TASKS, (("bm25", "half", "1 of 2 tasks"),)),),
         orders=(OrderRow(TASKS[0], "bm25", "good", ("first-stage", "reverse"), 0.6, 0.01, 0.9,
                          tuple(0.2 - 0.02 * i for i in range(10))),),
-        latencies=(LatencyRow(TASKS[0], "bm25", "good", 20, 0.125, 0.5, "fast metal"),),
+        latencies=(LatencyRow(TASKS[0], "bm25", "good", 20, 0.125, 0.5, "fast machine"),),
         strata=tuple(StratumRow(task, "bm25", "good", "language", task[-2:], 25, 0.4, 0.6, 0.2)
                      for task in TASKS),
         queries=tuple(query(task, profile, "good", n)

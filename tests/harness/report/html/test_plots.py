@@ -67,7 +67,7 @@ def test_a_cost_plot_is_of_one_machine_and_its_front_of_what_compares(opened: An
     front = [(x, y) for x, y, _ in opened.points("cost")["front"]]
     assert front == [(0.25, 0.05), (0.5, 0.2)]
     assert opened.points("cost")["broken"] == [(0.25, 0.3, "x-thin-open")]
-    cost.get_by_label("On", exact=True).select_option("slow metal")
+    cost.get_by_label("On", exact=True).select_option("slow machine")
     page.wait_for_selector(SHOWN)
     assert set(opened.points("cost")) == {"front", "harmful"}
     assert opened.points("cost")["front"] == []  # worse than the first stage
