@@ -17,9 +17,9 @@ from ir_measures import AP, RR, Success, nDCG
 from rerank_bench.errors import BadData, RerankBenchError, UnknownName
 from rerank_bench.evaluation import evaluate, query_values, records
 from rerank_bench.report import export, to_csv, to_json, to_latex
+from rerank_bench.report.exports import write_trec
 from rerank_bench.report.latex import tex
 from rerank_bench.report.notes import sentence
-from rerank_bench.report.trec import write_trec
 from rerank_bench.runs import QueryResult, Run, Variant, run_folder, write_run
 
 NAMES = {nDCG @ 10: "nDCG@10", Success @ 10: "hit@10", RR @ 10: "MRR@10", AP @ 100: "MAP@100"}

@@ -88,10 +88,32 @@ def test_json_has_one_object_per_number_and_the_promised_keys_first(tmp_path: Pa
     objects = json.loads(to_json(evaluate([tmp_path])))
     assert all(list(one)[: len(KEYS)] == KEYS for one in objects)
     hit = next(one for one in objects if one["measure"] == "hit@10")
-    assert [hit[key] for key in KEYS] == [
-        "toy", "bm25", "computed", "flip", "hit@10", 2, 0.5, 0.5, 1.0, 0.5, 1.0, 0.0, None, None,
-        0.5, 1, 1, 0, 1.5, 1.0, 12345, 6, 1.25, 1,
-    ]  # fmt: skip
+    assert {key: hit[key] for key in KEYS} == {
+        "task": "toy",
+        "profile": "bm25",
+        "origin": "computed",
+        "reranker": "flip",
+        "measure": "hit@10",
+        "queries": 2,
+        "first_stage": 0.5,
+        "natural": 0.5,
+        "safeguarded": 1.0,
+        "ceiling": 0.5,
+        "ceiling_safeguarded": 1.0,
+        "gain": 0.0,
+        "gain_low": None,
+        "gain_high": None,
+        "gain_safeguarded": 0.5,
+        "safeguards": 1,
+        "decided": 1,
+        "failed": 0,
+        "calls_per_query": 1.5,
+        "rounds": 1.0,
+        "prompt_tokens": 12345,
+        "output_tokens": 6,
+        "seconds": 1.25,
+        "from_cache": 1,
+    }
     mrr = next(one for one in objects if one["measure"] == "MRR@10")
     assert (mrr["first_stage"], mrr["natural"], mrr["gain"]) == (0.25, 0.5, 0.25)
     recall = [one for one in objects if one["reranker"] is None]
