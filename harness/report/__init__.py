@@ -6,8 +6,8 @@ from .comparison import comparison_json, comparison_tables
 from .exports import export, to_csv, to_json
 from .latex import to_latex
 from .markdown import columns_page, to_markdown
+from .printing import print_compact, print_glossary, print_table, print_tables
 from .tables import Table
-from .terminal import print_compact, print_glossary, print_table, print_tables
 from .text import NOTHING, count, number, plain, signed
 
 __all__ = [

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..evaluation import MAIN
-from .notes import is_real, named, queries, significant
+from .notes import by_reranker, grouped, headline, is_real, mean, named, queries, significance
 from .tables import Table
 from .text import NOTHING, count, crop, number, signed
 
 if TYPE_CHECKING:
-    from ..evaluation import Evaluation, Results
+    from ..evaluation import Evaluation
     from .notes import Record
 
 _NAME, _CELL = 25, 14
@@ -40,31 +39,29 @@ def matrices(found: Evaluation) -> list[Table]:
     """
     sizes = {group.name: len(group.tasks) for group in found.groups}
     crowded = {t for group in found.groups if len(group.tasks) > _MOST_TASKS for t in group.tasks}
-    made = [
-        _matrix(f"{name}, mean of {sizes[name]} tasks", part)
-        for name, rows in _by_task(found.means)
-        for part in _comparable(row for row in rows if not row["apart"])
-    ]
-    for task, rows in _by_task(found.results):
+    made = []
+    for name, rows in grouped(found.means.main, "task").items():
+        usual = [row for row in rows if not row["apart"]]
+        made += _matrices(f"{name}, mean of {sizes[name]} tasks", usual)
+    for task, rows in grouped(found.results.main, "task").items():
         if task not in crowded:
-            usual = _comparable(row for row in rows if not row["apart"])
-            others = _comparable(row for row in rows if row["apart"])
-            made += [_matrix(task, part) for part in usual]
-            made += [_matrix(f"{task}, not comparable with the above", part) for part in others]
+            made += _matrices(task, [row for row in rows if not row["apart"]])
+            others = [row for row in rows if row["apart"]]
+            made += _matrices(f"{task}, not comparable with the above", others)
     return made
 
 
-def _comparable(rows: Iterable[Record]) -> list[list[Record]]:
-    """Split rows so that the runs after one first stage have the same queries and judgements."""
+def _matrices(title: str, rows: Iterable[Record]) -> list[Table]:
+    """Return matrices in each of which runs after a first stage share queries and judgements."""
     parts: list[list[Record]] = []
     for row in rows:
-        for part in parts:
-            if all(_is_comparable(row, other) for other in part):
-                part.append(row)
-                break
-        else:
+        fitting = (part for part in parts if all(_is_comparable(row, other) for other in part))
+        part = next(fitting, None)
+        if part is None:
             parts.append([row])
-    return parts
+        else:
+            part.append(row)
+    return [_matrix(title, part) for part in parts]
 
 
 def _is_comparable(one: Record, other: Record) -> bool:
@@ -73,42 +70,14 @@ def _is_comparable(one: Record, other: Record) -> bool:
     return same and (one["profile"] != other["profile"] or one["ground"] == other["ground"])
 
 
-def conclusions(found: Evaluation) -> Iterator[str]:
-    """Say of each data set which reranker is best, and name what is in no matrix."""
-    in_means = {task for group in found.groups for task in group.tasks}
-    tasks = _by_task(found.results)
-    for name, rows in (*_by_task(found.means), *(t for t in tasks if t[0] not in in_means)):
-        yield f"{name}: {_best([row for row in rows if not row['apart'] and is_real(row)])}"
-    odd = "; ".join(_odd(found.results.main, found))
-    if odd:
-        yield f"{odd[0].upper()}{odd[1:]}."
-
-
-def _by_task(results: Results) -> list[tuple[str, list[Record]]]:
-    parts = groupby(results.main, key=lambda row: str(row["task"]))
-    return [(task, list(part)) for task, part in parts]
-
-
-def _by_reranker(rows: Iterable[Record]) -> dict[str, list[Record]]:
-    """Return the rows of each reranker, the best on average first."""
-    found: dict[str, list[Record]] = {}
-    for row in rows:
-        found.setdefault(row["reranker"], []).append(row)
-    return dict(sorted(found.items(), key=lambda item: (-_mean_gain(item[1]), item[0])))
-
-
-def _mean_gain(rows: Sequence[Record]) -> float:
-    return float(sum(row["gain"] for row in rows) / len(rows))
-
-
 def _matrix(title: str, rows: Sequence[Record]) -> Table:
-    profiles = sorted({row["profile"] for row in rows})
     before = {row["profile"]: f"{number(row['first_stage'])} " for row in rows}
+    profiles = sorted(before)
     cells = [("first stage", *(before[profile] for profile in profiles), "", "")]
-    for own in _by_reranker(rows).values():
+    for own in by_reranker(rows).values():
         gains = {row["profile"]: _gain(row) for row in own}
         name = crop(named({**own[0], "invalid": None}), _NAME)
-        costs = (count(_mean(own, field)) for field in ("calls_per_query", "seconds_per_query"))
+        costs = (_cost(own, column) for column in ("calls_per_query", "seconds_per_query"))
         cells.append((name, *(gains.get(profile, f"{NOTHING} ") for profile in profiles), *costs))
     heads = ("reranker", *(crop(profile, _CELL) for profile in profiles), "calls", "seconds")
     return Table(f"{title} · {queries(max(row['queries'] for row in rows))}", heads, tuple(cells))
@@ -123,32 +92,30 @@ def _gain(row: Record) -> str:
     return f"{signed(row['gain'], 3)}{half}{'*' if row['starred'] else ' '}"
 
 
-def _mean(rows: Sequence[Record], field: str) -> float | None:
-    """Return the mean over first stages; None where any has no value."""
-    values = [row[field] for row in rows]
-    return None if None in values else float(sum(values) / len(values))
+def _cost(rows: Sequence[Record], column: str) -> str:
+    """Write the mean over first stages; nothing where any has no value."""
+    return NOTHING if any(row[column] is None for row in rows) else count(mean(rows, column))
+
+
+def conclusions(found: Evaluation) -> Iterator[str]:
+    """Say of each data set which reranker is best, and name what is in no matrix."""
+    for name, rows in grouped(headline(found), "task").items():
+        yield f"{name}: {_best([row for row in rows if not row['apart'] and is_real(row)])}"
+    odd = "; ".join(_odd(found.results.main, found))
+    if odd:
+        yield f"{odd[0].upper()}{odd[1:]}."
 
 
 def _best(rows: Sequence[Record]) -> str:
     if not rows:
         return "no reranker to compare: only floors, fake engines or invalid runs."
-    most = max(len(own) for own in _by_reranker(rows).values())
-    whole = {name: own for name, own in _by_reranker(rows).items() if len(own) == most}
-    name, own = next(iter(whole.items()))
-    gain = _mean_gain(own)
-    mean = f"{signed(gain, 3)} on average over {most} first stages" if most > 1 else signed(gain, 3)
-    words = f"{'best' if gain > 0 else 'none gained; best'} is {name} with {mean}"
-    tested = [row for row in rows if row["family"]]
-    if not tested:
-        return f"{words}; no gain was tested (too few queries, or equal gains)."
-    up, down = significant(tested)
-    return f"{words}; of {len(tested)} tested, {up} gained and {down} lost significantly."
-
-
-def _counted(rows: Sequence[Record], runs: Counter[str]) -> Iterator[str]:
-    """Name rerankers, and how many of their runs are meant where it is not all of them."""
-    for name, number_ in Counter(row["reranker"] for row in rows).items():
-        yield name if number_ == runs[name] else f"{name} ({number_} of {runs[name]} runs)"
+    every = by_reranker(rows)
+    most = max(map(len, every.values()))
+    name, own = next((name, own) for name, own in every.items() if len(own) == most)
+    gain = mean(own, "gain")
+    over = f" on average over {most} first stages" if most > 1 else ""
+    who = "best" if gain > 0 else "none gained; best"
+    return f"{who} is {name} with {signed(gain, 3)}{over}; {significance(rows)}"
 
 
 def _odd(rows: Sequence[Record], found: Evaluation) -> Iterator[str]:
@@ -161,9 +128,15 @@ def _odd(rows: Sequence[Record], found: Evaluation) -> Iterator[str]:
     runs = Counter(row["reranker"] for row in rows)
     for words, own in kinds.items():
         if own:
-            yield f"{words}: {', '.join(_counted(own, runs))}"
+            yield f"{words}: {', '.join(_with_runs(own, runs))}"
     without = dict.fromkeys(reranker for group in found.groups for _, reranker, _ in group.left_out)
     if without:
         yield f"without a mean over all tasks: {', '.join(without)}"
     if found.left_out:
         yield f"left out: {len(found.left_out)} (see --wide)"
+
+
+def _with_runs(rows: Sequence[Record], runs: Counter[str]) -> Iterator[str]:
+    """Name rerankers, and how many of their runs are meant where it is not all of them."""
+    for name, own in Counter(row["reranker"] for row in rows).items():
+        yield name if own == runs[name] else f"{name} ({own} of {runs[name]} runs)"

@@ -1,79 +1,56 @@
-"""Two rerankers set against each other, as tables and as JSON."""
+"""Two rerankers compared with each other, as tables and as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from operator import attrgetter, itemgetter
 from typing import Any
 
-from ..evaluation import MAIN, Comparison
-from .notes import Record, significant, statistics
+from ..evaluation import MAIN, Comparison, Duel
+from .notes import Record, headline, significant, statistics
 from .tables import Table
 from .text import bounds, gain, number, ratio, signed
-
-_COLUMNS = (
-    "task", "profile", "queries", "first", "second", "difference", "95 % interval",
-    "wins / ties / losses",
-)  # fmt: skip
 
 
 def comparison_tables(found: Comparison, *, queries: int) -> list[Table]:
     """Return the table of differences, and that of the `queries` that differ most."""
-    means, tasks = found.means.main, found.results.main
-    rows = [*means, *sorted(tasks, key=lambda row: (row["task"], row["profile"]))]
-    in_means = {task for group in found.groups for task in group.tasks}
-    main = Table(
-        title=f"{found.one} (first) against {found.other} (second) · {MAIN}, natural",
-        columns=_COLUMNS,
-        rows=tuple(_cells(row) for row in rows),
-        names=2,
-        notes=_notes(found, rows),
-        lead=_sentence(found, [*means, *(row for row in tasks if row["task"] not in in_means)]),
-    )
-    return [main, _duels(found, queries)] if queries else [main]
+    tasks = sorted(found.results.main, key=lambda row: (row["task"], row["profile"]))
+    rows = [*found.means.main, *tasks]
+    title = f"{found.one} (first) against {found.other} (second) · {MAIN}, natural"
+    lead = _sentence(found)
+    main = Table.of(title, rows, _COLUMNS, names=2, notes=_notes(found, rows), lead=lead)
+    if not queries:
+        return [main]
+    duels = [duel for duel in found.duels if duel.difference][:queries]
+    most = f"The {len(duels)} queries that differ most"
+    see = [_SEE] if duels else []
+    return [main, Table.of(most, duels, _DUELS, names=3, notes=see)]
 
 
-def _notes(found: Comparison, rows: Sequence[Record]) -> tuple[str, ...]:
+def _notes(found: Comparison, rows: Sequence[Record]) -> list[str]:
     means = ["Rows of a data set are plain means over its tasks."] if found.groups else []
     left_out = [f"Left out: {why}." for why in found.left_out]
-    return tuple(dict.fromkeys([*means, *statistics(rows), *_odd(rows), *left_out]))
+    return list(dict.fromkeys([*means, *statistics(rows), *_odd(rows), *left_out]))
 
 
-def _odd(rows: Sequence[Record]) -> list[str]:
+def _odd(rows: Sequence[Record]) -> Iterator[str]:
     """Return what keeps a difference from being a finding."""
     where = [(f"{row['task']} after {row['profile']}", row) for row in rows]
-    words = [f"{name}: invalid by {row['invalid']}." for name, row in where if row["invalid"]]
-    words += [
-        f"{name}: {row['failed']} failed queries count as 0."
-        for name, row in where
-        if row["failed"]
-    ]
+    yield from (f"{name}: invalid by {row['invalid']}." for name, row in where if row["invalid"])
+    for name, row in where:
+        if row["failed"]:
+            yield f"{name}: {row['failed']} failed queries count as 0."
     if any(not row["is_real"] for row in rows):
-        words.append("Fake engine: one of the two was answered from word overlap, by no model.")
+        yield "Fake engine: one of the two was answered from word overlap, by no model."
     noise = [row["noise"] for row in rows if row["noise"] is not None]
     if noise:
-        words.append(f"Repeats of the same run lie up to {number(max(noise))} apart.")
-    return words
+        yield f"Repeats of the same run lie up to {number(max(noise))} apart."
 
 
-def _cells(row: Record) -> tuple[str, ...]:
-    marks = " (fake engine)" if not row["is_real"] else ""
-    marks += " (invalid)" if row["invalid"] else ""
-    return (
-        f"{row['task']}{marks}",
-        row["profile"],
-        str(row["queries"]),
-        number(row["natural"]),
-        number(row["first_stage"]),
-        gain(row["gain"], row["starred"]),
-        bounds(row["gain_low"], row["gain_high"]),
-        ratio(row["wins"], row["ties"], row["losses"]),
-    )
-
-
-def _sentence(found: Comparison, rows: Sequence[Record]) -> str:
-    tested = [row for row in rows if row["family"]]
+def _sentence(found: Comparison) -> str:
+    tested = [row for row in headline(found) if row["family"]]
     if not tested:
         why = "too few queries, equal values, too many failed, floors, fake engines or invalid runs"
         return f"Nothing here was tested: {why}."
@@ -82,17 +59,29 @@ def _sentence(found: Comparison, rows: Sequence[Record]) -> str:
     return f"By data set and profile, {found.one} is significantly {where}."
 
 
-def _duels(found: Comparison, queries: int) -> Table:
-    some = [duel for duel in found.duels if duel.difference][:queries]
-    rows = tuple(
-        (d.task, d.profile, d.query_id, number(d.one), number(d.other), signed(d.difference))
-        for d in some
-    )
-    columns = ("task", "profile", "query", "first", "second", "difference")
-    title = f"The {len(rows)} queries that differ most"
-    return Table(title, columns, rows, names=3, notes=(_SEE,) if rows else ())
+def _task(row: Record) -> str:
+    marks = {" (fake engine)": not row["is_real"], " (invalid)": row["invalid"]}
+    return str(row["task"]) + "".join(mark for mark, is_so in marks.items() if is_so)
 
 
+_COLUMNS: dict[str, Callable[[Record], str]] = {
+    "task": _task,
+    "profile": itemgetter("profile"),
+    "queries": lambda row: str(row["queries"]),
+    "first": lambda row: number(row["natural"]),
+    "second": lambda row: number(row["first_stage"]),
+    "difference": lambda row: gain(row["gain"], row["starred"]),
+    "95 % interval": lambda row: bounds(row["gain_low"], row["gain_high"]),
+    "wins / ties / losses": lambda row: ratio(row["wins"], row["ties"], row["losses"]),
+}
+_DUELS: dict[str, Callable[[Duel], str]] = {
+    "task": attrgetter("task"),
+    "profile": attrgetter("profile"),
+    "query": attrgetter("query_id"),
+    "first": lambda duel: number(duel.one),
+    "second": lambda duel: number(duel.other),
+    "difference": lambda duel: signed(duel.difference),
+}
 _SEE = "`rerank-bench show RUN QUERY --against RUN` shows what happened in one of them."
 
 

@@ -1,23 +1,47 @@
-"""Reports for other programs: JSON, CSV, Parquet, LaTeX, TREC runs and judgements."""
+"""Reports for other programs: JSON, CSV, Parquet, LaTeX, TREC runs and judgements.
+
+Where the rules of TREC files differ, the report's are kept as far as they go:
+
+* scores are made from ranks (n - rank), for trec_eval sorts by score and breaks ties by id;
+* a failed query has no ranking, which `trec_eval -c` counts as 0, as the report does;
+* grades that count for nothing here are written as 0;
+* a query without any judgement cannot be written in a qrels file, so trec_eval leaves it out
+  where the report counts 0;
+* the floor `random` is written as it was stored; the report's is the mean of twenty shuffles.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadData, RerankBenchError, unknown
-from ..evaluation import COLUMNS, Evaluation, QueryRow, StratumRow, evaluate, written
-from ..runs import Variant, find_all_runs, read_run, run_folder
+from ..evaluation import (
+    COLUMNS,
+    Evaluation,
+    QueryRow,
+    StratumRow,
+    evaluate,
+    first_stage,
+    natural,
+    written,
+)
+from ..runs import QueryResult, Run, Variant, find_all_runs, read_run, run_folder
 from .latex import to_latex
-from .trec import write_trec
 
 Columns = Mapping[str, Sequence[Any]]
-Write = Callable[[Path, Columns, Mapping[str, type]], None]
+
+_ORDERS: dict[str, Callable[[QueryResult], Iterable[str]]] = {
+    "first-stage.run": first_stage,
+    "natural.run": lambda r: () if r.failed is not None else natural(r.doc_ids, r.safeguard),
+    "safeguarded.run": lambda r: () if r.failed is not None else r.doc_ids,
+}
 
 
 def to_json(found: Evaluation) -> str:
@@ -41,7 +65,7 @@ def to_csv(found: Evaluation) -> str:
 def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
     """Write all runs in and below `roots` into the folder `out`, and return the files written.
 
-    form: `trec`, four files per run (see `trec.py`), variants included; `csv` and `parquet`, the
+    form: `trec`, four files per run (see `write_trec`), variants included; `csv` and `parquet`, the
     rows of the report, the means of its data sets, one row per query of every run but variants, and
     gains by language, length and rank of the best positive; `latex`, the tables of gains. What is
     there under the same name is written over. Raises UnknownName for another form, BadData where
@@ -71,17 +95,59 @@ def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
     return written
 
 
-def _tables(suffix: str, write: Write) -> Callable[[Sequence[Path], Path], list[Path]]:
-    def write_all(roots: Sequence[Path], out: Path) -> list[Path]:
-        found = evaluate(roots, detail=find_all_runs(roots))
-        kinds = {column.name: column.kind for column in COLUMNS}
-        write(out / f"rows.{suffix}", written(found.rows()), kinds)
-        write(out / f"means.{suffix}", written(found.means.rows()), kinds)
-        write(out / f"queries.{suffix}", *_listed(QueryRow, found.queries))
-        write(out / f"strata.{suffix}", *_listed(StratumRow, found.strata))
-        return [out / f"{name}.{suffix}" for name in ("rows", "means", "queries", "strata")]
+def write_trec(run: Run, folder: Path, *, tag: str) -> list[Path]:
+    """Write `first-stage.run`, `natural.run`, `safeguarded.run` and `qrels.txt` into `folder`.
 
-    return write_all
+    `tag` names the run in the files' last column. Raises BadData, naming the id, where an id or the
+    tag is empty or has white space, which divides the columns of such a file.
+    """
+    _checked(tag, "run tag")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {name: list(_run_lines(run, order, tag)) for name, order in _ORDERS.items()}
+    written["qrels.txt"] = list(_qrels_lines(run))
+    for name, lines in written.items():
+        (folder / name).write_text("".join(lines), encoding="utf-8")
+    return [folder / name for name in written]
+
+
+def _run_lines(run: Run, order: Callable[[QueryResult], Iterable[str]], tag: str) -> Iterator[str]:
+    for result in run.results:
+        query_id = _checked(result.query_id, "query id")
+        ranking = list(order(result))
+        for rank, doc_id in enumerate(ranking, 1):
+            score = len(ranking) - rank
+            yield f"{query_id} Q0 {_checked(doc_id, 'document id')} {rank} {score} {tag}\n"
+
+
+def _qrels_lines(run: Run) -> Iterator[str]:
+    least = run.min_grade
+    for result in run.results:
+        for doc_id, grade in run.qrels.get(result.query_id, {}).items():
+            counted = grade if grade >= least else 0
+            yield f"{result.query_id} 0 {_checked(doc_id, 'document id')} {counted}\n"
+
+
+def _checked(name: str, kind: str) -> str:
+    if name.split() != [name]:
+        raise BadData(
+            f"{kind} {name!r} cannot be written in a TREC file: it is empty or has white space"
+        )
+    return name
+
+
+def _tables(roots: Sequence[Path], out: Path, suffix: str) -> list[Path]:
+    write = {"csv": _write_csv, "parquet": _write_parquet}[suffix]
+    found = evaluate(roots, detail=find_all_runs(roots))
+    kinds = {column.name: column.kind for column in COLUMNS}
+    tables = {
+        "rows": (written(found.rows()), kinds),
+        "means": (written(found.means.rows()), kinds),
+        "queries": _listed(QueryRow, found.queries),
+        "strata": _listed(StratumRow, found.strata),
+    }
+    for name, table in tables.items():
+        write(out / f"{name}.{suffix}", *table)
+    return [out / f"{name}.{suffix}" for name in tables]
 
 
 def _listed(kind: type, items: Sequence[Any]) -> tuple[Columns, Mapping[str, type]]:
@@ -122,8 +188,8 @@ def _latex(roots: Sequence[Path], out: Path) -> list[Path]:
 
 FORMS: dict[str, Callable[[Sequence[Path], Path], list[Path]]] = {
     "trec": _trec,
-    "csv": _tables("csv", _write_csv),
-    "parquet": _tables("parquet", _write_parquet),
+    "csv": partial(_tables, suffix="csv"),
+    "parquet": partial(_tables, suffix="parquet"),
     "latex": _latex,
 }
 """What can be written, and how."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 
 from ..evaluation import MAIN, Evaluation
-from .notes import Record, named
+from .notes import Record, by_reranker, grouped, named
 from .text import NOTHING, bounds, number, plain, signed
 
 _SPECIAL = {
@@ -28,12 +27,10 @@ def to_latex(found: Evaluation) -> str:
     family of a star. What does not compare is left out, and named in the caption.
     """
     sizes = {group.name: len(group.tasks) for group in found.groups}
-    tables = []
-    for results in (found.means, found.results):
-        for task, part in groupby(results.main, key=lambda row: str(row["task"])):
-            mean = f", mean of {sizes[task]} tasks" if results is found.means else ""
-            tables.append(_table(f"{task}{mean}", list(part)))
-    return _HEAD + "\n".join(tables)
+    means = grouped(found.means.main, "task")
+    titled = [(f"{name}, mean of {sizes[name]} tasks", rows) for name, rows in means.items()]
+    titled += grouped(found.results.main, "task").items()
+    return _HEAD + "\n".join(_table(title, rows) for title, rows in titled)
 
 
 def tex(text: str) -> str:
@@ -45,6 +42,7 @@ def _table(title: str, rows: Sequence[Record]) -> str:
     apart = [row for row in rows if row["apart"]]
     rows = [row for row in rows if not row["apart"]]
     profiles = sorted({row["profile"] for row in rows})
+    rerankers = by_reranker(rows, named)
     lines = [
         "\\begin{table}",
         "\\centering",
@@ -53,7 +51,7 @@ def _table(title: str, rows: Sequence[Record]) -> str:
         "\\toprule",
         _line(["reranker", *map(tex, profiles)]),
         "\\midrule",
-        *(_line([tex(name), *cells]) for name, cells in _cells(rows, profiles)),
+        *(_line([tex(name), *_gains(own, profiles)]) for name, own in rerankers.items()),
         "\\bottomrule",
         "\\end{tabular}",
         "\\end{table}",
@@ -65,17 +63,9 @@ def _line(cells: Iterable[str]) -> str:
     return f"{' & '.join(cells)} \\\\"
 
 
-def _cells(rows: Sequence[Record], profiles: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Return each reranker's name and its gain after each profile, the best on average first."""
-    by_name: dict[str, dict[str, Record]] = {}
-    for row in rows:
-        by_name.setdefault(named(row), {})[row["profile"]] = row
-    for name, own in sorted(by_name.items(), key=lambda item: (-_mean(item[1]), item[0])):
-        yield name, [_gain(own[p]) if p in own else "--" for p in profiles]
-
-
-def _mean(own: dict[str, Record]) -> float:
-    return float(sum(row["gain"] for row in own.values()) / len(own))
+def _gains(rows: Iterable[Record], profiles: Sequence[str]) -> list[str]:
+    gains = {row["profile"]: _gain(row) for row in rows}
+    return [gains.get(profile, "--") for profile in profiles]
 
 
 def _gain(row: Record) -> str:

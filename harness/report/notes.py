@@ -1,36 +1,34 @@
-"""The sentences above and below a table of rerankers."""
+"""What tables, conclusions and the page say of rows in words, and how they group them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from .text import NOTHING, bounds, count, number, signed
+
+if TYPE_CHECKING:
+    from ..evaluation import Comparison, Evaluation
 
 Record = Mapping[str, Any]
 """The values of a row by column; what is missing is None."""
 
-_ANSWERS = {
-    "repaired": "answers repaired",
-    "unparsable": "answers unusable",
-    "unfinished": "answers unfinished",
-    "thoughts": "answers with unasked thoughts",
+_COUNTED = {
+    "repaired": ("answers repaired", "generations"),
+    "unparsable": ("answers unusable", "generations"),
+    "unfinished": ("answers unfinished", "generations"),
+    "thoughts": ("answers with unasked thoughts", "generations"),
+    "missing_labels": ("labels missing", "labels"),
+    "equal_scores": ("queries with all scores equal", "scored_queries"),
 }
-_NAMED = {
-    **_ANSWERS,
-    "missing_labels": "labels missing",
-    "equal_scores": "queries with all scores equal",
-}
-_WHOLES = {
+"""The words for a count, and the name of the total that it is a part of."""
+
+_TOTALS = {
     "label_calls", "label_tokens", "labels", "generations", "scored_queries", "label_probability",
     "label_probability_calls",
 }  # fmt: skip
-_PARTS = {
-    "missing_labels": "labels",
-    "equal_scores": "scored_queries",
-    **dict.fromkeys(_ANSWERS, "generations"),
-}
 
 
 def named(row: Record) -> str:
@@ -48,6 +46,36 @@ def named(row: Record) -> str:
 def queries(number: int) -> str:
     """Write a number of queries."""
     return f"{number} {'query' if number == 1 else 'queries'}"
+
+
+def grouped(rows: Iterable[Record], *names: str) -> dict[Any, list[Record]]:
+    """Return rows by the value of a column, or by the tuple of the values of several."""
+    key = itemgetter(*names)
+    found: dict[Any, list[Record]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
+
+
+def by_reranker(
+    rows: Iterable[Record], name: Callable[[Record], str] = itemgetter("reranker")
+) -> dict[str, list[Record]]:
+    """Return the rows of each reranker by its name, the best on average first."""
+    found: dict[str, list[Record]] = {}
+    for row in rows:
+        found.setdefault(name(row), []).append(row)
+    return dict(sorted(found.items(), key=lambda item: (-mean(item[1], "gain"), item[0])))
+
+
+def mean(rows: Sequence[Record], column: str) -> float:
+    """Return the mean of a column that has a value in each row."""
+    return float(sum(row[column] for row in rows) / len(rows))
+
+
+def headline(found: Evaluation | Comparison) -> list[Record]:
+    """Return the rows of data sets' means, then those of the tasks that are in no data set."""
+    in_means = {task for group in found.groups for task in group.tasks}
+    return [*found.means.main, *(row for row in found.results.main if row["task"] not in in_means)]
 
 
 def is_real(row: Record) -> bool:
@@ -70,12 +98,16 @@ def sentence(rows: Sequence[Record]) -> str:
     interval = bounds(best["gain_low"], best["gain_high"])
     who = "Best is" if best["gain"] > 0 else "None gained; best is"
     words = f"{who} {named(best)} with {signed(best['gain'])} {interval}"
-    words = words.removesuffix(f" {NOTHING}")
-    tested = [row for row in real if row["family"]]
+    return f"{words.removesuffix(f' {NOTHING}')}; {significance(real)}"
+
+
+def significance(rows: Sequence[Record]) -> str:
+    """Say how many of the rows' gains were tested, and how many are significant."""
+    tested = [row for row in rows if row["family"]]
     if not tested:
-        return f"{words}; no gain was tested: too few queries, or all gains are equal."
+        return "no gain was tested: too few queries, or all gains are equal."
     up, down = significant(tested)
-    return f"{words}; of {len(tested)} tested, {up} gained and {down} lost significantly."
+    return f"of {len(tested)} tested, {up} gained and {down} lost significantly."
 
 
 def notes_of(rows: Sequence[Record]) -> list[str]:
@@ -90,14 +122,14 @@ def notes_of(rows: Sequence[Record]) -> list[str]:
         for row in rows
         if row["invalid"]
     ]
-    notes += [f"{reranker}: {words}." for reranker, words in _counted(rows).items()]
+    notes += _counts(rows)
     failed = sum(row["failed"] or 0 for row in rows)
     if failed:
         notes.append(f"Failed, so 0 after reranking: {queries(failed)}.")
     return notes
 
 
-def statistics(rows: Sequence[Record]) -> Iterable[str]:
+def statistics(rows: Sequence[Record]) -> Iterator[str]:
     """Say what the stars of a table mean, and which gains it could have shown."""
     families = dict.fromkeys(row["family"] for row in rows if row["family"])
     if families:
@@ -112,7 +144,7 @@ def statistics(rows: Sequence[Record]) -> Iterable[str]:
         yield f"{number_} queries are versions of {units} questions: each is one cluster."
 
 
-def _seconds(rows: Sequence[Record]) -> Iterable[str]:
+def _seconds(rows: Sequence[Record]) -> Iterator[str]:
     """Say on which hardware a table's seconds were spent, and what is not in them."""
     machines = dict.fromkeys(row["hardware"] for row in rows if row["seconds_per_query"])
     if len(machines) > 1:
@@ -128,7 +160,7 @@ def _seconds(rows: Sequence[Record]) -> Iterable[str]:
         yield f"Seconds of loading, not included: {', '.join(loaded)}."
 
 
-def _cut(rows: Sequence[Record]) -> Iterable[str]:
+def _cut(rows: Sequence[Record]) -> Iterator[str]:
     """Say where rerankers saw less of the documents than their own budgets allow."""
     for field, unit in (("max_doc_chars", "characters"), ("max_doc_tokens", "tokens")):
         limits = {row[field] for row in rows} - {None}
@@ -138,22 +170,23 @@ def _cut(rows: Sequence[Record]) -> Iterable[str]:
             yield f"Documents were cut to {limit} {unit} for {who}."
 
 
-def _counted(rows: Iterable[Record]) -> dict[str, str]:
-    """Return what was repaired, cut or missing, by reranker."""
-    sums: dict[str, Counter[str]] = {}
-    for row in rows:
-        if row["counts"] and not row["floor"]:  # what reads no text is not harmed by a cut
-            sums.setdefault(row["reranker"], Counter()).update(row["counts"])
-    words = {reranker: counted(counts) for reranker, counts in sums.items()}
-    return {reranker: own for reranker, own in words.items() if own}
+def _counts(rows: Iterable[Record]) -> Iterator[str]:
+    """Say what was repaired, cut or missing, by reranker; a cut does not harm a floor."""
+    real = [row for row in rows if row["counts"] and not row["floor"]]
+    for reranker, own in grouped(real, "reranker").items():
+        sums: Counter[str] = Counter()
+        for row in own:
+            sums.update(row["counts"])
+        words = counted(sums)
+        if words:
+            yield f"{reranker}: {words}."
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """Write `3 of 40 answers repaired` for each count that is not a whole of others."""
+    """Write `3 of 40 answers repaired` for each count that is not a total of others."""
     words = []
-    for name, found in sorted(counts.items()):
-        if name not in _WHOLES:
-            whole = counts.get(_PARTS.get(name, ""))
-            of = f" of {count(whole)}" if whole else ""
-            words.append(f"{count(found)}{of} {_NAMED.get(name, name.replace('_', ' '))}")
+    for name in sorted(counts.keys() - _TOTALS):
+        what, total = _COUNTED.get(name, (name.replace("_", " "), ""))
+        of = f" of {count(counts[total])}" if counts.get(total) else ""
+        words.append(f"{count(counts[name])}{of} {what}")
     return ", ".join(words)

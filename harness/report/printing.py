@@ -1,4 +1,4 @@
-"""What the commands `report` and `compare` print."""
+"""What the commands `report` and `compare` print, and tables on a terminal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
 
 from ..errors import BadData, RerankBenchError, unknown
+from ..evaluation import Evaluation, compare, evaluate, parse_prices
+from .compact import LEGEND, conclusions, matrices
+from .comparison import comparison_json, comparison_tables
+from .exports import to_csv, to_json
+from .latex import to_latex
+from .markdown import to_markdown
+from .tables import Table, glossary, tables
+from .text import plain
 
 if TYPE_CHECKING:
     from .html.views import View
+
+_PIPE = 500  # characters
+_COMPACT = 100
+_NAMES = (20, 60)  # columns after which a name is folded: a quarter of the width, within these
+_GAP = 2
 
 
 def report(
@@ -22,12 +39,6 @@ def report(
     form: `table`, `wide`, `json`, `csv`, `md` or `latex`. explain: also print what the columns
     mean. prices: as in `--price`.
     """
-    from rich.console import Console
-
-    from ..evaluation import evaluate, parse_prices
-    from . import to_csv, to_json, to_latex, to_markdown
-    from .terminal import print_compact, print_glossary, print_tables
-
     found = evaluate(folders, prices=parse_prices(prices))
     if form in ("table", "wide"):
         console = Console()
@@ -52,7 +63,6 @@ def page(
 
     `detail` are the run folders whose queries are shown with their texts; `views` reads them.
     """
-    from ..evaluation import evaluate, parse_prices
     from .html import to_html
 
     found = evaluate(folders, detail=detail, prices=parse_prices(prices))
@@ -66,9 +76,6 @@ def page(
 
 def comparison(labels: tuple[str, str], runs: Path, *, queries: int, as_json: bool) -> None:
     """Print how two rerankers of the folder `runs` differ, and in which queries the most."""
-    from ..evaluation import compare, evaluate
-    from . import comparison_json, comparison_tables, print_table
-
     evaluation = evaluate([runs])
     known = list(evaluation.runs["reranker"].unique())
     for label in labels:
@@ -80,7 +87,90 @@ def comparison(labels: tuple[str, str], runs: Path, *, queries: int, as_json: bo
     if as_json:
         click.echo(comparison_json(found))
         return
-    from rich.console import Console
-
     for table in comparison_tables(found, queries=queries):
         print_table(table, Console())
+
+
+def print_compact(found: Evaluation, console: Console) -> None:
+    """Print gains and costs in at most 100 columns, a conclusion, and what is not in the tables."""
+    for table in matrices(found):
+        print_table(table, console, width=_COMPACT)
+    console = _sized(console, _COMPACT)
+    for line in conclusions(found):
+        console.print(Text(plain(line)))
+    console.print(Text(LEGEND, style="dim"))
+
+
+def print_tables(found: Evaluation, console: Console) -> None:
+    """Print all tables of a report.
+
+    Numbers are never cut: what a narrow terminal cannot show side by side follows as a further
+    table with the same names. Names are folded.
+    """
+    for table in tables(found):
+        print_table(table, console)
+
+
+def print_glossary(console: Console) -> None:
+    """Print what each column means."""
+    for label, text in glossary():
+        console.print(Text.assemble((label, "bold"), f": {text}"))
+
+
+def print_table(table: Table, console: Console, *, width: int = _PIPE) -> None:
+    """Print one table with its title and notes, and an empty line behind it.
+
+    width: in characters, of a pipe or a file; a terminal's own width is kept.
+    """
+    console = _sized(console, width)
+    console.print(Text(plain(table.title), style="bold"))
+    if table.lead:
+        console.print(Text(plain(table.lead)))
+    widths = [_width(table, column, console.width) for column in range(len(table.columns))]
+    for part in _parts(widths, table.names, console.width):
+        console.print(_rich(table, part, widths))
+    for note in table.notes:
+        console.print(Text(plain(note), style="dim"))
+    console.print()
+
+
+def _sized(console: Console, width: int) -> Console:
+    """Return a terminal as it is, and for a pipe or a file a console of that width."""
+    if console.is_terminal:
+        return console
+    return Console(file=console.file, width=width, color_system=None)
+
+
+def _width(table: Table, column: int, width: int) -> int:
+    """The longest cell or word of the head; a name's at most as long as is not folded."""
+    texts = [*table.columns[column].split(), *(row[column] for row in table.rows)]
+    longest = max(len(plain(text)) for text in texts)
+    return longest if column >= table.names else min(longest, max(width // 4, _NAMES[0]), _NAMES[1])
+
+
+def _parts(widths: list[int], names: int, width: int) -> list[list[int]]:
+    """Divide the columns of numbers into as few tables as fit `width`, each with all names."""
+    room = width - sum(own + _GAP for own in widths[:names])
+    parts = [list(range(names))]
+    free = room
+    for column in range(names, len(widths)):
+        if widths[column] > free and len(parts[-1]) > names:
+            parts.append(list(range(names)))
+            free = room
+        parts[-1].append(column)
+        free -= widths[column] + _GAP
+    return parts
+
+
+def _rich(table: Table, columns: list[int], widths: list[int]) -> RichTable:
+    shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in columns:
+        head, width = Text(table.columns[column]), widths[column]
+        if column < table.names:
+            shown.add_column(head, width=width, overflow="fold")
+        else:
+            shown.add_column(head, width=width, justify="right")
+    for row in table.rows:
+        # Text, not str: rich reads square brackets in a str as markup.
+        shown.add_row(*(Text(plain(row[column])) for column in columns))
+    return shown

@@ -8,7 +8,7 @@ NOTHING = "–"
 
 
 def plain(text: str) -> str:
-    """Return `text` on one line and with control characters visible: data drives no terminal."""
+    """Return `text` on one line and with control characters visible, so that it is no command."""
     return "".join(c if c.isprintable() else _visible(c) for c in text)
 
 
@@ -65,7 +65,7 @@ def count(value: float | None) -> str:
 
 
 def ratio(*values: float | None) -> str:
-    """Write counts beside one another."""
+    """Write several counts in one cell."""
     return NOTHING if values[0] is None else " / ".join(map(count, values))
 
 

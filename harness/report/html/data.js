@@ -31,15 +31,12 @@ const run = (name) =>
 function lazily(names, make) {
   const found = {};
   for (const name of names) {
-    const define = (more) =>
-      Object.defineProperty(found, name, { enumerable: true, configurable: true, ...more });
-    define({
-      get: () => {
-        const value = make(name);
-        define({ value });
-        return value;
-      },
-    });
+    const get = () => {
+      const value = make(name);
+      Object.defineProperty(found, name, { value });
+      return value;
+    };
+    Object.defineProperty(found, name, { enumerable: true, configurable: true, get });
   }
   return found;
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...evaluation import Evaluation, records
@@ -11,77 +11,91 @@ from .pack import Packed, packed, table
 from .sections import shown_columns
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from ...evaluation import ClaimRow, OrderRow, QueryRow, StratumRow
+    from ...evaluation import ClaimRow, OrderRow, QueryRow
     from .views import View
 
-Marks = Mapping[tuple[str, str, str], tuple[str, ...]]
-
-_NAMES = ("task", "profile", "reranker")
+_RUN = ("task", "profile", "reranker")
 
 
 def small_frames(
-    found: Evaluation, views: Sequence[View], marks: Marks, order: Sequence[str]
+    found: Evaluation,
+    views: Sequence[View],
+    marks: Mapping[tuple[str, str, str], tuple[str, ...]],
+    order: Sequence[str],
 ) -> dict[str, Packed]:
     """Return all frames but those of results.
 
     views: the queries with texts. marks: of each run, for its rows in any frame. order: rerankers.
     """
-    queries, strata = by_reranker(found.queries, order), by_reranker(found.strata, order)
+
+    def of_runs(rows: Sequence[Any], *fields: str, **computed: Callable[[Any], Any]) -> Packed:
+        def own(row: Any) -> tuple[str, ...]:
+            return marks.get((row.task, row.profile, row.reranker), ())
+
+        return table(rows, (*_RUN, *fields), marks=own, **computed)
+
+    with_texts = {_key(view) for view in views}
     return {
-        "first_stages": _stages(found.first_stages),
-        "queries": _queries(queries, views, marks),
-        "texts": table(views, _NAMES, query_id=[view.query_id for view in views]),
-        "strata": _strata(strata, marks),
-        "orders": _orders(found.orders, marks),
+        "first_stages": _first_stages(found),
+        "queries": of_runs(
+            in_order(found.queries, order),
+            *("query_id", "language", "first_stage", "natural", "safeguarded"),
+            *("rank_before", "rank_after"),
+            query_gain=lambda row: row.natural - row.first_stage,
+            moved=_moved,
+            direction=_direction,
+            health=_query_health,
+            has_texts=lambda row: _key(row) in with_texts,
+        ),
+        "texts": table(views, (*_RUN, "query_id")),
+        "strata": of_runs(
+            in_order(found.strata, order),
+            *("queries", "first_stage", "natural", "gain", "gain_low", "gain_high"),
+            stratum_kind=lambda row: row.kind,
+            stratum=lambda row: row.value,
+            language=lambda row: row.value if row.kind == "language" else None,
+        ),
+        "orders": of_runs(
+            found.orders, "mean", "sd", "tau", orders=lambda row: ", ".join(row.orders)
+        ),
         "promotions": _promotions(found.orders),
-        "latencies": _run_table(found.latencies, ("queries", "p50", "p95", "hardware"), marks),
-        "claims": _claims(found.claims, marks),
+        "latencies": of_runs(found.latencies, "queries", "p50", "p95", "hardware"),
+        "claims": of_runs(
+            found.claims,
+            "measured",
+            measure=_claimed_measure,
+            claimed=lambda row: row.claim.value,
+            difference=lambda row: row.measured - row.claim.value,
+            tolerance=lambda row: row.claim.tolerance,
+            verdict=lambda row: "agrees" if row.within else "differs",
+            why=lambda row: row.claim.why or None,
+            source=lambda row: row.claim.source,
+        ),
     }
 
 
-def by_reranker(rows: Iterable[Any], order: Sequence[str]) -> list[Any]:
+def in_order(rows: Iterable[Any], order: Sequence[str]) -> list[Any]:
     """Return records sorted by the place of their reranker in `order`."""
     places = {name: place for place, name in enumerate(order)}
     return sorted(rows, key=lambda row: places.get(plain(row.reranker), len(places)))
 
 
-def _stages(stages: pd.DataFrame) -> Packed:
-    rows = records(stages)
+def _first_stages(found: Evaluation) -> Packed:
+    rows = records(found.first_stages)
     names = [column.name for column in shown_columns() if column.of_pool]
-    return packed({name: [row[name] for row in rows] for name in names}, len(rows))
-
-
-def _run_table(rows: Sequence[Any], fields: Sequence[str], known: Marks, **more: Any) -> Packed:
-    """Return a table of records of runs."""
-    found = [known.get((row.task, row.profile, row.reranker), ()) for row in rows]
-    return table(rows, (*_NAMES, *fields), marks=found, **more)
-
-
-def _queries(rows: Sequence[QueryRow], views: Sequence[View], known: Marks) -> Packed:
-    fields = (
-        "query_id", "language", "first_stage", "natural", "safeguarded", "rank_before",
-        "rank_after",
-    )  # fmt: skip
-    with_texts = {_key(view) for view in views}
-    moved = [row.rank_before - row.rank_after if row.rank_before and row.rank_after else None
-             for row in rows]  # fmt: skip
-    return _run_table(
-        rows, fields, known,
-        query_gain=[row.natural - row.first_stage for row in rows],
-        moved=moved,
-        direction=[_direction(steps) for steps in moved],
-        health=[_query_health(row) for row in rows],
-        has_texts=[_key(row) in with_texts for row in rows],
-    )  # fmt: skip
+    return packed({name: [row[name] for row in rows] for name in names})
 
 
 def _key(row: Any) -> tuple[str, ...]:
     return row.task, row.profile, row.reranker, row.query_id
 
 
-def _direction(moved: int | None) -> str | None:
+def _moved(row: QueryRow) -> int | None:
+    return row.rank_before - row.rank_after if row.rank_before and row.rank_after else None
+
+
+def _direction(row: QueryRow) -> str | None:
+    moved = _moved(row)
     if moved is None:
         return None
     return "rose" if moved > 0 else "fell" if moved < 0 else "stayed"
@@ -93,22 +107,7 @@ def _query_health(row: QueryRow) -> str | None:
         f"{row.repaired} repaired": row.repaired,
         "safeguard": row.safeguard,
     }
-    return ", ".join(word for word, holds in words.items() if holds) or None
-
-
-def _strata(rows: Sequence[StratumRow], known: Marks) -> Packed:
-    fields = ("queries", "first_stage", "natural", "gain", "gain_low", "gain_high")
-    return _run_table(
-        rows, fields, known,
-        stratum_kind=[row.kind for row in rows],
-        stratum=[row.value for row in rows],
-        language=[row.value if row.kind == "language" else None for row in rows],
-    )  # fmt: skip
-
-
-def _orders(rows: Sequence[OrderRow], known: Marks) -> Packed:
-    names = [", ".join(row.orders) for row in rows]
-    return _run_table(rows, ("mean", "sd", "tau"), known, orders=names)
+    return ", ".join(word for word, is_so in words.items() if is_so) or None
 
 
 def _promotions(rows: Sequence[OrderRow]) -> Packed:
@@ -116,24 +115,14 @@ def _promotions(rows: Sequence[OrderRow]) -> Packed:
     long = [(row, tenth, share) for row in rows for tenth, share in enumerate(row.promotion, 1)]
     return packed(
         {
-            **{name: [getattr(row, name) for row, _, _ in long] for name in _NAMES},
+            **{name: [getattr(row, name) for row, _, _ in long] for name in _RUN},
             "scope": [f"{row.task}, {row.profile}" for row, _, _ in long],
             "tenth": [tenth for _, tenth, _ in long],
             "promoted": [share for _, _, share in long],
-        },
-        len(long),
+        }
     )
 
 
-def _claims(rows: Sequence[ClaimRow], known: Marks) -> Packed:
-    claims = [row.claim for row in rows]
-    return _run_table(
-        rows, ("measured",), known,
-        measure=[f"{c.measure}, safeguarded" if c.safeguarded else c.measure for c in claims],
-        claimed=[claim.value for claim in claims],
-        difference=[row.measured - row.claim.value for row in rows],
-        tolerance=[claim.tolerance for claim in claims],
-        verdict=["agrees" if row.within else "differs" for row in rows],
-        why=[claim.why or None for claim in claims],
-        source=[claim.source for claim in claims],
-    )  # fmt: skip
+def _claimed_measure(row: ClaimRow) -> str:
+    claim = row.claim
+    return f"{claim.measure}, safeguarded" if claim.safeguarded else claim.measure

@@ -46,7 +46,7 @@ function showSentences() {
   }
 }
 
-/** Whether colours are to stand on a dark ground; paper is light. */
+/** Whether the background is dark; that of paper is light. */
 function isDark() {
   return !printing && (state.get("theme") ? state.get("theme") === "dark" : dark.matches);
 }

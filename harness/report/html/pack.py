@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from ..text import plain
 
 Packed = dict[str, Any]
 
@@ -12,18 +14,19 @@ DECIMALS = 4
 """Decimals of measures, the number that every report shows."""
 
 
-def table(records: Sequence[Any], fields: Iterable[str], **computed: Sequence[Any]) -> Packed:
-    """Return `{"n": rows, "col": {name: column}}` of equal records.
+def table(rows: Sequence[Any], fields: Iterable[str], **computed: Callable[[Any], Any]) -> Packed:
+    """Return equal records in packed form.
 
     fields: attributes of a record, each a column.
-    computed: further columns by name, one value per record.
+    computed: further columns by name, each a function of a record.
     """
-    col = {name: [getattr(record, name) for record in records] for name in fields}
-    return packed({**col, **computed}, len(records))
+    col = {name: [getattr(row, name) for row in rows] for name in fields}
+    return packed(col | {name: [of(row) for row in rows] for name, of in computed.items()})
 
 
-def packed(col: Mapping[str, Sequence[Any]], n: int) -> Packed:
-    """Return the columns `col` of n rows in packed form."""
+def packed(col: Mapping[str, Sequence[Any]]) -> Packed:
+    """Return columns of equal length as `{"n": rows, "col": {name: column}}`."""
+    n = len(next(iter(col.values())))
     return {"n": n, "col": {name: column(values) for name, values in col.items()}}
 
 
@@ -36,14 +39,13 @@ def column(values: Sequence[Any]) -> Any:
     """
     first = next((value for value in values if value is not None), None)
     if not isinstance(first, (str, tuple)):
-        return [number(value) for value in values]
+        return [_number(value) for value in values]
     places: dict[Any, int] = {}
     at = [places.setdefault(value, len(places)) for value in values]
-    return {"of": [shown(value) for value in places], "at": at}
+    return {"of": [_shown(value) for value in places], "at": at}
 
 
-def number(value: Any) -> Any:
-    """Return a number as JSON holds it."""
+def _number(value: Any) -> Any:
     if not isinstance(value, float):
         return int(value) if isinstance(value, bool) else value
     if not math.isfinite(value):
@@ -51,10 +53,8 @@ def number(value: Any) -> Any:
     return round(value, DECIMALS) if 0.1 <= abs(value) < 1000 else float(f"{value:.6g}")
 
 
-def shown(value: Any) -> Any:
+def _shown(value: Any) -> Any:
     """Return a name, or a tuple of names or numbers, as the page shows it."""
-    from ..text import plain
-
     if isinstance(value, tuple):
-        return [shown(part) for part in value]
-    return plain(value) if isinstance(value, str) else number(value)
+        return [_shown(part) for part in value]
+    return plain(value) if isinstance(value, str) else _number(value)

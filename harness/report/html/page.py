@@ -14,16 +14,17 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from ...errors import RerankBenchError
 from ...evaluation import Evaluation
 from ..compact import conclusions, matrices
+from ..notes import grouped, headline, notes_of, sentence
 from ..text import plain
 from .payload import blocks
 from .sections import tabs
-from .summary import left_out, sentences
 from .views import View
 
 _SCRIPTS = ("data.js", "format.js", "state.js", "tables.js", "plots.js", "query.js", "main.js")
@@ -39,21 +40,18 @@ def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     script = "\n".join(_text(name) for name in _SCRIPTS)
-    libraries = {"datatables": datatables(), "plotly": get_plotlyjs()}
+    libraries, hashes = _libraries()
     data = blocks(found, views)
     report = data["report"]
-    packed = {**libraries, "style": _bundle("dt_bundle.css")}
-    packed |= {name: _json(block) for name, block in data.items()}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["plain"] = plain
     return environment.from_string(_text("page.html.jinja")).render(
         style=Markup(_text("page.css")),  # noqa: S704  our own file
         script=Markup(script),  # noqa: S704  our own files
-        hashes=[_hash(text) for text in (script, *libraries.values())],
-        blocks={name: _packed(text) for name, text in packed.items()},
+        hashes=[_hash(script), *hashes],
+        blocks=libraries | {name: _packed(_json(block)) for name, block in data.items()},
         tabs=tabs(report["sections"]),
         sections=report["sections"],
         columns=report["columns"],
@@ -63,6 +61,37 @@ def to_html(found: Evaluation, views: Sequence[View] = ()) -> str:
         left_out=left_out(found),
         tables=matrices(found),
     )
+
+
+@cache
+def _libraries() -> tuple[dict[str, str], list[str]]:
+    """Return the blocks that are the same in every page, and the hashes of their scripts."""
+    from plotly.offline import get_plotlyjs
+
+    scripts = {"datatables": datatables(), "plotly": get_plotlyjs()}
+    texts = {**scripts, "style": _bundle("dt_bundle.css")}
+    packed = {name: _packed(text) for name, text in texts.items()}
+    return packed, [_hash(text) for text in scripts.values()]
+
+
+def sentences(found: Evaluation) -> list[dict[str, Any]]:
+    """Return a sentence with notes for each first stage of each data set, or task in none."""
+    rows = [row for row in headline(found) if not row["apart"]]
+    rows.sort(key=lambda row: (row["tasks"] == 1, row["task"], row["profile"], -row["natural"]))
+    return [
+        {"task": task, "profile": profile, "sentence": sentence(own), "notes": notes_of(own)}
+        for (task, profile), own in grouped(rows, "task", "profile").items()
+    ]
+
+
+def left_out(found: Evaluation) -> list[str]:
+    """Return what is in no table or has no mean, and why."""
+    without = [
+        f"{group.name} · {profile} · {reranker}: no mean, with {why}"
+        for group in found.groups
+        for profile, reranker, why in group.left_out
+    ]
+    return list(dict.fromkeys([*found.left_out, *without]))
 
 
 def datatables() -> str:
@@ -75,7 +104,7 @@ def datatables() -> str:
     name = re.search(r"([\w$]+) as default", exports[1]) if exports else None
     if exports is None or name is None:
         raise RerankBenchError(
-            "the package itables holds no DataTables module; install another version of itables"
+            "the package itables has no DataTables module; install another version of itables"
         )
     body = f"{module[: exports.start()]}\n{module[exports.end() :]}"
     return f'(() => {{ "use strict";\n{body}\nglobalThis.DataTable = {name[1]};\n}})();'

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...evaluation import MAIN, MEASURES, Evaluation, Results, records
 from ..text import plain
-from .frames import by_reranker, small_frames
+from .frames import in_order, small_frames
 from .pack import Packed, packed
 from .plots import KINDS, SYMBOLS, TEMPLATES
 from .sections import column_list, sections, shown_columns
@@ -24,7 +24,7 @@ def blocks(found: Evaluation, views: Sequence[View]) -> dict[str, Any]:
     parts = {"means": _best_first(found.means), "tasks": _best_first(found.results)}
     runs = {name: records(own.runs) for name, own in parts.items()}
     order = _rerankers(parts["tasks"], runs["tasks"])
-    views = by_reranker(views, order)
+    views = in_order(views, order)
     marked = {(r["task"], r["profile"], r["reranker"]): marks(r) for r in chain(*runs.values())}
     frames = small_frames(found, views, marked, order)
     packed_runs = {name: _runs(own) for name, own in runs.items()}
@@ -71,16 +71,16 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Packed:
         "health": health,
         "tokens_per_query": _tokens,
     }
-    col = {c.name: [run.get(c.name) for run in runs] for c in shown_columns() if c.frame == "runs"}
-    col |= {name: [of(run) for run in runs] for name, of in computed.items()}
-    return packed(col, len(runs))
+    names = [column.name for column in shown_columns() if column.frame == "runs"]
+    col = {name: [run.get(name) for run in runs] for name in names}
+    return packed(col | {name: [of(run) for run in runs] for name, of in computed.items()})
 
 
 def _values(results: Results, measure: str) -> Packed:
     """Return the values of one measure, each with the place of its run."""
     own = results.values[results.values["measure"] == measure].sort_values("run")
     names = ["run", *(column.name for column in shown_columns() if column.frame == "values")]
-    return packed({name: own[name].tolist() for name in names}, len(own))
+    return packed({name: own[name].tolist() for name in names})
 
 
 def scope(run: Mapping[str, Any]) -> str:
@@ -109,7 +109,7 @@ def marks(run: Mapping[str, Any]) -> tuple[str, ...]:
         f"first {run['depth']}": run["depth"],
         run["judgements"]: run["judgements"],
     }
-    return tuple(word for word, holds in words.items() if holds)
+    return tuple(word for word, is_so in words.items() if is_so)
 
 
 def health(run: Mapping[str, Any]) -> str | None:

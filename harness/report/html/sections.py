@@ -205,7 +205,7 @@ def column_list() -> list[dict[str, Any]]:
 
 
 def sections(filled: Mapping[str, set[str]]) -> list[dict[str, Any]]:
-    """Return the sections whose frame has rows, with the columns that hold something.
+    """Return the sections whose frame has rows, with the columns that have values.
 
     filled: for each frame that has rows, the columns with a value other than 0.
     """

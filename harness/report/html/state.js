@@ -37,11 +37,11 @@ function buildFilters() {
   const { measures, rerankers, languages, runs, frames } = page.report;
   const profiles = [runs.means, runs.tasks, frames.first_stages].flatMap((f) => f.col.profile.of);
   const themes = [["", "as the system"], "light", "dark"];
-  const spoken = distinct(Object.values(languages).flat()).sort(collator.compare);
+  const usedLanguages = distinct(Object.values(languages).flat()).sort(collator.compare);
   const bar = document.getElementById("filters");
   bar.replaceChildren(
     taskFilter(),
-    spoken.length ? pick("Language", "language", spoken) : "",
+    usedLanguages.length ? pick("Language", "language", usedLanguages) : "",
     pick("First stage", "profile", distinct(profiles).sort(collator.compare)),
     pick("Reranker", "reranker", rerankers),
     select("Measure", measures, measure(), (value) => change({ measure: value })),
@@ -93,7 +93,7 @@ function closePicks(target) {
   }
 }
 
-/** Whether a name holds one of the words, parted by commas, that are asked for. */
+/** Whether a name contains one of the wanted words, which commas separate. */
 function hasWord(name) {
   const words = (state.get("task") ?? "").toLowerCase().split(",");
   const wanted = words.map((word) => word.trim()).filter(Boolean);
@@ -105,8 +105,8 @@ function fitsTask(name) {
   const tasks = page.report.sets[name] ?? [name];
   const wanted = state.getAll("language");
   const own = (task) => page.report.languages[task] ?? [];
-  const speaks = (task) => !wanted.length || own(task).some((one) => wanted.includes(one));
-  return tasks.some((task) => (hasWord(name) || hasWord(task)) && speaks(task));
+  const hasLanguage = (task) => !wanted.length || own(task).some((one) => wanted.includes(one));
+  return tasks.some((task) => (hasWord(name) || hasWord(task)) && hasLanguage(task));
 }
 
 /** Return the rows of a frame that fit the filters, as far as it has their columns. */
@@ -128,7 +128,7 @@ function valuesOf(column, rows, byNumber) {
 
 /**
  * Build the selects over a section; return what is chosen and the rows that it leaves. A choice of
- * columns returns a column's name; any other keeps the rows that hold the chosen value.
+ * columns returns a column's name; any other keeps the rows with the chosen value.
  */
 function choose(section, host, { col }, rows) {
   const chosen = {};

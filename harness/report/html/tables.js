@@ -176,7 +176,7 @@ function drawMatrix(section, host, { col }, rows, { value }) {
   makeTable(section, host, columns, { names, help: (k) => names[k], more: { data, ...few } });
 }
 
-/** A number on a ground that is the stronger the further the number is from 0. */
+/** A number whose background is the stronger the further the number is from 0. */
 function matrixCell(column, col, i, most) {
   const value = col[column.name][i];
   const tooltip = [FORMATS.bounds(col.gain_low[i], col.gain_high[i]), ...col.marks[i]].join("; ");
@@ -184,7 +184,7 @@ function matrixCell(column, col, i, most) {
   const odd = isOdd(col, i) && col.kind[i] !== "floor" ? "✕ " : "";
   const text = FORMATS[column.format === "gain" ? "signed" : column.format](value, 3);
   const part = COLOURED.includes(column.name) && most ? Math.min(1, Math.abs(value) / most) : 0;
-  const ground = `var(--${value < 0 ? "bad" : "good"}-cell)`;
-  const style = `--strength: ${Math.round(75 * part)}%; --ground: ${ground}`;
+  const background = `var(--${value < 0 ? "bad" : "good"}-cell)`;
+  const style = `--strength: ${Math.round(75 * part)}%; --background: ${background}`;
   return h("span", { class: "value", style, title: tooltip }, `${odd}${text}${star}`);
 }

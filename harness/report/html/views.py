@@ -2,77 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from ..text import plain
-from .pack import Packed, table
+from .pack import table
 
 OPENING = 32
-"""Characters by which a document is found in a request, which may hold only a part of it."""
+"""Characters by which a document is found in a request, which may contain only a part of it."""
 
-_TEXTS = ("query", "failed")
-_VALUES = ("first_stage", "natural")
-_FLAGS = ("round", "repaired", "known")
 _KEPT = frozenset("\n\r\t\u00ad\u061c\u200b\u200c\u200d\u200e\u200f")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
-
-class Document(Protocol):
-    """A candidate: the fields that the page reads."""
-
-    @property
-    def doc_id(self) -> str:
-        """The id in the corpus."""
-
-    @property
-    def text(self) -> str:
-        """The uncut text of the corpus."""
-
-
-class Exchange(Protocol):
-    """A request and its reply."""
-
-    @property
-    def request(self) -> str:
-        """The type of the request."""
-
-    @property
-    def prompt(self) -> str:
-        """What the model was given."""
-
-    @property
-    def reply(self) -> str:
-        """What the model returned."""
-
-
-class View(Protocol):
-    """One query of one run, with the fields of `rerank_bench.inspect.replay.QueryView`."""
-
-    @property
-    def reranker(self) -> str:
-        """The label of the reranker."""
-
-    @property
-    def query_id(self) -> str:
-        """The id of the query."""
-
-    @property
-    def documents(self) -> Sequence[Document]:
-        """The candidates in finished order."""
-
-    @property
-    def exchanges(self) -> Sequence[Exchange]:
-        """Requests and replies in the order they were made."""
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """What the reranker counted."""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What could not be shown, and why."""
+View = Any
+"""A query of a run: a `QueryView` of the folder inspect, which this folder must not import."""
 
 
 def texts_block(views: Sequence[View]) -> dict[str, Any]:
@@ -85,24 +30,26 @@ def texts_block(views: Sequence[View]) -> dict[str, Any]:
 def _view(view: View, texts: dict[str, int]) -> dict[str, Any]:
     return {
         "reranker": plain(view.reranker),
-        **{name: visible(getattr(view, name) or "") for name in _TEXTS},
-        **{name: getattr(view, name) for name in _VALUES},
+        "query": visible(view.query),
+        "failed": visible(view.failed or ""),
+        "first_stage": view.first_stage,
+        "natural": view.natural,
         "notes": [visible(note) for note in view.notes],
         "counts": {plain(name): n for name, n in view.counts.items()},
-        "documents": _documents(view.documents, texts),
-        "exchanges": [_exchange(exchange, view.documents) for exchange in view.exchanges],
+        "documents": table(
+            view.documents,
+            ("doc_id", "before", "after", "score", "grade", "positive", "safeguard"),
+            text=lambda document: texts.setdefault(document.text, len(texts)),
+        ),
+        "exchanges": [_exchange(one, view.documents) for one in view.exchanges],
     }
 
 
-def _documents(documents: Sequence[Document], texts: dict[str, int]) -> Packed:
-    places = [texts.setdefault(document.text, len(texts)) for document in documents]
-    fields = ("doc_id", "before", "after", "score", "grade", "positive", "safeguard")
-    return table(documents, fields, text=places)
-
-
-def _exchange(exchange: Exchange, documents: Sequence[Document]) -> dict[str, Any]:
+def _exchange(exchange: Any, documents: Sequence[Any]) -> dict[str, Any]:
     return {
-        **{name: getattr(exchange, name) for name in _FLAGS},
+        "round": exchange.round,
+        "repaired": exchange.repaired,
+        "known": exchange.known,
         "request": plain(exchange.request),
         "prompt": visible(exchange.prompt),
         "reply": visible(exchange.reply),
@@ -110,8 +57,8 @@ def _exchange(exchange: Exchange, documents: Sequence[Document]) -> dict[str, An
     }
 
 
-def about(exchange: Exchange, texts: Sequence[str]) -> list[int]:
-    """Return the indices of the `texts` that a request holds, in its order.
+def about(exchange: Any, texts: Sequence[str]) -> list[int]:
+    """Return the indices of the `texts` that a request contains, in its order.
 
     Where several texts begin alike, the one that agrees longest counts; a text within another one
     does not count.
@@ -134,13 +81,8 @@ def about(exchange: Exchange, texts: Sequence[str]) -> list[int]:
 
 
 def _starts(text: str, part: str) -> list[int]:
-    """Return all places at which `text` holds `part`; none for an empty part."""
-    found = []
-    start = text.find(part) if part else -1
-    while start >= 0:
-        found.append(start)
-        start = text.find(part, start + len(part))
-    return found
+    """Return all places at which `part` is in `text`; none for an empty part."""
+    return [found.start() for found in re.finditer(re.escape(part), text)] if part else []
 
 
 def _agreement(one: str, other: str) -> int:
@@ -152,7 +94,7 @@ def _agreement(one: str, other: str) -> int:
 def visible(text: str) -> str:
     """Return a text with control characters and direction overrides as their codes.
 
-    Line ends, joiners and direction marks stay: honest text needs them.
+    Line ends, joiners and direction marks stay: ordinary text needs them.
     """
     hidden = {c for c in set(text) - _KEPT if unicodedata.category(c) in _HIDDEN}
     return text.translate({ord(c): plain(c) for c in hidden}) if hidden else text

@@ -17,9 +17,9 @@ from ir_measures import AP, RR, Success, nDCG
 from rerank_bench.errors import BadData, RerankBenchError, UnknownName
 from rerank_bench.evaluation import evaluate, query_values, records
 from rerank_bench.report import export, to_csv, to_json, to_latex
+from rerank_bench.report.exports import write_trec
 from rerank_bench.report.latex import tex
 from rerank_bench.report.notes import sentence
-from rerank_bench.report.trec import write_trec
 from rerank_bench.runs import QueryResult, Run, Variant, run_folder, write_run
 
 NAMES = {nDCG @ 10: "nDCG@10", Success @ 10: "hit@10", RR @ 10: "MRR@10", AP @ 100: "MAP@100"}
@@ -56,7 +56,7 @@ def run_of(
                 safeguard=safeguard if doc_ids else None, failed=failed, language="de",
             )
         )  # fmt: skip
-    told = {
+    settings_ = {
         "task": task,
         "profile": {"asked": profile, "resolved": "bm25()", "origin": "computed"},
         "reranker": {"label": label, "method": "mine", "options": {}},
@@ -67,13 +67,13 @@ def run_of(
         **(variant.settings if variant else {}),
         **more,
     }
-    return Run({"format": 1, "settings": told}, tuple(results), qrels)
+    return Run({"format": 1, "settings": settings_}, tuple(results), qrels)
 
 
 def store(root: Path, run: Run) -> Path:
-    told = run.manifest["settings"]
-    label = told["reranker"]["label"] + Variant.of(told).suffix
-    folder = run_folder(root, told["task"], told["profile"]["asked"], label)
+    own = run.manifest["settings"]
+    label = own["reranker"]["label"] + Variant.of(own).suffix
+    folder = run_folder(root, own["task"], own["profile"]["asked"], label)
     write_run(folder, run)
     return folder
 
@@ -117,14 +117,14 @@ def test_a_run_file_is_tie_free_and_in_the_order_of_its_scores(tmp_path: Path) -
     assert not any(line[0] in {"q2", "q3", "q8"} for line in lines)
 
 
-def test_the_safeguard_stands_in_one_file_alone(tmp_path: Path) -> None:
+def test_the_safeguard_is_in_one_file_alone(tmp_path: Path) -> None:
     write_trec(run_of(), tmp_path, tag="t")
-    held = {name.name: " s " in name.read_text() for name in tmp_path.glob("*.run")}
-    assert held == {"first-stage.run": False, "natural.run": False, "safeguarded.run": True}
+    found = {name.name: " s " in name.read_text() for name in tmp_path.glob("*.run")}
+    assert found == {"first-stage.run": False, "natural.run": False, "safeguarded.run": True}
 
 
 @pytest.mark.parametrize(
-    ("query_id", "doc_id", "told"),
+    ("query_id", "doc_id", "message"),
     [
         ("a b", "d", "query id 'a b'"),
         ("q", "d\t1", r"document id 'd\\t1'"),
@@ -133,18 +133,18 @@ def test_the_safeguard_stands_in_one_file_alone(tmp_path: Path) -> None:
     ],
 )
 def test_an_id_that_would_break_the_columns_is_named(
-    tmp_path: Path, query_id: str, doc_id: str, told: str
+    tmp_path: Path, query_id: str, doc_id: str, message: str
 ) -> None:
     run = run_of(queries=0)
     result = QueryResult(query_id, (doc_id,), (1.0,), (1,))
-    with pytest.raises(BadData, match=told):
+    with pytest.raises(BadData, match=message):
         write_trec(Run(run.manifest, (result,), {query_id: {}}), tmp_path, tag="t")
     judged = Run(run.manifest, (QueryResult(query_id, (), (), ()),), {query_id: {doc_id: 1}})
-    with pytest.raises(BadData, match=told):
+    with pytest.raises(BadData, match=message):
         write_trec(judged, tmp_path, tag="t")
 
 
-def test_trec_files_lie_as_the_runs_do_variants_too(tmp_path: Path) -> None:
+def test_trec_files_have_the_folders_of_their_runs_variants_too(tmp_path: Path) -> None:
     store(tmp_path / "runs", run_of(task="Set/one", profile="bm25()", label="two words"))
     store(tmp_path / "runs", run_of(task="Set/one", profile="bm25()", variant=Variant(repeat=2)))
     written = export([tmp_path / "runs"], tmp_path / "out", "trec")
@@ -176,25 +176,21 @@ def tables(tmp_path: Path) -> Path:
 def test_csv_has_rows_means_strata_and_every_query_of_the_main_runs(tmp_path: Path) -> None:
     root = tables(tmp_path)
     rows, means, queries, strata = export([root], tmp_path / "out", "csv")
-    assert [path.stem for path in (rows, means, queries, strata)] == [
-        "rows",
-        "means",
-        "queries",
-        "strata",
-    ]
+    names = [path.stem for path in (rows, means, queries, strata)]
+    assert names == ["rows", "means", "queries", "strata"]
     parts = [r for r in csv.DictReader(strata.open(encoding="utf-8")) if r["kind"] != "language"]
     assert sum(int(r["queries"]) for r in parts if r["kind"] == "positive's rank") == 4 * 12
     both = [file.read_text(encoding="utf-8") for file in (rows, means)]
     assert both[0] + both[1].partition("\n")[2] == to_csv(evaluate([root]))
-    told = list(csv.DictReader(queries.open(encoding="utf-8")))
-    assert len(told) == 4 * 12
-    own = [r for r in told if (r["task"], r["reranker"]) == ("Set/one", "mine")]
+    by_query = list(csv.DictReader(queries.open(encoding="utf-8")))
+    assert len(by_query) == 4 * 12
+    own = [r for r in by_query if (r["task"], r["reranker"]) == ("Set/one", "mine")]
     values = query_values(run_of(task="Set/one"))
     assert [float(r["natural"]) for r in own] == values.natural["nDCG@10"].tolist()
     assert {r["task"] for r in csv.DictReader(means.open(encoding="utf-8"))} == {"Set"}
 
 
-def test_parquet_holds_the_same_numbers_with_types(tmp_path: Path) -> None:
+def test_parquet_has_the_same_numbers_with_types(tmp_path: Path) -> None:
     root = tables(tmp_path)
     rows, means, queries, _ = export([root], tmp_path / "out", "parquet")
     found = pq.read_table(rows)
@@ -281,7 +277,7 @@ def test_no_name_is_read_as_a_command() -> None:
     )
 
 
-def test_a_wrong_form_an_empty_folder_and_a_full_disk_are_told(tmp_path: Path) -> None:
+def test_a_wrong_form_an_empty_folder_and_a_full_disk_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean latex"):
         export([tmp_path], tmp_path / "out", "latx")
     (tmp_path / "runs").mkdir()

@@ -50,7 +50,7 @@ def store(
     **more: Any,
 ) -> Path:
     """One query whose positive moves from rank 2 to rank 1, one query with a safeguard first."""
-    told = {
+    settings = {
         "task": task,
         "profile": {"asked": profile, "resolved": "bm25()", "origin": "computed"},
         "reranker": {"label": label, "method": "flip", "options": {}},
@@ -67,7 +67,9 @@ def store(
     )
     qrels = {"1": {"a": 1}, "2": {"s": 1}}
     folder = run_folder(root, task, profile, label)
-    write_run(folder, Run({"format": 1, "settings": told, "published": PUBLISHED}, results, qrels))
+    write_run(
+        folder, Run({"format": 1, "settings": settings, "published": PUBLISHED}, results, qrels)
+    )
     return folder
 
 
@@ -121,7 +123,7 @@ def test_json_has_one_object_per_number_and_the_promised_keys_first(tmp_path: Pa
     ]
 
 
-def test_csv_has_the_same_rows_and_what_tells_how_they_came_about(tmp_path: Path) -> None:
+def test_csv_has_the_same_rows_and_the_settings_of_the_run(tmp_path: Path) -> None:
     store(tmp_path, label='a,"b"')
     text = to_csv(evaluate([tmp_path]))
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -172,7 +174,7 @@ def test_no_number_is_cut_on_a_narrow_terminal(tmp_path: Path, width: int) -> No
     assert max(map(len, text.splitlines())) <= width
 
 
-def test_rerankers_stand_best_first_within_their_profile(tmp_path: Path) -> None:
+def test_rerankers_are_sorted_best_first_within_their_profile(tmp_path: Path) -> None:
     store(tmp_path, label="zebra")
     store(tmp_path, label="apple", min_grade=2)  # nothing is a positive, so all is 0
     text = printed(tmp_path)
@@ -188,7 +190,7 @@ def test_a_data_sets_mean_comes_first_and_names_who_is_left_out(tmp_path: Path) 
     assert "Left out after bm25, with 1 of 2 tasks: late." in text
 
 
-def test_text_from_data_drives_neither_terminal_nor_markdown(tmp_path: Path) -> None:
+def test_text_from_data_controls_neither_terminal_nor_markdown(tmp_path: Path) -> None:
     store(tmp_path, task="t[bold]\x1b[31m", profile="p|<b>\u202e", label="[red]*r*`\n# x")
     text = printed(tmp_path)
     assert "\x1b" not in text
@@ -202,12 +204,12 @@ def test_text_from_data_drives_neither_terminal_nor_markdown(tmp_path: Path) -> 
     assert "\x1b" not in markdown
 
 
-def test_depth_and_fake_engine_are_told_beside_the_name(tmp_path: Path) -> None:
+def test_depth_and_fake_engine_are_shown_with_the_name(tmp_path: Path) -> None:
     store(tmp_path, depth=20)
     assert "flip (first 20, fake engine)" in printed(tmp_path)
 
 
-def test_a_cut_of_all_documents_is_told_once_and_of_some_with_their_names(tmp_path: Path) -> None:
+def test_a_cut_of_all_documents_is_noted_once_and_of_some_with_their_names(tmp_path: Path) -> None:
     store(tmp_path / "a", max_doc_chars=600)
     assert "Documents were cut to 600 characters for all." in printed(tmp_path / "a")
     store(tmp_path / "a", label="whole")
@@ -226,7 +228,7 @@ def test_several_roots_are_one_report_and_none_is_an_error(tmp_path: Path) -> No
         evaluate([tmp_path / "none"])
 
 
-def test_published_figures_stand_beside_measured_ones() -> None:
+def test_published_figures_are_compared_with_measured_ones() -> None:
     claim = load_claims()[0]
     values = {0.665: "agrees", 0.66: "differs"}
     claims = [ClaimRow(claim, "t", "p", "r", own, word == "agrees") for own, word in values.items()]
@@ -237,7 +239,7 @@ def test_published_figures_stand_beside_measured_ones() -> None:
     ]
 
 
-def test_a_published_first_stage_of_equal_gains_stands_beside_what_it_compares_with() -> None:
+def test_a_published_first_stage_of_equal_gains_is_shown_with_what_it_compares_with() -> None:
     row = {"task": "Set/one", "profile": "bm25", "queries": 2, "first_stage": 0.6, "ground": 1}
     rows = [row | {"measure": name} for name in (*MEASURES, MICRO, MACRO)]
     rows[0] |= {"published": 0.5123, "as_published": 0.5124}
@@ -255,6 +257,17 @@ def test_other_judgements_have_a_first_stage_of_their_own_and_a_table(tmp_path: 
     usual, _, strict = words.partition("other queries, pools or judgements")
     assert "strict" not in usual.replace("bm25() (grades from 2)", "")
     assert "strict (grades from 2, fake engine)" in strict
+
+
+def test_two_names_of_the_same_pool_have_a_first_stage_each(tmp_path: Path) -> None:
+    for profile in ("bm25", "bm25()"):
+        store(tmp_path, profile=profile)
+    first_stages = to_markdown(evaluate([tmp_path])).partition("first stages")[2]
+    lines = first_stages.partition("###")[0].splitlines()
+    assert [line.split(" | ")[0] for line in lines if "computed" in line] == [
+        "| bm25 = bm25()",
+        "| bm25()",
+    ]
 
 
 def compact(found: Evaluation, width: int = 100) -> str:
@@ -316,8 +329,8 @@ def test_a_set_of_many_tasks_has_one_compact_table(tmp_path: Path) -> None:
 
 
 def test_notes_name_what_is_odd_and_not_the_totals_it_is_a_part_of() -> None:
-    told = notes.counted(
+    words = notes.counted(
         {"scored_queries": 50, "equal_scores": 2, "label_calls": 9, "label_tokens": 9, "labels": 18}
         | {"label_probability": 7_000_000, "label_probability_calls": 9}
     )
-    assert told == "2 of 50 queries with all scores equal"
+    assert words == "2 of 50 queries with all scores equal"

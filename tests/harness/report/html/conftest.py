@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from rerank_bench.evaluation import (
     OrderRow,
     QueryRow,
     StratumRow,
+    records,
+    results_of,
 )
 from rerank_bench.inspect.exchanges import Exchange
 from rerank_bench.inspect.replay import QueryView, ViewDocument
@@ -40,7 +42,7 @@ LEFT_OUT = f"Nano/de · bm25 · {HOSTILE}: 2 variants without the run itself"
 
 
 def row(task: str, profile: str, reranker: str, measure: str) -> dict[str, Any]:
-    """One reranker's row; `good` is starred, `broken` invalid, `random` a floor on other metal."""
+    """One reranker's row; `good` is starred, `broken` invalid, `random` a floor."""
     first = 0.4 if profile == "bm25" else 0.5
     gain, main = MEANT[reranker] + (0.01 if task == "Nano/de" else 0.0), measure == MEASURES[0]
     starred = main and reranker == "good"
@@ -73,7 +75,7 @@ def row(task: str, profile: str, reranker: str, measure: str) -> dict[str, Any]:
         "prompt_tokens": 0 if reranker == "random" else 100_000,
         "output_tokens": 50,
         "seconds_per_query": 0.5 if reranker == "good" else 0.25,
-        "hardware": "slow metal" if reranker == "harmful" else "fast metal",
+        "hardware": "slow machine" if reranker == "harmful" else "fast machine",
         "ideal_flops": None if reranker == "random" else 2e12,
         "p": 0.0001 if starred else 0.5,
         "p_holm": (0.001 if starred else 1.0) if main and reranker != "random" else None,
@@ -116,16 +118,17 @@ def view(reranker: str) -> QueryView:
         ViewDocument("plain", "word " * 200, 2, 3, None, None, positive=False, safeguard=False),
         ViewDocument("guard", "appended", 4, 4, -1.0, 1, positive=True, safeguard=True),
     )
-    said = (
+    exchanges = (
         Exchange(1, "Generate", HOSTILE, HOSTILE, repaired=True),
         Exchange(2, "Generate", "rank these", "[1] > [2]"),
     )
     return QueryView(
-        "Nano/de", "bm25", reranker, "q3", HOSTILE, documents, said, {"repaired": 1}, None, 0.5, 1.0
+        "Nano/de", "bm25", reranker, "q3", HOSTILE, documents, exchanges,
+        {"repaired": 1}, None, 0.5, 1.0,
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def found() -> Evaluation:
     """Two tasks of one data set, two profiles, five rerankers, all measures, every small table."""
     whole = [(p, r, m) for p in PROFILES for r in RERANKERS for m in MEASURES]
@@ -143,7 +146,7 @@ def found() -> Evaluation:
         groups=(Group("Nano", TASKS, (("bm25", "half", "1 of 2 tasks"),)),),
         orders=(OrderRow(TASKS[0], "bm25", "good", ("first-stage", "reverse"), 0.6, 0.01, 0.9,
                          tuple(0.2 - 0.02 * i for i in range(10))),),
-        latencies=(LatencyRow(TASKS[0], "bm25", "good", 20, 0.125, 0.5, "fast metal"),),
+        latencies=(LatencyRow(TASKS[0], "bm25", "good", 20, 0.125, 0.5, "fast machine"),),
         strata=tuple(StratumRow(task, "bm25", "good", "language", task[-2:], 25, 0.4, 0.6, 0.2)
                      for task in TASKS),
         queries=tuple(query(task, profile, "good", n)
@@ -153,13 +156,29 @@ def found() -> Evaluation:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
+def changed(found: Evaluation) -> Callable[..., Evaluation]:
+    """Return the same report with other values of the reranker `good`, in tasks and means."""
+
+    def change(**good: Any) -> Evaluation:
+        results, means = (
+            results_of(
+                [one | (good if one["reranker"] == "good" else {}) for one in records(r.rows())]
+            )
+            for r in (found.results, found.means)
+        )
+        return replace(found, results=results, means=means)
+
+    return change
+
+
+@pytest.fixture(scope="session")
 def views() -> tuple[QueryView, ...]:
     """One query of two rerankers."""
     return view("good"), view("harmful")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def hostile() -> str:
     """A text that does harm where it is taken for markup, a template or a plot's label."""
     return HOSTILE
@@ -212,8 +231,17 @@ class Opened:
         return [text.strip() for text in cells.all_inner_texts()]
 
     def names(self, section: str) -> list[str]:
-        """Return the rerankers of a table's rows without what is marked beside them."""
+        """Return the rerankers of a table's rows without their marks."""
         return self.page.locator(f"#{section} tbody .c-reranker > span > bdi").all_inner_texts()
+
+    def points(self, section: str) -> dict[str, list[tuple[Any, Any, str]]]:
+        """Return the points of a plot by series: x, y, symbol; the front is called `front`."""
+        found = self.page.evaluate(
+            """id => document.querySelector(`#${id} .plot`).data.map((t) =>
+              [t.name ?? "front", t.x, t.y, t.marker?.symbol ?? t.x.map(() => "")])""",
+            section,
+        )
+        return {name: list(zip(x, y, symbol, strict=True)) for name, x, y, symbol in found}
 
 
 _NUMBERS = itertools.count()
@@ -225,32 +253,31 @@ def drawn(page: Page) -> Page:
     return page
 
 
-def open_page(browser: Browser, text: str, folder: Path, **options: Any) -> Opened:
-    """Open a page from disk and collect what it says and requests."""
+def open_page(browser: Browser, text: str, folder: Path) -> Opened:
+    """Open a page from disk and collect what it logs and requests."""
     file = folder / "report.html"
     file.write_text(text, encoding="utf-8")
-    page = browser.new_page(**options)
+    page = browser.new_page(viewport=WIDE)
     page.set_default_timeout(30_000)
     opened = Opened(page, file.as_uri())
     page.on("console", lambda message: opened.messages.append(message.text))
     page.on("pageerror", lambda error: opened.messages.append(str(error)))
     page.on("request", lambda request: opened.requests.append(request.url))
     page.goto(opened.address)
+    drawn(page)
     return opened
+
+
+@pytest.fixture(scope="session")
+def text(found: Evaluation, views: Sequence[QueryView]) -> str:
+    """The page of the whole report."""
+    return to_html(found, views)
 
 
 @pytest.fixture(scope="module")
-def shared(
-    browser: Browser,
-    tmp_path_factory: pytest.TempPathFactory,
-    found: Evaluation,
-    views: Sequence[QueryView],
-) -> Opened:
+def shared(browser: Browser, tmp_path_factory: pytest.TempPathFactory, text: str) -> Opened:
     """The page of the whole report, opened once for a module."""
-    folder = tmp_path_factory.mktemp("report")
-    opened = open_page(browser, to_html(found, views), folder, viewport=WIDE)
-    drawn(opened.page)
-    return opened
+    return open_page(browser, text, tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture
@@ -264,17 +291,17 @@ def opened(shared: Opened) -> Iterator[Opened]:
     shared.page.set_viewport_size(WIDE)
 
 
-@pytest.fixture
-def open_report(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Open a report of its own; what it logs or throws fails the test."""
+@pytest.fixture(scope="module")
+def open_report(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Opened]]:
+    """Open another report; what it logs or throws fails a test."""
     made: list[Opened] = []
 
     def opened(found: Evaluation, views: Sequence[QueryView] = ()) -> Opened:
-        made.append(open_page(browser, to_html(found, views), tmp_path, viewport=WIDE))
-        drawn(made[-1].page)
+        folder = tmp_path_factory.mktemp("report")
+        made.append(open_page(browser, to_html(found, views), folder))
         return made[-1]
 
     yield opened
-    for own in made:
-        own.page.close()
-        assert own.messages == []
+    assert [own.messages for own in made] == [[]] * len(made)

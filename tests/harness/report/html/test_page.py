@@ -1,4 +1,4 @@
-"""The file: what it holds, what it allows, and that no text of a run is markup."""
+"""The file: its content, what it allows, and that no text of a run is markup."""
 
 from __future__ import annotations
 
@@ -36,11 +36,6 @@ def block(page: str, name: str) -> Any:
 
 def unpacked(packed: Any) -> list[Any]:
     return [packed["of"][at] for at in packed["at"]] if isinstance(packed, dict) else packed
-
-
-@pytest.fixture(scope="module")
-def text(found: Evaluation, views: Sequence[QueryView]) -> str:
-    return to_html(found, views)
 
 
 def test_the_same_input_gives_the_same_file(
@@ -145,9 +140,9 @@ def test_what_is_no_number_is_missing() -> None:
     assert column([1.5, float("inf"), float("nan"), None, True]) == [1.5, None, None, None, 1]
 
 
-def test_control_characters_and_overrides_are_shown_and_honest_text_stays() -> None:
-    honest = "line\nשלום\tمی\u200cخواهم"
-    assert visible(honest) == honest
+def test_control_characters_and_overrides_are_shown_and_ordinary_text_stays() -> None:
+    ordinary = "line\nשלום\tمی\u200cخواهم"
+    assert visible(ordinary) == ordinary
     assert visible("a\u202eb\x1b[31m\x00\u2067") == r"a\u{202e}b\x1b[31m\x00\u{2067}"
 
 

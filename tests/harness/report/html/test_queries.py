@@ -60,9 +60,9 @@ def test_a_row_of_a_query_opens_it(opened: Any) -> None:
     assert "query.first=good" in page.url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def turned(open_report: Callable[..., Any], found: Evaluation) -> Any:
-    """A report in which every name, id and text holds what must be made visible."""
+    """A report in which every name, id and text contains what must be made visible."""
     names = {"task": TURNED, "profile": TURNED}
     rows = records(found.results.rows())
     rows = [row for row in rows if (row["task"], row["profile"]) == ("Nano/de", "bm25")]
@@ -74,10 +74,10 @@ def turned(open_report: Callable[..., Any], found: Evaluation) -> Any:
         ViewDocument(id_, text, i, i, 1.0, None, positive=False, safeguard=False)
         for i, (id_, text) in enumerate([(TURNED, f"{TURNED}\n{HEBREW}"), ("א-1", HEBREW)], 1)
     ]
-    said = (Exchange(1, TURNED, TURNED, TURNED, repaired=True),)
+    exchanges = (Exchange(1, TURNED, TURNED, TURNED, repaired=True),)
     view = QueryView(
-        TURNED, TURNED, TURNED, TURNED, TURNED, tuple(documents), said, {TURNED: 1}, TURNED, 0.5,
-        1.0, notes=(TURNED,),
+        TURNED, TURNED, TURNED, TURNED, TURNED, tuple(documents), exchanges, {TURNED: 1}, TURNED,
+        0.5, 1.0, notes=(TURNED,),
     )  # fmt: skip
     return open_report(
         replace(
@@ -122,7 +122,7 @@ def test_a_name_shown_by_its_codes_is_chosen_and_found(turned: Any) -> None:
     assert page.locator("#query").get_by_label("Query", exact=True).input_value() == SHOWN
 
 
-def test_honest_text_from_right_to_left_stays_by_itself(turned: Any) -> None:
+def test_ordinary_text_from_right_to_left_stays_by_itself(turned: Any) -> None:
     page = turned.show("tab=One query")
     cell = page.locator("#query .documents td.name").nth(1)
     text, name = cell.locator("p"), cell.locator("code bdi")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rerank_bench.evaluation import Evaluation, records, results_of
+from rerank_bench.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 SHOWN = ":root[data-shown]"
 ORDERED = {way: f'[aria-sort="{way}"]' for way in ("ascending", "descending")}
 ORDERED[""] = ":not([aria-sort])"
-
-
-def changed(found: Evaluation, **good: Any) -> Evaluation:
-    """The same report with other values of the reranker `good`, in tasks and means."""
-    results, means = (
-        results_of([row | (good if row["reranker"] == "good" else {}) for row in records(r.rows())])
-        for r in (found.results, found.means)
-    )
-    return replace(found, results=results, means=means)
 
 
 def pick(page: Page, name: str, value: str) -> None:
@@ -101,8 +92,10 @@ def test_heads_sort_by_click_and_key_and_the_address_keeps_it(opened: Any) -> No
     assert opened.column("tasks", "gain") == own
 
 
-def test_missing_values_are_last_either_way(open_report: Callable[..., Any], found: Any) -> None:
-    opened = open_report(changed(found, seconds_per_query=None))
+def test_missing_values_are_last_either_way(
+    open_report: Callable[..., Any], changed: Callable[..., Evaluation]
+) -> None:
+    opened = open_report(changed(seconds_per_query=None))
     for way in ("asc", "desc"):
         opened.show(f"tab=Results&tasks.sort=seconds_per_query:{way}")
         assert opened.column("tasks", "seconds_per_query")[-4:] == ["–"] * 4
@@ -205,9 +198,9 @@ def test_a_button_writes_a_table_as_csv(opened: Any, tmp_path: Path, hostile: st
 
 
 def test_columns_that_hold_nothing_are_left_to_be_asked_for(
-    open_report: Callable[..., Any], found: Evaluation
+    open_report: Callable[..., Any], changed: Callable[..., Evaluation]
 ) -> None:
-    opened = open_report(changed(found, price=0.00123))
+    opened = open_report(changed(price=0.00123))
     page = opened.show("tab=Results")
     assert "price" in opened.heads("tasks")
     assert not {"gpu_seconds", "from_cache", "model"} & set(opened.heads("tasks"))
@@ -218,26 +211,34 @@ def test_columns_that_hold_nothing_are_left_to_be_asked_for(
     assert set(opened.column("tasks", "gpu_seconds")) == {"–"}
 
 
-@pytest.mark.parametrize("mark", ["fake engine", "not comparable"])
-def test_a_run_that_does_not_compare_is_marked_in_every_table(
-    open_report: Callable[..., Any], found: Evaluation, mark: str
+@pytest.mark.parametrize(
+    ("odd", "mark", "symbol"),
+    [
+        ({"is_real": False}, "fake engine", "hourglass-open"),
+        ({"apart": True, "first_stage": 0.123}, "not comparable", "square-open"),
+    ],
+)
+def test_a_run_that_does_not_compare_is_marked_in_tables_and_plots_and_on_no_front(
+    open_report: Callable[..., Any],
+    changed: Callable[..., Evaluation],
+    odd: dict[str, Any],
+    mark: str,
+    symbol: str,
 ) -> None:
-    odd = {"is_real": False} if mark == "fake engine" else {"apart": True}
-    opened = open_report(changed(found, **odd))
+    opened = open_report(changed(**odd))
     tables = {"Results": "tasks", "Queries": "queries", "Robustness": "latencies"}
     for tab, section in tables.items():
         opened.show(f"tab={tab}&reranker=good")
         assert all(mark in name for name in opened.column(section, "reranker")), section
     assert "Best is good" not in opened.page.locator("#summary").text_content()
-
-
-def test_a_matrix_has_the_first_stage_of_the_runs_that_compare(
-    open_report: Callable[..., Any], found: Evaluation
-) -> None:
-    opened = open_report(changed(found, apart=True, first_stage=0.123))
     opened.show("tab=Matrix&matrix.profile=dense")
     assert "0.1230" not in opened.column("matrix", "first_stage")
     assert all(text.startswith("✕") for text in opened.column("matrix", "good"))
+    opened.show("tab=Plots&cost.scope=Nano/de")
+    cost = opened.points("cost")
+    assert cost["good"][0][2] == symbol
+    assert 0.21 not in [y for _, y, _ in cost["front"]]
+    assert symbol in [point[2] for point in opened.points("gains")["bm25"]]
 
 
 def test_first_stages_and_claims_have_their_published_values(opened: Any, hostile: str) -> None:
