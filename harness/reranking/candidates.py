@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..types import Candidates, Document, Engine, Fitted
 from .fitting import Budget, Fitter
 from .flow import Job
-from .instructions import given
+from .scope import given
 
 if TYPE_CHECKING:
     from ..pools import Pool, PoolRow

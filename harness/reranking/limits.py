@@ -16,7 +16,7 @@ from ..errors import EngineFault, unknown
 
 if TYPE_CHECKING:
     from ..types import Engine
-    from .usage import Usage
+    from .flow import Usage
 
 WIDTH = 2
 """Bytes of a number in bfloat16 or float16, which all limits here assume."""
