@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import platform
 from collections import Counter
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from ..reranking import Choice
     from ..tasks import Task
     from ..types import Engine
-    from .files import QueryResult
+    from .results import QueryResult
 
 FORMAT = 1
 """The version of the layout; a manifest's `format`."""
@@ -82,7 +81,7 @@ def settings(
             "method": choice.method,
             "options": effective_options(choice),
             "code": choice.code,
-            "asks": sorted(kind.__name__ for kind in choice.asks or ()),
+            "asks": sorted(kind.__name__ for kind in choice.declared.asks or ()),
             "prompt": prompt_fingerprint(choice),
             "instruction": instruction,
         },
@@ -183,11 +182,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def fingerprint(value: Any) -> str:
-    """Sha256 (hex) of a value's canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _through_json(value: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rerank_bench.errors import BadData, RerankBenchError, RunConflict
 from rerank_bench.reranking import Usage
-from rerank_bench.runs import QueryResult, Run
+from rerank_bench.runs import QueryResult, Run, read_run
 from rerank_bench.runs import folder as runs
 
 SETTINGS: dict[str, Any] = {
@@ -47,7 +47,7 @@ def a_run(settings: Mapping[str, Any] = SETTINGS) -> Run:
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     folder = runs.run_folder(tmp_path, "Toy/one", "bm25", "reverse")
     runs.write_run(folder, a_run())
-    assert runs.read_run(folder) == a_run()
+    assert read_run(folder) == a_run()
     assert runs.find_runs(tmp_path) == runs.find_runs(folder) == [folder]
 
 
@@ -57,7 +57,7 @@ def test_in_which_order_rows_stand_in_a_file_does_not_matter(tmp_path: Path, nam
     runs.write_run(tmp_path / "run", a_run())
     file = tmp_path / "run" / f"{name}.parquet"
     pq.write_table(pq.read_table(file).sort_by("doc_id"), file)
-    assert runs.read_run(tmp_path / "run") == a_run()
+    assert read_run(tmp_path / "run") == a_run()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_file_whose_rows_cannot_be_is_named(
     place = table.column_names.index(column)
     pq.write_table(table.set_column(place, column, [values]), file)
     with pytest.raises(BadData, match=rf"\.parquet.*{why}"):
-        runs.read_run(tmp_path / "run")
+        read_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize(("depth", "flops"), [(0, None), ("5", None), (None, "many"), (None, -1.0)])
@@ -93,7 +93,7 @@ def test_a_manifest_with_impossible_figures_is_refused(
     told = {**run.manifest, "ideal_flops": flops}
     runs.write_run(tmp_path / "run", Run(told, run.results, run.qrels))
     with pytest.raises(BadData, match=r"manifest\.json.*is not possible"):
-        runs.read_run(tmp_path / "run")
+        read_run(tmp_path / "run")
 
 
 def test_the_files_have_the_promised_columns(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_writing_over_a_run_keeps_the_first_or_is_refused(tmp_path: Path) -> Non
     runs.write_run(tmp_path / "run", a_run())
     with pytest.raises(RunConflict):
         runs.write_run(tmp_path / "run", a_run({**SETTINGS, "depth": 3}))
-    assert runs.read_run(tmp_path / "run") == a_run()
+    assert read_run(tmp_path / "run") == a_run()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -177,7 +177,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from rerank_bench.runs import folder as runs
-from rerank_bench.runs.folder import QueryResult, Run
+from rerank_bench.runs import Run
 at = int(sys.argv[2])
 real, seen = runs._sync, []
 def sync(path):
@@ -249,7 +249,7 @@ def test_a_broken_file_is_named_in_one_line(
     file = tmp_path / "run" / name
     file.unlink() if content is None else file.write_bytes(content)
     with pytest.raises(BadData) as caught:
-        runs.read_run(tmp_path / "run")
+        read_run(tmp_path / "run")
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -259,10 +259,10 @@ def test_a_missing_column_and_another_format_are_named(tmp_path: Path) -> None:
     file = tmp_path / "run" / "qrels.parquet"
     pq.write_table(pq.read_table(file).drop_columns(["grade"]), file)
     with pytest.raises(BadData, match=r"qrels\.parquet.*no column grade"):
-        runs.read_run(tmp_path / "run")
+        read_run(tmp_path / "run")
     (tmp_path / "run" / "manifest.json").write_text('{"format": 9, "settings": {}}')
     with pytest.raises(BadData, match="its format is 9, this version reads 1"):
-        runs.read_run(tmp_path / "run")
+        read_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
