@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # processes of one thread each, set before torch is imported
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # processes of one thread each, set before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

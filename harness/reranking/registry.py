@@ -96,7 +96,8 @@ class Defaults:
         return {k: v for k, v in named.items() if v is not None}
 
 
-def methods() -> dict[str, metadata.EntryPoint]:
+@functools.cache
+def methods() -> Mapping[str, metadata.EntryPoint]:
     """Every installed method, name -> entry point; nothing is imported."""
     return {entry.name: entry for entry in metadata.entry_points(group=RERANKERS)}
 
