@@ -88,7 +88,7 @@ def read_run(folder: Path) -> Run:
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     results = {row["query_id"]: _result(row, rankings.pop(row["query_id"], [])) for row in rows}
     if len(results) < len(rows):
-        raise broken(spent, "it holds a query twice")
+        raise broken(spent, "it has a query twice")
     if rankings:
         raise broken(ranked, f"query {next(iter(rankings))} is not in usage.parquet")
     for result in results.values():

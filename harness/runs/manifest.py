@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The version of the layout; a manifest's `format`."""
 
-_FAKE, _SERVED = "fake", "http"
-"""The engines of version 0.1 that compute nothing, and that do not compute on this machine."""
-
 _TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved",
           "settings.profile.origin", "settings.reranker.label")  # fmt: skip
 _WORDS = ("settings.profile.sha256", "settings.qrels", "invalid", "convention")
@@ -139,7 +136,7 @@ def manifest(
     """Return the manifest of a finished run: its settings, counts, times and versions.
 
     `seconds` is engine time without any loading. `startup_seconds` is the loading charged to this
-    run, 0 where an earlier one of `startup_shared_by`, the runs of this engine, bore it. `failed`
+    run, 0 where an earlier one of `startup_shared_by`, the runs of this engine, has it. `failed`
     is the number of failed queries, `ideal_flops` what one query needs, None where not known. The
     data set's name is not part of the settings: its sha256 is, and a folder may be named in several
     ways.
@@ -198,7 +195,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise broken(file, error) from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
-        raise broken(file, "it holds no settings")
+        raise broken(file, "it has no settings")
     if manifest.get("format") != FORMAT:
         raise broken(file, f"its format is {manifest.get('format')!r}, this version reads {FORMAT}")
     _check_values(file, manifest)
@@ -210,39 +207,35 @@ def _completed(manifest: dict[str, Any]) -> dict[str, Any]:
     if "is_real" in manifest:
         return manifest
     engine = (manifest["settings"].get("engine") or {}).get("name")
-    served = engine == _SERVED
+    served = engine == "http"
     hardware = {"servers": sorted(manifest.get("engine") or {})} if served else {}
     return {
         **manifest,
-        "is_real": engine != _FAKE,
+        "is_real": engine != "fake",
         "exact_labels": not served,
         "hardware": hardware or manifest.get("hardware"),
     }
 
 
 def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise BadData unless a manifest holds what every reader needs, as what it is read as."""
+    """Raise BadData unless a manifest has what every reader needs, of the type it is read as."""
     for path in _TEXTS:
         if not isinstance(_at(manifest, path), str):
             raise broken(file, f"{path} is missing")
-    for path in _WORDS:
-        if not isinstance(_at(manifest, path) or "", str):
-            raise broken(file, f"{path} is no text")
-    for path in (*_COUNTS, *_FIGURES):
-        value, least = _at(manifest, path), 1 if path in _COUNTS else 0
-        kind = int if path in _COUNTS else (int, float)
-        if value is not None and (not isinstance(value, kind) or value < least):
-            raise broken(file, f"{path} is {value!r}, which is not possible")
-    for path in _TABLES:
-        if not isinstance(_at(manifest, path) or {}, Mapping):
-            raise broken(file, f"{path} is no table")
+    for kind, name, paths in ((str, "text", _WORDS), (Mapping, "table", _TABLES)):
+        for path in paths:
+            value = _at(manifest, path)
+            if value and not isinstance(value, kind):
+                raise broken(file, f"{path} is no {name}")
+    for number, least, paths in ((int, 1, _COUNTS), (int | float, 0, _FIGURES)):
+        for path in paths:
+            value = _at(manifest, path)
+            if value is not None and (not isinstance(value, number) or value < least):
+                raise broken(file, f"{path} is {value!r}, which is not possible")
     for profile, known in (manifest.get("published") or {}).items():
-        if not isinstance(known, Mapping) or not all(map(_is_number, known.values())):
+        values = known.values() if isinstance(known, Mapping) else [known]
+        if not all(isinstance(value, int | float) for value in values):
             raise broken(file, f"what is published of {profile} is no table of numbers")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
 
 
 def _at(value: Any, path: str) -> Any:

@@ -67,7 +67,7 @@ def test_in_which_order_rows_stand_in_a_file_does_not_matter(tmp_path: Path, nam
         ("rankings", "first_stage_rank", [2, None, 1, 1], "a row has no first_stage_rank"),
         ("rankings", "first_stage_rank", [2, 2, 1, 1], "not one score and first-stage rank"),
         ("rankings", "query_id", ["q1", "q1", "q1", "q9"], r"query q9 is not in usage\.parquet"),
-        ("usage", "query_id", ["q1", "q2", "q2"], "it holds a query twice"),
+        ("usage", "query_id", ["q1", "q2", "q2"], "it has a query twice"),
         ("usage", "pool_chars", [9, 9, 9], "query q3 had candidates but has no ranking"),
         ("qrels", "doc_id", ["x", "x", "a", "gone"], "query q1 has two grades for a document"),
         ("qrels", "grade", ["a lot", "0", "1", "1"], "a lot"),
