@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import platform
 from collections import Counter
@@ -170,7 +171,8 @@ def manifest(
     )
 
 
-def versions() -> dict[str, str]:
+@functools.cache
+def versions() -> Mapping[str, str]:
     """Versions of Python and of every installed package that a number can depend on."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
