@@ -80,7 +80,9 @@ Outcome = Reranked | Failed
 
 
 class OpenFlow:
-    """A flow under way: its open `requests`, what it has `spent`, and in the end its `outcome`.
+    """A flow under way: its open `requests`, its `usage`, and in the end its `outcome`.
+
+    `spent` counts all of the usage but the engine's `seconds`.
 
     Raises RerankerFault, which names job and query, for a reranker that raises or returns anything
     but one finite score per candidate.
@@ -90,10 +92,16 @@ class OpenFlow:
         self.job = job
         self.requests: Sequence[AnyRequest] = ()
         self.spent: Counter[str] = Counter()
+        self.seconds = 0.0
         self.outcome: Outcome | None = None
         self._replies: dict[int, Reply | Failure] = {}
         self._counts: Counter[str] = Counter()
         self._flow = _run(job)
+
+    @property
+    def usage(self) -> Usage:
+        """What this query has cost so far."""
+        return Usage(**self.spent, seconds=self.seconds)
 
     def receive(self, place: int, reply: Reply | Failure) -> bool:
         """Store the reply to the request at `place`; return whether all replies are there."""
@@ -112,7 +120,7 @@ class OpenFlow:
         self.requests, self._replies = (), {}
         if failure is not None:
             self._flow.close()
-            self.outcome = Failed(failure.reason, Usage(**self.spent))
+            self.outcome = Failed(failure.reason, self.usage)
             return
         try:
             self.requests = self._flow.send(replies if self.spent["rounds"] else None)
@@ -138,7 +146,7 @@ class OpenFlow:
             raise self._fault(f"reported repairs {sorted(unsent, key=str)} of {calls} requests")
         equal = equal_scores(self.job.candidates, scores, calls)
         counts = {**scored.counts, **self._counts, **equal}
-        return Reranked(scores, {k: n for k, n in counts.items() if n}, Usage(**self.spent))
+        return Reranked(scores, {k: n for k, n in counts.items() if n}, self.usage)
 
     def _fault(self, what: str) -> RerankerFault:
         return RerankerFault(f"{self.job.where}: {what}")
@@ -165,7 +173,8 @@ def _requests(
         try:
             requests = list(flow.send(replies))
         except StopIteration as end:
-            return end.value
+            scores: Scores = end.value
+            return scores
         for request in requests:
             hash(request)  # a mistake such as labels in a list raises here
         replies = (yield requests) if requests else ()

@@ -242,7 +242,7 @@ class _Scheduler:
         for (request, reply), seconds in zip(answered, shares, strict=True):
             waiting = self.waiting[request]
             for flow, _ in waiting:
-                flow.spent["seconds"] += seconds / len(waiting)
+                flow.seconds += seconds / len(waiting)
             complete += self.hand_over(request, reply)
         self.go_on(complete)
 

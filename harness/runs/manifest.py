@@ -224,13 +224,13 @@ def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
     for path in _TEXTS:
         if not isinstance(_at(manifest, path), str):
             raise broken(file, f"{path} is missing")
-    for kind, name, paths in ((str, "text", _WORDS), (Mapping, "table", _TABLES)):
-        for path in paths:
+    for kind, name, typed in ((str, "text", _WORDS), (Mapping, "table", _TABLES)):
+        for path in typed:
             value = _at(manifest, path)
             if value and not isinstance(value, kind):
                 raise broken(file, f"{path} is no {name}")
-    for number, least, paths in ((int, 1, _COUNTS), (int | float, 0, _FIGURES)):
-        for path in paths:
+    for number, least, figures in ((int, 1, _COUNTS), (int | float, 0, _FIGURES)):
+        for path in figures:
             value = _at(manifest, path)
             if value is not None and (not isinstance(value, number) or value < least):
                 raise broken(file, f"{path} is {value!r}, which is not possible")
