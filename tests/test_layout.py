@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -139,3 +140,9 @@ def test_the_public_names_are_sorted_and_all_there():
     assert list(rerank_bench.__all__) == sorted(rerank_bench.__all__)
     for name in rerank_bench.__all__:
         assert getattr(rerank_bench, name) is not None
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_a_benchmark_imports_only_names_that_exist(path, monkeypatch):
+    monkeypatch.syspath_prepend(path.parent)
+    runpy.run_path(str(path), run_name="benchmark")
