@@ -20,8 +20,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: install ## two real models on Python's own standard library: about six minutes
 	$(RUN)rerank-bench demo
 
-test: install ## all tests: offline, no GPU
-	$(RUN)python -m pytest
+test: install ## all tests, in parallel: offline, no GPU
+	$(RUN)python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-vllm: $(VLLM)/installed ## a real vLLM on this machine's CPU, in an environment of its own
 	$(VLLM)/bin/python -m pytest tests/vllm

@@ -34,9 +34,9 @@ from rerank_bench import (
     ask,
     drive,
 )
-from rerank_bench.engines import ReplyCache
+from rerank_bench.engines import ReplyCache, machine
 from rerank_bench.reranking import choose
-from rerank_bench.runs.manifest import hardware, versions
+from rerank_bench.runs.manifest import versions
 
 RESULTS = Path(__file__).parent / "results" / "driver.json"
 CASES = {
@@ -127,7 +127,7 @@ def main() -> None:
             f"{row['seconds']:7.2f} s {row['peak_gb']:6.2f} GB"
         )
     RESULTS.parent.mkdir(exist_ok=True)
-    described = {"rows": rows, "versions": versions(), "hardware": hardware()}
+    described = {"rows": rows, "versions": versions(), "hardware": machine()}
     RESULTS.write_text(json.dumps(described, indent=2) + "\n")
 
 

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from rerank_bench import Candidates, Engine, Job, drive, load_task
-from rerank_bench.engines import EngineChoice, choose_engine
+from rerank_bench.engines import EngineChoice, choose_engine, machine
 from rerank_bench.pools import build_pool
 from rerank_bench.reranking import Budget, Fitting, Scope, Usage, choose, chosen_queries, total
-from rerank_bench.runs.manifest import hardware, versions
-from rerank_bench.runs.rankings import head
+from rerank_bench.runs.manifest import versions
 
 RESULTS = Path(__file__).parent / "results" / "engines.json"
 WINDOWS = "window=10,stride=5,max_doc_tokens=24"
@@ -60,7 +59,7 @@ def candidates(
     """The first `depth` BM25 candidates of some queries of stdlib-code, cut to the budget."""
     task = load_task("stdlib-code")
     chosen = chosen_queries(list(task.queries), Scope(queries=queries, seed=seed))
-    rows = [head(r, depth) for r in build_pool(task, "bm25").rows if r.query_id in chosen]
+    rows = [r.first(depth) for r in build_pool(task, "bm25").rows if r.query_id in chosen]
     fitting = Fitting(task, engine, Budget.of(reranker))
     fitting.prepare(rows)
     return [fitting.candidates(row) for row in rows]
@@ -204,7 +203,7 @@ def _store(chosen: argparse.Namespace, told: dict[str, Any]) -> None:
         "model": chosen.model,
         "queries": chosen.queries,
         "cases": {**before, **told},
-        "hardware": hardware(),
+        "hardware": machine(),
         "versions": versions(),
     }
     RESULTS.write_text(json.dumps(stored, indent=2) + "\n")

@@ -25,10 +25,10 @@ from typing import Any
 import torch
 
 from rerank_bench import Candidates, Document, Job, MissingExtra, drive
-from rerank_bench.engines import EngineChoice, choose_engine, packaged
+from rerank_bench.engines import EngineChoice, choose_engine, machine, packaged
 from rerank_bench.reranking import Shape, choose, decode_flops, sequence_flops
 from rerank_bench.reranking.limits import SHAPES
-from rerank_bench.runs.manifest import hardware, versions
+from rerank_bench.runs.manifest import versions
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 METHODS = {
@@ -253,8 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{found.utilisation:6.1%} of the ceiling, harness {found.overhead:5.1%}"
         )
         figures.append(asdict(found))
-    told = {"options": vars(options), "figures": figures, "hardware": hardware()}
-    RESULTS.write_text(json.dumps({**told, "versions": versions()}, indent=2) + "\n")
+    described = {"options": vars(options), "figures": figures, "hardware": machine(gpus=int(gpu))}
+    RESULTS.write_text(json.dumps({**described, "versions": versions()}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ _NAMES = ("max_doc_tokens", "max_query_tokens", "max_pair_tokens", "max_window_t
 def check_budgets(method: str, reranker: object) -> None:
     """Raise BadOption, naming `method`, for budgets of a reranker that cannot be; None is no limit.
 
-    A budget holds at least one token, that of a window one for each document. Of the tokens of
+    A budget is at least one token, that of a window one for each document. Of the tokens of
     query and document together neither the document's nor the query's budget takes more than all,
     and the query's leaves some.
     """

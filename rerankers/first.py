@@ -22,7 +22,7 @@ LETTERS = string.ascii_uppercase
 
 @dataclass(frozen=True)
 class First:
-    """Orders windows of lettered passages by one look at the next token each.
+    """Orders windows of lettered passages by the next token alone, one request each.
 
     prompt: name or `.toml` file, filled with `query` and `passages`, that begins the answer with
     `[`. window: at most 26. stride, passes: as for listwise. max_doc_tokens, max_query_tokens,

@@ -15,7 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# A law holds on a busy machine too: how long one example takes is no part of it.
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # processes of one thread each, set before torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# A law is true on a busy machine too, so the time of one example is not limited.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from rerank_bench import load_run
+from rerank_bench.cli import main
+from rerank_bench.reranking import methods
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "add-a-reranker.md"
@@ -21,80 +25,77 @@ def data(beir):
     return beir({"q1": "apple"}, corpus, {"q1": {"d2": 1}})
 
 
-def call(*arguments: object, path: Path | None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own, as an installed program is."""
-    command = [sys.executable, "-c", "from rerank_bench.cli import main; main()"]
-    environment = {**os.environ, **({"PYTHONPATH": str(path)} if path else {})}
-    return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment
-    )
+def engine_page(language: str) -> str:
+    """The only block of a language on the page about engines."""
+    page = (ROOT / "docs" / "add-an-engine.md").read_text(encoding="utf-8")
+    (block,) = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    return block
 
 
-def bench(*arguments: object, path: Path | None = None) -> str:
-    done = call(*arguments, path=path)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder into which pip installed a reranker, and the engine of the page."""
+    sources, site = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("site")
+    reranker, engine = sources / "reranker", sources / "engine"
+    for source in (reranker, engine):
+        source.mkdir()
+    for file in (ROOT / "tests" / "plugin_package").glob("*.*"):
+        (reranker / file.name).write_bytes(file.read_bytes())
+    (engine / "ngrams.py").write_text(engine_page("python"))
+    (engine / "pyproject.toml").write_text(engine_page("toml"))
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    command += ["--no-build-isolation", "--no-index", "--target", site, reranker, engine]
+    subprocess.run(command, check=True, capture_output=True)
+    return site
 
 
-def fails(*arguments: object, path: Path | None = None) -> str:
-    done = call(*arguments, path=path)
-    assert done.returncode == 1, done.stdout
-    return done.stderr
+@pytest.fixture
+def installed(site, monkeypatch):
+    monkeypatch.syspath_prepend(site)
+    methods.cache_clear()
+    yield
+    methods.cache_clear()
+
+
+def bench(*arguments: object, exit_code: int = 0) -> str:
+    """Run the command line; return its output, or its message where it is to fail."""
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == exit_code, done.output
+    return done.stderr if exit_code else done.stdout
 
 
 def best(folder: Path) -> str:
-    from rerank_bench import load_run
-
     return load_run(folder).results[0].doc_ids[0]
 
 
-def install(source: Path, site: Path) -> None:
-    """Install a package into a folder of its own."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    command += ["--no-build-isolation", "--no-index", "--target", str(site), str(source)]
-    subprocess.run(command, check=True, capture_output=True)
-
-
+@pytest.mark.usefixtures("installed")
 def test_an_installed_reranker_is_found_by_its_entry_point(data, tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    for file in (ROOT / "tests" / "plugin_package").glob("*.*"):
-        (source / file.name).write_bytes(file.read_bytes())
-    site = tmp_path / "site"
-    install(source, site)
-    listed = json.loads(bench("list", "rerankers", "--json", path=site))
+    listed = json.loads(bench("list", "rerankers", "--json"))
     assert "longest" in {row["reranker"] for row in listed}
     out = tmp_path / "runs"
     flags = ("--task", data, "--profile", "bm25()", "--out", out, "--no-cache")
-    bench("run", *flags, "--reranker", "longest", path=site)
-    bench("run", *flags, "--reranker", "longest:power=-1", "--as", "shortest", path=site)
+    bench("run", *flags, "--reranker", "longest")
+    bench("run", *flags, "--reranker", "longest:power=-1", "--as", "shortest")
     assert best(out / "data" / "test" / "bm25%28%29" / "longest") == "d2"
     assert best(out / "data" / "test" / "bm25%28%29" / "shortest") == "d1"
 
 
+@pytest.mark.usefixtures("installed")
 def test_the_engine_of_the_page_has_40_lines_and_works_once_it_is_installed(data, tmp_path):
-    page = (ROOT / "docs" / "add-an-engine.md").read_text(encoding="utf-8")
-    (code,), (toml,) = (
-        re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL) for language in ("python", "toml")
-    )
-    assert len([line for line in code.splitlines() if line.strip()]) <= 40
-    source, site, out = tmp_path / "source", tmp_path / "site", tmp_path / "runs"
-    source.mkdir()
-    (source / "ngrams.py").write_text(code)
-    (source / "pyproject.toml").write_text(toml)
-    install(source, site)
-    listed = json.loads(bench("list", "engines", "--json", path=site))
+    assert len([line for line in engine_page("python").splitlines() if line.strip()]) <= 40
+    listed = json.loads(bench("list", "engines", "--json"))
     shown = {row["engine"]: row["what"] for row in listed}
     assert shown["ngrams"] == "Shared character n-grams, without a model"
+    out = tmp_path / "runs"
     flags = ("--task", data, "--profile", "bm25()", "--out", out, "--engine", "ngrams")
-    bench("run", *flags, "--reranker", "cross-encoder:size=4", "--as", "ngrams", path=site)
+    bench("run", *flags, "--reranker", "cross-encoder:size=4", "--as", "ngrams")
     found = best(out / "data" / "test" / "bm25%28%29" / "ngrams")
     assert found in {"d1", "d2", "d3"}
-    wrong = fails("run", *flags, "--reranker", "cross-encoder:sise=4", path=site)
+    wrong = bench("run", *flags, "--reranker", "cross-encoder:sise=4", exit_code=1)
     assert "did you mean size" in wrong
-    wrong = fails("run", *flags, "--reranker", "pointwise", path=site)
+    wrong = bench("run", *flags, "--reranker", "pointwise", exit_code=1)
     assert "pointwise yields NextToken, which ngrams cannot answer; use --engine" in wrong
-    bench("doctor", "--engine", "ngrams", "--quick", path=site)
+    bench("doctor", "--engine", "ngrams", "--quick")
 
 
 def code_blocks() -> list[str]:

@@ -11,9 +11,8 @@ from __future__ import annotations
 from .candidates import FIRST_STAGE, RANDOM, REVERSE, Fitting, Jobs, arranged
 from .declared import Declared
 from .fitting import Budget, Fitter
-from .flow import Failed, Job, Outcome, Reranked
+from .flow import Failed, Job, Outcome, Reranked, Usage, total
 from .health import checks, invalid, label_probability
-from .instructions import TASK, in_effect
 from .limits import (
     Gpu,
     Shape,
@@ -28,8 +27,7 @@ from .limits import (
 )
 from .registry import Choice, Defaults, build, catalogue, choose, load_method, methods, parse
 from .scheduler import drive, order, rerank_one
-from .scope import Scope, chosen_queries
-from .usage import Usage, total
+from .scope import TASK, Scope, chosen_queries, in_effect
 
 __all__ = [
     "FIRST_STAGE",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..types import Candidates, Document, Engine, Fitted
 from .fitting import Budget, Fitter
 from .flow import Job
-from .instructions import given
+from .scope import given
 
 if TYPE_CHECKING:
     from ..pools import Pool, PoolRow
@@ -63,7 +63,7 @@ class Fitting:
         )
 
     def counts(self, row: PoolRow) -> Mapping[str, int]:
-        """Count the row's truncated documents, and the special tokens made harmless in them."""
+        """Count the row's truncated documents, and the special tokens neutralised in them."""
         query = self._queries[row.query_id]
         documents = self._fitter.documents(query, row.doc_ids)
         found = {
@@ -105,9 +105,7 @@ class Jobs:
 
 
 def rearranged(candidates: Candidates, order: str) -> Candidates:
-    """Return the candidates in another order than the first stage's, with their signals."""
-    if order == FIRST_STAGE:
-        return candidates
+    """Return the candidates, which are in first-stage order, in the order `order`."""
     ids = [document.doc_id for document in candidates.documents]
     places = arranged(ids, candidates.query_id, order)
     return replace(

@@ -42,6 +42,8 @@ class Declared:
         as a method, counts as absent.
         """
         values: dict[str, Any] = {f.name: getattr(reranker, f.name, f.default) for f in fields(cls)}
+        if values["asks"] is not None:
+            values["asks"] = frozenset(values["asks"])
         absent = [n for n in ("prompt", "instruction") if not isinstance(values[n], str)]
         return cls(**{**values, **dict.fromkeys(absent)})
 

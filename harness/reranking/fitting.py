@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import EngineFault
@@ -72,11 +73,6 @@ def least(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _more(one: int | None, other: int | None) -> int | None:
-    """Return the greater of two limits, of which None is none."""
-    return None if one is None or other is None else max(one, other)
-
-
 def counted(fitted: Fitted) -> int:
     """Return a text's tokens; EngineFault where the engine did not count them."""
     if fitted.tokens is None:
@@ -91,14 +87,12 @@ def counted(fitted: Fitted) -> int:
 class Fitter:
     """The documents of one corpus, fitted by one engine to one budget.
 
-    A document is cut once to the most that any query leaves to it, and anew only beside a query
-    that leaves less than the document needs.
+    A document is cut anew only for a query that leaves it less than it needs.
     """
 
     corpus: Mapping[str, str]
     engine: Engine
     budget: Budget
-    _longest: dict[str, int | None] = field(default_factory=dict, init=False)
     _fitted: dict[tuple[str, int | None], Fitted] = field(default_factory=dict, init=False)
 
     def queries(self, texts: Sequence[str]) -> list[Fitted]:
@@ -109,67 +103,41 @@ class Fitter:
 
     def prepare(self, asked: Sequence[tuple[Fitted, Sequence[str]]]) -> None:
         """Fit all documents of some (query, document ids), with one call per length."""
-        caps: dict[str, int | None] = {}
-        for query, doc_ids in asked:
-            cap = self.budget.cap(query)
-            caps |= {d: _more(cap, caps.get(d, cap)) for d in doc_ids}
-        longer = {d: cap for d, cap in caps.items() if not self._reaches(d, cap)}
-        self._fit(longer.items())
-        self._longest |= longer
-        self._fit(dict.fromkeys(self._missing(asked)))
-
-    def _missing(
-        self, asked: Sequence[tuple[Fitted, Sequence[str]]]
-    ) -> Iterator[tuple[str, int | None]]:
-        """Documents and lengths to which they have not been cut yet."""
-        for query, doc_ids in asked:
-            limit = self._limit(query, doc_ids)
-            for d in doc_ids:
-                if not self._holds(d, limit) and (d, limit) not in self._fitted:
-                    yield d, limit
+        self._fit([(self.budget.cap(query), doc_ids) for query, doc_ids in asked])
+        self._fit([(self._limit(query, doc_ids), doc_ids) for query, doc_ids in asked])
 
     def documents(self, query: Fitted, doc_ids: Sequence[str]) -> list[Fitted]:
-        """Return prepared documents as they are cut for a query."""
-        limit = self._limit(query, doc_ids)
-        return [self._marked(d, self._found(d, limit)) for d in doc_ids]
-
-    def _found(self, doc_id: str, limit: int | None) -> Fitted:
-        held = self._longest[doc_id] if self._holds(doc_id, limit) else limit
-        return self._fitted[doc_id, held]
+        """Return prepared documents as they are cut for a query, by its budget or `doc_chars`."""
+        limit, chars = self._limit(query, doc_ids), self.budget.doc_chars
+        found = [self._fitted[self._key(doc_id, limit)] for doc_id in doc_ids]
+        if chars is None:
+            return found
+        cut = (len(self.corpus[doc_id]) > chars for doc_id in doc_ids)
+        return [replace(f, truncated=f.truncated or c) for f, c in zip(found, cut, strict=True)]
 
     def _limit(self, query: Fitted, doc_ids: Sequence[str]) -> int | None:
         cap = self.budget.cap(query)
         if cap is None or self.budget.window_tokens is None:
             return cap
-        known = (self._fitted[d, self._longest[d]] for d in doc_ids)
-        return self.budget.limit(cap, [cap if f.truncated else min(counted(f), cap) for f in known])
+        found = (self._fitted[self._key(doc_id, cap)] for doc_id in doc_ids)
+        return self.budget.limit(cap, [cap if f.truncated else counted(f) for f in found])
 
-    def _reaches(self, doc_id: str, cap: int | None) -> bool:
-        """Whether a document was fitted to `cap` or more already."""
-        if doc_id not in self._longest:
-            return False
-        known = self._longest[doc_id]
-        return known is None or (cap is not None and known >= cap)
+    def _fit(self, asked: Sequence[tuple[int | None, Sequence[str]]]) -> None:
+        """Fit documents to limits, the greatest first: what it leaves whole may fit the others."""
+        by_limit: dict[int | None, dict[str, None]] = {}
+        for limit, doc_ids in asked:
+            by_limit.setdefault(limit, {}).update(dict.fromkeys(doc_ids))
+        for limit in sorted(by_limit, key=lambda n: math.inf if n is None else n, reverse=True):
+            ids = [d for d in by_limit[limit] if self._key(d, limit) not in self._fitted]
+            if ids:
+                texts = [self.corpus[d][: self.budget.doc_chars] for d in ids]
+                fitted = list(zip(ids, self.engine.fit(texts, limit), strict=True))
+                self._fitted |= {(d, limit): one for d, one in fitted}
+                self._fitted |= {(d, None): one for d, one in fitted if not one.truncated}
 
-    def _holds(self, doc_id: str, limit: int | None) -> bool:
-        """Whether a document at its longest is what fitting it to `limit` would give."""
-        cap = self._longest[doc_id]
-        if limit is None or cap == limit:
-            return True
-        fitted = self._fitted[doc_id, cap]
-        return not fitted.truncated and counted(fitted) <= limit
-
-    def _fit(self, asked: Iterable[tuple[str, int | None]]) -> None:
-        """Fit documents to limits of their own."""
-        by_limit: dict[int | None, list[str]] = {}
-        for d, limit in asked:
-            by_limit.setdefault(limit, []).append(d)
-        for limit, ids in by_limit.items():
-            fitted = self.engine.fit([self.corpus[d][: self.budget.doc_chars] for d in ids], limit)
-            self._fitted |= {(d, limit): one for d, one in zip(ids, fitted, strict=True)}
-
-    def _marked(self, doc_id: str, fitted: Fitted) -> Fitted:
-        """Return a document, marked truncated also where `doc_chars` has cut it."""
-        chars = self.budget.doc_chars
-        cut = chars is not None and len(self.corpus[doc_id]) > chars
-        return replace(fitted, truncated=True) if cut else fitted
+    def _key(self, doc_id: str, limit: int | None) -> tuple[str, int | None]:
+        """Return where a document cut to `limit` is stored: with no limit, if it is whole."""
+        whole = self._fitted.get((doc_id, None))
+        if whole is None or limit is None or (doc_id, limit) in self._fitted:
+            return doc_id, limit
+        return doc_id, None if counted(whole) <= limit else limit

@@ -1,19 +1,47 @@
-"""One query's flow: the requests that its reranker yields, their replies, and its scores."""
+"""One query's flow: the requests that its reranker yields, their replies, scores and cost."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from ..errors import RerankBenchError, RerankerFault
-from ..types import AnyRequest, Candidates, Failure, Flow, Reply, Reranker, Scored, Scores
+from ..types import AnyRequest, Candidates, Failure, Reply, Reranker, Scored, Scores
 from .health import equal_scores, observed
-from .usage import Usage
 
-T = TypeVar("T")
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counts for one query, or a sum over queries.
+
+    `calls`, `rounds` and the tokens are those of the requests a reranker yielded, before merging
+    and cache, so they are equal cold, warm or resumed. `rounds` is the sequential depth.
+    `cached_tokens` are those of the prompt tokens that an engine's prefix cache held already.
+    `merged` requests were equal to one under way; `from_cache` were answered before. `seconds` is
+    engine wall time without the loading of a model: a slice's is shared out by tokens over what it
+    asked, a streamed reply's is the time since the reply before it, and a request's is shared by
+    all who asked it. Sums over a run are exact; a single query's part is a share of what went on.
+    """
+
+    calls: int = 0
+    rounds: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    merged: int = 0
+    from_cache: int = 0
+    seconds: float = 0.0
+    cached_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def total(usages: Iterable[Usage]) -> Usage:
+    """Sum usages; rounds are summed too, so divide by the number of queries for a mean."""
+    return sum(usages, Usage())
 
 
 @dataclass(frozen=True)
@@ -52,7 +80,9 @@ Outcome = Reranked | Failed
 
 
 class OpenFlow:
-    """A flow under way: its open `requests`, what it has `spent`, and in the end its `outcome`.
+    """A flow under way: its open `requests`, its `usage`, and in the end its `outcome`.
+
+    `spent` counts all of the usage but the engine's `seconds`.
 
     Raises RerankerFault, which names job and query, for a reranker that raises or returns anything
     but one finite score per candidate.
@@ -61,17 +91,17 @@ class OpenFlow:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.requests: Sequence[AnyRequest] = ()
-        self.spent = dict.fromkeys((f.name for f in fields(Usage)), 0.0)
+        self.spent: Counter[str] = Counter()
+        self.seconds = 0.0
         self.outcome: Outcome | None = None
         self._replies: dict[int, Reply | Failure] = {}
         self._counts: Counter[str] = Counter()
-        self._flow: Flow | None = None
+        self._flow = _run(job)
 
     @property
     def usage(self) -> Usage:
         """What this query has cost so far."""
-        counts = {name: int(n) for name, n in self.spent.items() if name != "seconds"}
-        return Usage(**counts, seconds=self.spent["seconds"])
+        return Usage(**self.spent, seconds=self.seconds)
 
     def receive(self, place: int, reply: Reply | Failure) -> bool:
         """Store the reply to the request at `place`; return whether all replies are there."""
@@ -85,85 +115,66 @@ class OpenFlow:
 
     def advance(self) -> None:
         """Run the reranker to its next requests or its end; a Failure among the replies ends it."""
-        failure = next((r for r in self._replies.values() if isinstance(r, Failure)), None)
-        if self._flow is None:
-            self._start()
-        elif failure is None:
-            self._send([self._replies[place] for place in range(len(self.requests))])
-        else:
+        replies = [self._replies[place] for place in range(len(self.requests))]
+        failure = next((r for r in replies if isinstance(r, Failure)), None)
+        self.requests, self._replies = (), {}
+        if failure is not None:
             self._flow.close()
-            self.requests, self.outcome = (), Failed(failure.reason, self.usage)
-
-    def _start(self) -> None:
-        result = self._call(lambda: self.job.reranker.rerank(self.job.candidates))
-        if isinstance(result, Generator):
-            self._flow = result
-            self._send(None)
-        else:
-            self._finish(result)
-
-    def _send(self, replies: Sequence[Any] | None) -> None:
-        assert self._flow is not None  # noqa: S101
-        flow = self._flow
-        try:
-            requests = self._call(
-                lambda: _hashable(next(flow) if replies is None else flow.send(replies))
-            )
-            while not requests:
-                requests = self._call(lambda: _hashable(flow.send(())))
-        except _Ended as end:
-            self._finish(end.scores)
+            self.outcome = Failed(failure.reason, self.usage)
             return
-        self.requests, self._replies = requests, {}
-        self.spent["calls"] += len(requests)
-        self.spent["rounds"] += 1
-
-    def _finish(self, result: Scores) -> None:
-        self.requests = ()
-        scored = result if isinstance(result, Scored) else Scored(result)
-        scores = self._call(lambda: tuple(float(score) for score in scored.scores))
-        documents = len(self.job.candidates.documents)
-        if len(scores) != documents:
-            raise RerankerFault(
-                f"{self.job.where}: returned {len(scores)} scores for {documents} candidates"
-            )
-        bad = next((s for s in scores if not math.isfinite(s)), None)
-        if bad is not None:
-            raise RerankerFault(f"{self.job.where}: returned a score that is not finite ({bad})")
-        calls = int(self.spent["calls"])
-        if unsent := self._call(lambda: set(scored.repairs)) - set(range(calls)):
-            raise RerankerFault(
-                f"{self.job.where}: reported repairs {sorted(unsent, key=str)} of {calls} requests"
-            )
-        own = self._call(lambda: {str(name): int(n) for name, n in scored.counts.items()})
-        equal = equal_scores(self.job.candidates, scores, calls)
-        counts = {name: n for name, n in {**own, **self._counts, **equal}.items() if n}
-        self.outcome = Reranked(scores, counts, self.usage)
-
-    def _call(self, step: Callable[[], T]) -> T:
-        """Run a step of the reranker's own code and name the query if it raises."""
         try:
-            return step()
-        except StopIteration as stop:
-            raise _Ended(stop.value) from None
+            self.requests = self._flow.send(replies if self.spent["rounds"] else None)
+            self.spent["calls"] += len(self.requests)
+            self.spent["rounds"] += 1
+        except StopIteration as end:
+            self.outcome = self._finished(end.value)
         except RerankBenchError:
             raise
         except Exception as error:
-            raise RerankerFault(
-                f"{self.job.where}: raised {type(error).__name__}: {error}"
-            ) from error
+            raise self._fault(f"raised {type(error).__name__}: {error}") from error
+
+    def _finished(self, scored: Scored) -> Reranked:
+        """Check what the reranker returned, and add what was counted."""
+        documents, calls = len(self.job.candidates.documents), self.spent["calls"]
+        scores = tuple(scored.scores)
+        if len(scores) != documents:
+            raise self._fault(f"returned {len(scores)} scores for {documents} candidates")
+        bad = next((s for s in scores if not math.isfinite(s)), None)
+        if bad is not None:
+            raise self._fault(f"returned a score that is not finite ({bad})")
+        if unsent := set(scored.repairs) - set(range(calls)):
+            raise self._fault(f"reported repairs {sorted(unsent, key=str)} of {calls} requests")
+        equal = equal_scores(self.job.candidates, scores, calls)
+        counts = {**scored.counts, **self._counts, **equal}
+        return Reranked(scores, {k: n for k, n in counts.items() if n}, self.usage)
+
+    def _fault(self, what: str) -> RerankerFault:
+        return RerankerFault(f"{self.job.where}: {what}")
 
 
-def _hashable(requests: Sequence[AnyRequest]) -> list[AnyRequest]:
-    """Return the yielded requests; a mistake such as labels in a list raises here."""
-    for request in (found := list(requests)):
-        hash(request)
-    return found
+def _run(job: Job) -> Generator[list[AnyRequest], Sequence[Any] | None, Scored]:
+    """Run all of a reranker's own code: yield requests that are not empty, return typed scores."""
+    result = job.reranker.rerank(job.candidates)
+    if isinstance(result, Generator):
+        result = yield from _requests(result)
+    scored = result if isinstance(result, Scored) else Scored(result)
+    return Scored(
+        tuple(float(score) for score in scored.scores),
+        {str(name): int(n) for name, n in scored.counts.items()},
+        tuple(set(scored.repairs)),
+    )
 
 
-class _Ended(Exception):
-    """A flow returned; StopIteration itself must not cross a generator."""
-
-    def __init__(self, scores: Scores) -> None:
-        super().__init__()
-        self.scores = scores
+def _requests(
+    flow: Generator[Sequence[AnyRequest], Any, Scores],
+) -> Generator[list[AnyRequest], Sequence[Any] | None, Scores]:
+    replies: Sequence[Any] | None = None
+    while True:
+        try:
+            requests = list(flow.send(replies))
+        except StopIteration as end:
+            scores: Scores = end.value
+            return scores
+        for request in requests:
+            hash(request)  # a mistake such as labels in a list raises here
+        replies = (yield requests) if requests else ()

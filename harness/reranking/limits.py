@@ -16,7 +16,7 @@ from ..errors import EngineFault, unknown
 
 if TYPE_CHECKING:
     from ..types import Engine
-    from .usage import Usage
+    from .flow import Usage
 
 WIDTH = 2
 """Bytes of a number in bfloat16 or float16, which all limits here assume."""
@@ -48,7 +48,7 @@ class Shape:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], *, name: str = "the model") -> Shape:
-        """Read the sizes from a Hugging Face `config.json`.
+        """Read the sizes from a model's configuration, as `to_dict()` of transformers gives it.
 
         Raises EngineFault for a model type that is not known, such as a mixture of experts or an
         encoder-decoder, whose operations are counted differently.
@@ -122,33 +122,20 @@ _SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attentio
 
 def _read(config: Mapping[str, Any], kind: str, name: str) -> Shape:
     layers, hidden, inner, heads = (int(config[key]) for key in _SIZES)
-    window, sliding = _sliding(config, kind, layers)
+    window = int(config.get("local_attention") or config.get("sliding_window") or 0)
+    layer_types = config.get("layer_types") or ["sliding_attention"] * layers
+    sliding = sum("sliding" in str(layer) for layer in layer_types) if window else 0
     return Shape(
         *(name, layers, hidden, inner, heads),
         kv_heads=int(config.get("num_key_value_heads") or heads),
         head_dim=int(config.get("head_dim") or hidden // heads),
         vocabulary=int(config["vocab_size"]),
-        tied=bool(config.get("tie_word_embeddings", kind.startswith("gemma"))),
+        tied=bool(config.get("tie_word_embeddings")),
         gated=kind in _DECODERS or kind == "modernbert",
         causal=kind in _DECODERS,
-        window=window,
+        window=window if sliding else 0,
         sliding_layers=sliding,
     )
-
-
-def _sliding(config: Mapping[str, Any], kind: str, layers: int) -> tuple[int, int]:
-    """Return the tokens of the sliding window, and the number of layers that have it."""
-    window = int(config.get("local_attention") or config.get("sliding_window") or 0)
-    if not window or config.get("use_sliding_window", not kind.startswith("qwen")) is False:
-        return 0, 0
-    if config.get("layer_types"):
-        sliding = sum("sliding" in str(layer) for layer in config["layer_types"])
-    else:  # every n-th layer, and in ModernBERT the first, attends to everything
-        every = config.get("global_attn_every_n_layers") or config.get("sliding_window_pattern")
-        every = every or {"modernbert": 3, "gemma2": 2, "gemma3_text": 6}.get(kind)
-        first = every - 1 if every and kind == "modernbert" else 0
-        sliding = layers - ((layers + first) // every if every else 0)
-    return (window, sliding) if sliding else (0, 0)
 
 
 _QWEN = "config.json of huggingface.co/Qwen/Qwen3-"

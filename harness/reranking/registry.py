@@ -19,7 +19,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib import metadata, resources
 from pathlib import Path
@@ -87,12 +87,6 @@ class Choice:
         """What the reranker declares about itself."""
         return Declared.of(self.reranker)
 
-    @property
-    def asks(self) -> frozenset[type] | None:
-        """The request types the reranker may yield; None where it does not say."""
-        asks = self.declared.asks
-        return None if asks is None else frozenset(asks)
-
 
 @dataclass(frozen=True)
 class Defaults:
@@ -108,7 +102,8 @@ class Defaults:
         return {k: v for k, v in named.items() if v is not None}
 
 
-def methods() -> dict[str, metadata.EntryPoint]:
+@functools.cache
+def methods() -> Mapping[str, metadata.EntryPoint]:
     """Every installed method, name -> entry point; nothing is imported."""
     return {entry.name: entry for entry in metadata.entry_points(group=RERANKERS)}
 
@@ -167,8 +162,8 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     entry = _find(name)
     factory = load_method(entry.method)
     fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
-    layers = (defaults.named(), fixed, defaults.options, given)
-    engine_name = _engine_name(layers)
+    asked = {**defaults.named(), **fixed, **defaults.options, **given}
+    engine_name = str(asked.get("engine", DEFAULT_ENGINE))
     of_engine, of_method = option_kinds(engine_name), parameters(factory)
     kinds = {"engine": str, **of_engine, **of_method, "as": str}
     _check_names(name, {**fixed, **given}, kinds)
@@ -177,7 +172,7 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
         where = f"reranker {name}: option "
         return {k: typed(v, kinds[k], where=where + k) for k, v in layer.items() if k in kinds}
 
-    values = {k: v for layer in layers for k, v in read(layer).items()}
+    values = read(asked)
     options = {k: v for k, v in values.items() if k in of_method}
     reranker = _construct(name, factory, options)
     chosen = {k: v for k, v in values.items() if k in of_engine}
@@ -185,12 +180,6 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     changed = _changed(values, read(fixed), factory, engine_name)
     label = values.get("as") or _label(entry, engine, changed)
     return Choice(label, entry.method, reranker, options, engine, _code(entry.method))
-
-
-def _engine_name(layers: Sequence[Mapping[str, Any]]) -> str:
-    """Return the engine that the last layer to name one names."""
-    named = (str(layer["engine"]) for layer in reversed(layers) if "engine" in layer)
-    return next(named, DEFAULT_ENGINE)
 
 
 def _check_names(name: str, given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 OPEN_REQUESTS = 32_768
 """Unanswered requests held at once, unless one flow alone yields more."""
 
-_FINISHED = 256  # flows whose outcomes are held at once
+_FINISHED = 256  # outcomes that are kept at once
 _SHUFFLED = 256  # requests among which a shuffled one is chosen, and the mean length of a slice
 
 
@@ -97,7 +97,7 @@ class _Scheduler:
     pending: deque[AnyRequest] = field(default_factory=deque)
     sent: dict[int, AnyRequest] = field(default_factory=dict)
     answered: list[tuple[AnyRequest, Reply | Failure]] = field(default_factory=list)
-    finished: deque[OpenFlow] = field(default_factory=deque)
+    finished: deque[tuple[Job, Outcome]] = field(default_factory=deque)
     cache_keys: dict[AnyRequest, bytes] = field(default_factory=dict)
     begun: int = 0
     calls: int = 0
@@ -115,17 +115,15 @@ class _Scheduler:
     def begin(self) -> bool:
         """Begin jobs until a request is pending; return False where there is no further job."""
         enough = 1 if self.random is None else _SHUFFLED
-        while len(self.pending) < enough and self.has_room():
+        while len(self.pending) < enough:
+            if len(self.waiting) >= self.open_requests or len(self.finished) >= _FINISHED:
+                break
             job = next(self.jobs, None)
             if job is None:
                 return False
             self.begun += 1
             self.go_on([OpenFlow(job)])
         return True
-
-    def has_room(self) -> bool:
-        """Return whether another flow may begin."""
-        return len(self.waiting) < self.open_requests and len(self.finished) < _FINISHED
 
     def go_on(self, flows: Sequence[OpenFlow]) -> None:
         """Advance flows, and those whose replies are all in the cache further."""
@@ -134,7 +132,7 @@ class _Scheduler:
             for flow in flows:
                 flow.advance()
                 if flow.outcome is not None:
-                    self.finished.append(flow)
+                    self.finished.append((flow.job, flow.outcome))
                 new |= dict.fromkeys(r for r in flow.requests if r not in self.waiting)
                 for place, request in enumerate(flow.requests):
                     self.waiting.setdefault(request, []).append((flow, place))
@@ -176,7 +174,9 @@ class _Scheduler:
             flow.spent["merged"] += number > 0
             if flow.receive(place, reply):
                 complete.append(flow)
-        self.show_progress(len(waiting))
+        # The total of the progress bar is what the queries so far suggest for all of them.
+        total = self.calls * max(self.queries or 0, self.begun) // self.begun
+        self.advance(len(waiting), total)
         return complete
 
     def answer(self) -> Iterator[tuple[Job, Outcome]]:
@@ -242,26 +242,20 @@ class _Scheduler:
         for (request, reply), seconds in zip(answered, shares, strict=True):
             waiting = self.waiting[request]
             for flow, _ in waiting:
-                flow.spent["seconds"] += seconds / len(waiting)
+                flow.seconds += seconds / len(waiting)
             complete += self.hand_over(request, reply)
         self.go_on(complete)
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         """Yield the flows that have ended."""
         while self.finished:
-            flow = self.finished.popleft()
-            if flow.outcome is not None:
-                yield flow.job, flow.outcome
-
-    def show_progress(self, calls: int) -> None:
-        """Advance the bar; its total is what the queries so far suggest for all of them."""
-        self.advance(calls, self.calls * max(self.queries or 0, self.begun) // max(self.begun, 1))
+            yield self.finished.popleft()
 
 
 def _shares(seconds: float, replies: Sequence[Reply | Failure]) -> list[float]:
     """Share seconds out by tokens read and written; evenly where there are none.
 
-    Replies that come together belong to many tasks: short texts must not pay for long ones.
+    Replies that come together belong to many tasks: short texts must not be charged for long ones.
     """
     tokens = [0 if isinstance(r, Failure) else r.prompt_tokens + r.output_tokens for r in replies]
     whole = sum(tokens)

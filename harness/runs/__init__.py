@@ -7,18 +7,17 @@ In: the outcomes of all queries of a pool (`finish`) and what was asked and in e
 
 from __future__ import annotations
 
-from .files import QueryResult, Run
+from .files import read_run
 from .folder import (
     check_finished,
     find_all_runs,
     find_runs,
     named_run,
-    read_run,
     run_folder,
     write_run,
 )
 from .manifest import Served, manifest, prompt_fingerprint, read_manifest, settings
-from .rankings import finish
+from .results import QueryResult, Run, finish
 from .variants import Variant, variants
 
 __all__ = [

@@ -23,13 +23,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from ..errors import BadData, RerankBenchError, RunConflict, unknown
-from .files import QueryResult, Run, check_result, read_files, write_files
+from .files import write_files
 from .manifest import read_manifest
-
-__all__ = [
-    "QueryResult", "Run", "check_finished", "find_all_runs", "find_runs", "read_run", "run_folder",
-    "write_run",
-]  # fmt: skip
+from .results import Run, check_result
 
 _LONGEST_PART = 200  # bytes; file systems stop at 255, and a folder aside needs room for its mark
 _STALE = 3600.0  # seconds; writing a run takes a few
@@ -192,8 +188,8 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # it is another user's
+        pass
     return True
 
 
@@ -203,11 +199,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def read_run(folder: Path) -> Run:
-    """Read a run; raise BadData, naming the file, where one is missing or broken.
-
-    Of the judgements it holds those of the run's queries; the order of queries is the task's.
-    """
-    return read_files(folder)

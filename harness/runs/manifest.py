@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
+import functools
 import json
 import platform
 from collections import Counter
@@ -22,13 +22,10 @@ if TYPE_CHECKING:
     from ..reranking import Choice
     from ..tasks import Task
     from ..types import Engine
-    from .files import QueryResult
+    from .results import QueryResult
 
 FORMAT = 1
 """The version of the layout; a manifest's `format`."""
-
-_FAKE, _SERVED = "fake", "http"
-"""The engines of version 0.1 that compute nothing, and that do not compute on this machine."""
 
 _TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved",
           "settings.profile.origin", "settings.reranker.label")  # fmt: skip
@@ -82,7 +79,7 @@ def settings(
             "method": choice.method,
             "options": effective_options(choice),
             "code": choice.code,
-            "asks": sorted(kind.__name__ for kind in choice.asks or ()),
+            "asks": sorted(kind.__name__ for kind in choice.declared.asks or ()),
             "prompt": prompt_fingerprint(choice),
             "instruction": instruction,
         },
@@ -140,7 +137,7 @@ def manifest(
     """Return the manifest of a finished run: its settings, counts, times and versions.
 
     `seconds` is engine time without any loading. `startup_seconds` is the loading charged to this
-    run, 0 where an earlier one of `startup_shared_by`, the runs of this engine, bore it. `failed`
+    run, 0 where an earlier one of `startup_shared_by`, the runs of this engine, has it. `failed`
     is the number of failed queries, `ideal_flops` what one query needs, None where not known. The
     data set's name is not part of the settings: its sha256 is, and a folder may be named in several
     ways.
@@ -174,7 +171,8 @@ def manifest(
     )
 
 
-def versions() -> dict[str, str]:
+@functools.cache
+def versions() -> Mapping[str, str]:
     """Versions of Python and of every installed package that a number can depend on."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
@@ -183,11 +181,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def fingerprint(value: Any) -> str:
-    """Sha256 (hex) of a value's canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _through_json(value: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +197,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise broken(file, error) from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
-        raise broken(file, "it holds no settings")
+        raise broken(file, "it has no settings")
     if manifest.get("format") != FORMAT:
         raise broken(file, f"its format is {manifest.get('format')!r}, this version reads {FORMAT}")
     _check_values(file, manifest)
@@ -216,39 +209,35 @@ def _completed(manifest: dict[str, Any]) -> dict[str, Any]:
     if "is_real" in manifest:
         return manifest
     engine = (manifest["settings"].get("engine") or {}).get("name")
-    served = engine == _SERVED
+    served = engine == "http"
     hardware = {"servers": sorted(manifest.get("engine") or {})} if served else {}
     return {
         **manifest,
-        "is_real": engine != _FAKE,
+        "is_real": engine != "fake",
         "exact_labels": not served,
         "hardware": hardware or manifest.get("hardware"),
     }
 
 
 def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise BadData unless a manifest holds what every reader needs, as what it is read as."""
+    """Raise BadData unless a manifest has what every reader needs, of the type it is read as."""
     for path in _TEXTS:
         if not isinstance(_at(manifest, path), str):
             raise broken(file, f"{path} is missing")
-    for path in _WORDS:
-        if not isinstance(_at(manifest, path) or "", str):
-            raise broken(file, f"{path} is no text")
-    for path in (*_COUNTS, *_FIGURES):
-        value, least = _at(manifest, path), 1 if path in _COUNTS else 0
-        kind = int if path in _COUNTS else (int, float)
-        if value is not None and (not isinstance(value, kind) or value < least):
-            raise broken(file, f"{path} is {value!r}, which is not possible")
-    for path in _TABLES:
-        if not isinstance(_at(manifest, path) or {}, Mapping):
-            raise broken(file, f"{path} is no table")
+    for kind, name, typed in ((str, "text", _WORDS), (Mapping, "table", _TABLES)):
+        for path in typed:
+            value = _at(manifest, path)
+            if value and not isinstance(value, kind):
+                raise broken(file, f"{path} is no {name}")
+    for number, least, figures in ((int, 1, _COUNTS), (int | float, 0, _FIGURES)):
+        for path in figures:
+            value = _at(manifest, path)
+            if value is not None and (not isinstance(value, number) or value < least):
+                raise broken(file, f"{path} is {value!r}, which is not possible")
     for profile, known in (manifest.get("published") or {}).items():
-        if not isinstance(known, Mapping) or not all(map(_is_number, known.values())):
+        values = known.values() if isinstance(known, Mapping) else [known]
+        if not all(isinstance(value, int | float) for value in values):
             raise broken(file, f"what is published of {profile} is no table of numbers")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
 
 
 def _at(value: Any, path: str) -> Any:

@@ -112,8 +112,8 @@ def _open(chosen: EngineChoice, suite: Suite, stack: ExitStack) -> Engine:
     engine = chosen.open()
     stack.callback(engine.close)
     for choice in suite.rerankers:
-        if choice.engine == chosen and choice.asks:
-            require_support(engine, choice.asks, reranker=choice.label)
+        if choice.engine == chosen and choice.declared.asks:
+            require_support(engine, choice.declared.asks, reranker=choice.label)
     return engine
 
 

@@ -113,7 +113,7 @@ def test_a_cut_for_all_rerankers_only_lowers_a_budget():
     assert Budget.of(choose("ettin-reranker-17m").reranker, doc_tokens=500).doc_tokens == 500
 
 
-def test_a_cut_in_characters_is_told_as_one():
+def test_a_cut_in_characters_counts_as_truncated():
     (cut, whole) = fitted(Budget(doc_tokens=9, doc_chars=5), "q", [5, 2])
     assert (cut.text, cut.truncated, whole.truncated) == ("w0 w1", True, False)
 

@@ -1,9 +1,10 @@
-"""A method that does not do what it is meant to is found out by its own requests and replies."""
+"""Requests and replies show whether a method worked as it is meant to."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 
@@ -15,10 +16,14 @@ from rerank_bench.types import LabelScores, Logits, PairScore
 PROMPT = Prompt(messages=(Message("user", "?"),))
 
 
-def labels(found: str, *, asked: str = "AB", tokens: int = 1) -> Counter[str]:
-    request = NextToken(PROMPT, tuple(asked))
-    reply = LabelScores(dict.fromkeys(found, -1.0), output_tokens=tokens)
-    return Counter(observed(request, reply))
+def labels(
+    found: str, *, tokens: int = 1, logprob: float = -1.0, over_labels: bool = False
+) -> Counter[str]:
+    """What is counted of a call for the labels A and B."""
+    reply = LabelScores(
+        dict.fromkeys(found, logprob), output_tokens=tokens, over_labels=over_labels
+    )
+    return Counter(observed(NextToken(PROMPT, ("A", "B")), reply))
 
 
 def text(said: str, *, thinking: bool = False, finished: bool = True) -> Counter[str]:
@@ -26,50 +31,66 @@ def text(said: str, *, thinking: bool = False, finished: bool = True) -> Counter
     return Counter(observed(Generate(prompt, 9), Generation(said, finished)))
 
 
-def test_a_run_of_one_token_calls_that_found_all_labels_is_valid() -> None:
-    found = checks(labels("AB") + labels("AB"), exact_labels=True)
-    assert [str(check) for check in found] == [
+def asked(*texts: str) -> Candidates:
+    documents = tuple(Document(str(place), text) for place, text in enumerate(texts))
+    return Candidates("task", "q", "query", documents)
+
+
+def times(count: int, counts: Mapping[str, int]) -> Counter[str]:
+    return Counter({name: count * number for name, number in counts.items()})
+
+
+ANSWERS = times(10, text("[1] > [2]"))
+DIFFERENT = equal_scores(asked("a", "b"), (0.5, 0.4), 2)
+EQUAL = equal_scores(asked("a", "b"), (0.5, 0.5), 2)
+
+
+@pytest.mark.parametrize(
+    ("counts", "exact", "fault"),
+    [
+        (times(2, labels("AB")), True, None),
+        (
+            labels("AB", tokens=9) + labels("AB"),
+            True,
+            "tokens written by one-token calls: 10 of 2",
+        ),
+        (labels("A") + times(9, labels("AB")), True, "labels found: 19 of 20"),
+        (times(2, labels("A")) + times(8, labels("AB")), False, None),
+        (times(3, labels("A")) + times(7, labels("AB")), False, "labels found: 17 of 20"),
+        (labels("AB", logprob=-5.2), True, None),
+        (
+            labels("AB", logprob=-5.4),
+            True,
+            "probability of the labels, in thousandths: 9 of 1,000",
+        ),
+        (labels("AB", logprob=math.log(0.5), over_labels=True), True, None),
+        (ANSWERS + Counter(repaired=2), True, None),
+        (ANSWERS + Counter(repaired=3), True, "answers repaired or unusable: 3 of 10"),
+        (
+            ANSWERS + Counter(repaired=2, unparsable=1),
+            True,
+            "answers repaired or unusable: 3 of 10",
+        ),
+        (times(2, EQUAL) + times(18, DIFFERENT), True, None),
+        (times(3, EQUAL) + times(17, DIFFERENT), True, "queries with all scores equal: 3 of 20"),
+    ],
+)
+def test_what_makes_a_run_invalid(counts: Counter[str], exact: bool, fault: str | None) -> None:
+    assert invalid(checks(counts, exact_labels=exact)) == fault
+
+
+def test_each_check_says_how_many_of_how_many() -> None:
+    assert [str(check) for check in checks(times(2, labels("AB")), exact_labels=True)] == [
         "tokens written by one-token calls: 2 of 2",
         "labels found: 4 of 4",
         "probability of the labels, in thousandths: 736 of 1,000",
     ]
-    assert invalid(found) is None
 
 
-def test_one_token_calls_that_wrote_more_are_invalid_and_say_so() -> None:
-    told = invalid(checks(labels("AB", tokens=9) + labels("AB"), exact_labels=True))
-    assert told == "tokens written by one-token calls: 10 of 2"
-
-
-@pytest.mark.parametrize(
-    ("exact", "missing", "valid"),
-    [
-        (True, 0, True),
-        (True, 1, False),
-        (False, 1, True),
-        (False, 2, True),
-        (False, 3, False),
-    ],
-)
-def test_a_server_may_leave_out_a_tenth_of_the_labels_and_an_engine_none(
-    exact: bool, missing: int, valid: bool
-) -> None:
-    replies = [labels("A")] * missing + [labels("AB")] * (10 - missing)
-    found = checks(sum(replies, Counter()), exact_labels=exact)
-    assert f"labels found: {20 - missing} of 20" in [str(check) for check in found]
-    assert (invalid(found) is None) == valid
-
-
-@pytest.mark.parametrize(("repaired", "valid"), [(0, True), (2, True), (3, False)])
-def test_more_than_a_fifth_of_answers_repaired_is_invalid(repaired: int, valid: bool) -> None:
-    counts = sum((text("[1] > [2]") for _ in range(10)), Counter())
-    found = checks(counts + Counter(repaired=repaired), exact_labels=True)
-    assert (invalid(found) is None) == valid
-
-
-def test_answers_that_cannot_be_used_count_like_repaired_ones() -> None:
-    counts = sum((text("?") for _ in range(10)), Counter())
-    assert invalid(checks(counts + Counter(repaired=2, unparsable=1), exact_labels=True))
+def test_the_label_probability_is_that_of_all_labels_and_is_unknown_for_a_head_over_them() -> None:
+    counts = labels("AB", logprob=-5.2)
+    assert label_probability(counts) == pytest.approx(2 * math.exp(-5.2), abs=1e-6)
+    assert label_probability(labels("AB", over_labels=True)) is None
 
 
 @pytest.mark.parametrize(
@@ -95,38 +116,6 @@ def test_an_answer_that_was_cut_off_is_counted() -> None:
 def test_other_requests_are_no_matter_of_mechanism() -> None:
     assert not observed(PairScore("q", "d"), Logits((1.0,)))
     assert checks({}, exact_labels=True) == []
-
-
-@pytest.mark.parametrize(("logprob", "valid"), [(-5.2, True), (-5.4, False)])
-def test_labels_with_less_than_one_per_cent_of_the_probability_make_a_run_invalid(
-    logprob: float, valid: bool
-) -> None:
-    reply = LabelScores(dict.fromkeys("AB", logprob))
-    counts = Counter(observed(NextToken(PROMPT, ("A", "B")), reply))
-    assert (invalid(checks(counts, exact_labels=True)) is None) == valid
-    assert label_probability(counts) == pytest.approx(2 * math.exp(logprob), abs=1e-6)
-
-
-def test_of_a_head_for_the_labels_alone_no_label_probability_is_known() -> None:
-    reply = LabelScores(dict.fromkeys("AB", math.log(0.5)), over_labels=True)
-    counts = Counter(observed(NextToken(PROMPT, ("A", "B")), reply))
-    assert label_probability(counts) is None
-    assert invalid(checks(counts, exact_labels=True)) is None
-
-
-def asked(*texts: str) -> Candidates:
-    documents = tuple(Document(str(place), text) for place, text in enumerate(texts))
-    return Candidates("task", "q", "query", documents)
-
-
-@pytest.mark.parametrize(("equal", "valid"), [(0, True), (2, True), (3, False), (20, False)])
-def test_equal_scores_of_different_documents_in_a_tenth_of_the_queries_make_a_run_invalid(
-    equal: int, valid: bool
-) -> None:
-    scores = [(0.5, 0.5)] * equal + [(0.5, 0.4)] * (20 - equal)
-    counts = sum((Counter(equal_scores(asked("a", "b"), s, 2)) for s in scores), Counter())
-    told = invalid(checks(counts, exact_labels=True))
-    assert told == (None if valid else f"queries with all scores equal: {equal} of 20")
 
 
 def test_equal_scores_of_documents_that_were_cut_to_nothing_are_a_fault() -> None:

@@ -21,7 +21,7 @@ from rerank_bench.inspect.replay import replay
 from rerank_bench.pools import PoolOptions
 from rerank_bench.reranking import Scope, choose, in_effect
 from rerank_bench.suite import Suite, run_suite
-from rerank_bench.tasks import TaskOptions
+from rerank_bench.tasks import TaskOptions, stdlib_code
 
 QWEN = "Qwen3-Reranker-0.6B"
 USUAL = "Given a web search query, retrieve relevant passages that answer the query"
@@ -29,11 +29,14 @@ USUAL = "Given a web search query, retrieve relevant passages that answer the qu
 
 @pytest.fixture(scope="module")
 def task():
-    return load_task("stdlib-code")
+    """The standard library as a task, but small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stdlib_code, "DOCUMENTS", 60)
+        yield load_task("stdlib-code")
 
 
 @pytest.fixture
-def suite(tmp_path, monkeypatch):
+def suite(task, tmp_path, monkeypatch):
     """Qwen3-Reranker over a task with an instruction; and the instructions that were asked by."""
     seen = []
 
@@ -43,34 +46,38 @@ def suite(tmp_path, monkeypatch):
         return LabelScores(dict.fromkeys(request.labels, -1.0))
 
     monkeypatch.setattr(fake, "overlap", watch)
-    suite = Suite(
-        tasks=[("stdlib-code", TaskOptions())],
-        profiles=[("bm25", PoolOptions())],
-        rerankers=[choose(f"{QWEN}:engine=fake")],
-        out=tmp_path / "runs",
-        scope=Scope(queries=1, depth=2),
-    )
-    return suite, seen
+    return qwen_suite(tmp_path), seen
 
 
 def scope(policy: str) -> Scope:
     return Scope(queries=1, depth=2, instructions=policy)
 
 
+def qwen_suite(folder, policy: str = "model") -> Suite:
+    return Suite(
+        tasks=[("stdlib-code", TaskOptions())],
+        profiles=[("bm25", PoolOptions())],
+        rerankers=[choose(f"{QWEN}:engine=fake")],
+        out=folder / "runs",
+        cache=folder / "replies",
+        scope=scope(policy),
+    )
+
+
 def test_by_default_a_model_gets_its_published_instruction_whatever_the_task(suite):
     plan, seen = suite
     (folder,) = run_suite(plan)
     assert set(seen) == {USUAL}
-    told = load_run(folder).manifest["settings"]["reranker"]["instruction"]
-    assert told == {"source": "model default", "text": USUAL}
+    recorded = load_run(folder).manifest["settings"]["reranker"]["instruction"]
+    assert recorded == {"source": "model default", "text": USUAL}
 
 
 def test_the_tasks_instruction_is_given_where_it_is_asked_for(suite, task):
     plan, seen = suite
     (folder,) = run_suite(replace(plan, scope=scope("task")))
     assert set(seen) == {task.instruction}
-    told = load_run(folder).manifest["settings"]["reranker"]["instruction"]
-    assert told == {"source": "task", "text": task.instruction}
+    recorded = load_run(folder).manifest["settings"]["reranker"]["instruction"]
+    assert recorded == {"source": "task", "text": task.instruction}
 
 
 def test_runs_by_other_instructions_are_not_the_same_run(suite):
@@ -113,9 +120,9 @@ class Plugin:
         ("identity", "task", None),
     ],
 )
-def test_the_source_is_told_of_every_kind_of_reranker(task, name, policy, source):
-    told = in_effect(task, choose(name), policy)
-    assert (told or {}).get("source") == source
+def test_the_source_is_recorded_of_every_kind_of_reranker(task, name, policy, source):
+    recorded = in_effect(task, choose(name), policy)
+    assert (recorded or {}).get("source") == source
 
 
 def test_a_plugin_that_says_nothing_counts_as_taking_the_tasks(task):
@@ -136,21 +143,13 @@ def test_the_report_says_which_and_nothing_of_a_run_that_did_not_record_it(suite
     del manifest["settings"]["reranker"]["instruction"]
     file.write_text(json.dumps(manifest))
     runs = load_runs(plan.out).evaluation.runs
-    told = dict(zip(runs["reranker"], runs["instruction"], strict=True))
-    assert told == {QWEN: "model default", "identity": "none", "old": None}
+    recorded = dict(zip(runs["reranker"], runs["instruction"], strict=True))
+    assert recorded == {QWEN: "model default", "identity": "none", "old": None}
 
 
 @pytest.mark.parametrize("policy", ["model", "task"])
 def test_a_query_is_shown_with_the_instruction_of_its_run(tmp_path, task, policy):
-    plan = Suite(
-        tasks=[("stdlib-code", TaskOptions())],
-        profiles=[("bm25", PoolOptions())],
-        rerankers=[choose(f"{QWEN}:engine=fake")],
-        out=tmp_path / "runs",
-        cache=tmp_path / "replies",
-        scope=scope(policy),
-    )
-    (folder,) = run_suite(plan)
+    (folder,) = run_suite(qwen_suite(tmp_path, policy))
     query_id = load_run(folder).results[0].query_id
     (view,) = replay(folder, [query_id], cache=tmp_path / "replies")
     assert all(exchange.known for exchange in view.exchanges)
@@ -175,5 +174,5 @@ class Methods:
 def test_a_reranker_may_have_methods_named_prompt_and_instruction(task):
     choice = replace(choose("identity"), reranker=Methods())
     assert in_effect(task, choice, "model") is None
-    told = in_effect(task, choice, "task")
-    assert told == {"source": "task", "text": task.instruction}
+    recorded = in_effect(task, choice, "task")
+    assert recorded == {"source": "task", "text": task.instruction}

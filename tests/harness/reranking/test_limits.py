@@ -106,27 +106,25 @@ def test_an_encoder_has_two_matrices_in_its_feed_forward_and_attends_both_ways()
     assert shape.weight_bytes == 2 * shape.body
 
 
-SLIDING = BERT | {"num_hidden_layers": 22, "sliding_window": 128}
-
-
 @pytest.mark.parametrize(
-    ("config", "sliding"),
+    ("kind", "window", "sliding"),
     [
-        ({"model_type": "modernbert", "local_attention": 128}, 14),
-        ({"model_type": "mistral"}, 22),
-        ({"model_type": "gemma2"}, 11),
-        ({"model_type": "gemma3_text"}, 19),
-        ({"model_type": "qwen2", "use_sliding_window": False}, 0),
-        ({"model_type": "qwen3"}, 0),
-        ({"model_type": "gemma2", "layer_types": ["sliding_attention"] * 3}, 3),
+        ("modernbert", 128, 14),
+        ("mistral", 4096, 32),
+        ("gemma2", 4096, 13),
+        ("gemma3_text", 4096, 22),
+        ("qwen2", 0, 0),
+        ("llama", 0, 0),
     ],
 )
-def test_a_sliding_window_shortens_attention_in_the_layers_that_have_one(config, sliding):
-    shape = Shape.of(SLIDING | config)
-    assert shape.sliding_layers == sliding
-    full = 1000**2 / 2 if shape.causal else 1000**2
-    near = 128 * 1000 - (128**2 / 2 if shape.causal else 0)
-    assert shape.pairs(1000) == (22 - sliding) * full + sliding * near
+def test_a_sliding_window_shortens_attention_in_the_layers_that_have_one(kind, window, sliding):
+    from transformers import AutoConfig
+
+    shape = Shape.of(AutoConfig.for_model(kind).to_dict())
+    assert (shape.window, shape.sliding_layers) == (window, sliding)
+    full = 9000**2 / 2 if shape.causal else 9000**2
+    near = window * 9000 - (window**2 / 2 if shape.causal else 0)
+    assert shape.pairs(9000) == (shape.layers - sliding) * full + sliding * near
 
 
 def test_a_model_of_several_parts_is_read_by_its_text():

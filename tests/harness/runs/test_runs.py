@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rerank_bench.errors import BadData, RerankBenchError, RunConflict
 from rerank_bench.reranking import Usage
-from rerank_bench.runs import QueryResult, Run
+from rerank_bench.runs import QueryResult, Run, read_run
 from rerank_bench.runs import folder as runs
 
 SETTINGS: dict[str, Any] = {
@@ -44,20 +44,26 @@ def a_run(settings: Mapping[str, Any] = SETTINGS) -> Run:
     return Run({"format": 1, "settings": settings, **engine}, (served, failed, empty), qrels)
 
 
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """The folder of a run."""
+    runs.write_run(tmp_path / "run", a_run())
+    return tmp_path / "run"
+
+
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     folder = runs.run_folder(tmp_path, "Toy/one", "bm25", "reverse")
     runs.write_run(folder, a_run())
-    assert runs.read_run(folder) == a_run()
+    assert read_run(folder) == a_run()
     assert runs.find_runs(tmp_path) == runs.find_runs(folder) == [folder]
 
 
 @pytest.mark.parametrize("name", ["rankings", "qrels"])
-def test_in_which_order_rows_stand_in_a_file_does_not_matter(tmp_path: Path, name: str) -> None:
+def test_in_which_order_rows_stand_in_a_file_does_not_matter(stored: Path, name: str) -> None:
     """A table that a data frame wrote back is sorted by something else, or not at all."""
-    runs.write_run(tmp_path / "run", a_run())
-    file = tmp_path / "run" / f"{name}.parquet"
+    file = stored / f"{name}.parquet"
     pq.write_table(pq.read_table(file).sort_by("doc_id"), file)
-    assert runs.read_run(tmp_path / "run") == a_run()
+    assert read_run(stored) == a_run()
 
 
 @pytest.mark.parametrize(
@@ -67,22 +73,21 @@ def test_in_which_order_rows_stand_in_a_file_does_not_matter(tmp_path: Path, nam
         ("rankings", "first_stage_rank", [2, None, 1, 1], "a row has no first_stage_rank"),
         ("rankings", "first_stage_rank", [2, 2, 1, 1], "not one score and first-stage rank"),
         ("rankings", "query_id", ["q1", "q1", "q1", "q9"], r"query q9 is not in usage\.parquet"),
-        ("usage", "query_id", ["q1", "q2", "q2"], "it holds a query twice"),
+        ("usage", "query_id", ["q1", "q2", "q2"], "it has a query twice"),
         ("usage", "pool_chars", [9, 9, 9], "query q3 had candidates but has no ranking"),
         ("qrels", "doc_id", ["x", "x", "a", "gone"], "query q1 has two grades for a document"),
         ("qrels", "grade", ["a lot", "0", "1", "1"], "a lot"),
     ],
 )
 def test_a_file_whose_rows_cannot_be_is_named(
-    tmp_path: Path, name: str, column: str, values: list[Any], why: str
+    stored: Path, name: str, column: str, values: list[Any], why: str
 ) -> None:
-    runs.write_run(tmp_path / "run", a_run())
-    file = tmp_path / "run" / f"{name}.parquet"
+    file = stored / f"{name}.parquet"
     table = pq.read_table(file)
     place = table.column_names.index(column)
     pq.write_table(table.set_column(place, column, [values]), file)
     with pytest.raises(BadData, match=rf"\.parquet.*{why}"):
-        runs.read_run(tmp_path / "run")
+        read_run(stored)
 
 
 @pytest.mark.parametrize(("depth", "flops"), [(0, None), ("5", None), (None, "many"), (None, -1.0)])
@@ -90,15 +95,14 @@ def test_a_manifest_with_impossible_figures_is_refused(
     tmp_path: Path, depth: Any, flops: Any
 ) -> None:
     run = a_run({**SETTINGS, "depth": depth})
-    told = {**run.manifest, "ideal_flops": flops}
-    runs.write_run(tmp_path / "run", Run(told, run.results, run.qrels))
+    changed = {**run.manifest, "ideal_flops": flops}
+    runs.write_run(tmp_path / "run", Run(changed, run.results, run.qrels))
     with pytest.raises(BadData, match=r"manifest\.json.*is not possible"):
-        runs.read_run(tmp_path / "run")
+        read_run(tmp_path / "run")
 
 
-def test_the_files_have_the_promised_columns(tmp_path: Path) -> None:
-    runs.write_run(tmp_path / "run", a_run())
-    rows = pq.read_table(tmp_path / "run" / "rankings.parquet").to_pylist()
+def test_the_files_have_the_promised_columns(stored: Path) -> None:
+    rows = pq.read_table(stored / "rankings.parquet").to_pylist()
     assert rows[1] == {
         "query_id": "q1",
         "doc_id": "s|é",
@@ -109,7 +113,7 @@ def test_the_files_have_the_promised_columns(tmp_path: Path) -> None:
         "failed": False,
     }
     assert [row["failed"] for row in rows] == [False, False, False, True]
-    usage = pq.read_table(tmp_path / "run" / "usage.parquet").to_pylist()
+    usage = pq.read_table(stored / "usage.parquet").to_pylist()
     assert usage[1]["failed"] == "timed out"
     assert (usage[0]["counts.repaired"], usage[0]["calls"]) == (2, 3)
 
@@ -150,12 +154,11 @@ def test_a_finished_run_is_known_by_its_settings(tmp_path: Path) -> None:
     assert runs.check_finished(folder, json.loads(json.dumps(SETTINGS)))
 
 
-def test_other_settings_are_refused_with_the_difference_and_the_cure(tmp_path: Path) -> None:
-    runs.write_run(tmp_path / "run", a_run())
+def test_other_settings_are_refused_with_the_difference_and_the_cure(stored: Path) -> None:
     reranker = {**SETTINGS["reranker"], "options": {"window": 10}}
     changed = {**SETTINGS, "depth": 50, "reranker": reranker, "queries": 7}
     with pytest.raises(RunConflict) as caught:
-        runs.check_finished(tmp_path / "run", changed)
+        runs.check_finished(stored, changed)
     message = str(caught.value)
     assert "depth null, now 50" in message
     assert "queries absent, now 7" in message
@@ -164,12 +167,11 @@ def test_other_settings_are_refused_with_the_difference_and_the_cure(tmp_path: P
     assert message.count("\n") <= 1
 
 
-def test_writing_over_a_run_keeps_the_first_or_is_refused(tmp_path: Path) -> None:
-    runs.write_run(tmp_path / "run", a_run())
-    runs.write_run(tmp_path / "run", a_run())
+def test_writing_over_a_run_keeps_the_first_or_is_refused(tmp_path: Path, stored: Path) -> None:
+    runs.write_run(stored, a_run())
     with pytest.raises(RunConflict):
-        runs.write_run(tmp_path / "run", a_run({**SETTINGS, "depth": 3}))
-    assert runs.read_run(tmp_path / "run") == a_run()
+        runs.write_run(stored, a_run({**SETTINGS, "depth": 3}))
+    assert read_run(stored) == a_run()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -177,7 +179,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from rerank_bench.runs import folder as runs
-from rerank_bench.runs.folder import QueryResult, Run
+from rerank_bench.runs import Run
 at = int(sys.argv[2])
 real, seen = runs._sync, []
 def sync(path):
@@ -223,7 +225,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_is_no_folder_is_told_before_and_at_writing(tmp_path: Path) -> None:
+def test_a_place_that_is_no_folder_is_refused_before_and_at_writing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "task" / "run"
     with pytest.raises(RerankBenchError, match="no writable folder"):
@@ -242,27 +244,23 @@ def test_a_folder_of_something_else_is_not_taken_for_a_run(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["manifest.json", "rankings.parquet", "usage.parquet"])
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff not a run"])
-def test_a_broken_file_is_named_in_one_line(
-    tmp_path: Path, name: str, content: bytes | None
-) -> None:
-    runs.write_run(tmp_path / "run", a_run())
-    file = tmp_path / "run" / name
+def test_a_broken_file_is_named_in_one_line(stored: Path, name: str, content: bytes | None) -> None:
+    file = stored / name
     file.unlink() if content is None else file.write_bytes(content)
     with pytest.raises(BadData) as caught:
-        runs.read_run(tmp_path / "run")
+        read_run(stored)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_column_and_another_format_are_named(tmp_path: Path) -> None:
-    runs.write_run(tmp_path / "run", a_run())
-    file = tmp_path / "run" / "qrels.parquet"
+def test_a_missing_column_and_another_format_are_named(stored: Path) -> None:
+    file = stored / "qrels.parquet"
     pq.write_table(pq.read_table(file).drop_columns(["grade"]), file)
     with pytest.raises(BadData, match=r"qrels\.parquet.*no column grade"):
-        runs.read_run(tmp_path / "run")
-    (tmp_path / "run" / "manifest.json").write_text('{"format": 9, "settings": {}}')
+        read_run(stored)
+    (stored / "manifest.json").write_text('{"format": 9, "settings": {}}')
     with pytest.raises(BadData, match="its format is 9, this version reads 1"):
-        runs.read_run(tmp_path / "run")
+        read_run(stored)
 
 
 @pytest.mark.parametrize(
