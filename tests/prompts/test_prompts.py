@@ -17,7 +17,7 @@ VALUES = {"query": "QUERY", "document": "DOCUMENT", "instruction": "INSTRUCTION"
 
 def passages_of(name: str) -> object:
     """What fills a prompt's `passages`: prompts of in-context re-ranking take one text."""
-    return "ALL" if name.startswith("icr") else PASSAGES
+    return "EVERY PASSAGE" if name.startswith("icr") else PASSAGES
 
 
 @pytest.mark.parametrize("name", sorted(prompt_files()))
