@@ -20,9 +20,8 @@ pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` brin
 
 from rerank_bench import Message, NextToken, PairScore, Prompt
 from rerank_bench.engines import open_engine
-from rerank_bench.engines.http import HttpEngine
+from rerank_bench.engines.http import HttpEngine, HttpOptions
 from rerank_bench.engines.http.fit import fit_at_server
-from rerank_bench.engines.http.options import HttpOptions
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Engine, Failure, Generate, Likelihood
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rerank_bench import NextToken, Prompt
 from rerank_bench.engines import open_engine
 from rerank_bench.engines.http import HttpEngine
-from rerank_bench.engines.http.numbers import unreported
+from rerank_bench.engines.http.completions import unreported
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Failure, Generate, LabelScores, Likelihood
 

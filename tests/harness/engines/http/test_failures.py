@@ -18,7 +18,7 @@ import pytest
 
 from rerank_bench import PairScore
 from rerank_bench.engines.http import HttpEngine, client
-from rerank_bench.engines.http.failures import ApiKey
+from rerank_bench.engines.http.responses import ApiKey
 from rerank_bench.errors import BadOption, EngineDied, EngineFault
 from rerank_bench.types import Failure, Generate
 

@@ -13,7 +13,7 @@ import pytest
 
 from rerank_bench import PairScore
 from rerank_bench.engines.http import HttpEngine
-from rerank_bench.engines.http.numbers import require_raw
+from rerank_bench.engines.http.dialects import require_raw
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Failure
 
