@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...errors import BadOption, unknown
 from ...types import Answers, AnyRequest, Failure, Fitted, PairScore, Statistics, ready
@@ -19,6 +19,8 @@ from .responses import Call, Refused
 
 if TYPE_CHECKING:
     from .service import Service
+
+Calls: TypeAlias = Iterator[tuple[list[Prepared], Call] | None]
 
 FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
@@ -157,20 +159,15 @@ class HttpEngine:
 
     def _answered(self, service: Service, feed: Feed, kind: type) -> Answers:
         """Answer what comes of one kind; a call that is refused is sent again in halves."""
-        sent: dict[int, list[Prepared]] = {}
         halves: deque[list[Prepared]] = deque()
-        numbers = itertools.count()
 
-        def calls() -> Iterator[tuple[int, Call] | None]:
-            while (chunk := halves.popleft() if halves else _next_chunk(feed, kind)) or sent:
-                if not chunk:
-                    yield None
-                    continue
-                sent[number := next(numbers)] = chunk
-                yield number, service.dialect.call(kind, chunk, as_ids=service.pairs_as_ids)
+        def calls() -> Calls:
+            while True:
+                chunk = halves.popleft() if halves else _next_chunk(feed, kind)
+                as_ids = service.pairs_as_ids
+                yield (chunk, service.dialect.call(kind, chunk, as_ids=as_ids)) if chunk else None
 
-        for number, replies in self._timed(service, calls()):
-            chunk = sent.pop(number)
+        for chunk, replies in self._timed(service, calls()):
             if isinstance(replies, Refused) and len(chunk) > 1:
                 middle = len(chunk) // 2
                 halves.extend((chunk[:middle], chunk[middle:]))
@@ -180,9 +177,7 @@ class HttpEngine:
                 yield from zip((one.index for one in chunk), replies, strict=True)
             yield from feed.settled()
 
-    def _timed(
-        self, service: Service, calls: Iterator[tuple[int, Call] | None]
-    ) -> Iterator[tuple[int, Any]]:
+    def _timed(self, service: Service, calls: Calls) -> Iterator[tuple[list[Prepared], Any]]:
         """Run calls within what is left of `run_seconds`, which all answering shares."""
         limit, started = self.options.run_seconds, time.monotonic()
         left = None if limit is None else max(limit - self._answering, 0.0)

@@ -26,6 +26,7 @@ from .responses import ApiKey, Call, Malformed, Unavailable
 if TYPE_CHECKING:
     from . import HttpOptions
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 RETRIES = 6
@@ -157,21 +158,23 @@ class Client:
         return dict(zip(urls, self._wait(all_of_them()), strict=True))
 
     def run(
-        self, calls: Iterator[tuple[int, Call] | None], *, seconds: float | None = None
-    ) -> Iterator[tuple[int, list[Any] | Failure]]:
-        """Yield (number, replies or Failure) as responses come; draw calls as there is room.
+        self, calls: Iterator[tuple[K, Call] | None], *, seconds: float | None = None
+    ) -> Iterator[tuple[K, list[Any] | Failure]]:
+        """Yield (key, replies or Failure) as responses come; draw calls as there is room.
 
-        calls: a None among them means that none is ready before another result is taken.
-        seconds: the time for all of them; EngineFault is raised when it is over.
+        calls: (key, call), or None where none is ready before another result is taken; a None while
+        no call is under way ends them. seconds: the time for all of them; EngineFault is raised
+        when it is over.
         """
         done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        under_way: dict[Future[Any], int] = {}
+        under_way: dict[Future[Any], K] = {}
         end = None if seconds is None else time.monotonic() + seconds
         try:
             while True:
                 while len(under_way) < self._concurrency and (drawn := next(calls, None)):
-                    future = asyncio.run_coroutine_threadsafe(self._answer(drawn[1]), self._loop)
-                    under_way[future] = drawn[0]
+                    key, call = drawn
+                    future = asyncio.run_coroutine_threadsafe(self._answer(call), self._loop)
+                    under_way[future] = key
                     future.add_done_callback(done.put)
                 if not under_way:
                     return
