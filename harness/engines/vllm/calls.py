@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from ...types import (
     ContinuationScore,
@@ -22,7 +24,8 @@ from .settings import Settings
 
 def parameters(one: Prepared, settings: Settings) -> Any:
     """Return the sampling or pooling parameters for a prepared request."""
-    return _PARAMETERS[type(one.request)](one, settings)
+    make, _ = _CALLS[type(one.request)]
+    return make(one, settings)
 
 
 def read(one: Prepared, settings: Settings, output: Any) -> Answer:
@@ -30,7 +33,8 @@ def read(one: Prepared, settings: Settings, output: Any) -> Answer:
 
     A Generation has no text yet: this process has no tokenizer of its own.
     """
-    return _READERS[type(one.request)](one, settings, output)
+    _, read_one = _CALLS[type(one.request)]
+    return read_one(one, settings, output)
 
 
 def _sampling(**chosen: Any) -> Any:
@@ -110,8 +114,6 @@ def _labels(one: Prepared, settings: Settings, output: Any) -> Answer:
 
 
 def _log_softmax(logit: Mapping[Label, float]) -> dict[Label, float]:
-    import numpy as np
-
     whole = float(np.logaddexp.reduce(list(logit.values())))
     return {label: value - whole for label, value in logit.items()}
 
@@ -150,17 +152,12 @@ def _cached(output: Any) -> int:
     return int(output.num_cached_tokens or 0)
 
 
-_PARAMETERS: Mapping[type, Callable[[Prepared, Settings], Any]] = {
-    NextToken: _for_labels,
-    Likelihood: _for_likelihood,
-    Generate: _for_text,
-    PairScore: _for_pair,
-    Encode: _for_vectors,
-}
-_READERS: Mapping[type, Callable[[Prepared, Settings, Any], Answer]] = {
-    NextToken: _labels,
-    Likelihood: _likelihood,
-    Generate: _text,
-    PairScore: _pair,
-    Encode: _vectors,
+_Make: TypeAlias = Callable[[Prepared, Settings], Any]
+_Read: TypeAlias = Callable[[Prepared, Settings, Any], Answer]
+_CALLS: Mapping[type, tuple[_Make, _Read]] = {
+    NextToken: (_for_labels, _labels),
+    Likelihood: (_for_likelihood, _likelihood),
+    Generate: (_for_text, _text),
+    PairScore: (_for_pair, _pair),
+    Encode: (_for_vectors, _vectors),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import operator
 import sys
 from collections import deque
@@ -377,20 +376,21 @@ def test_a_manifest_holds_what_vllm_resolved_and_how_many_processes(
 
 
 def test_a_run_without_vllm_ends_in_one_line_and_leaves_no_folder(
-    llama: Path, tmp_path: Path, installed: Installed
+    llama: Path, tmp_path: Path, beir: Callable[..., Path], installed: Installed
 ) -> None:
     from click.testing import CliRunner
 
     from rerank_bench.cli import main
 
     installed(None)
-    words = ["run", "--task", "stdlib-code", "--queries", "1", "--depth", "2", "--out"]
-    words += [str(tmp_path / "runs"), "--engine", "vllm", "--model", str(llama), "--no-cache"]
-    found = CliRunner().invoke(main, [*words, "--reranker", "pointwise"])
+    task = beir({"q": "a query"}, {"d": "a document", "e": "another"}, {"q": {"d": 1}})
+    words = ["run", "--task", str(task), "--profile", "bm25()", "--out", str(tmp_path / "runs")]
+    words += ["--engine", "vllm", "--model", str(llama), "--no-cache", "--reranker", "pointwise"]
+    found = CliRunner().invoke(main, words)
     assert found.exit_code == 1
     assert "rerank-bench[vllm]" in found.stderr
     assert not (tmp_path / "runs").exists()
-    assert json.dumps(found.stdout) == '""'
+    assert found.stdout == ""
 
 
 def test_several_modules_do_not_keep_a_language_model_from_being_asked_for_labels(
