@@ -18,9 +18,9 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
-from ...types import Failure, Generate
+from ...types import Failure
 from ..prepare import Answer, Answered, Prepared
-from .calls import parameters, read, second_segment
+from .calls import parameters, read
 from .settings import Settings
 
 
@@ -92,7 +92,6 @@ class Served:
         self._settings = settings
         self._waiting: deque[Prepared] = deque()
         self._running: dict[str, Prepared] = {}
-        self._parameters: dict[Any, Any] = {}
         self._seconds = 0.0
 
     def serve(self, pipe: Connection) -> None:
@@ -134,9 +133,8 @@ class Served:
             one = self._waiting.popleft()
             name, prompt = str(one.index), {"prompt_token_ids": list(one.ids)}
             try:
-                self.engine.add_request(
-                    name, prompt, self._parameters_of(one), lora_request=self.adapter
-                )
+                asked = parameters(one, self._settings)
+                self.engine.add_request(name, prompt, asked, lora_request=self.adapter)
             except ValueError as error:
                 refused.append((one.index, Failure(explain(error))))
             else:
@@ -146,17 +144,6 @@ class Served:
     def _goes_with(self, kind: type) -> bool:
         running = next(iter(self._running.values()), None)
         return running is None or type(running.request) is kind
-
-    def _parameters_of(self, one: Prepared) -> Any:
-        """Return the parameters of a request; equal ones share them, but for generated text."""
-        if isinstance(one.request, Generate):
-            return parameters(one, self._settings)
-        key = (type(one.request), tuple(one.labels.values()), second_segment(one))
-        if key not in self._parameters:
-            if len(self._parameters) > _REMEMBERED:
-                self._parameters.clear()
-            self._parameters[key] = parameters(one, self._settings)
-        return self._parameters[key]
 
     def _answer(self, output: Any) -> tuple[int, Answer]:
         # Some releases put a suffix behind the id that a request was added with.
@@ -191,7 +178,6 @@ def listen(pipe: Connection) -> queue.SimpleQueue[Any]:
     return messages
 
 
-_REMEMBERED = 10_000
 TESTED = ("0.31.", "0.32.")
 """Releases that the tests were run with."""
 
