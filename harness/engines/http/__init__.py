@@ -127,11 +127,7 @@ class HttpEngine:
         """
         service = self._service
         feed = Feed(requests, service.prepare)
-        while (first := feed.peek()) is not None or not feed.ended:
-            if first is not None:
-                yield from self._answered(service, feed, type(first.request))
-            yield from feed.settled()
-        yield from feed.settled()
+        yield from feed.answers(lambda one: self._answered(service, feed, type(one.request)))
 
     def forget(self) -> None:
         """Nothing is kept here."""
@@ -175,7 +171,6 @@ class HttpEngine:
                 yield from ((one.index, replies) for one in chunk)
             else:
                 yield from zip((one.index for one in chunk), replies, strict=True)
-            yield from feed.settled()
 
     def _timed(self, service: Service, calls: Calls) -> Iterator[tuple[list[Prepared], Any]]:
         """Run calls within what is left of `run_seconds`, which all answering shares."""

@@ -136,14 +136,7 @@ class VllmEngine:
         Raises EngineFault for what would fail every request: a missing head, a label of two tokens.
         """
         feed = Feed(requests, self._prepare)
-        while (first := feed.peek()) is not None or not feed.ended:
-            if first is not None and self._is_late(first):
-                late = ready(feed.take(self._is_late))
-                yield from self._maxsim.answer([(one.index, one.request) for one in late])
-            elif first is not None:
-                yield from self._serve(feed, self._mode_of(type(first.request)))
-            yield from feed.settled()
-        yield from feed.settled()
+        return feed.answers(lambda first: self._serve(feed, first))
 
     def close(self) -> None:
         """End the processes; the next request would start them anew."""
@@ -241,15 +234,19 @@ class VllmEngine:
             for label in self.options.labels
         )
 
-    def _serve(self, feed: Feed, mode: Mode) -> Iterator[Answered]:
-        """Answer what comes in one mode."""
+    def _serve(self, feed: Feed, first: Prepared) -> Iterator[Answered]:
+        """Answer ready pairs for late interaction, or what comes in the mode of `first`."""
+        if self._is_late(first):
+            late = ready(feed.take(self._is_late))
+            yield from self._maxsim.answer([(one.index, one.request) for one in late])
+            return
+        mode = self._mode_of(type(first.request))
         taken = feed.take(lambda one: self._mode_of(type(one.request)) == mode)
         for one, answer in self._run(mode, taken):
             if isinstance(answer, Generation):
                 text = self.checkpoint.tokens.text(answer.tokens, stop=one.request.stop)
                 answer = replace(answer, text=text)
             yield one.index, answer
-            yield from feed.settled()
 
     def _run(
         self, mode: Mode, requests: Iterator[Prepared | None]

@@ -66,7 +66,7 @@ class Worker:
         if state == "failed":
             event = "broke down" if self.room else "did not start"
             raise self.error(f"the engine {event}: {content[0]} (log: {self.log})")
-        return content
+        return list(content)
 
     def send(self, message: Any) -> None:
         """Send a message; EngineDied if the process is gone."""

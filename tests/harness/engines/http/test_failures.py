@@ -103,15 +103,15 @@ def test_a_server_that_is_up_but_hangs_ends_the_run_after_two_deadlines(
 
 
 def test_a_request_that_is_slow_among_others_is_a_failure_alone(served: Served) -> None:
-    server, engine = served(request_seconds=0.5, concurrency=3)
+    server, engine = served(request_seconds=0.4, concurrency=3)
     plain = server.routes[COMPLETIONS]
 
     def uneven(body: dict[str, Any]) -> Any:
-        time.sleep(2.0 if len(body["prompt"]) > 60 else 0.05)
+        time.sleep(1.2 if len(body["prompt"]) > 60 else 0.05)
         return plain(body)
 
     server.routes[COMPLETIONS] = uneven
-    texts = ["word " * 60, *(str(i) for i in range(50))]
+    texts = ["word " * 60, *(str(i) for i in range(40))]
     replies = all_of(engine, [Generate(chat(text), 2) for text in texts])
     assert [i for i, reply in enumerate(replies) if isinstance(reply, Failure)] == [0]
 

@@ -28,13 +28,12 @@ from rerank_bench.engines import (
     Tokens,
     open_checkpoint,
     open_engine,
-    require_pair_text,
 )
 from rerank_bench.engines import vllm as vllm_engine
 from rerank_bench.engines.local.pairs import ComposedPairs
 from rerank_bench.engines.vllm import LONGEST_CONTEXT, MOST_LABELS, VllmEngine
 from rerank_bench.engines.vllm import settings as vllm_settings
-from rerank_bench.engines.vllm.calls import read, seed_of
+from rerank_bench.engines.vllm.calls import read
 from rerank_bench.engines.vllm.settings import (
     Settings,
     VllmOptions,
@@ -222,12 +221,6 @@ def test_labels_are_read_off_the_output_and_nan_is_a_failure(llama: Path, head: 
     assert isinstance(read(one, settings, output([float("nan"), 0.0])), Failure)
 
 
-def test_equal_draws_have_equal_seeds_and_greedy_ones_none() -> None:
-    drawn = Generate(Prompt(text="a"), 4, temperature=1.0)
-    assert seed_of(Generate(Prompt(text="a"), 4)) is None
-    assert seed_of(drawn) == seed_of(replace(drawn)) != seed_of(replace(drawn, sample=1))
-
-
 def test_a_templated_pair_is_what_sentence_transformers_reads(qwen_reranker: Path) -> None:
     checkpoint = open_checkpoint(ModelOptions(model=str(qwen_reranker)), device="cpu")
     pairs = list(enumerate([PairScore("what is it", "the value"), PairScore("a", "")]))
@@ -286,13 +279,8 @@ def test_a_label_head_is_refused_where_vllm_would_drop_a_part_of_the_logits(
         arguments(tmp_path, "labels", head=(40, 41))
 
 
-def test_a_template_that_leaves_a_text_out_is_refused(
-    llama_classifier: Path, tmp_path: Path
-) -> None:
+def test_a_pair_without_any_template_needs_the_transformers_engine(llama_classifier: Path) -> None:
     checkpoint = open_checkpoint(ModelOptions(model=str(llama_classifier)))
-    checkpoint.tokenizer.chat_template = "{{ messages[0].content }}"
-    with pytest.raises(EngineFault, match="query and document roles"):
-        require_pair_text(checkpoint)
     checkpoint.tokenizer.chat_template = None
     with pytest.raises(EngineFault, match="--engine transformers"):
         PairTemplate.of(checkpoint)
