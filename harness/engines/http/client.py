@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -34,8 +35,8 @@ RETRIES = 6
 
 POLL_SECONDS = 1.0
 _HEALTH_SECONDS = _CONNECT_SECONDS = 10.0
-_ONE_SERVER = "One-Server"
-"""The header, never sent, with the address of the server that a call is for."""
+_only: ContextVar[str | None] = ContextVar("_only", default=None)
+"""The address of the server that the task's calls are for; None for any server."""
 
 
 @dataclass(eq=False)
@@ -70,9 +71,9 @@ class _Balanced(httpx2.AsyncClient):
         self._servers, self._key = servers, key
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send a request to the server that it names, else to the one that is chosen."""
-        now, named = time.monotonic(), request.headers.get(_ONE_SERVER)
-        candidates = [server for server in self._servers if named in (None, server.url)]
+        """Send a request to the server that the task is for, or to the least busy one."""
+        now, only = time.monotonic(), _only.get()
+        candidates = [server for server in self._servers if only in (None, server.url)]
         server = min(candidates, key=lambda s: (now < s.rests, s.under_way))
         server.under_way += 1
         try:
@@ -124,12 +125,6 @@ class Client:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-
-    def _of(self, url: str | None) -> AsyncOpenAI:
-        """Return the library's client, restricted to one server unless `url` is None."""
-        if url is None:
-            return self._api
-        return self._api.with_options(default_headers={_ONE_SERVER: url})
 
     def close(self) -> None:
         """Cancel what is under way and close the connections."""
@@ -203,12 +198,13 @@ class Client:
         url: the one server to use. Raises Unavailable for 429, 5xx, a broken connection or a
         deadline after all retries; EngineDied where no server has answered anything meanwhile.
         """
-        api, started = self._of(url), time.monotonic()
+        started = time.monotonic()
+        _only.set(url)
         try:
             async with asyncio.timeout(2 * self._seconds):
                 if body is None:
-                    return await api.get(path, cast_to=httpx2.Response)
-                return await api.post(path, body=body, cast_to=httpx2.Response)
+                    return await self._api.get(path, cast_to=httpx2.Response)
+                return await self._api.post(path, body=body, cast_to=httpx2.Response)
         except TimeoutError:
             reason = f"no result within twice {self._seconds:g} s (request_seconds)"
         except APIStatusError as error:
@@ -247,7 +243,8 @@ class Client:
 
     async def _is_up(self, url: str) -> bool:
         """Return whether a server answers at all: one without /health answers 404, and is up."""
-        once = self._of(url).with_options(max_retries=0, timeout=_HEALTH_SECONDS)
+        _only.set(url)
+        once = self._api.with_options(max_retries=0, timeout=_HEALTH_SECONDS)
         try:
             await once.get("/health", cast_to=httpx2.Response)
         except APIStatusError as error:
