@@ -17,7 +17,7 @@ class Feed:
 
     Those drawn together are put in the order of their kind and token ids, so that prompts with the
     same beginning follow one another and a prefix cache can serve them. What needs no model, such
-    as a prompt that is too long, is left in `done`.
+    as a prompt that is too long, is answered at once.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Feed:
         self._requests, self._prepare = requests, prepare
         self._drawn = 0
         self._ready: deque[Prepared] = deque()
-        self.done: deque[Answered] = deque()
+        self._done: deque[Answered] = deque()
         self.ended = False
 
     def peek(self) -> Prepared | None:
@@ -48,10 +48,21 @@ class Feed:
             else:
                 yield self._ready.popleft()
 
-    def settled(self) -> Iterator[Answered]:
-        """Yield the answers that needed no model."""
-        while self.done:
-            yield self.done.popleft()
+    def answers(self, serve: Callable[[Prepared], Iterator[Answered]]) -> Iterator[Answered]:
+        """Yield all answers: those that need no model, and those of `serve`.
+
+        serve: takes what comes first, and as much of the rest as it answers together with it.
+        """
+        while (first := self.peek()) is not None or not self.ended:
+            for answered in serve(first) if first is not None else ():
+                yield answered
+                yield from self._settled()
+            yield from self._settled()
+        yield from self._settled()
+
+    def _settled(self) -> Iterator[Answered]:
+        while self._done:
+            yield self._done.popleft()
 
     def _draw(self) -> None:
         """Draw what is ready, up to `AT_ONCE`, and prepare it."""
@@ -67,7 +78,7 @@ class Feed:
             drawn.append((self._drawn + len(drawn), request))
         self._drawn += len(drawn)
         prepared, done = self._prepare(drawn)
-        self.done.extend(done)
+        self._done.extend(done)
         kinds = list(by_kind(drawn))
         prepared.sort(key=lambda one: (kinds.index(type(one.request)), list(one.ids)))
         self._ready.extend(prepared)

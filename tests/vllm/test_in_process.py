@@ -14,41 +14,40 @@ import pytest
 
 pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` brings its own")
 
-from rerank_bench import Message, NextToken, PairScore, Prompt
-from rerank_bench.engines import choose_engine
+from rerank_bench import NextToken, PairScore, Prompt
+from rerank_bench.engines import EngineChoice, choose_engine
 from rerank_bench.errors import EngineDied, EngineFault
 from rerank_bench.types import Engine, Failure, Generate, Likelihood
 
+asking: Any = sys.modules["asking"]
+answers, chat, LETTERS = asking.answers, asking.chat, asking.LETTERS
 SMALL = {"max_num_seqs": 16, "max_num_batched_tokens": 2048}
-LETTERS = tuple("ABCDEFGHIJ")
 Opened = Callable[..., Engine]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened() -> Iterator[Opened]:
-    """Open engines that are closed at the test's end, whatever happens."""
-    engines: list[Engine] = []
+    """Open engines, equal ones once, so that tests of one model belong next to one another.
+
+    Of the vLLM engines only the one asked for last keeps its processes.
+    """
+    engines: dict[EngineChoice, Engine] = {}
 
     def open_one(name: str, folder: Path | str, **options: Any) -> Engine:
-        small = SMALL if name == "vllm" else {}
+        small = SMALL if name == "vllm" else {"device": "cpu"}
         labels = {"labels": options.pop("labels")} if "labels" in options else {}
-        given = {"model": str(folder), **small, **options}
-        engines.append(choose_engine(name, given, **labels).open())
-        return engines[-1]
+        choice = choose_engine(name, {"model": str(folder), **small, **options}, **labels)
+        if name == "vllm":
+            for other, engine in engines.items():
+                if other.name == "vllm" and other != choice:
+                    engine.close()
+        if choice not in engines:
+            engines[choice] = choice.open()
+        return engines[choice]
 
     yield open_one
-    for engine in engines:
+    for engine in engines.values():
         engine.close()
-
-
-def answers(engine: Engine, requests: list[Any]) -> list[Any]:
-    found = dict(engine.stream(iter(requests)))
-    assert sorted(found) == list(range(len(requests)))
-    return [found[i] for i in range(len(requests))]
-
-
-def chat(text: str, prefill: str = "") -> Prompt:
-    return Prompt(messages=(Message("user", text),), prefill=prefill)
 
 
 def label_requests(texts: list[str]) -> list[NextToken]:
@@ -69,18 +68,13 @@ def assert_equal_labels(found: list[Any], expected: list[Any]) -> None:
         assert [m - shift for m in mine] == pytest.approx(theirs, abs=1e-3)
 
 
-@pytest.fixture(scope="module")
-def texts(checkpoints: Any) -> list[str]:
-    return [text[:80] for text in checkpoints.TEXTS[:40]]
-
-
 def test_labels_texts_and_likelihoods_equal_transformers_and_the_cache_is_used(
     opened: Opened, qwen: Path, texts: list[str]
 ) -> None:
     labels = label_requests(texts)
     likelihoods = [Likelihood(Prompt(text=f"{texts[i]}:"), f" {texts[i + 1]}") for i in range(4)]
     written = [Generate(chat(texts[i]), 8) for i in range(4)]
-    ours, theirs = opened("vllm", qwen), opened("transformers", qwen, device="cpu")
+    ours, theirs = opened("vllm", qwen), opened("transformers", qwen)
 
     mixed = [*labels[:6], *likelihoods, *written, *labels[6:]]
     found = answers(ours, mixed)
@@ -116,7 +110,7 @@ def test_text_stops_at_stop_strings_and_obeys_a_pattern(
     opened: Opened, qwen: Path, texts: list[str]
 ) -> None:
     plain = Generate(chat(texts[0]), 12)
-    ours, theirs = opened("vllm", qwen), opened("transformers", qwen, device="cpu")
+    ours, theirs = opened("vllm", qwen), opened("transformers", qwen)
     (whole,) = answers(theirs, [plain])
     stop = whole.text[len(whole.text) // 2 :][:2]
     stopped = Generate(chat(texts[0]), 12, stop=(stop,))
@@ -131,13 +125,35 @@ def test_text_stops_at_stop_strings_and_obeys_a_pattern(
     assert mine[2].text != mine[3].text
 
 
+def test_a_prompt_that_does_not_fit_fails_alone_and_names_the_budget(
+    opened: Opened, qwen: Path, texts: list[str]
+) -> None:
+    short, long = (NextToken(Prompt(text=text), ("A",)) for text in ("Say", " ".join(20 * texts)))
+    fits, fails = answers(opened("vllm", qwen), [short, long])
+    assert isinstance(fails, Failure)
+    assert "max_doc_tokens" in fails.reason
+    assert fits.logprob.keys() == {"A"}
+
+
+def test_a_killed_process_is_one_error_with_its_last_lines_and_the_next_request_starts_anew(
+    opened: Opened, qwen: Path
+) -> None:
+    engine = opened("vllm", qwen)
+    asked = [NextToken(Prompt(text="Say"), ("A", "B"))]
+    first = answers(engine, asked)
+    os.kill(engine._workers.processes[0].process.pid, signal.SIGKILL)
+    with pytest.raises(EngineDied, match=r"SIGKILL.*log"):
+        answers(engine, asked)
+    assert_equal_labels(answers(engine, asked), first)
+
+
 def test_a_head_made_for_the_labels_gives_the_language_heads_logits(
     opened: Opened, qwen: Path, texts: list[str]
 ) -> None:
     asked = label_requests(texts)
     narrow = [NextToken(r.prompt, LETTERS[:4]) for r in asked[:3]]
     ours = opened("vllm", qwen, head="labels", labels=LETTERS)
-    theirs = opened("transformers", qwen, device="cpu")
+    theirs = opened("transformers", qwen)
     found = answers(ours, [*asked, *narrow])
     expected = answers(theirs, [*asked, *narrow])
     assert_equal_labels(found, expected)
@@ -160,7 +176,7 @@ def test_labels_in_half_precision_are_as_distinct_as_in_float32_and_keep_soft_ca
     documents = list(dict.fromkeys(checkpoints.TEXTS))[:100]
     asked = [NextToken(Prompt(text=text), LETTERS) for text in documents]
     ours = opened("vllm", tmp_path, dtype="bfloat16")
-    found = answers(ours, asked), answers(opened("transformers", tmp_path, device="cpu"), asked)
+    found = answers(ours, asked), answers(opened("transformers", tmp_path), asked)
     # To four digits: beyond, the rounding of a float32 softmax sets equal logits apart.
     mine, theirs = (
         [round(r.logprob["A"] - r.logprob[letter], 4) for r in one for letter in LETTERS[1:]]
@@ -178,7 +194,7 @@ def test_pair_scores_equal_transformers_raw_logits(
     folder = request.getfixturevalue(name)
     pairs = [PairScore(texts[i % 3], texts[i]) for i in range(12)]
     found = answers(opened("vllm", folder), pairs)
-    expected = answers(opened("transformers", folder, device="cpu"), pairs)
+    expected = answers(opened("transformers", folder), pairs)
     for one, other in zip(found, expected, strict=True):
         assert one.logits == pytest.approx(other.logits, abs=1e-3)
         assert one.prompt_tokens == other.prompt_tokens
@@ -189,7 +205,7 @@ def test_late_interaction_equals_transformers(
 ) -> None:
     pairs = [PairScore(texts[i % 2], texts[i]) for i in range(8)]
     found = answers(opened("vllm", encoder, head="maxsim"), pairs)
-    expected = answers(opened("transformers", encoder, head="maxsim", device="cpu"), pairs)
+    expected = answers(opened("transformers", encoder, head="maxsim"), pairs)
     for one, other in zip(found, expected, strict=True):
         assert one.logits == pytest.approx(other.logits, abs=1e-3)
 
@@ -200,7 +216,7 @@ def test_two_replicas_share_one_queue_and_answer_as_one(
     asked = label_requests(texts)
     together = opened("vllm", llama, data_parallel=2, max_num_seqs=2)
     found = answers(together, asked)
-    assert_equal_labels(found, answers(opened("transformers", llama, device="cpu"), asked))
+    assert_equal_labels(found, answers(opened("transformers", llama), asked))
     assert all(worker.seconds > 0 for worker in together._workers.processes)
 
 
@@ -209,33 +225,10 @@ def test_a_model_split_over_two_processes_answers_as_one(
 ) -> None:
     asked = label_requests(texts)[:6]
     found = answers(opened("vllm", llama, tensor_parallel_size=2), asked)
-    assert_equal_labels(found, answers(opened("transformers", llama, device="cpu"), asked))
+    assert_equal_labels(found, answers(opened("transformers", llama), asked))
 
 
-def test_a_prompt_that_does_not_fit_fails_alone_and_names_the_budget(
-    opened: Opened, llama: Path, texts: list[str]
-) -> None:
-    engine = opened("vllm", llama, max_model_len=64)
-    short, long = (NextToken(Prompt(text=text), ("A",)) for text in ("Say", " ".join(texts)))
-    fits, fails = answers(engine, [short, long])
-    assert isinstance(fails, Failure)
-    assert "max_doc_tokens" in fails.reason
-    assert fits.logprob.keys() == {"A"}
-
-
-def test_a_killed_process_is_one_error_with_its_last_lines_and_the_next_question_starts_anew(
-    opened: Opened, llama: Path
-) -> None:
-    engine = opened("vllm", llama)
-    asked = [NextToken(Prompt(text="Say"), ("A", "B"))]
-    first = answers(engine, asked)
-    os.kill(engine._workers.processes[0].process.pid, signal.SIGKILL)
-    with pytest.raises(EngineDied, match=r"SIGKILL.*log"):
-        answers(engine, asked)
-    assert_equal_labels(answers(engine, asked), first)
-
-
-def test_what_vllm_says_at_the_start_is_told_in_one_line_and_leaves_no_process(
+def test_an_error_of_vllm_at_its_start_is_one_line_and_leaves_no_process(
     opened: Opened, llama: Path
 ) -> None:
     asked = [NextToken(Prompt(text="Say"), ("A",))]
@@ -249,12 +242,13 @@ def test_what_vllm_says_at_the_start_is_told_in_one_line_and_leaves_no_process(
     assert not mine
 
 
-def test_too_little_memory_is_told_with_what_to_lower(
+def test_too_little_memory_is_an_error_that_names_what_to_lower(
     opened: Opened, llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "100000")
+    engine = opened("vllm", llama, max_model_len=64)
     with pytest.raises(EngineFault, match="lower gpu_memory_utilization or max_model_len"):
-        answers(opened("vllm", llama), [NextToken(Prompt(text="Say"), ("A",))])
+        answers(engine, [NextToken(Prompt(text="Say"), ("A",))])
 
 
 def test_a_model_without_a_head_for_a_request_is_refused_before_anything_starts(
@@ -282,9 +276,9 @@ def test_an_adapter_changes_the_scores_as_it_does_with_transformers(
     asked = label_requests(texts)[:4]
     adapter = str(tmp_path / "adapter")
     found = answers(opened("vllm", llama, adapter=adapter), asked)
-    expected = answers(opened("transformers", llama, adapter=adapter, device="cpu"), asked)
+    expected = answers(opened("transformers", llama, adapter=adapter), asked)
     assert_equal_labels(found, expected)
-    plain = answers(opened("transformers", llama, device="cpu"), asked)
+    plain = answers(opened("transformers", llama), asked)
     assert any(
         abs(a.logprob["A"] - b.logprob["A"]) > 0.01 for a, b in zip(expected, plain, strict=True)
     )

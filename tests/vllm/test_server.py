@@ -2,81 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 
 pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` brings its own")
 
-from rerank_bench import Message, NextToken, PairScore, Prompt
+from rerank_bench import NextToken, PairScore, Prompt
 from rerank_bench.engines import open_engine
-from rerank_bench.engines.http import HttpEngine
+from rerank_bench.engines.http import HttpEngine, HttpOptions
 from rerank_bench.engines.http.fit import fit_at_server
-from rerank_bench.engines.http.options import HttpOptions
 from rerank_bench.errors import EngineFault
-from rerank_bench.types import Engine, Failure, Generate, Likelihood
+from rerank_bench.types import Engine, Generate, Likelihood
 
-SMALL = ("--dtype", "float32", "--enforce-eager", "--max-num-seqs", "16")
+asking: Any = sys.modules["asking"]
+answers, chat, LETTERS = asking.answers, asking.chat, asking.LETTERS
 GENERATING = (
-    "--block-size",
-    "32",
-    "--max-num-batched-tokens",
-    "2048",
+    "--max-model-len", "512", "--block-size", "32", "--max-num-batched-tokens", "2048",
     "--enable-prompt-tokens-details",
-)
-LETTERS = tuple("ABCDEFGHIJ")
+)  # fmt: skip
 KEY = "sk-only-for-this-test"
-START_SECONDS = 240.0
-
-
-@contextmanager
-def serving(folder: Path, log: Path, *arguments: str) -> Iterator[str]:
-    """Start a vLLM server on a free loopback port; ends it, and all it started, afterwards."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    # `vllm serve` looks up the package's version under a name that the CPU build does not have.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
-    command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port)]
-    environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, *SMALL, *arguments],
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **environment, "VLLM_API_KEY": KEY},
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        await_up(url, process, log)
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def await_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if httpx2.get(f"{url}/health").status_code == 200:
-                return
-        except httpx2.TransportError:
-            time.sleep(0.5)
-    pytest.fail(f"vLLM did not start:\n{log.read_text(errors='replace')[-3000:]}")
 
 
 @pytest.fixture
@@ -95,13 +44,6 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HttpEngine
         engine.close()
 
 
-def answers(engine: Engine, requests: Sequence[Any]) -> list[Any]:
-    found = dict(engine.stream(iter(requests)))
-    assert sorted(found) == list(range(len(requests)))
-    assert not any(isinstance(reply, Failure) for reply in found.values()), found
-    return [found[i] for i in range(len(requests))]
-
-
 def both(
     engine: Engine, folder: Path, requests: Sequence[Any], **options: Any
 ) -> list[tuple[Any, Any]]:
@@ -116,22 +58,13 @@ def both(
     return pairs
 
 
-def chat(text: str, prefill: str = "") -> Prompt:
-    return Prompt(messages=(Message("user", text),), prefill=prefill)
-
-
-@pytest.fixture(scope="module")
-def texts(checkpoints: Any) -> list[str]:
-    return [text[:80] for text in checkpoints.TEXTS[:40]]
-
-
 # One server at a time: each one's fixture lasts as long as the class of tests that uses it.
 
 
 @pytest.fixture(scope="class")
 def generating(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("server") / "log"
-    with serving(qwen, log, "--max-model-len", "512", *GENERATING) as found:
+    with asking.serving(qwen, "tiny", log, *GENERATING, key=KEY) as found:
         yield found
 
 
@@ -216,7 +149,8 @@ class TestLanguageModel:
 
 @pytest.fixture(scope="class")
 def scoring(cross_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(cross_encoder, tmp_path_factory.mktemp("server") / "log") as found:
+    log = tmp_path_factory.mktemp("server") / "log"
+    with asking.serving(cross_encoder, "tiny", log, key=KEY) as found:
         yield found
 
 
@@ -243,7 +177,8 @@ class TestCrossEncoder:
 
 @pytest.fixture(scope="class")
 def classifying(llama_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(llama_classifier, tmp_path_factory.mktemp("server") / "log") as found:
+    log = tmp_path_factory.mktemp("server") / "log"
+    with asking.serving(llama_classifier, "tiny", log, key=KEY) as found:
         yield found
 
 

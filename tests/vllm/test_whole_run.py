@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
@@ -25,45 +21,20 @@ from rerank_bench.runs import find_runs
 LABELLED = ["pointwise", "query-likelihood", "first"]
 BUDGET = "max_doc_tokens=32"
 Measured = Callable[[str], None]
-STARTUP = 240  # seconds; a shared machine with two cores takes a minute
+asking: Any = sys.modules["asking"]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`vllm serve` of SmolLM2 on a free loopback port, as docs/serving.md has it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-        "--model", str(find_model("smollm2").source), "--served-model-name", "smollm2",
-        "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager",
-        "--max-model-len", "1024", "--block-size", "32", "--max-num-seqs", "16",
-        "--max-num-batched-tokens", "2048", "--generation-config", "vllm",
-    ]  # fmt: skip
-    cpu = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    arguments = (
+        "--max-model-len", "1024", "--block-size", "32", "--max-num-batched-tokens", "2048",
+        "--generation-config", "vllm",
+    )  # fmt: skip
     log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, env={**os.environ, **cpu})
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _await(url, process, log)
+    source = find_model("smollm2").source
+    with asking.serving(source, "smollm2", log, *arguments) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + STARTUP
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()[-2000:]
-        try:
-            with urllib.request.urlopen(f"{url}/health"):  # noqa: S310 - our own loopback server
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(f"no server after {STARTUP} s: {log.read_text()[-2000:]}")
 
 
 def rerank_bench(*words: str) -> list[dict[str, Any]]:
@@ -152,22 +123,22 @@ def test_generated_answers_are_mostly_the_same_text(both: Any, measured: Measure
 def test_the_same_replies_come_call_by_call_in_process_and_over_http(
     server: str, measured: Measured
 ) -> None:
-    from rerank_bench import Generate, Message, Prompt, open_engine
+    from rerank_bench import Generate, open_engine
 
     texts = ["Name a fruit.", "Count to five.", "Is water wet?", "Say hello.", "What is 2 + 2?"]
-    asked = [Generate(Prompt((Message("user", text),)), 12) for text in texts]
+    asked = [Generate(asking.chat(text), 12) for text in texts]
     small = {"max_model_len": 1024, "max_num_seqs": 16, "max_num_batched_tokens": 2048}
-    ways = [
+    given: list[tuple[str, dict[str, Any]]] = [
         ("http", {"base_url": server}),
         ("vllm", small),
         ("transformers", {"device": "cpu"}),
     ]
-    answers = []
-    for name, options in ways:
+    texts_of = []
+    for name, options in given:
         engine = open_engine(name, model="smollm2", **options)
-        found = dict(engine.stream(iter(asked)))
-        answers.append([found[i].text for i in range(len(asked))])
+        texts_of.append([reply.text for reply in asking.answers(engine, asked)])
         engine.close()
-    shares = [sum(a == b for a, b in zip(answers[2], mine, strict=True)) for mine in answers[:2]]
+    *ways, expected = texts_of
+    shares = [sum(a == b for a, b in zip(expected, mine, strict=True)) for mine in ways]
     measured(f"equal replies of {len(asked)}: over HTTP {shares[0]}, in process {shares[1]}")
     assert min(shares) >= 4  # greedy float32: only a tie within rounding may fall otherwise

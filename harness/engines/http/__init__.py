@@ -6,22 +6,64 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...errors import BadOption, unknown
-from ...types import Answers, AnyRequest, Failure, Fitted, PairScore, Statistics
+from ...types import Answers, AnyRequest, Failure, Fitted, PairScore, Statistics, ready
 from ..feed import Feed
+from ..options import option
 from ..prepare import Prepared
 from .dialects import AT_ONCE, KINDS
-from .failures import Refused
-from .options import HttpOptions
-from .responses import Call
+from .responses import Call, Refused
 
 if TYPE_CHECKING:
     from .service import Service
 
+Calls: TypeAlias = Iterator[tuple[list[Prepared], Call] | None]
+
 FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpOptions:
+    """Options of engine http.
+
+    base_url: comma separated servers that share the load.
+    dialect: their API, `vllm`, `openai`, `tei`, `jina` or `cohere`.
+    top_logprobs: how many of the most probable tokens a server of dialect `openai` reports.
+    model: the name it is served by; by default the only one that is served.
+    revision, dtype: of the served model; only written down.
+    adapter: a LoRA adapter, by the name it is served by.
+    head: `classifier`: pairs are scored by the served model's classification head.
+    pair_template: how a query and a document become one text for that head.
+    max_model_len: a context shorter than the server's, in tokens.
+    trust_remote_code: run code that comes with the model's tokenizer.
+    api_key_env: the environment variable that holds the key.
+    tokenizer: the model's own, hub id or folder; by default what the server says it serves.
+    concurrency: requests under way at once.
+    request_seconds, run_seconds: deadlines, of one attempt at a request and of all answering.
+    wait_seconds: for the server to come up.
+    """
+
+    base_url: str | None = None
+    dialect: str = "vllm"
+    top_logprobs: int = option(20, least=1)
+    model: str | None = None
+    revision: str | None = option(None, in_label=True)
+    adapter: str | None = option(None, in_label=True)
+    dtype: str | None = option(None, in_label=True)
+    head: str | None = option(None, in_label=True)
+    pair_template: str | None = option(None, in_label=True)
+    max_model_len: int | None = option(None, least=1, in_label=True)
+    trust_remote_code: bool = False
+    api_key_env: str | None = None
+    tokenizer: str | None = None
+    concurrency: int = option(32, least=1)
+    request_seconds: float = 300.0
+    run_seconds: float | None = None
+    wait_seconds: float = 300.0
 
 
 class HttpEngine:
@@ -85,11 +127,7 @@ class HttpEngine:
         """
         service = self._service
         feed = Feed(requests, service.prepare)
-        while (first := feed.peek()) is not None or not feed.ended:
-            if first is not None:
-                yield from self._answered(service, feed, type(first.request))
-            yield from feed.settled()
-        yield from feed.settled()
+        yield from feed.answers(lambda one: self._answered(service, feed, type(one.request)))
 
     def forget(self) -> None:
         """Nothing is kept here."""
@@ -103,28 +141,29 @@ class HttpEngine:
     @property
     def _service(self) -> Service:
         if self._opened is None:
-            from .opening import open_service
+            from .client import Client
+            from .service import Service
 
-            self._opened, waited = open_service(self.options)
-            self._waited += waited
+            client = Client(self.options)
+            try:
+                self._waited += client.await_up(self.options.wait_seconds)
+                self._opened = Service.open(self.options, client)
+            except BaseException:
+                client.close()
+                raise
         return self._opened
 
     def _answered(self, service: Service, feed: Feed, kind: type) -> Answers:
         """Answer what comes of one kind; a call that is refused is sent again in halves."""
-        sent: dict[int, list[Prepared]] = {}
         halves: deque[list[Prepared]] = deque()
-        numbers = itertools.count()
 
-        def calls() -> Iterator[tuple[int, Call] | None]:
-            while (chunk := halves.popleft() if halves else _next_chunk(feed, kind)) or sent:
-                if not chunk:
-                    yield None
-                    continue
-                sent[number := next(numbers)] = chunk
-                yield number, service.dialect.call(kind, chunk, as_ids=service.pairs_as_ids)
+        def calls() -> Calls:
+            while True:
+                chunk = halves.popleft() if halves else _next_chunk(feed, kind)
+                as_ids = service.pairs_as_ids
+                yield (chunk, service.dialect.call(kind, chunk, as_ids=as_ids)) if chunk else None
 
-        for number, replies in self._timed(service, calls()):
-            chunk = sent.pop(number)
+        for chunk, replies in self._timed(service, calls()):
             if isinstance(replies, Refused) and len(chunk) > 1:
                 middle = len(chunk) // 2
                 halves.extend((chunk[:middle], chunk[middle:]))
@@ -132,11 +171,8 @@ class HttpEngine:
                 yield from ((one.index, replies) for one in chunk)
             else:
                 yield from zip((one.index for one in chunk), replies, strict=True)
-            yield from feed.settled()
 
-    def _timed(
-        self, service: Service, calls: Iterator[tuple[int, Call] | None]
-    ) -> Iterator[tuple[int, Any]]:
+    def _timed(self, service: Service, calls: Calls) -> Iterator[tuple[list[Prepared], Any]]:
         """Run calls within what is left of `run_seconds`, which all answering shares."""
         limit, started = self.options.run_seconds, time.monotonic()
         left = None if limit is None else max(limit - self._answering, 0.0)
@@ -148,18 +184,12 @@ class HttpEngine:
 
 def _next_chunk(feed: Feed, kind: type) -> list[Prepared]:
     """Take what comes next of `kind` and fits one call; nothing where nothing is ready now."""
-    chunk: list[Prepared] = []
-
-    def fits(one: Prepared) -> bool:
-        return type(one.request) is kind and (not chunk or _shared(one) == _shared(chunk[0]))
-
-    for one in feed.take(fits):
-        if one is None:
-            break
-        chunk.append(one)
-        if len(chunk) == AT_ONCE[kind]:
-            break
-    return chunk
+    first = feed.peek()
+    if first is None or type(first.request) is not kind:
+        return []
+    shared = _shared(first)
+    taken = feed.take(lambda one: type(one.request) is kind and _shared(one) == shared)
+    return list(itertools.islice(ready(taken), AT_ONCE[kind]))
 
 
 def _shared(one: Prepared) -> Any:

@@ -19,10 +19,8 @@ from ...types import Failure, Label, Logits, NextToken, PairScore
 from ..prepare import Prepared
 from .client import Client
 from .completions import reported
-from .dialects import KINDS, Dialect
-from .failures import Malformed, Refused
-from .pairs import CLASSIFY, PAIRS
-from .responses import Call, read_as
+from .dialects import CLASSIFY, KINDS, PAIRS, Dialect
+from .responses import Call, Malformed, Refused, read_as, text_or_none
 
 TEXT = "The first words of a text"
 LABELS = tuple(range(24))  # more than are asked for by rank, so that none is there by chance
@@ -47,7 +45,7 @@ class Listed:
 
     def root(self, model: str) -> str | None:
         """Return the hub id or folder of what is served as `model`, where the server reports it."""
-        return _text(self.models.get(model, {}).get("root"))
+        return text_or_none(self.models.get(model, {}).get("root"))
 
     def context(self, model: str) -> int:
         """Return the longest sequence in tokens; without end where it is not reported."""
@@ -101,14 +99,14 @@ async def list_models(client: Client, url: str, dialect: str, model: str | None)
 def _listed(payload: Any, dialect: str, model: str | None) -> Listed:
     if dialect == "tei":
         entry = {"root": payload["model_id"], "max_model_len": payload["max_input_length"]}
-        return Listed({model or payload["model_id"]: entry}, _text(payload.get("version")))
+        return Listed({model or payload["model_id"]: entry}, text_or_none(payload.get("version")))
     return Listed({str(entry["id"]): entry for entry in payload["data"]})
 
 
 async def _version(client: Client, url: str) -> str | None:
     response = await client.exchange("/version", url=url)
     try:
-        return _text(read_as(lambda reply: reply.json()["version"], response))
+        return text_or_none(read_as(lambda reply: reply.json()["version"], response))
     except Malformed:
         return None
 
@@ -170,10 +168,6 @@ def _reply(client: Client, url: str, dialect: Dialect, call: Call, payload: Any)
     if isinstance(reply, Failure):
         raise EngineFault(f"{url}{call.path} does not answer the check: {reply.reason}")
     return reply
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def require_alike(found: Mapping[str, Checked]) -> None:

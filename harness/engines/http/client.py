@@ -11,17 +11,23 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
-from ...errors import EngineDied, EngineFault
+from ...errors import BadOption, EngineDied, EngineFault
+from ...progress import bar
 from ...types import Failure
-from .failures import ApiKey, Malformed, Unavailable
-from .responses import Call
+from .responses import ApiKey, Call, Malformed, Unavailable
 
+if TYPE_CHECKING:
+    from . import HttpOptions
+
+K = TypeVar("K")
 T = TypeVar("T")
 
 RETRIES = 6
@@ -29,7 +35,8 @@ RETRIES = 6
 
 POLL_SECONDS = 1.0
 _HEALTH_SECONDS = _CONNECT_SECONDS = 10.0
-_LONGEST_REST = 2.0**20
+_only: ContextVar[str | None] = ContextVar("_only", default=None)
+"""The address of the server that the task's calls are for; None for any server."""
 
 
 @dataclass(eq=False)
@@ -46,15 +53,10 @@ class Server:
     answered: float = 0.0
     rests: float = 0.0
 
-    @property
-    def failures_in_words(self) -> str:
-        """How often it has failed in a row, and the last error; nothing where it has not."""
-        return f"{self.failures} in a row: {self.error}" if self.failures else ""
-
     def failed(self, error: str) -> None:
         """Prefer other servers, for twice as long after each failure in a row."""
         self.failures, self.error = self.failures + 1, error
-        self.rests = time.monotonic() + min(2.0**self.failures, _LONGEST_REST)
+        self.rests = time.monotonic() + 2.0 ** min(self.failures, 20)
 
 
 class _Balanced(httpx2.AsyncClient):
@@ -69,9 +71,10 @@ class _Balanced(httpx2.AsyncClient):
         self._servers, self._key = servers, key
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send a request; which server's it is, the request does not say."""
-        now = time.monotonic()
-        server = min(self._servers, key=lambda s: (now < s.rests, s.under_way))
+        """Send a request to the server that the task is for, or to the least busy one."""
+        now, only = time.monotonic(), _only.get()
+        candidates = [server for server in self._servers if only in (None, server.url)]
+        server = min(candidates, key=lambda s: (now < s.rests, s.under_way))
         server.under_way += 1
         try:
             response = await super().send(self._addressed(request, server), **options)
@@ -104,30 +107,24 @@ class _Balanced(httpx2.AsyncClient):
 class Client:
     """Sends calls to equal servers, at most `concurrency` at once, each to the least busy one.
 
-    request_seconds: the deadline of one attempt. A call that takes twice as long, retries included,
-    is a Failure; if no server has answered anything meanwhile, EngineDied is raised.
+    A call that takes twice `request_seconds`, retries included, is a Failure; if no server has
+    answered anything meanwhile, EngineDied is raised.
     """
 
-    def __init__(
-        self, urls: Sequence[str], key: ApiKey, *, concurrency: int, request_seconds: float
-    ) -> None:
-        self.key, self._concurrency, self._seconds = key, concurrency, request_seconds
-        self.servers = [Server(url) for url in urls]
-        self._apis: dict[str | None, AsyncOpenAI] = {}
+    def __init__(self, options: HttpOptions) -> None:
+        self.servers = [Server(url) for url in _urls(options.base_url)]
+        self.key = ApiKey.of(options.api_key_env)
+        self._concurrency, self._seconds = options.concurrency, options.request_seconds
+        # Without a key of its own the library would take one from the environment.
+        self._api = AsyncOpenAI(
+            api_key="-",
+            base_url="http://servers",
+            max_retries=RETRIES,
+            http_client=_Balanced(self.servers, self.key, self._seconds),
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-
-    def _api(self, url: str | None) -> AsyncOpenAI:
-        """Return the client of one server, or of all of them where `url` is None."""
-        if url not in self._apis:
-            servers = [server for server in self.servers if url in (None, server.url)]
-            http = _Balanced(servers, self.key, self._seconds)
-            # Without a key of its own the library would take one from the environment.
-            self._apis[url] = AsyncOpenAI(
-                api_key="-", base_url="http://servers", max_retries=RETRIES, http_client=http
-            )
-        return self._apis[url]
 
     def close(self) -> None:
         """Cancel what is under way and close the connections."""
@@ -141,8 +138,7 @@ class Client:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        for api in self._apis.values():
-            await api.close()
+        await self._api.close()
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -157,21 +153,23 @@ class Client:
         return dict(zip(urls, self._wait(all_of_them()), strict=True))
 
     def run(
-        self, calls: Iterator[tuple[int, Call] | None], *, seconds: float | None = None
-    ) -> Iterator[tuple[int, list[Any] | Failure]]:
-        """Yield (number, replies or Failure) as responses come; draw calls as there is room.
+        self, calls: Iterator[tuple[K, Call] | None], *, seconds: float | None = None
+    ) -> Iterator[tuple[K, list[Any] | Failure]]:
+        """Yield (key, replies or Failure) as responses come; draw calls as there is room.
 
-        calls: a None among them means that none is ready before another result is taken.
-        seconds: the time for all of them; EngineFault is raised when it is over.
+        calls: (key, call), or None where none is ready before another result is taken; a None while
+        no call is under way ends them. seconds: the time for all of them; EngineFault is raised
+        when it is over.
         """
         done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        under_way: dict[Future[Any], int] = {}
+        under_way: dict[Future[Any], K] = {}
         end = None if seconds is None else time.monotonic() + seconds
         try:
             while True:
                 while len(under_way) < self._concurrency and (drawn := next(calls, None)):
-                    future = asyncio.run_coroutine_threadsafe(self._answer(drawn[1]), self._loop)
-                    under_way[future] = drawn[0]
+                    key, call = drawn
+                    future = asyncio.run_coroutine_threadsafe(self._answer(call), self._loop)
+                    under_way[future] = key
                     future.add_done_callback(done.put)
                 if not under_way:
                     return
@@ -200,12 +198,13 @@ class Client:
         url: the one server to use. Raises Unavailable for 429, 5xx, a broken connection or a
         deadline after all retries; EngineDied where no server has answered anything meanwhile.
         """
-        api, started = self._api(url), time.monotonic()
+        started = time.monotonic()
+        _only.set(url)
         try:
             async with asyncio.timeout(2 * self._seconds):
                 if body is None:
-                    return await api.get(path, cast_to=httpx2.Response)
-                return await api.post(path, body=body, cast_to=httpx2.Response)
+                    return await self._api.get(path, cast_to=httpx2.Response)
+                return await self._api.post(path, body=body, cast_to=httpx2.Response)
         except TimeoutError:
             reason = f"no result within twice {self._seconds:g} s (request_seconds)"
         except APIStatusError as error:
@@ -219,23 +218,33 @@ class Client:
             raise EngineDied(f"no answer from {where}: {reason}")
         raise Unavailable(reason)
 
-    def await_up(self, seconds: float) -> None:
-        """Wait up to `seconds` for the servers; one that is not up by then is not used."""
-        end = time.monotonic() + seconds
+    def await_up(self, seconds: float) -> float:
+        """Wait up to `seconds` for the servers; one that is not up by then is not used.
+
+        Return the seconds of waiting. Raises EngineFault where none is up.
+        """
+        started, urls = time.monotonic(), ", ".join(server.url for server in self.servers)
 
         async def wait(url: str) -> bool:
             while not await self._is_up(url):
-                if time.monotonic() >= end:
+                if time.monotonic() >= started + seconds:
                     return False
                 await asyncio.sleep(POLL_SECONDS)
             return True
 
-        up = self.each(wait)
-        self.servers = [server for server in self.servers if up[server.url]]
+        with bar(f"waiting for {urls}"):
+            up = self.each(wait)
+        self.servers[:] = [server for server in self.servers if up[server.url]]
+        if not self.servers:
+            raise EngineFault(
+                f"{urls}: not up within {seconds:g} s; start it, or check base_url and wait_seconds"
+            )
+        return time.monotonic() - started
 
     async def _is_up(self, url: str) -> bool:
         """Return whether a server answers at all: one without /health answers 404, and is up."""
-        once = self._api(url).with_options(max_retries=0, timeout=_HEALTH_SECONDS)
+        _only.set(url)
+        once = self._api.with_options(max_retries=0, timeout=_HEALTH_SECONDS)
         try:
             await once.get("/health", cast_to=httpx2.Response)
         except APIStatusError as error:
@@ -244,6 +253,20 @@ class Client:
             self.key.broken_connection(error)
             return False
         return True
+
+
+def _urls(base_url: str | None) -> list[str]:
+    """Return the addresses without a final /v1, with which the paths begin that are posted to."""
+    given = [url.strip().rstrip("/") for url in (base_url or "").split(",") if url.strip()]
+    if not given:
+        raise BadOption("engine http needs --base-url URL")
+    for url in given:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadOption(f"base_url {parts.hostname or url!r} is no http:// or https:// address")
+        if parts.username is not None:
+            raise BadOption("base_url must not hold a name or password: use api_key_env")
+    return list(dict.fromkeys(url.removesuffix("/v1") for url in given))
 
 
 def _first(done: queue.SimpleQueue[Future[Any]], end: float | None) -> Future[Any]:

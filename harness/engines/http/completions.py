@@ -10,17 +10,24 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import EngineFault
-from ...types import ContinuationScore, Failure, Generation, LabelScores, Reply
+from ...types import (
+    ContinuationScore,
+    Failure,
+    Generate,
+    Generation,
+    LabelScores,
+    Likelihood,
+    NextToken,
+    Reply,
+)
 from ..prepare import Prepared, seed_of, sound
 from ..tokens import Tokens
-from .failures import Malformed
-from .numbers import unreported
-from .responses import Made, Replies, in_order, number, usage
+from .responses import Call, Malformed, Replies, in_order, number
 
 COMPLETIONS = "/v1/completions"
 MOST_LABELS = 128
@@ -32,6 +39,9 @@ _PLAIN_VLLM = {
     "skip_special_tokens": True, "return_token_ids": True, "logprobs": 0,
 }  # fmt: skip
 """Sampling fields; each is sent, so that a checkpoint's own defaults have no effect."""
+
+_LEAST_REST = 1e-7
+"""How far off 1 the sum of float32 probabilities is that make a whole."""
 
 
 @dataclass(frozen=True)
@@ -47,23 +57,32 @@ class Completions:
     vllm: bool
     top: int
 
-    def labels(self, batch: Sequence[Prepared]) -> Made:
-        """Ask for the log-probabilities of labels, by token id or among the most probable."""
-        wanted = list(batch[0].labels.values())
-        body = _prefill(batch, logprobs=self.top)
-        if self.vllm:
-            if len(wanted) > MOST_LABELS:
-                raise EngineFault(f"{len(wanted)} labels, but vLLM reports {MOST_LABELS} at once")
-            body |= {"logprobs": 1, "logprob_token_ids": wanted, "return_token_ids": True}
-            body |= {"return_tokens_as_token_ids": True}
+    def call(self, kind: type, batch: Sequence[Prepared]) -> Call:
+        """Make one call of requests of one kind; a text is requested alone."""
+        make_body, read_one = {
+            NextToken: (self._labels, self._scores),
+            Likelihood: (self._likelihoods, self._continuation),
+            Generate: (self._text, self._generation),
+        }[kind]
 
         def read(payload: Any) -> Replies:
-            cached = _cached(payload, batch)
-            return [self._scores(choice, one, cached) for choice, one in _choices(payload, batch)]
+            # of several prompts, vLLM reports the cached tokens of one only
+            used = (payload.get("usage") or {}) if len(batch) == 1 else {}
+            return [read_one(choice, one, used) for choice, one in _choices(payload, batch)]
 
-        return body, read
+        return Call(COMPLETIONS, make_body(batch), read)
 
-    def _scores(self, choice: Any, one: Prepared, cached: int) -> Reply | Failure:
+    def _labels(self, batch: Sequence[Prepared]) -> dict[str, Any]:
+        """Ask for the log-probabilities of labels, by token id or among the most probable."""
+        wanted = list(batch[0].labels.values())
+        if not self.vllm:
+            return _prefill(batch, logprobs=self.top)
+        if len(wanted) > MOST_LABELS:
+            raise EngineFault(f"{len(wanted)} labels, but vLLM reports {MOST_LABELS} at once")
+        returned = {"return_token_ids": True, "return_tokens_as_token_ids": True}
+        return _prefill(batch, logprobs=1, logprob_token_ids=wanted, **returned)
+
+    def _scores(self, choice: Any, one: Prepared, used: Mapping[str, Any]) -> Reply | Failure:
         listed = reported(choice)
         known = {self._token(text): value for text, value in listed.items()}
         found = {label: known[token] for label, token in one.labels.items() if token in known}
@@ -74,7 +93,7 @@ class Completions:
                 "by token id: it needs vLLM 0.31 or later, or dialect=openai"
             )
         bound = unreported(listed.values()) if missing else None
-        reply = LabelScores(found, None, len(one.ids), 1, cached, bound=bound)
+        reply = LabelScores(found, None, len(one.ids), 1, _cached(used), bound=bound)
         return sound(found.values(), reply)
 
     def _token(self, text: str) -> int | None:
@@ -89,8 +108,25 @@ class Completions:
         times = Counter(texts)
         return {text: token for token, text in enumerate(texts) if times[text] == 1}
 
-    def text(self, batch: Sequence[Prepared]) -> Made:
-        """Ask for the text of one request."""
+    def _likelihoods(self, batch: Sequence[Prepared]) -> dict[str, Any]:
+        """Ask for the log-probabilities of the prompts' own tokens: vLLM's field, or an echo."""
+        if self.vllm:
+            return _prefill(batch, prompt_logprobs=0, return_token_ids=True)
+        return _prefill(batch, echo=True, logprobs=1)
+
+    def _continuation(self, choice: Any, one: Prepared, used: Mapping[str, Any]) -> Reply | Failure:
+        ids, end, start = one.ids, len(one.ids), len(one.ids) - one.ending
+        if self.vllm:
+            listed = choice["prompt_logprobs"]
+            values = [number(listed[i][str(ids[i])]["logprob"]) for i in range(start, end)]
+        else:
+            listed = choice["logprobs"]["token_logprobs"]
+            if len(listed) < end:
+                raise Malformed(f"{len(listed)} log-probabilities for {end} tokens")
+            values = [number(value) for value in listed[start:end]]
+        return sound(values, ContinuationScore(math.fsum(values), len(values), end))
+
+    def _text(self, batch: Sequence[Prepared]) -> dict[str, Any]:
         (one,) = batch
         request = one.request
         body = {"prompt": list(one.ids), "max_tokens": request.max_tokens, **_PLAIN}
@@ -102,14 +138,9 @@ class Completions:
             body |= {"structured_outputs": {"regex": request.pattern}} if request.pattern else {}
         elif request.pattern:
             raise EngineFault("only dialect=vllm can force a pattern: leave the pattern out")
+        return body
 
-        def read(payload: Any) -> Replies:
-            ((choice, _),) = _choices(payload, batch)
-            return [self._generation(choice, one, payload)]
-
-        return body, read
-
-    def _generation(self, choice: Any, one: Prepared, payload: Any) -> Reply | Failure:
+    def _generation(self, choice: Any, one: Prepared, used: Mapping[str, Any]) -> Reply | Failure:
         written = tuple(choice.get("token_ids") or ())
         logprobs = tuple(map(number, (choice.get("logprobs") or {}).get("token_logprobs") or ()))
         own = self.tokens.text(written, stop=one.request.stop)
@@ -121,23 +152,10 @@ class Completions:
             logprobs=logprobs,
             pieces=self.tokens.pieces(written) if written else tuple(map(str, pieces)),
             prompt_tokens=len(one.ids),
-            output_tokens=len(written) or usage(payload, "completion_tokens"),
-            cached_tokens=_cached(payload, (one,)),
+            output_tokens=len(written) or int(used.get("completion_tokens") or 0),
+            cached_tokens=_cached(used),
         )
         return sound(logprobs, reply)
-
-    def likelihoods(self, batch: Sequence[Prepared]) -> Made:
-        """Ask for the log-probabilities of the prompts' own tokens: vLLM's field, or an echo."""
-        extra = {"prompt_logprobs": 0, "return_token_ids": True}
-        body = _prefill(batch, **extra if self.vllm else {"echo": True, "logprobs": 1})
-        read_one = _prompt_logprobs if self.vllm else _echoed
-
-        def reply(choice: Any, one: Prepared) -> Reply | Failure:
-            values = read_one(choice, one)
-            total = math.fsum(values)
-            return sound(values, ContinuationScore(total, len(values), len(one.ids)))
-
-        return body, lambda payload: [reply(*both) for both in _choices(payload, batch)]
 
 
 def _prefill(batch: Sequence[Prepared], **fields: Any) -> dict[str, Any]:
@@ -168,19 +186,18 @@ def reported(choice: Any) -> dict[str, float]:
     return {name: number(value) for name, value in logprobs["top_logprobs"][0].items()}
 
 
-def _prompt_logprobs(choice: Any, one: Prepared) -> list[float]:
-    values, ids, start = choice["prompt_logprobs"], one.ids, len(one.ids) - one.ending
-    return [number(values[i][str(ids[i])]["logprob"]) for i in range(start, len(ids))]
+def unreported(logprobs: Collection[float]) -> float:
+    """Return the most that the log-probability of an unreported token can be.
+
+    logprobs: those of the most probable tokens, as the server reported them. A token that is not
+    among them is at most as probable as the last of them, and as what they leave of the whole. The
+    bound lies just below the last of them, so that a reported token comes first.
+    """
+    known = [value for value in logprobs if not math.isnan(value)]
+    rest = 1 - math.fsum(map(math.exp, known))
+    bound = min([*known, math.log(max(rest, _LEAST_REST))])
+    return math.nextafter(bound, -math.inf)
 
 
-def _echoed(choice: Any, one: Prepared) -> list[float]:
-    values, end = choice["logprobs"]["token_logprobs"], len(one.ids)
-    if len(values) < end:
-        raise Malformed(f"{len(values)} log-probabilities for {end} tokens")
-    return [number(value) for value in values[end - one.ending : end]]
-
-
-def _cached(payload: Any, batch: Sequence[Prepared]) -> int:
-    """Return cached tokens; of several prompts vLLM reports those of one only."""
-    details = (payload.get("usage") or {}).get("prompt_tokens_details") or {}
-    return int(details.get("cached_tokens") or 0) if len(batch) == 1 else 0
+def _cached(used: Mapping[str, Any]) -> int:
+    return int((used.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)

@@ -38,13 +38,12 @@ def fit_at_server(
 
 def _count(client: Client, model: str, ends: Mapping[str, int]) -> dict[str, int]:
     """Return the tokens of each text up to its end, in characters."""
-    calls = ((i, _call(model, text[:end])) for i, (text, end) in enumerate(ends.items()))
-    counts: dict[int, int] = {}
-    for i, found in client.run(calls):
+    counts: dict[str, int] = {}
+    for text, found in client.run((text, _call(model, text[:end])) for text, end in ends.items()):
         if isinstance(found, Failure):
             raise EngineFault(f"the server counts no tokens ({found.reason})")
-        (counts[i],) = found
-    return {text: counts[i] for i, text in enumerate(ends)}
+        (counts[text],) = found
+    return counts
 
 
 def _call(model: str, text: str) -> Call:

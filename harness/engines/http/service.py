@@ -1,24 +1,28 @@
-"""A model behind one or more equal servers, after the check at first use."""
+"""A model behind one or more equal servers: opened, checked at first use, and what it answers."""
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
-from ...errors import EngineFault
+from ...errors import EngineFault, unknown
 from ...types import PairScore
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, open_checkpoint
 from ..identity import packages
+from ..options import ModelOptions
 from ..pairing import PairTemplate, is_composed, output_names, pair_head, require_template
 from ..prepare import Answered, Numbered, Prepared, Preparer, by_kind
 from ..tokens import Tokens
-from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, require_alike
+from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, list_models, require_alike
 from .client import Client
 from .completions import COMPLETIONS, Completions
-from .dialects import KINDS, Dialect
-from .options import HttpOptions
-from .pairs import CLASSIFY, PAIRS
+from .dialects import CLASSIFY, KINDS, PAIRS, Dialect
+
+if TYPE_CHECKING:
+    from . import HttpOptions
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,24 @@ class Service:
     tokenizer_missing: str
     context: int
 
+    @classmethod
+    def open(cls, options: HttpOptions, client: Client) -> Service:
+        """Read what the servers serve. Raises EngineFault where that is not one model."""
+        listed = client.each(lambda url: list_models(client, url, options.dialect, options.model))
+        model = _model(options, listed)
+        first = next(iter(listed.values()))
+        base = options.model or str(first.models[model].get("parent") or model)
+        roots = {url: one.root(base) for url, one in listed.items()}
+        if len(set(roots.values())) > 1:
+            values = "; ".join(f"{url}: {root}" for url, root in roots.items())
+            raise EngineFault(f"the servers differ in model {base} ({values}): run them apart")
+        root = first.root(base)
+        checkpoint, missing = _checkpoint(options, root, base)
+        own = checkpoint.context if checkpoint else sys.maxsize
+        reported = [one.context(base) for one in listed.values()]
+        context = min([options.max_model_len or sys.maxsize, own, *reported])
+        return cls(options, client, listed, model, root, checkpoint, missing, context)
+
     @functools.cached_property
     def dialect(self) -> Dialect:
         """How the servers are called."""
@@ -57,22 +79,16 @@ class Service:
         require_alike(found)
         return found
 
-    @functools.cached_property
+    @property
     def tokens(self) -> Tokens:
         """The model's tokenizer. Raises EngineFault where none was found."""
         if self.checkpoint is None:
             raise EngineFault(f"{self.tokenizer_missing}; name the tokenizer: -o tokenizer=ID")
         return self.checkpoint.tokens
 
-    def _require(self, path: str, kind: type) -> None:
-        """Raise EngineFault where a server has not answered the check at `path`."""
-        for url, one in self.checked.items():
-            if path in one.unserved:
-                raise EngineFault(f"{url} cannot answer {kind.__name__}: {one.unserved[path]}")
-
     @property
     def identity(self) -> Mapping[str, str | None]:
-        """What tells these servers' replies from others'; None where it does not apply.
+        """What distinguishes these servers' replies from others'; None where it does not apply.
 
         Their addresses are part of it only where neither a name nor the check's numbers are known.
         """
@@ -109,12 +125,14 @@ class Service:
                 "version": str(self.listed[server.url].version),
                 "probe": str(self.checked[server.url].probe),
                 "unserved": ", ".join(self.checked[server.url].unserved),
-                "failures": server.failures_in_words,
+                "failures": f"{server.failures} in a row: {server.error}"
+                if server.failures
+                else "",
             }
             for server in self.client.servers
         }
 
-    # How pairs are sent: as two texts that the server joins, or as token ids that are made here
+    # Preparing requests. Pairs are sent as two texts that the server joins, or as token ids
 
     @functools.cached_property
     def pairs_as_ids(self) -> bool:
@@ -131,12 +149,6 @@ class Service:
         served = not any(CLASSIFY in one.unserved for one in self.checked.values())
         return len(output_names(checkpoint)) > 1 or (own and served)
 
-    @property
-    def pairs_known_here(self) -> bool:
-        """Whether a pair's tokens are known here; else the server makes a text of its own."""
-        known = self.checkpoint is not None and not is_composed(self.checkpoint)
-        return known or self.pairs_as_ids
-
     @functools.cached_property
     def _preparer(self) -> Preparer:
         template = self.checkpoint and self.pairs_as_ids and PairTemplate.find(self.checkpoint)
@@ -151,34 +163,28 @@ class Service:
         kinds = by_kind(numbered)
         for kind in kinds:
             self._require_kind(kind)
-        bare = [] if self.pairs_known_here else kinds.pop(PairScore, [])
-        known = [pair for own in kinds.values() for pair in own]
+        plain = self.checkpoint is not None and not is_composed(self.checkpoint)
+        bare = [] if plain or self.pairs_as_ids else kinds.pop(PairScore, [])
+        known = [one for own in kinds.values() for one in own]
         todo, done = self._preparer.prepare(known) if known else ([], [])
         return todo + [Prepared(index, pair, (), 0) for index, pair in bare], done
 
     def _require_kind(self, kind: type) -> None:
         if kind not in KINDS[self.options.dialect]:
             raise EngineFault(f"dialect={self.options.dialect} cannot answer {kind.__name__}")
-        if kind is PairScore:
-            self._require_pairs()
-        else:
+        if kind is not PairScore:
             _ = self.tokens
             self._require(COMPLETIONS, kind)
-
-    def _require_pairs(self) -> None:
-        """Raise EngineFault unless the servers score pairs in a way that is known to be right."""
-        if self.pairs_as_ids:
+        elif self.pairs_as_ids:
             self._require_classify()
-            return
-        self._require(PAIRS[self.options.dialect].path, PairScore)
-        checkpoint = self.checkpoint
-        if checkpoint and not self.options.head and pair_head(checkpoint) == "maxsim":
-            raise EngineFault(
-                f"model {self.model} is an encoder without a head for pairs, and the server would "
-                "answer with a cosine; use --engine transformers or vllm, or -o head=classifier"
-            )
-        if checkpoint and checkpoint.tokenizer.chat_template:
-            self._require_template(checkpoint)
+        else:
+            self._require_joined_pairs()
+
+    def _require(self, path: str, kind: type) -> None:
+        """Raise EngineFault where a server has not answered the check at `path`."""
+        for url, one in self.checked.items():
+            if path in one.unserved:
+                raise EngineFault(f"{url} cannot answer {kind.__name__}: {one.unserved[path]}")
 
     def _require_classify(self) -> None:
         if self.options.dialect != "vllm":
@@ -193,11 +199,20 @@ class Service:
                 "/classify does not take; use --engine transformers or vllm"
             )
 
-    def _require_template(self, checkpoint: Checkpoint) -> None:
-        """Refuse a server that joins the two texts of a model which reads a template.
+    def _require_joined_pairs(self) -> None:
+        """Refuse servers that would join the two texts in another way than the model reads them.
 
         A server does not report its template, but a text made by one has more tokens.
         """
+        self._require(PAIRS[self.options.dialect].path, PairScore)
+        checkpoint = self.checkpoint
+        if checkpoint and not self.options.head and pair_head(checkpoint) == "maxsim":
+            raise EngineFault(
+                f"model {self.model} is an encoder without a head for pairs, and the server would "
+                "answer with a cosine; use --engine transformers or vllm, or -o head=classifier"
+            )
+        if not checkpoint or not checkpoint.tokenizer.chat_template:
+            return
         pair = PAIRS_ASKED[0]
         joined = sum(map(len, self.tokens.encode([pair.query, pair.document])))
         for url, one in self.checked.items():
@@ -209,3 +224,36 @@ class Service:
                     "the server with --chat-template FILE, or set pair_template= for a server with "
                     "/classify"
                 )
+
+
+def _model(options: HttpOptions, listed: Mapping[str, Listed]) -> str:
+    """Return the name to post: the adapter's or the model's, else that of the only model served."""
+    wanted = options.adapter or options.model
+    for url, one in listed.items():
+        if wanted is None and len(one.models) != 1:
+            names = ", ".join(one.models) or "models that it does not list"
+            raise EngineFault(f"{url} serves {names}: choose a --model")
+        wanted = wanted or next(iter(one.models))
+        if wanted not in one.models:
+            raise EngineFault(f"{url}: {unknown('served model', wanted, one.models)}")
+    return str(wanted)
+
+
+def _checkpoint(
+    options: HttpOptions, root: str | None, model: str
+) -> tuple[Checkpoint | None, str]:
+    """Open the tokenizer that the options name, else that of the root, else that of the model.
+
+    Code that comes with a model is run only if the user named the model, not if a server did.
+    """
+    local = ModelOptions.of({**asdict(options), "model": model, "adapter": None, "dtype": None})
+    if options.tokenizer:
+        return open_checkpoint(replace(local, model=options.tokenizer)), ""
+    missing = []
+    for name in filter(None, dict.fromkeys([root, model])):
+        trusted = options.trust_remote_code and name == options.model
+        try:
+            return open_checkpoint(replace(local, model=name, trust_remote_code=trusted)), ""
+        except EngineFault as error:
+            missing.append(str(error))
+    return None, missing[0]

@@ -22,6 +22,7 @@ from ...types import (
     NextToken,
     PairScore,
     Statistics,
+    ready,
 )
 from ..checkpoint import Checkpoint, no_language_model, open_checkpoint
 from ..feed import Feed
@@ -29,7 +30,7 @@ from ..hardware import machine
 from ..identity import describe, vllm_environment
 from ..maxsim import MaxSim
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_template
-from ..prepare import Answered, Encode, Numbered, Prepared, Preparer, by_kind
+from ..prepare import Answer, Answered, Encode, Numbered, Prepared, Preparer, by_kind
 from .settings import Mode, VllmOptions, environments, visible_gpus, worker_settings
 from .workers import Workers
 
@@ -87,6 +88,7 @@ class VllmEngine:
         self._in_effect: Mapping[str, Any] = {}
         self._workers: Workers | None = None
         self._mode: Mode | None = None
+        self._label_ids: tuple[int, ...] = ()
 
     def supports(self, kinds: frozenset[type]) -> bool:
         """Return whether all types are known; whether the model has the head shows later."""
@@ -134,13 +136,7 @@ class VllmEngine:
         Raises EngineFault for what would fail every request: a missing head, a label of two tokens.
         """
         feed = Feed(requests, self._prepare)
-        while (first := feed.peek()) is not None or not feed.ended:
-            if first is not None and self._is_late(first):
-                yield from self._maxsim.answer(self._late(feed))
-            elif first is not None:
-                yield from self._serve(feed, self._mode_of(type(first.request)))
-            yield from feed.settled()
-        yield from feed.settled()
+        return feed.answers(lambda first: self._serve(feed, first))
 
     def close(self) -> None:
         """End the processes; the next request would start them anew."""
@@ -184,7 +180,7 @@ class VllmEngine:
         def encode(numbered: Numbered) -> Iterator[Answered]:
             todo, done = self.preparer.prepare(numbered)
             yield from done
-            yield from self._run("embed", iter(todo))
+            yield from ((one.index, vectors) for one, vectors in self._run("embed", iter(todo)))
 
         return MaxSim(encode, self.checkpoint)
 
@@ -210,37 +206,24 @@ class VllmEngine:
             require_template(self.checkpoint)
         late = pairs if self.head == "maxsim" else []
         todo, done = self.preparer.prepare([r for r in numbered if r not in late])
+        for one in todo:
+            if isinstance(one.request, NextToken):
+                self._require_labels(one)
         return todo + [Prepared(index, pair, (), 0) for index, pair in late], done
 
     def _is_late(self, one: Prepared) -> bool:
         return self.head == "maxsim" and isinstance(one.request, PairScore)
 
-    def _late(self, feed: Feed) -> list[tuple[int, PairScore]]:
-        """Take the pairs for late interaction that are ready."""
-        taken = iter(lambda: next(feed.take(self._is_late), None), None)
-        return [(one.index, one.request) for one in taken if one is not None]
-
-    def _serve(self, feed: Feed, mode: Mode) -> Iterator[Answered]:
-        """Answer what comes in one mode."""
-        first = feed.peek()
-        label_head = self._label_head(first) if first and mode == "labels" else ()
-        open_requests: dict[int, Any] = {}
-
-        def draw() -> Iterator[Prepared | None]:
-            for one in feed.take(lambda one: self._mode_of(type(one.request)) == mode):
-                if one is not None:
-                    _check_labels(one, label_head)
-                    open_requests[one.index] = one.request
-                yield one
-
-        for index, answer in self._run(mode, draw(), label_head):
-            request = open_requests.pop(index)
-            if isinstance(answer, Generation):
-                tokens = self.checkpoint.tokens
-                text = tokens.text(answer.tokens, stop=request.stop)
-                answer = replace(answer, text=text, pieces=tokens.pieces(answer.tokens))
-            yield index, answer
-            yield from feed.settled()
+    def _require_labels(self, one: Prepared) -> None:
+        """Raise EngineFault for labels that a head lacks, or that are too many to read at once."""
+        if self.head != "labels":
+            if len(one.labels) > MOST_LABELS:
+                raise EngineFault(f"{len(one.labels)} labels, but vLLM reads {MOST_LABELS} at once")
+            return
+        self._label_ids = self._label_ids or self._label_head(one)
+        others = set(one.labels.values()) - set(self._label_ids)
+        if others:
+            raise EngineFault(f"token {min(others)} is no label of the head: leave out head=labels")
 
     def _label_head(self, first: Prepared) -> tuple[int, ...]:
         """Return the token ids of the reranker's fixed labels, as they follow a first prompt."""
@@ -251,22 +234,36 @@ class VllmEngine:
             for label in self.options.labels
         )
 
+    def _serve(self, feed: Feed, first: Prepared) -> Iterator[Answered]:
+        """Answer ready pairs for late interaction, or what comes in the mode of `first`."""
+        if self._is_late(first):
+            late = ready(feed.take(self._is_late))
+            yield from self._maxsim.answer([(one.index, one.request) for one in late])
+            return
+        mode = self._mode_of(type(first.request))
+        taken = feed.take(lambda one: self._mode_of(type(one.request)) == mode)
+        for one, answer in self._run(mode, taken):
+            if isinstance(answer, Generation):
+                tokens = self.checkpoint.tokens
+                text = tokens.text(answer.tokens, stop=one.request.stop)
+                answer = replace(answer, text=text, pieces=tokens.pieces(answer.tokens))
+            yield one.index, answer
+
     def _run(
-        self, mode: Mode, requests: Iterator[Prepared | None], label_head: Sequence[int] = ()
-    ) -> Iterator[Answered]:
+        self, mode: Mode, requests: Iterator[Prepared | None]
+    ) -> Iterator[tuple[Prepared, Answer]]:
         """Have the processes answer; whatever stops it ends them: what is under way is lost."""
-        workers = self._started(mode, label_head)
         try:
-            yield from workers.run(requests)
+            yield from self._started(mode).run(requests)
         except BaseException:
             self.close()
             raise
 
-    def _started(self, mode: Mode, label_head: Sequence[int]) -> Workers:
+    def _started(self, mode: Mode) -> Workers:
         if self._mode != mode:
             self.close()
         if self._workers is None:
-            context = self.preparer.context
+            context, label_head = self.preparer.context, self._label_ids
             self._workers = Workers(
                 _WORKER,
                 worker_settings(self.checkpoint, self.options, mode, context, label_head),
@@ -278,12 +275,3 @@ class VllmEngine:
             processes = self._workers.processes
             self._in_effect = {"data_parallel": len(processes), **processes[0].in_effect}
         return self._workers
-
-
-def _check_labels(one: Prepared, label_head: Sequence[int]) -> None:
-    """Raise EngineFault for labels that a head lacks, or that are too many to read at once."""
-    others = set(one.labels.values()) - set(label_head)
-    if label_head and others:
-        raise EngineFault(f"token {min(others)} is no label of the head: leave out head=labels")
-    if not label_head and len(one.labels) > MOST_LABELS:
-        raise EngineFault(f"{len(one.labels)} labels, but vLLM reads {MOST_LABELS} at once")

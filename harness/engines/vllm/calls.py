@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from ...types import (
     ContinuationScore,
@@ -22,7 +25,8 @@ from .settings import Settings
 
 def parameters(one: Prepared, settings: Settings) -> Any:
     """Return the sampling or pooling parameters for a prepared request."""
-    return _PARAMETERS[type(one.request)](one, settings)
+    make, _ = _CALLS[type(one.request)]
+    return make(one, settings)
 
 
 def read(one: Prepared, settings: Settings, output: Any) -> Answer:
@@ -30,7 +34,8 @@ def read(one: Prepared, settings: Settings, output: Any) -> Answer:
 
     A Generation has no text yet: this process has no tokenizer of its own.
     """
-    return _READERS[type(one.request)](one, settings, output)
+    _, read_one = _CALLS[type(one.request)]
+    return read_one(one, settings, output)
 
 
 def _sampling(**chosen: Any) -> Any:
@@ -47,14 +52,29 @@ def _sampling(**chosen: Any) -> Any:
     return SamplingParams(**{**plain, **chosen})
 
 
+@functools.lru_cache(maxsize=10_000)
+def _one_token(label_ids: tuple[int, ...] | None, prompt_logprobs: int | None) -> Any:
+    """Return parameters that equal requests share: vLLM takes up to 80 µs to check new ones."""
+    listed = None if label_ids is None else list(label_ids)
+    return _sampling(logprob_token_ids=listed, prompt_logprobs=prompt_logprobs)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _pooling(task: str, second_segment: int | None) -> Any:
+    from vllm import PoolingParams
+
+    extra = None if second_segment is None else {"compressed_token_type_ids": second_segment}
+    return PoolingParams(task=task, use_activation=False, extra_kwargs=extra)
+
+
 def _for_labels(one: Prepared, settings: Settings) -> Any:
     if settings.label_head:
         return _for_pair(one, settings)
-    return _sampling(logprob_token_ids=list(one.labels.values()))
+    return _one_token(tuple(one.labels.values()), None)
 
 
 def _for_likelihood(one: Prepared, settings: Settings) -> Any:
-    return _sampling(prompt_logprobs=0)
+    return _one_token(None, 0)
 
 
 def _for_text(one: Prepared, settings: Settings) -> Any:
@@ -76,24 +96,14 @@ def _for_text(one: Prepared, settings: Settings) -> Any:
 
 
 def _for_pair(one: Prepared, settings: Settings) -> Any:
-    from vllm import PoolingParams
-
-    second = second_segment(one)
-    extra = None if second is None else {"compressed_token_type_ids": second}
-    return PoolingParams(task="classify", use_activation=False, extra_kwargs=extra)
-
-
-def second_segment(one: Prepared) -> int | None:
-    """Return where the second segment begins, the length without one; None without segment ids."""
+    """Where a model has segment ids, pass where the second begins: at the end if there is none."""
     if one.types is None:
-        return None
-    return list(one.types).index(1) if 1 in one.types else len(one.types)
+        return _pooling("classify", None)
+    return _pooling("classify", list(one.types).index(1) if 1 in one.types else len(one.types))
 
 
 def _for_vectors(one: Prepared, settings: Settings) -> Any:
-    from vllm import PoolingParams
-
-    return PoolingParams(task="token_embed", use_activation=False)
+    return _pooling("token_embed", None)
 
 
 def _labels(one: Prepared, settings: Settings, output: Any) -> Answer:
@@ -110,8 +120,6 @@ def _labels(one: Prepared, settings: Settings, output: Any) -> Answer:
 
 
 def _log_softmax(logit: Mapping[Label, float]) -> dict[Label, float]:
-    import numpy as np
-
     whole = float(np.logaddexp.reduce(list(logit.values())))
     return {label: value - whole for label, value in logit.items()}
 
@@ -150,17 +158,12 @@ def _cached(output: Any) -> int:
     return int(output.num_cached_tokens or 0)
 
 
-_PARAMETERS: Mapping[type, Callable[[Prepared, Settings], Any]] = {
-    NextToken: _for_labels,
-    Likelihood: _for_likelihood,
-    Generate: _for_text,
-    PairScore: _for_pair,
-    Encode: _for_vectors,
-}
-_READERS: Mapping[type, Callable[[Prepared, Settings, Any], Answer]] = {
-    NextToken: _labels,
-    Likelihood: _likelihood,
-    Generate: _text,
-    PairScore: _pair,
-    Encode: _vectors,
+_Make: TypeAlias = Callable[[Prepared, Settings], Any]
+_Read: TypeAlias = Callable[[Prepared, Settings, Any], Answer]
+_CALLS: Mapping[type, tuple[_Make, _Read]] = {
+    NextToken: (_for_labels, _labels),
+    Likelihood: (_for_likelihood, _likelihood),
+    Generate: (_for_text, _text),
+    PairScore: (_for_pair, _pair),
+    Encode: (_for_vectors, _vectors),
 }

@@ -21,7 +21,7 @@ _USUAL = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the worker is a process of its own already
     "VLLM_NO_USAGE_STATS": "1",
     # Our context is never beyond the position embeddings, but vLLM also looks at shorter limits
-    # that sentence-transformers saves beside a model.
+    # that sentence-transformers saves with a model.
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB; else vLLM on a CPU wants nearly all memory to be free
@@ -92,7 +92,10 @@ def worker_settings(
     context: int,
     label_head: Sequence[int] = (),
 ) -> Settings:
-    """Return a worker's settings; `label_head` are the token ids of mode `labels`."""
+    """Return a worker's settings; `label_head` are the token ids that mode `labels` has a head for.
+
+    Raises EngineFault for a mode that the checkpoint has no head for.
+    """
     named = {name: getattr(options, name) for name in _BY_NAME}
     adapter = None if options.adapter is None else find_model(options.adapter).source
     arguments = {
@@ -112,7 +115,7 @@ def worker_settings(
     return Settings(
         {**chosen, **further, **shaped},
         adapter,
-        tuple(label_head),
+        tuple(label_head) if mode == "labels" else (),
         tuple(sorted(checkpoint.end_ids)),
         output_names(checkpoint),
     )

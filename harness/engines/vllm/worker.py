@@ -14,12 +14,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
-from ...types import Failure, Generate
+from ...types import Failure
 from ..prepare import Answer, Answered, Prepared
-from .calls import parameters, read, second_segment
+from .calls import parameters, read
 from .settings import Settings
 
 
@@ -28,16 +29,11 @@ def main() -> None:
     with Connection(int(sys.argv[1])) as pipe:
         try:
             served = Served(pipe.recv())
+            pipe.send(("ready", served.room, served.in_effect))
+            with suppress(ConnectionError):  # the other end is gone
+                served.serve(pipe)
         except Exception as error:
             pipe.send(("failed", explain(error)))
-            raise
-        pipe.send(("ready", served.room, served.in_effect))
-        try:
-            served.serve(pipe)
-        except ConnectionError:
-            pass  # the other end is gone
-        except Exception as error:
-            pipe.send(("broken", explain(error)))
             raise
     sys.stdout.flush()
     os._exit(0)  # vLLM's own threads would keep the memory for a while
@@ -96,7 +92,6 @@ class Served:
         self._settings = settings
         self._waiting: deque[Prepared] = deque()
         self._running: dict[str, Prepared] = {}
-        self._parameters: dict[Any, Any] = {}
         self._seconds = 0.0
 
     def serve(self, pipe: Connection) -> None:
@@ -138,9 +133,8 @@ class Served:
             one = self._waiting.popleft()
             name, prompt = str(one.index), {"prompt_token_ids": list(one.ids)}
             try:
-                self.engine.add_request(
-                    name, prompt, self._parameters_of(one), lora_request=self.adapter
-                )
+                asked = parameters(one, self._settings)
+                self.engine.add_request(name, prompt, asked, lora_request=self.adapter)
             except ValueError as error:
                 refused.append((one.index, Failure(explain(error))))
             else:
@@ -150,17 +144,6 @@ class Served:
     def _goes_with(self, kind: type) -> bool:
         running = next(iter(self._running.values()), None)
         return running is None or type(running.request) is kind
-
-    def _parameters_of(self, one: Prepared) -> Any:
-        """Return the parameters of a request; equal ones share them, but for generated text."""
-        if isinstance(one.request, Generate):
-            return parameters(one, self._settings)
-        key = (type(one.request), tuple(one.labels.values()), second_segment(one))
-        if key not in self._parameters:
-            if len(self._parameters) > _REMEMBERED:
-                self._parameters.clear()
-            self._parameters[key] = parameters(one, self._settings)
-        return self._parameters[key]
 
     def _answer(self, output: Any) -> tuple[int, Answer]:
         # Some releases put a suffix behind the id that a request was added with.
@@ -195,13 +178,12 @@ def listen(pipe: Connection) -> queue.SimpleQueue[Any]:
     return messages
 
 
-_REMEMBERED = 10_000
 TESTED = ("0.31.", "0.32.")
 """Releases that the tests were run with."""
 
 
 def require_label_ids(sampling: Any) -> None:
-    """Raise where this vLLM cannot look at chosen token ids, as 0.31 and later can."""
+    """Raise where this vLLM cannot report chosen token ids, as 0.31 and later can."""
     if "logprob_token_ids" not in getattr(sampling, "__struct_fields__", ()):
         raise RuntimeError(
             "this vLLM has no logprob_token_ids: pip install 'rerank-bench[vllm]' brings one"

@@ -1,11 +1,11 @@
 """Worker processes that answer requests; their memory is free when they are closed.
 
 A worker is a module run as `python -m MODULE FD`. Over the pipe behind FD it receives its settings
-and sends `("ready", room, in_effect)`, the requests it can hold at once and what it runs with, or
-`("failed", reason)`. It then receives lists of prepared requests and sends `("answers", [(index,
-answer), …], seconds)`, answers as they come and its seconds of work so far, or `("broken", reason)`
-before it ends of an error. It ends by itself when it receives None, or when the pipe closes because
-this process is gone.
+and sends `("ready", room, in_effect)`, the requests it takes at once and what it runs with. It then
+receives lists of prepared requests and sends `("answers", [(index, answer), …], seconds)`, answers
+as they come and its seconds of work so far. It sends `("failed", reason)` before it ends because of
+an error. It ends by itself when it receives None, or when the pipe closes because this process is
+gone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 from ...errors import EngineDied
 from ...progress import bar
 from ...types import ready
-from ..prepare import Answered, Prepared
+from ..prepare import Answer, Prepared
 
 FORGET = "forget"
 """The message at which a worker drops what it keeps of earlier requests."""
@@ -39,7 +39,7 @@ _TOGETHER = 32  # requests sent at once
 
 @dataclass
 class Worker:
-    """One process: its pipe, its log, and the indices of the requests it has not answered.
+    """One process: its pipe, its log, and by index the requests that it has not answered.
 
     `quoted` says that an error named the log, which then outlives the process.
     """
@@ -50,23 +50,23 @@ class Worker:
     room: int = 0
     in_effect: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
-    under_way: set[int] = field(default_factory=set)
+    under_way: dict[int, Prepared] = field(default_factory=dict)
     quoted: bool = False
 
-    def receive(self) -> Any:
-        """Return the next message; EngineDied with the log's last lines if the process is gone."""
+    def receive(self) -> list[Any]:
+        """Return the content of the next message.
+
+        Raises EngineDied for an error that the process sends, and with the log's last lines where
+        it is gone.
+        """
         try:
-            return self.pipe.recv()
+            state, *content = self.pipe.recv()
         except (EOFError, OSError):
             raise self.died() from None
-
-    def answers(self) -> list[Answered]:
-        """Return the answers of the next message; EngineDied if an error ends the process."""
-        state, *content = self.receive()
-        if state == "broken":
-            raise self.error(f"the engine broke down: {content[0]} (log: {self.log})")
-        answers, self.seconds = content
-        return list(answers)
+        if state == "failed":
+            event = "broke down" if self.room else "did not start"
+            raise self.error(f"the engine {event}: {content[0]} (log: {self.log})")
+        return list(content)
 
     def send(self, message: Any) -> None:
         """Send a message; EngineDied if the process is gone."""
@@ -125,7 +125,7 @@ class Workers:
                 worker.send(settings)
             with bar(f"starting {what}", total=len(self.processes)) as advance:
                 for worker in self.processes:
-                    _await_ready(worker)
+                    worker.room, worker.in_effect = worker.receive()
                     advance(1)
         except BaseException:
             self.close()
@@ -137,8 +137,8 @@ class Workers:
         """Seconds of work, of the busiest worker."""
         return max(worker.seconds for worker in self.processes)
 
-    def run(self, requests: Iterator[Prepared | None]) -> Iterator[Answered]:
-        """Yield (index, answer) as answers come; requests are drawn only as there is room.
+    def run(self, requests: Iterator[Prepared | None]) -> Iterator[tuple[Prepared, Answer]]:
+        """Yield (request, answer) as answers come; requests are drawn only as there is room.
 
         A None among the requests means that none is ready before another answer is yielded.
         """
@@ -149,9 +149,9 @@ class Workers:
                 return
             readable = wait([worker.pipe for worker in busy])
             for worker in busy:
-                for index, answer in worker.answers() if worker.pipe in readable else ():
-                    worker.under_way.discard(index)
-                    yield index, answer
+                if worker.pipe in readable:
+                    answers, worker.seconds = worker.receive()
+                    yield from ((worker.under_way.pop(index), one) for index, one in answers)
 
     def _send(self, requests: Iterator[Prepared | None]) -> None:
         """Send the idlest worker some requests, and so on, until all are full or none is ready.
@@ -164,7 +164,7 @@ class Workers:
             batch = list(itertools.islice(ready(requests), wanted))
             if not batch:
                 return
-            worker.under_way.update(one.index for one in batch)
+            worker.under_way.update((one.index, one) for one in batch)
             worker.send(batch)
 
     def forget(self) -> None:
@@ -197,10 +197,3 @@ def _launch(module: str, extra: Mapping[str, str]) -> Worker:
             start_new_session=True,
         )
     return Worker(process, here, Path(name))
-
-
-def _await_ready(worker: Worker) -> None:
-    state, *content = worker.receive()
-    if state == "failed":
-        raise worker.error(f"the engine did not start: {content[0]} (log: {worker.log})")
-    worker.room, worker.in_effect = content

@@ -1,15 +1,17 @@
-"""Requests on their way to a served model: none is lost, and shared beginnings stand together."""
+"""Requests for a served model: none is lost, and equal beginnings follow one another."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import Likelihood, NextToken, Prompt
-from rerank_bench.engines import ModelOptions, Preparer, Tokens, open_checkpoint
+from rerank_bench.engines import ModelOptions, Prepared, Preparer, Tokens, open_checkpoint
 from rerank_bench.engines import feed as module
 from rerank_bench.engines.feed import Feed
 
@@ -39,12 +41,16 @@ def test_a_type_is_taken_at_a_time_and_what_does_not_fit_is_answered(preparer: P
     likelihood = Likelihood(Prompt(text="what"), " now")
     asked = [label("a"), likelihood, label("long" + " long" * 60), label("b")]
     feed = Feed(iter(asked), preparer.prepare)
-    assert sorted(taken(feed)) == [0, 3]
-    assert taken(feed, Likelihood) == [1]
-    ((index, failure),) = feed.settled()
-    assert index == 2
-    assert "exceed the model's context of 40" in failure.reason
-    assert feed.peek() is None
+    kinds: list[type] = []
+
+    def serve(first: Prepared) -> Iterator[Any]:
+        kinds.append(type(first.request))
+        return ((index, None) for index in taken(feed, kinds[-1]))
+
+    answers = dict(feed.answers(serve))
+    assert sorted(answers) == [0, 1, 2, 3]
+    assert kinds == [NextToken, Likelihood]
+    assert "exceed the model's context of 40" in answers[2].reason
     assert feed.ended
 
 
@@ -60,8 +66,5 @@ def test_every_request_is_taken_or_answered_once(preparer: Preparer, texts, at_o
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "AT_ONCE", at_once)
         feed = Feed((None if t is None else label(t) for t in texts), preparer.prepare)
-        seen: list[int] = []
-        while not feed.ended or feed.peek():
-            seen += taken(feed)
-            seen += [index for index, _ in feed.settled()]
+        seen = [index for index, _ in feed.answers(lambda _: ((i, None) for i in taken(feed)))]
     assert sorted(seen) == list(range(sum(t is not None for t in texts)))

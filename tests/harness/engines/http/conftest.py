@@ -78,3 +78,16 @@ def checked(opened: Callable[..., HttpEngine]) -> Callable[..., HttpEngine]:
         return engine
 
     return start
+
+
+@pytest.fixture
+def served(
+    serve: Callable[..., Any], checked: Callable[..., HttpEngine]
+) -> Callable[..., tuple[Any, HttpEngine]]:
+    """Start a scripted server, and open an engine on it whose check is over."""
+
+    def start(routes: dict[str, Any] | None = None, **options: Any) -> tuple[Any, HttpEngine]:
+        server = serve(routes)
+        return server, checked(server, **options)
+
+    return start

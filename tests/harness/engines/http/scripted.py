@@ -105,6 +105,7 @@ class Scripted:
 def _handler(server: Scripted) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else each response waits 40 ms for an acknowledgement
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from rerank_bench import NextToken, PairScore
-from rerank_bench.engines.http import HttpEngine
-from rerank_bench.engines.http.failures import ApiKey
-from rerank_bench.engines.http.options import HttpOptions
+from rerank_bench.engines.http import HttpEngine, HttpOptions
+from rerank_bench.engines.http.responses import ApiKey
 from rerank_bench.errors import BadOption, EngineFault, RerankBenchError, UnknownName
 from rerank_bench.types import Failure, Generate
 

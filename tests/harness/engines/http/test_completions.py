@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rerank_bench import NextToken, Prompt
 from rerank_bench.engines import open_engine
 from rerank_bench.engines.http import HttpEngine
-from rerank_bench.engines.http.numbers import unreported
+from rerank_bench.engines.http.completions import unreported
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Failure, Generate, LabelScores, Likelihood
 
@@ -24,6 +24,7 @@ all_of, chat, label = scripted.all_of, scripted.chat, scripted.label
 COMPLETIONS = "/v1/completions"
 Serve = Callable[..., Any]
 Open = Callable[..., HttpEngine]
+Served = Callable[..., tuple[Any, HttpEngine]]
 
 
 def test_labels_are_read_by_token_id_and_prompts_are_posted_as_ids(
@@ -89,20 +90,16 @@ WRONG = {
 
 
 @pytest.mark.parametrize("error", WRONG)
-def test_a_label_left_out_and_a_changed_prompt_are_errors(
-    serve: Serve, checked: Open, error: str
-) -> None:
-    server = serve()
-    engine = checked(server)
+def test_a_label_left_out_and_a_changed_prompt_are_errors(served: Served, error: str) -> None:
+    server, engine = served()
     server.change(COMPLETIONS, WRONG[error])
     with pytest.raises(EngineFault, match=error):
         all_of(engine, [label("a")])
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("-inf")])
-def test_a_number_that_is_none_is_a_failure(serve: Serve, checked: Open, value: Any) -> None:
-    server = serve()
-    engine = checked(server)
+def test_a_number_that_is_none_is_a_failure(served: Served, value: Any) -> None:
+    server, engine = served()
 
     def broken(choice: dict[str, Any]) -> None:
         top = choice["logprobs"]["top_logprobs"][0]
@@ -117,9 +114,8 @@ def test_a_number_that_is_none_is_a_failure(serve: Serve, checked: Open, value: 
 # Texts and likelihoods
 
 
-def test_a_text_is_requested_with_every_sampling_field(serve: Serve, checked: Open) -> None:
-    server = serve()
-    engine = checked(server)
+def test_a_text_is_requested_with_every_sampling_field(served: Served) -> None:
+    server, engine = served()
     (reply,) = all_of(engine, [Generate(chat("a"), 7, stop=("\n",), pattern="[A-C]+")])
     (body,) = server.bodies
     assert {k: v for k, v in body.items() if k != "prompt"} == {

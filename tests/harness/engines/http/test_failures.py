@@ -18,7 +18,7 @@ import pytest
 
 from rerank_bench import PairScore
 from rerank_bench.engines.http import HttpEngine, client
-from rerank_bench.engines.http.failures import ApiKey
+from rerank_bench.engines.http.responses import ApiKey
 from rerank_bench.errors import BadOption, EngineDied, EngineFault
 from rerank_bench.types import Failure, Generate
 
@@ -29,6 +29,7 @@ COMPLETIONS = "/v1/completions"
 KEY = "sk-secret-1234"
 Serve = Callable[..., Any]
 Open = Callable[..., HttpEngine]
+Served = Callable[..., tuple[Any, HttpEngine]]
 
 PASSING = {
     "busy": Response(429, headers={"Retry-After": "0"}),
@@ -40,18 +41,16 @@ PASSING = {
 
 
 @pytest.mark.parametrize("response", PASSING.values(), ids=PASSING)
-def test_what_may_pass_is_tried_again(serve: Serve, checked: Open, response: Any) -> None:
-    server = serve()
-    engine = checked(server, request_seconds=0.4)
+def test_what_may_pass_is_tried_again(served: Served, response: Any) -> None:
+    server, engine = served(request_seconds=0.4)
     server.first += [response]
     (reply,) = all_of(engine, [label("a")])
     assert reply.logprob
     assert len(server.posts) == 2
 
 
-def test_what_never_passes_is_a_failure_of_its_call_alone(serve: Serve, checked: Open) -> None:
-    server = serve()
-    engine = checked(server)
+def test_what_never_passes_is_a_failure_of_its_call_alone(served: Served) -> None:
+    server, engine = served()
     plain = server.routes[COMPLETIONS]
 
     def poisoned(body: dict[str, Any]) -> Any:
@@ -65,9 +64,8 @@ def test_what_never_passes_is_a_failure_of_its_call_alone(serve: Serve, checked:
     assert "500: kernel panic" in replies[1].reason
 
 
-def test_a_call_that_breaks_is_not_sent_again_in_halves(serve: Serve, checked: Open) -> None:
-    server = serve()
-    engine = checked(server)
+def test_a_call_that_breaks_is_not_sent_again_in_halves(served: Served) -> None:
+    server, engine = served()
     server.first += [Response(500)] * 100
     replies = all_of(engine, [label(f"text {i}") for i in range(16)])
     assert all(isinstance(reply, Failure) for reply in replies)
@@ -85,9 +83,8 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
-def test_a_response_of_another_shape_is_a_failure(serve: Serve, checked: Open, body: bytes) -> None:
-    server = serve(scoring("vllm"))
-    engine = checked(server)
+def test_a_response_of_another_shape_is_a_failure(served: Served, body: bytes) -> None:
+    server, engine = served(scoring("vllm"))
     server.first += [Response(200, body)]
     (reply,) = all_of(engine, [PairScore("q", "four")])
     assert isinstance(reply, Failure)
@@ -96,45 +93,39 @@ def test_a_response_of_another_shape_is_a_failure(serve: Serve, checked: Open, b
 
 @pytest.mark.parametrize("concurrency", [8, 1])
 def test_a_server_that_is_up_but_hangs_ends_the_run_after_two_deadlines(
-    serve: Serve, checked: Open, concurrency: int
+    served: Served, concurrency: int
 ) -> None:
-    server = serve()
-    engine = checked(server, concurrency=concurrency, request_seconds=0.25)
+    server, engine = served(concurrency=concurrency, request_seconds=0.25)
     server.slow(COMPLETIONS, 1.0)
     with pytest.raises(EngineDied, match="request_seconds"):
         all_of(engine, [label(f"text {i}") for i in range(320)])
     assert len(server.posts) <= 2 * concurrency
 
 
-def test_a_request_that_is_slow_among_others_is_a_failure_alone(
-    serve: Serve, checked: Open
-) -> None:
-    server = serve()
-    engine = checked(server, request_seconds=0.5, concurrency=3)
+def test_a_request_that_is_slow_among_others_is_a_failure_alone(served: Served) -> None:
+    server, engine = served(request_seconds=0.4, concurrency=3)
     plain = server.routes[COMPLETIONS]
 
     def uneven(body: dict[str, Any]) -> Any:
-        time.sleep(2.0 if len(body["prompt"]) > 60 else 0.05)
+        time.sleep(1.2 if len(body["prompt"]) > 60 else 0.05)
         return plain(body)
 
     server.routes[COMPLETIONS] = uneven
-    texts = ["word " * 60, *(str(i) for i in range(50))]
+    texts = ["word " * 60, *(str(i) for i in range(40))]
     replies = all_of(engine, [Generate(chat(text), 2) for text in texts])
     assert [i for i, reply in enumerate(replies) if isinstance(reply, Failure)] == [0]
 
 
-def test_no_sooner_than_the_server_asks_for(serve: Serve, checked: Open) -> None:
-    server = serve()
-    engine = checked(server)
+def test_no_sooner_than_the_server_asks_for(served: Served) -> None:
+    server, engine = served()
     server.first += [Response(429, headers={"Retry-After": "0.3"})]
     started = time.monotonic()
     all_of(engine, [label("a")])
     assert time.monotonic() - started >= 0.3
 
 
-def test_a_refused_request_is_not_tried_again(serve: Serve, checked: Open) -> None:
-    server = serve()
-    engine = checked(server)
+def test_a_refused_request_is_not_tried_again(served: Served) -> None:
+    server, engine = served()
     server.first += [Response(400, b'{"error": {"message": "maximum context\\u001b[2J is 10"}}')]
     (reply,) = all_of(engine, [label("a")])
     assert isinstance(reply, Failure)
@@ -142,9 +133,8 @@ def test_a_refused_request_is_not_tried_again(serve: Serve, checked: Open) -> No
     assert len(server.posts) == 1
 
 
-def test_a_redirect_is_not_followed_but_named(serve: Serve, checked: Open) -> None:
-    server = serve()
-    engine = checked(server)
+def test_a_redirect_is_not_followed_but_named(served: Served) -> None:
+    server, engine = served()
 
     def moved(body: Any) -> Any:
         raise Refusal(302, {}, {"Location": f"https://new.example{COMPLETIONS}"})
@@ -217,9 +207,8 @@ def test_a_server_that_is_late_is_waited_for(opened: Open, llama: Path) -> None:
         dict(opened(f"http://127.0.0.1:{port}", wait_seconds=0.1).identity)
 
 
-def test_a_run_that_takes_too_long_ends_and_keeps_what_it_has(serve: Serve, checked: Open) -> None:
-    server = serve()
-    engine = checked(server, concurrency=1, run_seconds=0.5)
+def test_a_run_that_takes_too_long_ends_and_keeps_what_it_has(served: Served) -> None:
+    server, engine = served(concurrency=1, run_seconds=0.5)
     server.slow(COMPLETIONS, 0.1)
     found, replies = engine.stream(iter([Generate(chat(f"{i}"), 2) for i in range(50)])), []
     with pytest.raises(EngineFault, match="run_seconds"):
@@ -229,9 +218,8 @@ def test_a_run_that_takes_too_long_ends_and_keeps_what_it_has(serve: Serve, chec
         all_of(engine, [label("again")])
 
 
-def test_no_more_is_under_way_than_allowed(serve: Serve, checked: Open) -> None:
-    server = serve()
-    engine = checked(server, concurrency=3)
+def test_no_more_is_under_way_than_allowed(served: Served) -> None:
+    server, engine = served(concurrency=3)
     server.slow(COMPLETIONS, 0.01)
     all_of(engine, [Generate(chat(f"{i}"), 2) for i in range(20)])
     assert server.most == 3
@@ -243,11 +231,10 @@ def test_no_more_is_under_way_than_allowed(serve: Serve, checked: Open) -> None:
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("variable", ["MY_KEY", None])
 def test_a_refused_key_names_its_variable(
-    serve: Serve, checked: Open, monkeypatch: pytest.MonkeyPatch, status: int, variable: str | None
+    served: Served, monkeypatch: pytest.MonkeyPatch, status: int, variable: str | None
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
-    server = serve()
-    engine = checked(server, api_key_env=variable)
+    server, engine = served(api_key_env=variable)
     expected = f"Bearer {KEY}" if variable else None
     assert {headers.get("Authorization") for headers in server.headers} == {expected}
     server.first += [Response(status, f'{{"error": "bad key {KEY}"}}'.encode())]
@@ -269,12 +256,11 @@ def test_nothing_from_the_environment_of_the_library_is_sent(
 
 
 def test_the_key_is_shown_nowhere(
-    serve: Serve, checked: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     monkeypatch.setenv("MY_KEY", f" {KEY}\n")
-    server = serve()
-    engine = checked(server, api_key_env="MY_KEY")
+    server, engine = served(api_key_env="MY_KEY")
     shown = [repr(engine), repr(engine._service), str(engine.identity)]
     server.first += [Response(400, f"you sent {KEY}".encode())]
     shown += [str(all_of(engine, [label("a")]))]

@@ -13,7 +13,7 @@ import pytest
 
 from rerank_bench import PairScore
 from rerank_bench.engines.http import HttpEngine
-from rerank_bench.engines.http.numbers import require_raw
+from rerank_bench.engines.http.dialects import require_raw
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Failure
 
@@ -21,6 +21,7 @@ scripted: Any = sys.modules["scripted"]
 all_of, scoring, classifying = scripted.all_of, scripted.scoring, scripted.classifying
 Serve = Callable[..., Any]
 Open = Callable[..., HttpEngine]
+Served = Callable[..., tuple[Any, HttpEngine]]
 PAIR = PairScore("a query", "a document")
 
 
@@ -44,11 +45,10 @@ def test_a_model_without_a_pair_head_names_what_is_missing(serve: Serve, opened:
 
 @pytest.mark.parametrize("around", [0, 30])
 def test_tokens_of_pairs_are_the_tokenizers_unless_the_server_read_more(
-    serve: Serve, checked: Open, cross_encoder: Path, around: int
+    served: Served, cross_encoder: Path, around: int
 ) -> None:
     pairs = [PairScore("a query", "a document of words"), PairScore("a query", "one")]
-    server = serve(scoring("vllm"))
-    engine = checked(server, tokenizer=str(cross_encoder))
+    server, engine = served(scoring("vllm"), tokenizer=str(cross_encoder))
     tokens = engine._service.tokens
     own = [tokens.pair.size + sum(map(len, tokens.encode([p.query, p.document]))) for p in pairs]
     plain, usage = server.routes["/score"], {"prompt_tokens": sum(own) + around}
@@ -99,10 +99,11 @@ def changed(folder: Path, source: Path, template: str | None = None, **changes: 
 
 
 def test_pairs_of_a_head_with_two_outputs_go_to_classify_as_token_ids_with_their_names(
-    serve: Serve, checked: Open, llama_classifier: Path, tmp_path: Path
+    served: Served, llama_classifier: Path, tmp_path: Path
 ) -> None:
-    server = serve(classifying([1.5, -2.5]))
-    engine = checked(server, tokenizer=changed(tmp_path, llama_classifier, **TWO))
+    server, engine = served(
+        classifying([1.5, -2.5]), tokenizer=changed(tmp_path, llama_classifier, **TWO)
+    )
     (reply,) = all_of(engine, [PAIR])
     assert (reply.logits, reply.names) == ((1.5, -2.5), ("no", "yes"))
     tokens = engine._service.tokens
@@ -149,14 +150,13 @@ def test_raw_outputs_that_sum_to_one_by_chance_are_not_taken_for_probabilities(
 
 
 def test_a_pair_template_is_rendered_here_and_its_ids_are_posted(
-    serve: Serve, checked: Open, llama_classifier: Path
+    served: Served, serve: Serve, checked: Open, llama_classifier: Path
 ) -> None:
     given = {
         "tokenizer": str(llama_classifier),
         "pair_template": "query: {{ query }} document: {{ document }}",
     }
-    server = serve(classifying([1.5]))
-    engine = checked(server, **given)
+    server, engine = served(classifying([1.5]), **given)
     (reply,) = all_of(engine, [PairScore("who", "me")])
     tokens = engine._service.tokens
     (ids,) = tokens.encode(["query: who document: me"])
@@ -168,17 +168,11 @@ def test_a_pair_template_is_rendered_here_and_its_ids_are_posted(
 
 @pytest.mark.parametrize("changes", [{}, TWO])
 def test_pairs_go_to_classify_in_the_text_that_the_checkpoints_own_template_makes(
-    serve: Serve,
-    checked: Open,
-    checkpoints: Any,
-    qwen_reranker: Path,
-    tmp_path: Path,
-    changes: dict[str, Any],
+    served: Served, checkpoints: Any, qwen_reranker: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     folder = changed(tmp_path, qwen_reranker, checkpoints.ROLES, **changes)
     outputs = [1.5, -2.5] if changes else [1.5]
-    server = serve({**scoring("vllm"), **classifying(outputs)})
-    engine = checked(server, tokenizer=folder)
+    server, engine = served({**scoring("vllm"), **classifying(outputs)}, tokenizer=folder)
     (reply,) = all_of(engine, [PAIR])
     tokens = engine._service.tokens
     turns = [("query", PAIR.query), ("document", PAIR.document)]
