@@ -65,11 +65,13 @@ class Checkpoint:
         """The first architecture that the config names, or nothing."""
         return next(iter(getattr(self.config, "architectures", None) or ()), "")
 
-    @property
+    @functools.cached_property
     def decoder(self) -> bool:
         """Whether each token sees only those before it, so that batches are padded on the left."""
         from transformers.models.auto import modeling_auto
 
+        if self.config.is_encoder_decoder:
+            return False
         kind = self.config.model_type
         causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
         masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES

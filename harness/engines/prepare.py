@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Answer: TypeAlias = Reply | Failure
 Answered: TypeAlias = tuple[int, Answer]
 
+NOT_FINITE = "the model answered NaN or infinity; if its dtype is float16, try bfloat16"
 LOWER_PROMPT = "max_doc_tokens, or window where several documents share a prompt"
 LOWER_PAIR = "max_doc_tokens or max_query_tokens"
 
@@ -225,9 +226,7 @@ def too_long(tokens: int, context: int, *, lower: str) -> Failure | None:
 
 def sound(values: Iterable[float], answer: Reply) -> Answer:
     """Return `answer`, or the failure for a value that is not finite."""
-    if all(map(math.isfinite, values)):
-        return answer
-    return Failure("the model answered NaN or infinity; if its dtype is float16, try bfloat16")
+    return answer if all(map(math.isfinite, values)) else Failure(NOT_FINITE)
 
 
 def seed_of(request: Generate) -> int | None:

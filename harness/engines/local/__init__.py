@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import functools
 import gc
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any
 
 from ...errors import EngineFault
 from ...types import (
     Answers,
     AnyRequest,
-    Failure,
     Fitted,
     Generate,
     Likelihood,
@@ -32,21 +32,26 @@ from ..identity import describe, packages
 from ..maxsim import MaxSim
 from ..options import ModelOptions
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_pair_text
-from ..prepare import Numbered, Preparer, by_kind
-from .batches import Batcher, Forward
-from .encoder import Encoder
-from .generation import NO_PATTERN, Writer
-from .language import LanguageModel
-from .loading import Task, load_model
-from .pairs import Classifier, ComposedPairs
+from ..prepare import Answer, Encode, Numbered, Prepared, Preparer, by_kind
+from .batches import Batcher
+from .generation import write
+from .language import likelihoods, next_tokens
+from .loading import Loaded, Task, load
+from .pairs import classify, hidden_states, prepare_composed, score_composed
 
 FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
 
 HEADS = ("classifier", "maxsim")
-KINDS = frozenset({PairScore, NextToken, Likelihood, Generate})
-_LOADED = ("_classifier", "_composed", "_maxsim", "_encoder", "_causal", "_language", "_writer")
-T = TypeVar("T")
+
+_FORWARDS: Mapping[type, tuple[Task, Callable[[Loaded, Sequence[Prepared]], list[Answer]]]] = {
+    NextToken: ("causal", next_tokens),
+    Likelihood: ("causal", likelihoods),
+    Generate: ("causal", write),
+    PairScore: ("classifier", classify),
+    Encode: ("encoder", hidden_states),
+}
+"""What is loaded for each request type, and the function that answers a batch of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +77,11 @@ class TransformersEngine:
         options.require_head(HEADS)
         self.options = options
         self._loading_seconds = 0.0
+        self._loaded: dict[Task, Loaded] = {}
 
     def supports(self, kinds: frozenset[type]) -> bool:
         """Return whether all types are known; whether the model has the head shows later."""
-        return kinds <= KINDS
+        return kinds <= _FORWARDS.keys() - {Encode}
 
     @functools.cached_property
     def identity(self) -> Mapping[str, str]:
@@ -112,17 +118,18 @@ class TransformersEngine:
         Raises EngineFault for what would fail every request: a missing head, a label of two tokens.
         """
         for kind, numbered in by_kind(list(enumerate(requests))).items():
-            if kind is PairScore:
-                yield from self._pairs(numbered)
-            else:
-                yield from self._texts(kind, numbered)
+            if kind not in _FORWARDS:
+                raise EngineFault(f"the transformers engine cannot answer {kind.__name__}")
+            yield from self._pairs(numbered) if kind is PairScore else self._answer(kind, numbered)
 
     def close(self) -> None:
         """Release the model's memory; the next request would load it anew."""
-        for part in _LOADED:
-            self.__dict__.pop(part, None)
+        self._loaded.clear()
+        self.forget()
         gc.collect()
-        _empty_gpu()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def forget(self) -> None:
         """Drop the vectors of texts that were encoded before."""
@@ -130,41 +137,41 @@ class TransformersEngine:
 
     # Answering
 
-    def _texts(self, kind: type, numbered: Numbered) -> Answers:
-        """Answer what a language model answers."""
-        forwards: dict[type, Callable[[], Forward]] = {
-            NextToken: lambda: self._language.next_tokens,
-            Likelihood: lambda: self._language.likelihoods,
-            Generate: lambda: self._writer.answer,
-        }
-        if kind not in forwards:
-            raise EngineFault(f"the transformers engine cannot answer {kind.__name__}")
-        if not self.checkpoint.decoder:
-            raise no_language_model(self.checkpoint)
-        forced = [i for i, r in numbered if isinstance(r, Generate) and r.pattern is not None]
-        yield from ((index, Failure(NO_PATTERN)) for index in forced)
-        rest = [(i, r) for i, r in numbered if i not in set(forced)]
-        yield from self._answer(rest, forwards[kind])
-
     def _pairs(self, numbered: Numbered) -> Answers:
         if self._head == "none":
             raise no_pair_head(self.checkpoint)
         if self._head == "maxsim":
             yield from self._maxsim.answer(numbered)
         elif self._head == "composed":
-            todo, done = self._composed.prepare(numbered)
+            require_pair_text(self.checkpoint)
+            model = self._load("composed")
+            todo, done = prepare_composed(model, numbered)
             yield from done
-            yield from self.batcher.run(todo, self._composed.answer)
+            yield from self.batcher.run(todo, functools.partial(score_composed, model))
         else:
-            yield from self._answer(numbered, lambda: self._classifier.answer)
+            yield from self._answer(PairScore, numbered)
 
-    def _answer(self, numbered: Numbered, forward: Callable[[], Forward]) -> Answers:
-        """Prepare requests and run them; `forward` loads the model, after the first refusals."""
+    def _answer(self, kind: type, numbered: Numbered) -> Answers:
+        """Prepare requests of one type and run them; the model is loaded after the refusals."""
+        task, forward = _FORWARDS[kind]
+        if task == "causal" and not self.checkpoint.decoder:
+            raise no_language_model(self.checkpoint)
         todo, done = self._preparer.prepare(numbered)
         yield from done
-        yield from self.batcher.run(todo, forward())
+        yield from self.batcher.run(todo, functools.partial(forward, self._load(task)))
 
-    # What is read or loaded when it is first needed
+    def _load(self, task: Task) -> Loaded:
+        """Return the network for `task`, loaded once; the seconds of loading are kept apart."""
+        if task == "encoder" and self.checkpoint.architecture.endswith("ForCausalLM"):
+            # An adapter of a language model names its layers as they are below the language head.
+            return Loaded(self._load("causal").network.base_model, self.checkpoint)
+        if task not in self._loaded:
+            started = time.perf_counter()
+            self._loaded[task] = load(self.checkpoint, task)
+            self._loading_seconds += time.perf_counter() - started
+        return self._loaded[task]
+
+    # What is read when it is first needed
 
     @functools.cached_property
     def checkpoint(self) -> Checkpoint:
@@ -196,54 +203,5 @@ class TransformersEngine:
         return pair_head(self.checkpoint)
 
     @functools.cached_property
-    def _classifier(self) -> Classifier:
-        return self._timed(lambda: Classifier(self.checkpoint, self.checkpoint.tokens.pad_id))
-
-    @functools.cached_property
-    def _composed(self) -> ComposedPairs:
-        require_pair_text(self.checkpoint)
-        return self._timed(lambda: ComposedPairs(self.checkpoint))
-
-    @functools.cached_property
     def _maxsim(self) -> MaxSim:
-        def encode(numbered: Numbered) -> Answers:
-            return self._answer(numbered, lambda: self._encoder.answer)
-
-        return MaxSim(encode, self.checkpoint)
-
-    @functools.cached_property
-    def _encoder(self) -> Encoder:
-        # An adapter of a language model names its layers as they are below the language head.
-        causal = self.checkpoint.architecture.endswith("ForCausalLM")
-        model = self._causal.base_model if causal else self._loaded("encoder")
-        return Encoder(model, self.checkpoint, self.checkpoint.tokens.pad_id)
-
-    @functools.cached_property
-    def _causal(self) -> Any:
-        return self._loaded("causal")
-
-    def _loaded(self, task: Task) -> Any:
-        return self._timed(lambda: load_model(self.checkpoint, task))
-
-    def _timed(self, load: Callable[[], T]) -> T:
-        """Return what `load` loads; its seconds are kept apart from those of answering."""
-        started = time.perf_counter()
-        found = load()
-        self._loading_seconds += time.perf_counter() - started
-        return found
-
-    @functools.cached_property
-    def _language(self) -> LanguageModel:
-        return LanguageModel(self._causal, self.checkpoint, self.checkpoint.tokens.pad_id)
-
-    @functools.cached_property
-    def _writer(self) -> Writer:
-        return Writer(self._language, self.checkpoint.tokens, self.checkpoint.end_ids)
-
-
-def _empty_gpu() -> None:
-    import sys
-
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        return MaxSim(functools.partial(self._answer, Encode), self.checkpoint)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...types import Failure
+from ..checkpoint import Checkpoint
 from ..prepare import Answer, Answered, Prepared
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ class Padded:
     types: torch.Tensor | None
 
 
-def pad(batch: Sequence[Prepared], *, left: bool, device: str, pad_id: int) -> Padded:
-    """Pad to the longest sequence, on the left for decoders.
+def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> Padded:
+    """Pad to the longest sequence, on the left for decoders, and move it to the model's device.
 
     The mask comes from lengths, never from ids: many tokenizers pad with their end token.
     Positions count a row's own tokens, so a reply does not depend on its neighbours.
@@ -100,15 +101,16 @@ def pad(batch: Sequence[Prepared], *, left: bool, device: str, pad_id: int) -> P
 
     width = max(len(one.ids) for one in batch)
     shape = (len(batch), width)
-    ids, mask = torch.full(shape, pad_id), torch.zeros(shape, dtype=torch.long)
+    ids, mask = torch.full(shape, checkpoint.tokens.pad_id), torch.zeros(shape, dtype=torch.long)
     typed = batch[0].types is not None
     types = torch.zeros(shape, dtype=torch.long) if typed else None
     for row, one in enumerate(batch):
-        at = slice(width - len(one.ids), width) if left else slice(0, len(one.ids))
+        at = slice(width - len(one.ids), width) if checkpoint.decoder else slice(0, len(one.ids))
         ids[row, at] = torch.tensor(one.ids, dtype=torch.long)
         mask[row, at] = 1
         if types is not None:
             types[row, at] = torch.tensor(one.types, dtype=torch.long)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
+    device = checkpoint.device
     ids, mask, positions = (x.to(device) for x in (ids, mask, positions))
     return Padded(ids, mask, positions, None if types is None else types.to(device))

@@ -3,48 +3,65 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from ...errors import EngineFault
 from ...quiet import quiet
 from ..checkpoint import Checkpoint, clear_errors, where
 from ..models import find_model
 from .buffers import load_whole
-from .heads import float32_heads
+from .heads import float32_heads, float32_module
 
-Task = Literal["classifier", "causal", "encoder"]
+Task = Literal["causal", "classifier", "composed", "encoder"]
+"""What a network is loaded for: which of its heads, if any, is loaded with it."""
 
 
-def load_model(checkpoint: Checkpoint, task: Task) -> Any:
-    """Load the weights for `task`, merge the adapter, and put the model where it is to run.
+@dataclass(frozen=True)
+class Loaded:
+    """A network with its weights, and the checkpoint that it was loaded from."""
+
+    network: Any
+    checkpoint: Checkpoint
+
+
+def load(checkpoint: Checkpoint, task: Task) -> Loaded:
+    """Load the weights for `task`, merge the adapter, and move the network to its device.
 
     Raises EngineFault where a weight that the task needs is not in the checkpoint: transformers
     would fill it with random numbers. Pickled weights are read with `weights_only=True`, which
     runs no code; safetensors are preferred.
     """
+    if task == "composed":
+        return Loaded(_cross_encoder(checkpoint), checkpoint)
+    with quiet(), clear_errors(checkpoint.name):
+        network = _network(checkpoint, task)
+        if task != "encoder":  # what is read of it is its last hidden states
+            float32_heads(network)
+        return Loaded(network.to(checkpoint.device).eval(), checkpoint)
+
+
+def _network(checkpoint: Checkpoint, task: Task) -> Any:
     import torch
     import transformers
 
-    classes = {
-        "classifier": transformers.AutoModelForSequenceClassification,
+    classes: dict[Task, Any] = {
         "causal": transformers.AutoModelForCausalLM,
+        "classifier": transformers.AutoModelForSequenceClassification,
         "encoder": transformers.AutoModel,
     }
+    options, adapter = checkpoint.options, checkpoint.options.adapter
     read = functools.partial(
         classes[task].from_pretrained,
         checkpoint.place.source,
         config=_config_for(checkpoint, task),
         dtype=getattr(torch, checkpoint.dtype),
         weights_only=True,
-        **where(checkpoint.place, checkpoint.options),
+        **where(checkpoint.place, options),
         **_pinned(checkpoint),
     )
-    with quiet(), clear_errors(checkpoint.name):
-        adapter = checkpoint.options.adapter
-        model = load_whole(read, checkpoint.name, head_elsewhere=_brings_head(adapter))
-        model = _with_adapter(model, adapter)
-        if task != "encoder":  # what is read of it is its last hidden states
-            float32_heads(model)
-        return model.to(checkpoint.device).eval()
+    found = load_whole(read, checkpoint.name, head_elsewhere=_brings_head(adapter))
+    return found if adapter is None else _merged(found, adapter)
 
 
 def _config_for(checkpoint: Checkpoint, task: Task) -> Any:
@@ -55,14 +72,12 @@ def _config_for(checkpoint: Checkpoint, task: Task) -> Any:
     return checkpoint.config
 
 
-def _with_adapter(model: Any, adapter: str | None) -> Any:
-    """Merge the LoRA adapter (hub id or folder) into the weights; without one, do nothing."""
-    if adapter is None:
-        return model
+def _merged(network: Any, adapter: str) -> Any:
+    """Merge the LoRA adapter (hub id or folder) into the weights."""
     from peft import PeftModel
 
     place = find_model(adapter)
-    found = PeftModel.from_pretrained(model, place.source, revision=place.revision)
+    found = PeftModel.from_pretrained(network, place.source, revision=place.revision)
     return found.merge_and_unload()
 
 
@@ -77,9 +92,39 @@ def _brings_head(adapter: str | None) -> bool:
 
 
 def _pinned(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What transformers would choose by itself, as it stands in the identity."""
+    """Return what transformers would choose by itself, as the identity states it."""
     code, attention = checkpoint.code, checkpoint.attention
     return {
         **({} if code is None else {"code_revision": code.partition("@")[2]}),
         **({} if attention is None else {"attn_implementation": attention}),
     }
+
+
+def _cross_encoder(checkpoint: Checkpoint) -> Any:
+    """Load a sentence-transformers CrossEncoder that is more than a plain classification head.
+
+    Causal language models with a score of two logits, chat templates with query and document roles,
+    encoders with pooling and dense layers: the library prepares and scores, we cut the batches.
+    """
+    import torch
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.base.modules import Transformer
+
+    options, place = checkpoint.options, checkpoint.place
+    if options.adapter:
+        raise EngineFault(f"model {place.name} takes no adapter: it is more than one module")
+    read = functools.partial(
+        CrossEncoder,
+        place.source,
+        revision=place.revision,
+        device=checkpoint.device,
+        trust_remote_code=options.trust_remote_code,
+        model_kwargs={"torch_dtype": getattr(torch, checkpoint.dtype)},
+    )
+    with quiet():
+        found = load_whole(read, place.name).eval()
+    float32_heads(found)
+    for module in found.children():
+        if not isinstance(module, Transformer):
+            float32_module(module)
+    return found

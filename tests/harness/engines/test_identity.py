@@ -95,12 +95,12 @@ def test_how_attention_is_computed_is_in_the_key_and_is_what_is_used(
 ) -> None:
     engine = TransformersEngine(TransformersOptions(model=str(llama), device="cpu"))
     assert engine.identity["attention"] == "sdpa"
-    assert engine._causal.config._attn_implementation == "sdpa"
+    assert engine._load("causal").network.config._attn_implementation == "sdpa"
     before = key(llama)
     monkeypatch.setattr(module.Checkpoint, "attention", "eager")
     assert key(llama) != before
     eager = TransformersEngine(TransformersOptions(model=str(llama), device="cpu"))
-    assert eager._causal.config._attn_implementation == "eager"
+    assert eager._load("causal").network.config._attn_implementation == "eager"
 
 
 def test_code_of_another_repository_is_in_the_key_with_its_commit(

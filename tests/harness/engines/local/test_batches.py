@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -110,9 +111,10 @@ def test_the_share_of_padding_is_counted() -> None:
 
 def test_padding_masks_by_length_and_numbers_a_rows_own_tokens() -> None:
     batch = [Prepared(0, None, [5, 2, 2], 3), Prepared(1, None, [7], 1)]
-    left = pad(batch, left=True, device="cpu", pad_id=2)
+    tokens = SimpleNamespace(pad_id=2)
+    left = pad(batch, SimpleNamespace(decoder=True, device="cpu", tokens=tokens))
     assert left.ids.tolist() == [[5, 2, 2], [2, 2, 7]]
     assert left.mask.tolist() == [[1, 1, 1], [0, 0, 1]]
     assert left.positions.tolist() == [[0, 1, 2], [0, 0, 0]]
-    right = pad(batch, left=False, device="cpu", pad_id=2)
+    right = pad(batch, SimpleNamespace(decoder=False, device="cpu", tokens=tokens))
     assert right.mask.tolist() == [[1, 1, 1], [1, 0, 0]]

@@ -131,7 +131,7 @@ def test_a_head_of_the_models_own_code_keeps_its_forward(
 
 
 def test_a_float32_model_keeps_its_own_head(engine: Engines, llama: Path) -> None:
-    head = engine(llama)._causal.get_output_embeddings()
+    head = engine(llama)._load("causal").network.get_output_embeddings()
     assert type(head) is torch.nn.Linear
 
 
@@ -157,5 +157,5 @@ def test_a_likelihood_needs_no_float64_on_the_device() -> None:
 
 
 def test_an_encoder_keeps_the_dtype_it_was_asked_for(engine: Engines, encoder: Path) -> None:
-    parameters = engine(encoder, dtype="bfloat16")._encoder.model.parameters()
+    parameters = engine(encoder, dtype="bfloat16")._load("encoder").network.parameters()
     assert {parameter.dtype for parameter in parameters} == {torch.bfloat16}
