@@ -7,7 +7,7 @@ entry point and chosen with its own options (`choose_engine`); `ReplyCache` stor
 from __future__ import annotations
 
 from .cache import Keys, ReplyCache, decode
-from .checkpoint import Checkpoint, no_language_model, open_checkpoint
+from .checkpoint import Checkpoint, default_device, no_language_model, open_checkpoint
 from .fake import FakeEngine, overlap
 from .hardware import machine
 from .local.buffers import load_whole
@@ -51,6 +51,7 @@ __all__ = [
     "Tokens",
     "choose_engine",
     "decode",
+    "default_device",
     "engine_class",
     "engine_points",
     "find_model",

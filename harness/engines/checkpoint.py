@@ -23,7 +23,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 class Checkpoint:
     """A model's small files, read without its weights: place, config and tokenizer.
 
-    asked_device: the device that was asked for, None for the first GPU there is, else the CPU.
+    asked_device: the device that was asked for, None for `default_device()`.
     """
 
     options: ModelOptions
@@ -174,12 +174,11 @@ def no_language_model(checkpoint: Checkpoint) -> EngineFault:
 
 
 def default_device() -> str:
-    """Return the first GPU there is, else the CPU."""
+    """Return the kind of GPU or other accelerator that there is, else `cpu`."""
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found.type if found is not None else "cpu"
 
 
 def _generation_config(place: ModelPlace) -> Any:

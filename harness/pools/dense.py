@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engines import ModelPlace, find_model, load_whole
+from ..engines import ModelPlace, default_device, find_model, load_whole
 from ..errors import EngineFault, RerankBenchError
 from ..places import cache_folder
 from ..progress import bar
@@ -122,7 +122,7 @@ class Encoder:
         """
         place = self._place
         versions = [version(package) for package in _PACKAGES]
-        device = _device(self._options.device)
+        device = (self._options.device or default_device()).partition(":")[0]
         return [_FORMAT, place.fingerprint or place.source, place.revision, device, *versions]
 
     def _encode(self, kind: str, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
@@ -147,16 +147,6 @@ class Encoder:
         # normalised here: what a model normalises in half precision does not have length 1
         faiss.normalize_L2(found)
         return found
-
-
-def _device(name: str | None) -> str:
-    """Return the kind of device that is used: `cpu`, `cuda`, `mps`, …."""
-    if name is not None:
-        return name.partition(":")[0]
-    import torch
-
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found.type if found is not None else "cpu"
 
 
 def release_encoder() -> None:
