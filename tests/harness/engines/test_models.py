@@ -21,6 +21,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    MarianConfig,
     XLMRobertaConfig,
 )
 
@@ -35,7 +36,7 @@ TEMPLATE = "{{ query }} {{ document }}"
 
 
 @pytest.fixture
-def smollm2() -> TransformersEngine:
+def smollm2(converted_models: None) -> TransformersEngine:
     """The real SmolLM2-135M, converted once and kept beside the package's own file."""
     try:
         packaged("smollm2")
@@ -204,6 +205,11 @@ def test_the_context_is_the_least_of_option_positions_and_tokenizer(
     assert "context of 16" in reply.reason
     roberta = XLMRobertaConfig(max_position_embeddings=514, pad_token_id=1)
     assert dataclasses.replace(engine(llama).checkpoint, config=roberta).context == 512
+
+
+def test_an_encoder_decoder_is_no_decoder(engine: Engines, llama: Path) -> None:
+    checkpoint = dataclasses.replace(engine(llama).checkpoint, config=MarianConfig())
+    assert not checkpoint.decoder
 
 
 def test_a_closed_engine_answers_again_after_loading_anew(llama: Path) -> None:

@@ -45,6 +45,7 @@ def test_the_demo_leaves_the_language_model_out_and_says_what_adds_it(small, mon
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("converted_models")
 def test_the_demo_shows_each_row_with_its_own_queries_and_first_stage(small, monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "FEW", Scope(queries=1, depth=3))
     monkeypatch.setattr(demo, "LANGUAGE_MODEL", ("smollm2-ql",))
