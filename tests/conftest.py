@@ -44,6 +44,18 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RERANK_BENCH_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def converted_models(own_cache: None, models_folder: Path, tmp_path: Path) -> None:
+    """Keep models that are converted from GGUF, which takes half a minute, for the next test."""
+    (tmp_path / "cache").mkdir(exist_ok=True)
+    (tmp_path / "cache" / "models").symlink_to(models_folder)
+
+
 def _neighbour(name: str) -> Any:
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None

@@ -167,7 +167,7 @@ def decode(text: str, request: AnyRequest) -> Reply:
 
 
 def _plain(value: Any) -> Any:
-    """Turn a frozen value into what JSON can hold; fields stand in their order."""
+    """Turn a frozen value into what JSON can hold; fields keep their order."""
     kind = type(value)
     if value is None or isinstance(value, (str, int, float)):
         return value

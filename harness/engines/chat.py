@@ -93,7 +93,7 @@ class ChatTemplate:
         """The white space that the chat template puts between its prompt and an answer.
 
         Mistral's template writes ` answer` behind `[/INST]`, so its models were trained to begin an
-        answer with a token that holds the space.
+        answer with a token that includes the space.
         """
         from jinja2 import TemplateError
 
@@ -109,7 +109,7 @@ class ChatTemplate:
     def open_block(self, prompt: Prompt, rendered: str) -> str | None:
         """Return the marker of a think block that the rendered prompt leaves open, else None.
 
-        Of a prompt in plain text only its end is looked at, as documents may hold any marker.
+        Of a prompt in plain text only its end is read, as documents may contain any marker.
         """
         if self.renders(prompt):
             return open_marker(_tail(rendered, prompt.messages))
@@ -126,7 +126,7 @@ def _folded(messages: Sequence[Message]) -> list[Message]:
 
 
 def _is_lost(text: str, messages: Sequence[Message], rendered: str) -> bool:
-    """Whether `text` stands less often in the rendered prompt than in its messages."""
+    """Return whether `text` occurs less often in the rendered prompt than in its messages."""
     return rendered.count(text) < sum(m.text.count(text) for m in messages)
 
 

@@ -130,7 +130,7 @@ class Checkpoint:
         """Longest sequence in tokens: the least of option, position embeddings and tokenizer."""
         text = self.config.get_text_config()
         positions = getattr(text, "max_position_embeddings", None) or sys.maxsize
-        # RoBERTa's kin number positions from their padding id on, and so hold two tokens fewer.
+        # Models like RoBERTa number positions from their padding id on, so two fewer are left.
         if text.model_type.replace("_", "-") in _POSITIONS_AFTER_PADDING:
             positions -= (text.pad_token_id or 0) + 1
         asked = self.options.max_model_len or sys.maxsize

@@ -110,7 +110,7 @@ class OverlapEngine(FakeEngine):
 
 
 def overlap(request: Any) -> Reply | Failure:
-    """Answer any built-in request from the words its texts share: a stand-in, not a judge.
+    """Answer any built-in request from the words its texts share: its numbers mean nothing.
 
     Label requests prefer the first label in proportion to the overlap of the prompt's longest line
     with the rest, unless the labels name bracketed passages: then each passage is judged.
@@ -126,7 +126,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _shared(query: str, document: str) -> float:
-    """Share of the query's words that stand in the document, from 0 to 1."""
+    """Share of the query's words that occur in the document, from 0 to 1."""
     wanted = _words(query)
     return len(wanted & _words(document)) / len(wanted) if wanted else 0.0
 

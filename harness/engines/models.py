@@ -96,7 +96,7 @@ def _looks_like_path(name: str) -> bool:
 def fingerprint(folder: Path) -> str:
     """Sha256 (hex) over names and sizes, all small files, and both ends of each weight file.
 
-    Design section 7: the first and last MiB of weights stand for the whole. Read-me files, pictures
+    Design section 7: of weights the first and last MiB are read. Read-me files, pictures
     and hidden files are left out, as no reply depends on them.
     """
     digest = hashlib.sha256()
@@ -158,7 +158,7 @@ def _cached_commit(name: str, revision: str | None, cause: Exception) -> str | N
 
 
 def small_json(place: ModelPlace, name: str) -> Any:
-    """Return a JSON file beside the config, or None where the checkpoint has none."""
+    """Return a JSON file in the folder of the config, or None where the checkpoint has none."""
     from transformers.utils import cached_file
 
     path = cached_file(
@@ -216,7 +216,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    # Reading a GGUF draws a bar of its own, terminal or not; ours stands around all of this.
+    # Reading a GGUF prints a progress bar, terminal or not; the caller has one already.
     with quiet(), contextlib.redirect_stderr(io.StringIO()):
         place = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
         tokenizer = AutoTokenizer.from_pretrained(**place)

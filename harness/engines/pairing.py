@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -91,15 +91,14 @@ def is_composed(checkpoint: Checkpoint) -> bool:
     That is so for several modules, saved prompts, or a chat template that would wrap the pair. An
     adapter that brings a head to a language model is such a head too.
     """
-    saved = small_json(checkpoint.place, "config_sentence_transformers.json") or {}
+    saved, options = _saved(checkpoint), checkpoint.options
+    templated = bool(checkpoint.tokenizer.chat_template)
     if saved.get("model_type") != "CrossEncoder":
-        options = checkpoint.options
         brought = options.head == "classifier" and options.adapter is not None
         classifier = checkpoint.architecture.endswith("ForSequenceClassification")
-        return (classifier or brought) and bool(checkpoint.tokenizer.chat_template)
-    modules = small_json(checkpoint.place, "modules.json") or []
-    templated = bool(checkpoint.tokenizer.chat_template)
-    return len(modules) > 1 or templated or bool(saved.get("default_prompt_name"))
+        return (classifier or brought) and templated
+    several = len(module_types(checkpoint)) > 1
+    return several or templated or bool(saved.get("default_prompt_name"))
 
 
 def module_types(checkpoint: Checkpoint) -> list[str]:
@@ -108,11 +107,9 @@ def module_types(checkpoint: Checkpoint) -> list[str]:
     return [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
 
 
-def saved_system(checkpoint: Checkpoint) -> str | None:
-    """Return the prompt that a checkpoint puts before each pair, None without one."""
-    saved = small_json(checkpoint.place, "config_sentence_transformers.json") or {}
-    prompt: str | None = (saved.get("prompts") or {}).get(saved.get("default_prompt_name"))
-    return prompt
+def _saved(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """Return the config of sentence-transformers that was saved with a checkpoint, if any."""
+    return small_json(checkpoint.place, "config_sentence_transformers.json") or {}
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,9 @@ class PairTemplate:
                 f"model {checkpoint.name} is more than a classification head; "
                 "use --engine transformers"
             )
-        return cls(_chat(checkpoint.tokenizer, saved_system(checkpoint)))
+        saved = _saved(checkpoint)
+        system = (saved.get("prompts") or {}).get(saved.get("default_prompt_name"))
+        return cls(_chat(checkpoint.tokenizer, system))
 
     @classmethod
     def find(cls, checkpoint: Checkpoint) -> PairTemplate | None:
@@ -144,12 +143,7 @@ class PairTemplate:
         if checkpoint.options.pair_template is not None:
             return cls.of(checkpoint)
         one_head = is_composed(checkpoint) and len(module_types(checkpoint)) < 2
-        templated = bool(checkpoint.tokenizer.chat_template)
-        return (
-            cls.of(checkpoint)
-            if one_head and templated and names_roles(checkpoint.tokenizer)
-            else None
-        )
+        return cls.of(checkpoint) if one_head and names_roles(checkpoint.tokenizer) else None
 
 
 def names_roles(tokenizer: Any) -> bool:

@@ -1,7 +1,7 @@
 """The think blocks of reasoning models: which markers open and close one.
 
 A label that is read, or an answer that is parsed, inside a think block is no judgement. Sources of
-the markers are the chat templates of the models named beside them.
+the markers are the chat templates of the models named in comments.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BLOCKS: tuple[tuple[str, str], ...] = (
     *((f"<|channel|>{name}", f"<|message|>{_FINAL}") for name in ("analysis", "commentary")),
 )
 """Opening and closing marker of each kind of think block; the last four are of gpt-oss's harmony
-format. A longer marker stands before its beginning. Upper and lower case are the same."""
+format. A longer marker comes before its beginning. Upper and lower case are the same."""
 
 HARMONY_ANSWER = "<|channel|>final<|message|>"
 """What begins an answer in gpt-oss's harmony format, where the prompt leaves the channel open."""
@@ -68,7 +68,7 @@ def answer_after_thoughts(text: str) -> str:
 
 
 def thoughts(text: str) -> list[str]:
-    """Return what stands in the think blocks of a generated text, the last perhaps left open."""
+    """Return what is in the think blocks of a generated text, the last perhaps left open."""
     found, start = [], None
     for match in _TAGS.finditer(text):
         if match.group().lower() in _CLOSERS:

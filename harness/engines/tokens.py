@@ -111,7 +111,7 @@ class Tokens:
 
     def _cut(self, text: str, ends: list[int], max_tokens: int) -> tuple[str, int]:
         """Return what is left of a text, and how many tokens that is."""
-        # Encoded anew, a cut text may need more tokens than it had as a part: look again.
+        # Encoded anew, a cut text may need more tokens than it had as a part: count again.
         keep = max_tokens
         while len(ends) > max_tokens:
             text = text[: ends[keep - 1]] if keep > 0 else ""

@@ -47,8 +47,8 @@ class Engine(Protocol):
     """Answers requests. Opening one is cheap; the model is loaded at the first request.
 
     name: the name it is chosen by.
-    is_real: False for a stand-in whose numbers mean nothing.
-    exact_labels: True if a reply to `NextToken` always holds all labels; False for a server that
+    is_real: False for an engine whose numbers mean nothing.
+    exact_labels: True if a reply to `NextToken` always has all labels; False for a server that
         reports its most probable tokens only.
     hardware: what the model runs on, as JSON values, for the manifest: `gpu` (name), `gpus`
         (number in use), `processor`, `cores`, or `servers`.

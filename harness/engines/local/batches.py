@@ -64,7 +64,7 @@ class Batcher:
 
 
 def _attempt(forward: Forward, batch: Sequence[Prepared]) -> Sequence[Answer] | None:
-    """The answers, or None when memory ran out. The error is dropped: it holds the tensors."""
+    """Return the answers, or None if memory ran out; the error refers to the tensors: drop it."""
     import torch
 
     try:

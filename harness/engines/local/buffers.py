@@ -1,4 +1,4 @@
-"""Tensors that a checkpoint does not hold: weights are refused, other tensors are computed.
+"""Tensors that a checkpoint lacks: weights are refused, other tensors are computed.
 
 A weight that the checkpoint lacks would be filled with random numbers.
 
@@ -85,7 +85,7 @@ def _require_weights(model: Any, keys: list[str], name: str, *, head_elsewhere: 
         raise EngineFault(
             f"model {name} ({type(model).__name__}) lacks {lost[0]}"
             f"{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}: "
-            "the checkpoint holds no such weights"
+            "the checkpoint has no such weights"
         )
 
 

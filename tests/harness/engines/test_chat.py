@@ -16,9 +16,12 @@ from rerank_bench.engines.chat import ChatTemplate
 
 TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 ASKED = Prompt((Message("system", "Judge."), Message("user", "Is it? Yes or No.")))
-
-
 CHATML = TURNS + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+
+def written(text: str) -> str:
+    """A template that writes `text`, whose last line break Jinja would drop."""
+    return "{{ " + json.dumps(text) + " }}"
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +32,6 @@ def base(checkpoints: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def tokens_with(base: Any, template: str) -> Tokens:
     base.chat_template = template
     return Tokens(base, name="tiny")
-
-
-def written(text: str) -> str:
-    """A template that writes `text`, whose last line break Jinja would drop."""
-    return "{{ " + json.dumps(text) + " }}"
 
 
 def prepared(tokens: Tokens, request: Any) -> Prepared:
@@ -86,35 +84,28 @@ def test_a_harmony_prompt_goes_on_to_the_final_channel(base: Any) -> None:
         assert tokens.prompts([ASKED])[0].open_block is None
 
 
-def test_a_block_whose_end_the_model_does_not_know_refuses_labels_and_names_the_block(
-    base: Any,
+OPEN = "<|im_start|>assistant\n<think>\n"
+
+
+@pytest.mark.parametrize(
+    ("template", "request_"),
+    [
+        (TURNS + OPEN, NextToken(ASKED, ("A", "B"))),
+        (
+            TURNS + "{% if false %}</think>{% endif %}" + written(OPEN),
+            NextToken(Prompt(ASKED.messages, thinking=True), ("A", "B")),
+        ),
+        (CHATML, NextToken(Prompt(text=OPEN), ("A", "B"))),
+        (CHATML, Likelihood(Prompt(text=OPEN), " a query")),
+    ],
+    ids=["end not known", "thinking asked for", "plain text", "likelihood"],
+)
+def test_nothing_is_read_off_a_prompt_that_ends_in_a_think_block(
+    base: Any, template: str, request_: Any
 ) -> None:
-    tokens = tokens_with(base, TURNS + "<|im_start|>assistant\n<think>\n")
+    tokens = tokens_with(base, template)
     with pytest.raises(EngineFault, match=r"tiny ends inside a think block \(<think>\)"):
-        prepared(tokens, NextToken(ASKED, ("A", "B")))
-
-
-def test_labels_are_refused_where_thinking_was_asked_for_and_the_block_is_open(base: Any) -> None:
-    closes = "{% if false %}</think>{% endif %}" + written("<|im_start|>assistant\n<think>\n")
-    tokens = tokens_with(base, TURNS + closes)
-    thinks = Prompt(ASKED.messages, thinking=True)
-    assert tokens.render(thinks).endswith("<think>\n")
-    with pytest.raises(EngineFault, match="think block"):
-        prepared(tokens, NextToken(thinks, ("A", "B")))
-
-
-def test_a_plain_text_prompt_that_ends_in_a_think_block_refuses_labels(base: Any) -> None:
-    tokens = tokens_with(base, CHATML)
-    prompt = Prompt(text="<|im_start|>assistant\n<think>\n")
-    with pytest.raises(EngineFault, match="think block"):
-        prepared(tokens, NextToken(prompt, ("A", "B")))
-
-
-def test_a_likelihood_inside_a_think_block_is_refused(base: Any) -> None:
-    tokens = tokens_with(base, CHATML)
-    prompt = Prompt(text="<|im_start|>assistant\n<think>\n")
-    with pytest.raises(EngineFault, match="think block"):
-        prepared(tokens, Likelihood(prompt, " a query"))
+        prepared(tokens, request_)
 
 
 def test_a_think_tag_in_a_document_is_no_think_block(base: Any) -> None:
@@ -135,18 +126,23 @@ def test_a_system_message_that_the_template_drops_goes_ahead_of_the_user(base: A
         assert f"<|im_start|>user\nJudge.\n\n{question}<|im_end|>" in text
 
 
-def test_a_template_that_drops_more_than_the_system_message_is_refused(base: Any) -> None:
-    last_only = "<|im_start|>user\n{{ messages[-1].content }}<|im_end|>\n<|im_start|>assistant\n"
-    tokens = tokens_with(base, last_only)
-    several = (Message("user", "First."), Message("assistant", "Yes."), Message("user", "Last."))
+TURN_BY_TURN = [("user", "First."), ("assistant", "Yes."), ("user", "Last.")]
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt"),
+    [
+        ("{{ messages[-1].content }}", Prompt(tuple(Message(*turn) for turn in TURN_BY_TURN))),
+        (TURNS.replace("m.content", "m.content | upper"), ASKED),
+    ],
+    ids=["drops a turn", "changes a text"],
+)
+def test_a_template_that_drops_more_than_the_system_message_or_changes_a_text_is_refused(
+    base: Any, template: str, prompt: Prompt
+) -> None:
+    tokens = tokens_with(base, template + "<|im_start|>assistant\n")
     with pytest.raises(EngineFault, match="drops or changes the text of the user message"):
-        tokens.render(Prompt(several))
-
-
-def test_a_template_that_changes_a_text_is_refused(base: Any) -> None:
-    loud = TURNS.replace("m.content", "m.content | upper") + "<|im_start|>assistant\n"
-    with pytest.raises(EngineFault, match="drops or changes"):
-        tokens_with(base, loud).render(ASKED)
+        tokens.render(prompt)
 
 
 def mistral() -> PreTrainedTokenizerFast:
@@ -167,20 +163,15 @@ def mistral() -> PreTrainedTokenizerFast:
     return found
 
 
-def test_an_answer_begins_as_the_template_begins_it_so_the_label_is_the_token_emitted() -> None:
+@pytest.mark.parametrize(("prefill", "labels"), [("", ["▁A", "▁B"]), ("[", ["A", "B"])])
+def test_an_answer_begins_as_the_template_begins_it_so_the_label_is_the_token_emitted(
+    prefill: str, labels: list[str]
+) -> None:
     tokens = Tokens(mistral(), name="mistral")
-    asked = Prompt((Message("user", "is it"),))
+    asked = Prompt((Message("user", "is it"),), prefill=prefill)
     one = prepared(tokens, NextToken(asked, ("A", "B")))
-    found = tokens.tokenizer.convert_ids_to_tokens(list(one.labels.values()))
-    assert found == ["▁A", "▁B"]
-
-
-def test_a_prefilled_bracket_is_the_one_that_the_model_would_write_itself() -> None:
-    tokens = Tokens(mistral(), name="mistral")
-    begun = Prompt((Message("user", "is it"),), prefill="[")
-    one = prepared(tokens, NextToken(begun, ("A", "B")))
-    assert tokens.tokenizer.convert_ids_to_tokens(one.ids[-1]) == "▁["
-    assert tokens.tokenizer.convert_ids_to_tokens(list(one.labels.values())) == ["A", "B"]
+    assert tokens.tokenizer.convert_ids_to_tokens(list(one.labels.values())) == labels
+    assert tokens.tokenizer.convert_ids_to_tokens(one.ids[-1]) == ("▁[" if prefill else "[/INST]")
 
 
 def test_a_template_that_puts_nothing_between_prompt_and_answer_has_no_lead(base: Any) -> None:

@@ -103,30 +103,27 @@ def test_how_attention_is_computed_is_in_the_key_and_is_what_is_used(
     assert eager._load("causal").network.config._attn_implementation == "eager"
 
 
-def test_code_of_another_repository_is_in_the_key_with_its_commit(
-    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = changed_config(llama, tmp_path, auto_map={"AutoModel": "org/code--modeling.Model"})
+def with_code(llama: Path, folder: Path, **auto_map: str) -> module.Checkpoint:
+    """A checkpoint whose code is in other repositories."""
     options = TransformersOptions(model=str(folder), device="cpu", trust_remote_code=True)
-    checkpoint = open_checkpoint(ModelOptions(model=str(llama)), device="cpu")
-    found = []
-    for commit in ("1" * 40, "2" * 40):
-        monkeypatch.setattr(module, "hub_commit", lambda name, revision, c=commit: c)
-        place = ModelPlace("m", str(folder), fingerprint="f")
-        other = module.Checkpoint(options, place, checkpoint.config, checkpoint.tokenizer)
-        found.append(identity.describe(other)["code"])
-    assert found == ["org/code@" + "1" * 40, "org/code@" + "2" * 40]
+    place = ModelPlace("m", str(changed_config(llama, folder, auto_map=auto_map)), fingerprint="f")
+    opened = open_checkpoint(ModelOptions(model=str(llama)), device="cpu")
+    return module.Checkpoint(options, place, opened.config, opened.tokenizer)
+
+
+@pytest.mark.parametrize("commit", ["1" * 40, "2" * 40])
+def test_code_of_another_repository_is_in_the_key_with_its_commit(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str
+) -> None:
+    monkeypatch.setattr(module, "hub_commit", lambda name, revision: commit)
+    checkpoint = with_code(llama, tmp_path, AutoModel="org/code--modeling.Model")
+    assert identity.describe(checkpoint)["code"] == f"org/code@{commit}"
 
 
 def test_code_of_two_repositories_is_refused(llama: Path, tmp_path: Path) -> None:
     two = {"AutoModel": "org/a--modeling.Model", "AutoModelForCausalLM": "org/b--modeling.Model"}
-    folder = changed_config(llama, tmp_path, auto_map=two)
-    options = TransformersOptions(model=str(folder), device="cpu", trust_remote_code=True)
-    checkpoint = open_checkpoint(ModelOptions(model=str(llama)), device="cpu")
-    place = ModelPlace("m", str(folder), fingerprint="f")
-    other = module.Checkpoint(options, place, checkpoint.config, checkpoint.tokenizer)
     with pytest.raises(EngineFault, match="takes code from org/a, org/b"):
-        identity.describe(other)
+        identity.describe(with_code(llama, tmp_path, **two))
 
 
 def test_vllms_environment_is_in_the_identity_but_its_secrets_and_logging_are_not(

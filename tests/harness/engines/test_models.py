@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shutil
 import subprocess
@@ -14,11 +15,14 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    MarianConfig,
+    XLMRobertaConfig,
 )
 
 from rerank_bench.engines import find_model, packaged
@@ -28,10 +32,11 @@ from rerank_bench.errors import BadOption, EngineFault, MissingExtra
 from rerank_bench.types import Likelihood, Message, NextToken, PairScore, Prompt
 
 Engines = Callable[..., TransformersEngine]
+TEMPLATE = "{{ query }} {{ document }}"
 
 
 @pytest.fixture
-def smollm2() -> TransformersEngine:
+def smollm2(converted_models: None) -> TransformersEngine:
     """The real SmolLM2-135M, converted once and kept beside the package's own file."""
     try:
         packaged("smollm2")
@@ -46,19 +51,6 @@ def test_a_folder_that_does_not_exist_is_one_line(name: str) -> None:
         find_model(name)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_no_network_is_one_line_on_an_otherwise_quiet_stderr() -> None:
-    code = (
-        "import os; os.environ['HF_HUB_OFFLINE'] = '1'\n"
-        "from rerank_bench import open_engine\n"
-        "try: open_engine('transformers', model='no-one/no-model').identity\n"
-        "except Exception as e: print(type(e).__name__, e)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("EngineFault model no-one/no-model: not on this machine")
-    assert done.stdout.count("\n") == 1
-    assert done.stderr == ""
 
 
 def test_a_folder_has_no_revision(llama: Path) -> None:
@@ -121,24 +113,32 @@ def test_a_folder_is_published_whole_or_not_at_all(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def adapted(model: type, source: Path, folder: Path, **given: Any) -> Any:
+    """Save a random adapter of `source` to `folder`; return the model with it."""
+    task = "SEQ_CLS" if given else None
+    shape = LoraConfig(r=2, target_modules=["q_proj"], task_type=task, init_lora_weights=False)
+    torch.manual_seed(9)
+    found = get_peft_model(model.from_pretrained(source, **given), shape).eval()
+    found.save_pretrained(folder)
+    return found
+
+
+def last_logits(model: Any, tokenizer: Path, text: str) -> torch.Tensor:
+    ids = AutoTokenizer.from_pretrained(tokenizer)(text, return_tensors="pt")
+    with torch.inference_mode():
+        return model(**ids).logits[0]
+
+
 def test_an_adapter_is_merged_and_is_part_of_the_identity(
     tmp_path: Path, engine: Engines, llama: Path
 ) -> None:
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(9)
-    base = AutoModelForCausalLM.from_pretrained(llama)
-    shape = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    adapted = get_peft_model(base, shape).eval()
-    adapted.save_pretrained(tmp_path)
-    ids = AutoTokenizer.from_pretrained(llama)("hello there", return_tensors="pt")
-    with torch.inference_mode():
-        expected = adapted(**ids).logits[0, -1].log_softmax(-1)[40]
+    model = adapted(AutoModelForCausalLM, llama, tmp_path)
+    expected = float(last_logits(model, llama, "hello there")[-1].log_softmax(-1)[40])
     asked = NextToken(Prompt(text="hello there"), (40,))
     opened = engine(llama, adapter=str(tmp_path))
     ((_, reply),) = opened.stream(iter([asked]))
     ((_, plain),) = engine(llama).stream(iter([asked]))
-    assert reply.logprob[40] == pytest.approx(float(expected), abs=1e-4)
+    assert reply.logprob[40] == pytest.approx(expected, abs=1e-4)
     assert abs(reply.logprob[40] - plain.logprob[40]) > 1e-3
     assert opened.identity["adapter_files"] == fingerprint(tmp_path)
 
@@ -146,31 +146,19 @@ def test_an_adapter_is_merged_and_is_part_of_the_identity(
 def test_an_adapter_may_bring_the_head_that_its_base_lacks(
     tmp_path: Path, engine: Engines, llama: Path
 ) -> None:
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(11)
-    base = AutoModelForSequenceClassification.from_pretrained(llama, num_labels=1)
-    shape = LoraConfig(r=2, target_modules=["q_proj"], task_type="SEQ_CLS", init_lora_weights=False)
-    adapted = get_peft_model(base, shape).eval()
-    adapted.save_pretrained(tmp_path / "with-head")
-    ids = AutoTokenizer.from_pretrained(llama)("hello there", return_tensors="pt")
-    with torch.inference_mode():
-        expected = float(adapted(**ids).logits[0, 0])
+    model = adapted(AutoModelForSequenceClassification, llama, tmp_path / "head", num_labels=1)
     asked = [PairScore("hello", "there")]
-    template = "{{ query }} {{ document }}"
-    opened = engine(
-        llama, adapter=str(tmp_path / "with-head"), head="classifier", pair_template=template
-    )
-    assert dict(opened.stream(iter(asked)))[0].logits[0] == pytest.approx(expected, abs=1e-4)
+    given = {"adapter": str(tmp_path / "head"), "head": "classifier"}
+    with pytest.raises(EngineFault, match="set pair_template="):
+        dict(engine(llama, **given).stream(iter(asked)))
+    found = dict(engine(llama, **given, pair_template=TEMPLATE).stream(iter(asked)))
+    expected = float(last_logits(model, llama, "hello there")[0])
+    assert found[0].logits[0] == pytest.approx(expected, abs=1e-4)
 
-    headless = AutoModelForCausalLM.from_pretrained(llama)
-    plain = get_peft_model(headless, LoraConfig(r=2, target_modules=["q_proj"]))
-    plain.save_pretrained(tmp_path / "plain")
-    opened = engine(
-        llama, adapter=str(tmp_path / "plain"), head="classifier", pair_template=template
-    )
+    adapted(AutoModelForCausalLM, llama, tmp_path / "plain")
+    given["adapter"] = str(tmp_path / "plain")
     with pytest.raises(EngineFault, match="lacks score"):
-        dict(opened.stream(iter(asked)))
+        dict(engine(llama, **given, pair_template=TEMPLATE).stream(iter(asked)))
 
 
 def without(weights: str, source: Path, folder: Path) -> Path:
@@ -183,30 +171,19 @@ def without(weights: str, source: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("model", "weights", "options"),
-    [
-        ("cross_encoder", "pooler", {}),
-        ("encoder", "layer.1.", {}),
-        ("qwen_reranker", "score", {}),
-        (
-            "llama",
-            "layers.1.",
-            {"adapter": "with-head", "pair_template": "{{ query }} {{ document }}"},
-        ),
-    ],
-)
+    ("model", "weights"),
+    [("cross_encoder", "pooler"), ("encoder", "layer.1."), ("qwen_reranker", "score"),
+     ("llama", "layers.1.")],
+)  # fmt: skip
 def test_weights_that_a_checkpoint_lacks_are_not_made_up(
-    request: pytest.FixtureRequest, tmp_path: Path, engine: Engines, model: str, weights: str,
-    options: dict[str, Any],
-) -> None:  # fmt: skip
-    from peft import LoraConfig, get_peft_model
-
+    request: pytest.FixtureRequest, tmp_path: Path, engine: Engines, model: str, weights: str
+) -> None:
     source: Path = request.getfixturevalue(model)
-    if "adapter" in options:
-        base = AutoModelForSequenceClassification.from_pretrained(source, num_labels=1)
-        shape = LoraConfig(r=2, target_modules=["q_proj"], task_type="SEQ_CLS")
-        get_peft_model(base, shape).save_pretrained(tmp_path / "with-head")
-        options = {**options, "head": "classifier", "adapter": str(tmp_path / "with-head")}
+    options = {}
+    if model == "llama":  # an adapter brings the head, and nothing else
+        adapted(AutoModelForSequenceClassification, source, tmp_path / "head", num_labels=1)
+        options = {"adapter": str(tmp_path / "head"), "head": "classifier"}
+        options["pair_template"] = TEMPLATE
     folder = without(weights, source, tmp_path / "model")
     with pytest.raises(EngineFault, match=rf"lacks \S*{re.escape(weights)}"):
         list(engine(folder, **options).stream(iter([PairScore("a class", "a text")])))
@@ -221,8 +198,6 @@ def test_an_encoder_needs_no_pooler(tmp_path: Path, engine: Engines, encoder: Pa
 def test_the_context_is_the_least_of_option_positions_and_tokenizer(
     engine: Engines, llama: Path, cross_encoder: Path
 ) -> None:
-    from transformers import XLMRobertaConfig
-
     assert engine(llama).checkpoint.context == 512
     assert engine(cross_encoder).checkpoint.context == 128
     short = engine(cross_encoder, max_model_len=16)
@@ -230,6 +205,11 @@ def test_the_context_is_the_least_of_option_positions_and_tokenizer(
     assert "context of 16" in reply.reason
     roberta = XLMRobertaConfig(max_position_embeddings=514, pad_token_id=1)
     assert dataclasses.replace(engine(llama).checkpoint, config=roberta).context == 512
+
+
+def test_an_encoder_decoder_is_no_decoder(engine: Engines, llama: Path) -> None:
+    checkpoint = dataclasses.replace(engine(llama).checkpoint, config=MarianConfig())
+    assert not checkpoint.decoder
 
 
 def test_a_closed_engine_answers_again_after_loading_anew(llama: Path) -> None:
@@ -247,20 +227,27 @@ def test_types_are_supported_before_any_model_is_opened() -> None:
     assert not opened.supports(frozenset({int}))
 
 
-@pytest.mark.slow
-def test_loading_and_answering_are_quiet(llama: Path, cross_encoder: Path) -> None:
+def test_a_model_that_cannot_be_reached_is_one_line_and_all_else_is_quiet(
+    llama: Path, cross_encoder: Path
+) -> None:
     code = (
         "import sys\n"
         "from rerank_bench import open_engine\n"
         "from rerank_bench.types import *\n"
+        "try: open_engine('transformers', model='no-one/no-model').identity\n"
+        "except Exception as e: print(type(e).__name__, e)\n"
         "lm, ce = (open_engine('transformers', model=m, device='cpu') for m in sys.argv[1:])\n"
         "a = [Generate(Prompt(text='a'), 3), NextToken(Prompt(text='a:'), ('b',))]\n"
         "list(lm.stream(iter(a)))\n"
         "list(ce.stream(iter([PairScore('a', 'b')])))\n"
     )
-    arguments = [sys.executable, "-c", code, str(llama), str(cross_encoder)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("", "")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(llama), str(cross_encoder)],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("EngineFault model no-one/no-model: not on this machine")
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
 
 
 @pytest.mark.slow
@@ -311,11 +298,12 @@ def test_smollm2_is_converted_once_and_answers_like_a_plain_forward_pass(
     assert again.identity == smollm2.identity
 
 
-def test_what_loading_took_is_told_apart(engine, llama):
-    opened = engine(llama, max_num_batched_tokens=777)
+def test_the_seconds_of_loading_are_counted_apart(llama: Path) -> None:
+    opened = TransformersEngine(TransformersOptions(model=str(llama), device="cpu"))
+    asked = NextToken(Prompt(text="Say"), ("A",))
     assert opened.statistics.loading_seconds == 0
-    dict(opened.stream(iter([NextToken(Prompt(text="Say"), ("A",))])))
+    dict(opened.stream(iter([asked])))
     loaded = opened.statistics.loading_seconds
     assert loaded > 0
-    dict(opened.stream(iter([NextToken(Prompt(text="Say"), ("A",))])))
+    dict(opened.stream(iter([asked])))
     assert opened.statistics.loading_seconds == loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.errors import EngineFault
-from rerank_bench.types import (
-    Failure,
-    Generate,
-    Likelihood,
-    Message,
-    NextToken,
-    Prompt,
-)
+from rerank_bench.types import Failure, Generate, Likelihood, Message, NextToken, Prompt
 
 Engines = Callable[..., TransformersEngine]
 LABELS = tuple("ABCDEFGHIJKLMNOPQRST")
@@ -43,34 +37,37 @@ def ask(engine: TransformersEngine, requests: list[Any]) -> list[Any]:
     return [found[i] for i in range(len(requests))]
 
 
+@functools.cache
+def plain_model(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
+@functools.cache
+def plain_tokenizer(folder: Path) -> Any:
+    return AutoTokenizer.from_pretrained(folder)
+
+
 def plain_logits(folder: Path, ids: list[int]) -> torch.Tensor:
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
     with torch.inference_mode():
-        return model(torch.tensor([ids])).logits[0].float()
+        return plain_model(folder)(torch.tensor([ids])).logits[0].float()
 
 
 def plain_ids(folder: Path, prompt: Prompt) -> list[int]:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = plain_tokenizer(folder)
     if prompt.text is not None:
         return list(tokenizer(prompt.text)["input_ids"])
-    turns = [m._asdict() for m in prompt.messages]
-    turns = [{"role": t["role"], "content": t["text"]} for t in turns]
+    turns = [{"role": m.role, "content": m.text} for m in prompt.messages]
     return list(tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False))
 
 
 @pytest.mark.parametrize("model", ["llama", "qwen", "base_llama"])
-@pytest.mark.parametrize("batch_tokens", [1, 400, 20_000])
 def test_next_token_equals_a_plain_forward_pass(
-    engine: Engines,
-    texts: list[str],
-    request: pytest.FixtureRequest,
-    model: str,
-    batch_tokens: int,
+    engine: Engines, texts: list[str], request: pytest.FixtureRequest, model: str
 ) -> None:
     folder = request.getfixturevalue(model)
     asked = [NextToken(Prompt(text=t), (*LABELS, 7)) for t in texts if t]
-    replies = ask(engine(folder, max_num_batched_tokens=batch_tokens), asked)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    replies = ask(engine(folder, max_num_batched_tokens=400), asked)
+    tokenizer = plain_tokenizer(folder)
     ids = {x: tokenizer.convert_tokens_to_ids(x) for x in LABELS} | {7: 7}
     for one, reply in list(zip(asked, replies, strict=True))[::7]:
         logits = plain_logits(folder, plain_ids(folder, one.prompt))[-1]
@@ -80,14 +77,13 @@ def test_next_token_equals_a_plain_forward_pass(
         assert reply.logit == pytest.approx({x: float(logits[i]) for x, i in ids.items()}, abs=1e-4)
 
 
-@pytest.mark.parametrize("batch_tokens", [1, 20_000])
 def test_likelihood_equals_a_plain_forward_pass(
-    engine: Engines, llama: Path, prompts: list[Prompt], batch_tokens: int
+    engine: Engines, llama: Path, prompts: list[Prompt]
 ) -> None:
     endings = [" how do I import a module?", " x", " what is the meaning of all this"]
     asked = [Likelihood(p, endings[i % 3]) for i, p in enumerate(prompts)]
-    replies = ask(engine(llama, max_num_batched_tokens=batch_tokens), asked)
-    tokenizer = AutoTokenizer.from_pretrained(llama)
+    replies = ask(engine(llama, max_num_batched_tokens=400), asked)
+    tokenizer = plain_tokenizer(llama)
     for one, reply in list(zip(asked, replies, strict=True))[::9]:
         before = plain_ids(llama, one.prompt)
         after = tokenizer(one.continuation)["input_ids"]
@@ -98,7 +94,7 @@ def test_likelihood_equals_a_plain_forward_pass(
         assert reply.prompt_tokens == len(before) + len(after)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10_000), budget=st.sampled_from([1, 130, 700, 5000]))
 def test_no_reply_depends_on_its_neighbours(
     engine: Engines, llama: Path, prompts: list[Prompt], seed: int, budget: int
@@ -134,7 +130,7 @@ def test_a_label_of_two_tokens_is_an_error_that_names_them(engine: Engines, llam
 
 
 def test_a_label_is_read_in_its_exact_context(engine: Engines, llama: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(llama)
+    tokenizer = plain_tokenizer(llama)
     assert len(tokenizer(" the")["input_ids"]) == len(tokenizer("t")["input_ids"]) == 1
     (reply,) = ask(engine(llama), [NextToken(Prompt(text="is:"), (" the", "t"))])
     assert reply.logprob[" the"] != reply.logprob["t"]
@@ -145,12 +141,7 @@ def test_a_label_is_read_in_its_exact_context(engine: Engines, llama: Path) -> N
 
 def test_a_prompt_that_exceeds_the_context_fails_alone(engine: Engines, llama: Path) -> None:
     long = Prompt(text="word " * 600 + "end")
-    kinds: list[Any] = [
-        NextToken(long, ("A",)),
-        Likelihood(long, " b"),
-        Generate(chat("a"), 600),
-    ]
-    for one in kinds:
+    for one in (NextToken(long, ("A",)), Likelihood(long, " b"), Generate(chat("a"), 600)):
         failed, fine = ask(engine(llama), [one, NextToken(chat("a"), ("A",))])
         assert isinstance(failed, Failure)
         assert "max_doc_tokens" in failed.reason
@@ -159,9 +150,8 @@ def test_a_prompt_that_exceeds_the_context_fails_alone(engine: Engines, llama: P
 
 
 def greedy(folder: Path, prompt: Prompt, tokens: int) -> list[int]:
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
     ids = torch.tensor([plain_ids(folder, prompt)])
-    made = model.generate(
+    made = plain_model(folder).generate(
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False
     )
     return list(made[0, ids.shape[1] :].tolist())
@@ -172,11 +162,11 @@ def test_greedy_text_is_that_of_the_library_whatever_the_batch(
     engine: Engines, texts: list[str], request: pytest.FixtureRequest, model: str
 ) -> None:
     folder = request.getfixturevalue(model)
-    asked = [Generate(Prompt(text=t), 12) for t in texts if t]
+    asked = [Generate(Prompt(text=t), 12) for t in texts[::2] if t]
     together = ask(engine(folder, max_num_batched_tokens=20_000), asked)
     alone = ask(engine(folder, max_num_batched_tokens=1), asked)
     assert [r.tokens for r in together] == [r.tokens for r in alone]
-    for one, reply in list(zip(asked, together, strict=True))[::9]:
+    for one, reply in list(zip(asked, together, strict=True))[::5]:
         assert list(reply.tokens) == greedy(folder, one.prompt, 12)
         assert reply.output_tokens == len(reply.tokens)
 

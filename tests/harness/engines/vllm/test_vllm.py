@@ -30,7 +30,8 @@ from rerank_bench.engines import (
     open_engine,
 )
 from rerank_bench.engines import vllm as vllm_engine
-from rerank_bench.engines.local.pairs import ComposedPairs
+from rerank_bench.engines.local.loading import load
+from rerank_bench.engines.local.pairs import prepare_composed
 from rerank_bench.engines.vllm import LONGEST_CONTEXT, MOST_LABELS, VllmEngine
 from rerank_bench.engines.vllm import settings as vllm_settings
 from rerank_bench.engines.vllm.calls import read
@@ -226,7 +227,7 @@ def test_a_templated_pair_is_what_sentence_transformers_reads(qwen_reranker: Pat
     pairs = list(enumerate([PairScore("what is it", "the value"), PairScore("a", "")]))
     tokens = Tokens(checkpoint.tokenizer, name="m")
     ours, _ = Preparer(tokens, 200, PairTemplate.of(checkpoint)).prepare(pairs)
-    theirs, _ = ComposedPairs(checkpoint).prepare(pairs)
+    theirs, _ = prepare_composed(load(checkpoint, "composed"), pairs)
     assert [list(one.ids) for one in ours] == [list(one.ids) for one in theirs]
 
 
