@@ -13,37 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import BadData, unknown
 from .build import Tables, build_task
 from .columns import unread_columns
 from .files import is_rows, read_files, read_trec_qrels, standard_names
+from .hub import Reader
 from .table import Table, ranked_lists
-from .task import RankedLists, Source, Task, TaskOptions, TaskRef
+from .task import RankedLists, Task, TaskOptions, TaskRef
 
 _SHARED = frozenset({"corpus", "queries", "train", "validation", "dev", "test"})
 """Names that the only split of a config may have if it holds the rows of all tasks."""
-
-
-class NanoReader(Protocol):
-    """List and read the configs of one data set."""
-
-    @property
-    def source(self) -> Source:
-        """Where the data are; without a sha256."""
-
-    def configs(self) -> tuple[str, ...]:
-        """Return the names of all configs."""
-
-    def splits(self, config: str) -> tuple[str, ...]:
-        """Return the splits of one config, in the data set's order."""
-
-    def read(self, config: str, split: str) -> Table:
-        """Return one split; raise BadData if it cannot be read."""
-
-    def columns(self, config: str, split: str) -> Sequence[str] | None:
-        """Return the columns of one split, None if they are not known before it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +33,7 @@ class Subset:
     qrels: config of the judgements; None if they are read from a file.
     """
 
-    reader: NanoReader
+    reader: Reader
     prefix: str
     qrels: str | None
 
@@ -114,7 +94,7 @@ class Subset:
 
 
 def nano_tasks(
-    reader: NanoReader, set_name: str, *, options: TaskOptions, splits: Sequence[str] = ()
+    reader: Reader, set_name: str, *, options: TaskOptions, splits: Sequence[str] = ()
 ) -> list[TaskRef]:
     """Return the data set's tasks, or those named in `splits`, without reading a row.
 
@@ -151,7 +131,7 @@ def _prefixes(configs: Sequence[str]) -> list[str]:
     return [p for p in ends if p[-1:] in ("", "-") and f"{p}queries" in configs]
 
 
-def _qrels_config(reader: NanoReader, prefix: str, qrels: str) -> str | None:
+def _qrels_config(reader: Reader, prefix: str, qrels: str) -> str | None:
     """Return the config that `qrels` names, None if it is a file; raise if it is neither."""
     configs = reader.configs()
     names = [qrels, "default"] if qrels == "qrels" else [qrels]

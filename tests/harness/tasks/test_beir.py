@@ -42,7 +42,7 @@ def test_a_trec_file_makes_a_task_of_its_own(beir_folder, tmp_path, load):
     assert (task.name, task.qrels) == ("scifact/mine", {"q2": {"d1": 1}})
     assert load(f"{beir_folder}/own", qrels=str(file)).name == "scifact/own"
     assert load(beir_folder, qrels=str(beir_folder / "qrels" / "test.tsv")).qrels == WANTED
-    with pytest.raises(UnknownName, match="unknown qrels config or file 'nope.txt'"):
+    with pytest.raises(UnknownName, match=r"unknown qrels config or file 'nope\.txt'"):
         find_tasks(str(beir_folder), TaskOptions(qrels="nope.txt"))
 
 
@@ -67,7 +67,7 @@ def test_a_broken_file_is_named_with_its_line(beir_folder, load, file, text, sai
 def test_a_missing_part_is_named_before_anything_is_read(beir_folder):
     for file in (beir_folder / "qrels").iterdir():
         file.unlink()
-    with pytest.raises(BadData, match="has no config 'qrels' .*a BEIR folder needs qrels/TASK.tsv"):
+    with pytest.raises(BadData, match=r"has no config 'qrels' .*a BEIR folder needs qrels/TASK.tsv"):
         find_tasks(str(beir_folder))
     (beir_folder / "queries.jsonl").unlink()
     with pytest.raises(BadData, match=r"has no queries.jsonl"):
