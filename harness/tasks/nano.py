@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import BadData, unknown
-from .build import Tables, build_task
+from .build import build_task
 from .columns import unread_columns
 from .files import is_rows, read_files, read_trec_qrels, standard_names
 from .hub import Reader
@@ -157,12 +157,12 @@ def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
     return build_task(
         name,
         f"{subset.prefix}{split}",
-        tables=Tables(
-            queries=subset.read("queries", split),
-            corpus=subset.read("corpus", split),
-            qrels=_judgements(subset, split, Path(options.qrels)),
-            shared=subset.shared_split(f"{subset.prefix}queries") is not None,
-        ),
+        tables={
+            "corpus": subset.read("corpus", split),
+            "queries": subset.read("queries", split),
+            "qrels": _judgements(subset, split, Path(options.qrels)),
+        },
+        shared=subset.shared_split(f"{subset.prefix}queries") is not None,
         source=subset.reader.source,
         options=options,
         shipped={

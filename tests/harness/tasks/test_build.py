@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rerank_bench.errors import BadData
 from rerank_bench.tasks import Note, Source, TaskOptions, find_tasks
-from rerank_bench.tasks.build import Tables, build_task
+from rerank_bench.tasks.build import build_task
 from rerank_bench.tasks.ids import mismatch
 from rerank_bench.tasks.table import Table
 
@@ -30,11 +30,11 @@ def make(graded, min_grade, seed):
     random.Random(seed).shuffle(documents)
     query_ids, doc_ids = zip(*(pair for pair, _ in rows), strict=True)
     grades = [grade for _, grade in rows]
-    tables = Tables(
-        Table("queries", {"_id": QUERIES, "text": QUERIES}),
-        Table("corpus", {"_id": documents, "text": documents}),
-        Table("qrels", {"query-id": query_ids, "corpus-id": doc_ids, "score": grades}),
-    )
+    tables = {
+        "corpus": Table("corpus", {"_id": documents, "text": documents}),
+        "queries": Table("queries", {"_id": QUERIES, "text": QUERIES}),
+        "qrels": Table("qrels", {"query-id": query_ids, "corpus-id": doc_ids, "score": grades}),
+    }
     options = TaskOptions(min_grade=min_grade, keep_going=True)
     return build_task("t", "t", tables=tables, source=Source("folder", "t"), options=options)
 
