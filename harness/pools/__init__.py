@@ -10,8 +10,7 @@ from __future__ import annotations
 from .build import build_pool
 from .dense import release_encoder
 from .identical import own_documents, without_own_documents
-from .pool import EncoderPrompt, Pool, PoolOptions, PoolRow
-from .poolfile import write_pool
+from .pool import EncoderPrompt, Pool, PoolOptions, PoolRow, write_pool
 from .profiles import check_profile
 
 __all__ = [

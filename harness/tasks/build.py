@@ -47,11 +47,10 @@ def build_task(
     if not options.keep_going:
         _check_documents(qrels, corpus, tables, options.min_grade)
     languages, bases = languages_and_bases(tables["queries"], qrels, options.query_id)
+    unmatched = [q for q in qrels if options.query_id and q not in {**languages, **bases}]
     counted = {
         **_counted(texts, corpus, graded, qrels, options.min_grade),
-        "queries in whose id --query-id finds nothing": [
-            q for q in qrels if options.query_id and q not in {**languages, **bases}
-        ],
+        "queries in whose id --query-id finds nothing": unmatched,
         "repeated judgements": repeated,
         "texts in which U+FFFD replaces NUL or a lone surrogate": [*replaced, *replaced_too],
     }

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_bench.pools.fusion import fuse
+from rerank_bench.pools.build import fuse
 
 IDS = [f"d{i}" for i in range(12)]
 LISTS = st.lists(st.lists(st.sampled_from(IDS), unique=True), min_size=1, max_size=4)

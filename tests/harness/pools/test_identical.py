@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 from rerank_bench.pools import PoolOptions, build_pool, own_documents, without_own_documents
-from rerank_bench.pools.safeguard import draw
+from rerank_bench.pools.build import draw
 
 LISTED = tuple(f"d{i:03}" for i in range(150))
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench.pools import PoolOptions, build_pool
-from rerank_bench.pools.safeguard import draw, shipped_safeguard
+from rerank_bench.pools.build import draw, shipped_safeguard
 
 HUNDRED = [f"d{i:03}" for i in range(100)]
 
