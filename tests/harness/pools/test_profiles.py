@@ -15,8 +15,8 @@ def fused(*sources):
     return Profile("rrf", ",".join(map(str, sources)), sources)
 
 
-NAMES = st.from_regex(r"[A-Za-z0-9_.\-]+", fullmatch=True)
-MODELS = st.from_regex(r"[A-Za-z0-9_./\-]*", fullmatch=True)
+NAMES = st.text("Az09_.-", min_size=1)
+MODELS = st.text("Az09_./-")
 SIMPLE = st.one_of(
     NAMES.map(Profile),
     st.just(Profile("bm25", "")),
@@ -24,7 +24,9 @@ SIMPLE = st.one_of(
     MODELS.filter(bool).map(lambda file: Profile("run", file)),
 )
 PROFILES = st.recursive(
-    SIMPLE, lambda inner: st.lists(inner, min_size=2, max_size=4).map(lambda x: fused(*x))
+    SIMPLE,
+    lambda inner: st.lists(inner, min_size=2, max_size=4).map(lambda x: fused(*x)),
+    max_leaves=8,
 )
 
 
