@@ -71,15 +71,15 @@ def test_a_wrong_profile_is_refused_before_any_data_are_read(profile, message):
 
 
 @pytest.mark.parametrize(
-    ("profile", "shipped", "said"),
+    ("profile", "shipped", "message"),
     [
         ("rrf(bm25,dens(org/model))", None, r"did you mean dense\(\)"),
         ("rrf(bm25,harier)", ("harrier",), "'harier'; did you mean harrier"),
         ("bm52", (), "did you mean bm25"),
     ],
 )
-def test_a_misspelt_name_is_answered_with_near_names(profile, shipped, said):
+def test_a_misspelt_name_is_answered_with_near_names(profile, shipped, message):
     check_profile("harier")
     check_profile("rrf(bm25,harrier)", shipped=("harrier",))
-    with pytest.raises(UnknownName, match=said):
+    with pytest.raises(UnknownName, match=message):
         check_profile(profile, shipped=shipped)

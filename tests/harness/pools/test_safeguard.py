@@ -28,7 +28,7 @@ def test_a_draw_is_one_of_the_positives_and_always_the_same(positives, split, qu
     ("doc_ids", "positives", "corpus_size", "found"),
     [
         ([*HUNDRED, "p"], {"p"}, 500, "p"),
-        ([*HUNDRED, "p"], {"p", "d003"}, 500, None),  # a positive stands before it
+        ([*HUNDRED, "p"], {"p", "d003"}, 500, None),  # a positive is before it
         ([*HUNDRED, "p"], {"x"}, 500, None),  # the last one is no positive
         ([*HUNDRED[:99], "p"], {"p"}, 500, None),  # no longer than the pool
         ([*HUNDRED, "y", "p"], {"p"}, 500, None),  # a deeper list that happens to end in one
