@@ -44,10 +44,10 @@ def build_task(
     texts, replaced = query_texts(tables["queries"], graded if shared else None)
     corpus, replaced_too = corpus_texts(tables["corpus"])
     qrels = _kept(name, graded, texts, tables, options)
-    if not options.keep_going:
-        _check_documents(qrels, corpus, tables, options.min_grade)
+    _check_documents(qrels, corpus, tables, options)
     languages, bases = languages_and_bases(tables["queries"], qrels, options.query_id)
-    unmatched = [q for q in qrels if options.query_id and q not in {**languages, **bases}]
+    named = languages.keys() | bases.keys()
+    unmatched = [q for q in qrels if options.query_id and q not in named]
     counted = {
         **_counted(texts, corpus, graded, qrels, options.min_grade),
         "queries in whose id --query-id finds nothing": unmatched,
@@ -119,18 +119,20 @@ def _kept(
 
 
 def _check_documents(
-    qrels: Grades, corpus: Mapping[str, str], tables: Mapping[str, Table], min_grade: int
+    qrels: Grades, corpus: Mapping[str, str], tables: Mapping[str, Table], options: TaskOptions
 ) -> None:
-    """Raise BadData if judged documents are not in the corpus under their ids.
+    """Raise BadData, unless asked to keep going, if judged documents are not in the corpus.
 
     That is, if no positive is; or if for too many queries no positive is, but another spelling of
     one is, or no judged document is.
     """
+    if options.keep_going:
+        return
     spellings = {id_key(doc_id) for doc_id in corpus}
     missing: list[str] = []
     lost = without = 0
     for graded in qrels.values():
-        positives = [doc_id for doc_id, grade in graded.items() if grade >= min_grade]
+        positives = [doc_id for doc_id, grade in graded.items() if grade >= options.min_grade]
         if not corpus.keys().isdisjoint(positives):
             continue
         without += 1
