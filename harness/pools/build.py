@@ -12,7 +12,7 @@ from .bm25 import rank_by_bm25
 from .dense import Encoder, default_model, rank_by_vectors
 from .identical import own_documents
 from .pool import DEPTH, EncoderPrompt, Pool, PoolOptions, PoolRow, fingerprint
-from .profiles import Profile, check_profile, parse_profile
+from .profiles import Profile, check_profile
 from .runfile import Ranked, read_ranked
 
 HYBRID = "reranking_hybrid"
@@ -61,8 +61,8 @@ def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> 
     what the profile's model raises.
     """
     options = options or PoolOptions()
-    check_profile(profile, task.shipped, kind=f"profile of task {task.name}")
-    source = _source(task, parse_profile(profile), options)
+    parsed = check_profile(profile, task.shipped, kind=f"profile of task {task.name}")
+    source = _source(task, parsed, options)
     own = own_documents(task)
     excluded: Mapping[str, frozenset[str]] = own if task.exclude_identical else {}
     rows = tuple(_row(task, source, q, excluded.get(q, frozenset()), options) for q in task.queries)
