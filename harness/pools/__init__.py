@@ -11,8 +11,7 @@ from .bm25 import rank_by_bm25
 from .build import build_pool
 from .dense import release_encoder
 from .identical import own_documents, without_own_documents
-from .pool import EncoderPrompt, Pool, PoolOptions, PoolRow
-from .poolfile import write_pool
+from .pool import EncoderPrompt, Pool, PoolOptions, PoolRow, write_pool
 from .profiles import check_profile
 
 __all__ = [

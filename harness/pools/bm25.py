@@ -5,15 +5,10 @@ Lucene's idf is positive also for a term in most documents, so every match has a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from ..progress import bar
 from .words import tokenizer
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 K1, B = 1.5, 0.75
 _SAMPLE = 200  # documents in which English is looked for, where no language is known
@@ -27,12 +22,14 @@ def rank_by_bm25(
     Equal scores are ordered by document id. A query that shares no term with any document has no
     candidates.
     """
-    ids, texts = list(corpus), list(corpus.values())
+    texts = list(corpus.values())
     terms_of = tokenizer(language, texts[:: max(len(texts) // _SAMPLE, 1)])
-    documents = [terms_of(text) for text in texts]
+    ids = sorted(corpus)  # so that a stable sort by score orders equal scores by id
+    documents = [terms_of(corpus[doc_id]) for doc_id in ids]
     if not any(documents):
         return {query_id: [] for query_id in queries}
     import bm25s
+    import numpy as np
 
     index = bm25s.BM25(k1=K1, b=B, method="lucene", backend="numpy")
     index.index(documents, show_progress=False)
@@ -40,19 +37,8 @@ def rank_by_bm25(
     with bar("bm25", total=len(queries)) as advance:
         for query_id, query in queries.items():
             known = [term for term in terms_of(query) if term in index.vocab_dict]
-            ranked[query_id] = best(index.get_scores(known), ids, depth) if known else []
+            scores = index.get_scores(known) if known else np.zeros(len(ids))
+            best = np.argsort(-scores, kind="stable")[:depth]
+            ranked[query_id] = [(ids[i], float(scores[i])) for i in best if scores[i] > 0]
             advance(1)
     return ranked
-
-
-def best(scores: NDArray[np.float32], ids: Sequence[str], depth: int) -> list[tuple[str, float]]:
-    """Return the `depth` best documents with a score over 0, sorted by (-score, document id)."""
-    import numpy as np
-
-    found = np.flatnonzero(scores > 0)
-    if len(found) > depth:
-        # all documents that tie with the last one are kept until ties are broken
-        last = np.partition(scores[found], len(found) - depth)[len(found) - depth]
-        found = found[scores[found] >= last]
-    pairs = [(ids[i], float(scores[i])) for i in found.tolist()]
-    return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:depth]

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import random
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..tasks import Note, Task
+from ..tasks import MISMATCH_LIMIT, Note, Task, check_query_ids, mismatch
 from .bm25 import rank_by_bm25
 from .dense import Encoder, default_model, rank_by_vectors
-from .fusion import SOURCE_DEPTH, fuse
 from .identical import own_documents
-from .pool import EncoderPrompt, Pool, PoolOptions, PoolRow, fingerprint
-from .poolfile import SHIPPED_LIMITS, check_ids, read_ranked
-from .profiles import Profile, check_profile, parse_profile
-from .runfile import Ranked
-from .safeguard import draw, shipped_safeguard
+from .pool import DEPTH, EncoderPrompt, Pool, PoolOptions, PoolRow, fingerprint
+from .profiles import Profile, check_profile
+from .runfile import Ranked, read_ranked
 
 HYBRID = "reranking_hybrid"
+SOURCE_DEPTH, RANK_CONSTANT = 500, 100  # of HAKARI-Bench's fusion
+SEED = 20260524  # of HAKARI-Bench's safeguards
 _NOT_DENSE = ("bm25", "splade", "rrf", "hybrid", "reranking")
+
+
+_FILE_LIMITS = (MISMATCH_LIMIT, 0.5)
+_SHIPPED_LIMITS = (0.9, 0.9)
+"""Largest shares of queries and of ranked documents whose ids may match nothing in the task.
+
+A list that a data set ships may have been made for a larger corpus or for fewer queries.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,8 +61,8 @@ def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> 
     what the profile's model raises.
     """
     options = options or PoolOptions()
-    check_profile(profile, task.shipped, kind=f"profile of task {task.name}")
-    source = _source(task, parse_profile(profile), options)
+    parsed = check_profile(profile, task.shipped, kind=f"profile of task {task.name}")
+    source = _source(task, parsed, options)
     own = own_documents(task)
     excluded: Mapping[str, frozenset[str]] = own if task.exclude_identical else {}
     rows = tuple(_row(task, source, q, excluded.get(q, frozenset()), options) for q in task.queries)
@@ -101,8 +109,24 @@ def _named(task: Task, name: str, options: PoolOptions) -> _Source:
 def _shipped(task: Task, name: str, options: PoolOptions) -> _Source:
     lists = {q: [(d, None) for d in found] for q, found in task.shipped[name]().items()}
     if not options.keep_going:
-        check_ids(f"shipped list {name}", lists, task, limits=SHIPPED_LIMITS)
+        _check_ids(f"shipped list {name}", lists, task, limits=_SHIPPED_LIMITS)
     return _Source(name, "shipped", {q: lists.get(q, ()) for q in task.queries})
+
+
+def _check_ids(what: str, ranked: Ranked, task: Task, *, limits: tuple[float, float]) -> None:
+    """Raise BadData if too many ranked queries or documents are not the task's.
+
+    what: the source of the lists.
+    limits: largest shares of the task's queries and of the ranked documents that may match nothing.
+    """
+    where, size = f"task {task.name}", len(task.queries)
+    check_query_ids(what, ranked, task.queries, where, limit=limits[0] * size)
+    found = [doc_id for query_id in task.queries for doc_id, _ in ranked.get(query_id, ())]
+    outside = [doc_id for doc_id in found if doc_id not in task.corpus]
+    if len(outside) > limits[1] * len(found):
+        counts = f"{len(outside)} of {len(found)} ranked documents"
+        what = f"{what}: {counts} are not in the corpus of {task.name}"
+        raise mismatch(what, outside, task.corpus)
 
 
 def _fused(task: Task, profiles: Iterable[Profile], options: PoolOptions) -> _Source:
@@ -114,6 +138,23 @@ def _fused(task: Task, profiles: Iterable[Profile], options: PoolOptions) -> _So
         ranked[query_id] = fuse([[d for d, _ in found] for found in lists], task.corpus)
     name = f"rrf({','.join(source.resolved for source in sources)})"
     return _Source(name, "computed", ranked, sources)
+
+
+def fuse(sources: Sequence[Sequence[str]], corpus: Container[str]) -> list[tuple[str, float]]:
+    """Fuse lists by reciprocal rank (Cormack, Clarke & Büttcher 2009) to (document id, score).
+
+    The best document is first. Each source adds 1/(100 + rank) for its first 500 documents, in the
+    order of `sources`. A document that the corpus lacks counts in the ranks and is left out. Equal
+    scores are ordered by the best rank in any source, then by document id.
+    """
+    score: dict[str, float] = {}
+    best: dict[str, int] = {}
+    for source in sources:
+        for rank, doc_id in enumerate(source[:SOURCE_DEPTH], start=1):
+            if doc_id in corpus:
+                score[doc_id] = score.get(doc_id, 0.0) + 1 / (RANK_CONSTANT + rank)
+                best[doc_id] = min(rank, best.get(doc_id, rank))
+    return sorted(score.items(), key=lambda item: (-item[1], best[item[0]], item[0]))
 
 
 def _without_safeguard(
@@ -136,11 +177,23 @@ def _without_safeguard(
     return ranking, None
 
 
+def shipped_safeguard(
+    doc_ids: Sequence[str], positives: frozenset[str], *, corpus_size: int
+) -> str | None:
+    """Return the safeguard at the end of a shipped list, None if it has none.
+
+    It has one if it is one longer than min(100, corpus) and its only positive is the last document.
+    The 100 is the depth of the published lists, whatever depth the user asks for.
+    """
+    if len(doc_ids) != min(DEPTH, corpus_size) + 1:
+        return None
+    found = [doc_id for doc_id in doc_ids if doc_id in positives]
+    return doc_ids[-1] if found == [doc_ids[-1]] else None
+
+
 def _computed(task: Task, profile: Profile, options: PoolOptions) -> _Source:
     if profile.name == "run":
-        path = Path(profile.argument or "").expanduser()
-        found = read_ranked(path, task=task, keep_going=options.keep_going)
-        return _Source(str(profile), "file", found.ranked, notes=found.notes)
+        return _from_file(task, profile, options)
     # a query's own documents may be removed: rank as many more to take their places
     own = max(map(len, own_documents(task).values()), default=0) if task.exclude_identical else 0
     depth = max(options.depth + own, SOURCE_DEPTH)
@@ -150,6 +203,17 @@ def _computed(task: Task, profile: Profile, options: PoolOptions) -> _Source:
     encoder = Encoder(profile.argument or default_model(), options)
     ranked = rank_by_vectors(task.queries, task.corpus, encoder=encoder, depth=depth)
     return _Source(f"dense({encoder.name})", "computed", ranked, prompts=encoder.prompts)
+
+
+def _from_file(task: Task, profile: Profile, options: PoolOptions) -> _Source:
+    path = Path(profile.argument or "").expanduser()
+    ranked, notes = read_ranked(path, task.name)
+    if ranked.keys().isdisjoint(task.queries):
+        what = f"first stage {path} ranks no query of task {task.name}"
+        raise mismatch(what, ranked, task.queries, cure="write the ids alike")
+    if not options.keep_going:
+        _check_ids(f"first stage {path}", ranked, task, limits=_FILE_LIMITS)
+    return _Source(str(profile), "file", ranked, notes=notes)
 
 
 def _row(
@@ -173,6 +237,12 @@ def _row(
     )
 
 
+def draw(positives: Iterable[str], *, split: str, query_id: str) -> str:
+    """Return one of `positives`, the same for equal split and query."""
+    generator = random.Random(f"{SEED}\0{split}\0{query_id}\0positive_safeguard")
+    return generator.choice(sorted(positives))
+
+
 def _notes(
     task: Task,
     leaves: Sequence[_Source],
@@ -192,9 +262,6 @@ def _notes(
         ),
         "dense models without a known prompt, given the bare texts": bare,
     }
-    notes = {}
-    for name, ids in found.items():
-        unique = tuple(dict.fromkeys(ids))
-        if unique:
-            notes[name] = Note(len(unique), unique[:5])
+    unique = {name: dict.fromkeys(ids) for name, ids in found.items()}
+    notes = {name: Note.of(ids) for name, ids in unique.items() if ids}
     return {**notes, **{name: note for leaf in leaves for name, note in leaf.notes.items()}}

@@ -1,16 +1,22 @@
-"""Define a pool, which is what a first stage returns for a task, and its options."""
+"""Define a pool, which is what a first stage returns for a task, its options, and its file."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from ..errors import BadOption
+from ..errors import BadOption, RerankBenchError
 from ..tasks import Note
 
 DEPTH = 100
+FILE_KEYS = ("task", "query-id", "corpus-ids", "safeguard")
+"""The keys of each line of a pool file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +113,24 @@ def fingerprint(rows: Iterable[PoolRow]) -> str:
         line = json.dumps([row.query_id, row.doc_ids, row.safeguard], ensure_ascii=False)
         digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()
+
+
+def write_pool(pools: Iterable[Pool], path: Path) -> None:
+    """Write one JSON line per task and query, packed if the name ends in .gz.
+
+    A safeguard is the last document of its list, and named. A file of several pools of one task
+    cannot be read back as one first stage. Raises RerankBenchError if `path` cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(aside, "wt", encoding="utf-8") as file:
+            for pool in pools:
+                for row in pool.rows:
+                    values = (pool.task, row.query_id, row.doc_ids, row.safeguard)
+                    file.write(f"{json.dumps(dict(zip(FILE_KEYS, values, strict=True)))}\n")
+        aside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink()
+        raise RerankBenchError(f"pool file {path} cannot be written: {error.strerror}") from error

@@ -71,15 +71,17 @@ def _split(text: str) -> list[str]:
 
 def check_profile(
     profile: str, shipped: Collection[str] | None = None, *, kind: str = "profile"
-) -> None:
-    """Raise BadOption or UnknownName if `profile` cannot be a first stage.
+) -> Profile:
+    """Return the parsed profile; raise BadOption or UnknownName if it cannot be a first stage.
 
     shipped: names of the lists that a task ships; None accepts any name as one of them.
     kind: what an unknown name is called in the error.
     """
-    for name in _bare_names(parse_profile(profile)):
+    parsed = parse_profile(profile)
+    for name in _bare_names(parsed):
         if shipped is not None and name not in {*shipped, *ALIASES}:
             raise unknown(kind, name, {*shipped, *ALIASES})
+    return parsed
 
 
 def _bare_names(profile: Profile) -> Iterator[str]:

@@ -1,11 +1,10 @@
-"""Read runs of other programs: TREC (6 columns), MS MARCO (4 or 3 columns), and ranx's JSON."""
+"""Read ranked lists: pool files, runs of TREC (6 columns) or MS MARCO (4 or 3), ranx's JSON."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +15,18 @@ from ..tasks import (
     first_repeated,
     is_number,
     parse_id,
+    parse_json,
     parse_whole_number,
+    read_lines,
     split_fields,
 )
+from .pool import FILE_KEYS
 
 Ranked = Mapping[str, Sequence[tuple[str, float | None]]]
 """Query id -> (document id, score), best first."""
+
+Lists = tuple[Ranked, Mapping[str, Note]]
+"""Ranked lists, and what was counted in them."""
 
 _COLUMNS: Mapping[int, tuple[int, int, int, int | None]] = {
     6: (0, 2, 3, 4),
@@ -36,14 +41,6 @@ _FORMATS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Lists:
-    """The ranked lists of a file, and what was counted in them."""
-
-    ranked: Ranked
-    notes: Mapping[str, Note] = field(default_factory=dict)
-
-
 class _Entry(NamedTuple):
     """A ranked document; entries are ordered by score (highest first), rank, and document id."""
 
@@ -53,8 +50,39 @@ class _Entry(NamedTuple):
     score: float | None
 
 
+def read_ranked(path: Path, task: str) -> Lists:
+    """Return a file's ranked lists for `task`, without safeguards, and what was counted in them.
+
+    Raises BadData naming file and line for a broken file.
+    """
+    lines = list(read_lines(path))
+    if not lines:
+        raise BadData(f"first stage {path} is empty")
+    number, first = lines[0]
+    if first.lstrip().startswith("["):
+        raise BadData(f"{path} is a JSON array; write one object for each query, one per line")
+    if not first.lstrip().startswith("{"):
+        return _read_columns(path, lines)
+    whole = _parse_object(first, f"{path}, line {number}")
+    if whole is None:  # one object over several lines, or a broken line
+        whole = _parse_object("\n".join(line for _, line in lines), str(path))
+    elif len(lines) > 1 or "query-id" in whole or "corpus-ids" in whole:
+        whole = None
+    found = _read_json_lines(path, lines, task) if whole is None else _read_ranx(path, whole)
+    return found, {}
+
+
+def _parse_object(text: str, where: str) -> Mapping[str, Any] | None:
+    """Return `text` as a JSON object, None if it is not one; raise BadData for a repeated key."""
+    try:
+        found = parse_json(text, where)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 @contextmanager
-def located(where: str) -> Iterator[None]:
+def _located(where: str) -> Iterator[None]:
     """Raise a ValueError as BadData that begins with `where`."""
     try:
         yield
@@ -62,7 +90,49 @@ def located(where: str) -> Iterator[None]:
         raise BadData(f"{where}: {error}") from None
 
 
-def read_columns(path: Path, lines: Sequence[tuple[int, str]]) -> Lists:
+def _read_json_lines(path: Path, lines: list[tuple[int, str]], task: str) -> Ranked:
+    ranked: dict[str, list[tuple[str, float | None]]] = {}
+    others: set[str] = set()
+    for number, line in lines:
+        where = f"{path}, line {number}"
+        with _located(where):
+            name, query_id, doc_ids, safeguard = _parse_line(line, where)
+            if name is not None and name != task:
+                others.add(str(name))
+                continue
+            if query_id in ranked:
+                raise ValueError(f"query {query_id} occurs twice")
+            repeated = first_repeated(doc_ids)
+            if repeated is not None:
+                raise ValueError(f"query {query_id} ranks document {repeated} twice")
+            ranked[query_id] = [(doc_id, None) for doc_id in doc_ids if doc_id != safeguard]
+    if not ranked:
+        raise BadData(f"first stage {path} holds no line of task {task}, only of {min(others)}")
+    return ranked
+
+
+def _parse_line(line: str, where: str) -> tuple[object, str, list[str], str | None]:
+    """Return task, query id, document ids and safeguard of a line; raise ValueError."""
+    try:
+        row = parse_json(line, where)
+        doc_ids, safeguard = row["corpus-ids"], row.get("safeguard")
+        if not isinstance(doc_ids, list):
+            raise TypeError("corpus-ids is not a list")
+        ids = [parse_id(doc_id) for doc_id in doc_ids]
+        last = None if safeguard is None else parse_id(safeguard)
+        query_id = parse_id(row["query-id"])
+        other = next((key for key in row if key not in FILE_KEYS), None)
+        if other is not None:
+            raise TypeError(f"{other!r} is not read; remove it: a list is read in its own order")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        wanted = ", ".join(f'"{key}"' for key in FILE_KEYS)
+        raise ValueError(f"expected {{{wanted}}} ({error})") from error
+    if last is not None and ids[-1:] != [last]:
+        raise ValueError(f"safeguard {last!r} must be the last of its corpus-ids")
+    return row.get("task"), query_id, ids, last
+
+
+def _read_columns(path: Path, lines: Sequence[tuple[int, str]]) -> Lists:
     """Read a run in columns, ordered by score, then rank, then document id.
 
     Raises BadData naming the line, and if the columns may be others than those that are read.
@@ -70,19 +140,19 @@ def read_columns(path: Path, lines: Sequence[tuple[int, str]]) -> Lists:
     size = len(split_fields(lines[0][1], _COLUMNS))
     rows: dict[str, dict[str, _Entry]] = {}
     for number, line in lines:
-        with located(f"{path}, line {number}"):
+        with _located(f"{path}, line {number}"):
             hint = " (a header line? remove it)" if number == lines[0][0] else ""
             query_id, entry = _parse_row(split_fields(line, (size,)), size, hint)
             if entry.doc_id in rows.setdefault(query_id, {}):
                 raise ValueError(f"query {query_id} ranks document {entry.doc_id} twice")
             rows[query_id][entry.doc_id] = entry
     found = {query_id: sorted(row.values()) for query_id, row in rows.items()}
-    with located(str(path)):
+    with _located(str(path)):
         if size == 3:
             _check_unscored(found)
         _check_columns({q: list(row.values()) for q, row in rows.items()}, size)
     ranked = {q: [(entry.doc_id, entry.score) for entry in row] for q, row in found.items()}
-    return Lists(ranked, _contradictions(found))
+    return ranked, _contradictions(found)
 
 
 def _parse_row(parts: list[str], size: int, hint: str) -> tuple[str, _Entry]:
@@ -169,11 +239,11 @@ def _contradiction(entries: Sequence[_Entry]) -> str | None:
     return None
 
 
-def read_ranx(path: Path, found: Mapping[str, Any]) -> Lists:
+def _read_ranx(path: Path, found: Mapping[str, Any]) -> Ranked:
     """Read `{query: {document: score}}`, best score first; equal scores keep the file's order."""
-    ranked: dict[str, Sequence[tuple[str, float | None]]] = {}
+    ranked: dict[str, list[tuple[str, float]]] = {}
     for name, scores in found.items():
-        with located(str(path)):
+        with _located(str(path)):
             query_id = parse_id(name)
             if query_id in ranked:
                 raise ValueError(f"query {query_id} occurs twice, with white space around it")
@@ -182,14 +252,13 @@ def read_ranx(path: Path, found: Mapping[str, Any]) -> Lists:
                 raise ValueError(f"query {query_id!r} has no scores by document ({wanted})")
         rows: list[tuple[str, float]] = []
         for doc_id, score in scores.items():
-            with located(f"{path}: query {query_id!r}, document {doc_id!r}"):
+            with _located(f"{path}: query {query_id!r}, document {doc_id!r}"):
                 rows.append((parse_id(doc_id), _parse_score(score)))
         repeated = first_repeated(doc_id for doc_id, _ in rows)
         if repeated is not None:
             raise BadData(f"{path}: query {query_id} ranks document {repeated} twice")
-        best_first = sorted(rows, key=lambda row: -row[1])
-        ranked[query_id] = best_first
+        ranked[query_id] = sorted(rows, key=lambda row: -row[1])
     if len({score for rows in ranked.values() for _, score in rows}) == 1:
         what = "all scores are equal, as in judgements"
         raise BadData(f"{path}: {what}; a run needs the first stage's own scores")
-    return Lists(ranked)
+    return ranked

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
 from ..errors import BadData
 from .columns import unread_columns
@@ -16,46 +17,14 @@ from .task import Note, RankedLists, Source, Task, TaskOptions
 Grades = Mapping[str, Mapping[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The three tables of a task.
-
-    shared: `queries` also holds queries of other splits, so only the judged ones are the task's.
-    """
-
-    queries: Table
-    corpus: Table
-    qrels: Table
-    shared: bool = False
-
-    def without(self, names: Container[str]) -> Tables:
-        """Return the tables without the columns of these names."""
-        queries, corpus = self.queries.without(names), self.corpus.without(names)
-        return replace(self, queries=queries, corpus=corpus, qrels=self.qrels.without(names))
-
-    def unread(self) -> list[str]:
-        """Return `table: column` of what is not read; raise BadData for what must be read."""
-        tables = {"corpus": self.corpus, "queries": self.queries, "qrels": self.qrels}
-        return [f"{k}: {name}" for k, table in tables.items() for name in unread_columns(table, k)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What the tables hold, and what was counted in them."""
-
-    queries: Mapping[str, str]
-    corpus: Mapping[str, str]
-    graded: Grades
-    counted: Mapping[str, Sequence[str]]
-
-
 def build_task(
     name: str,
     split: str,
     *,
-    tables: Tables,
+    tables: Mapping[str, Table],
     source: Source,
     options: TaskOptions,
+    shared: bool = False,
     shipped: Mapping[str, Callable[[], RankedLists]] | None = None,
     list_columns: Iterable[str] = (),
 ) -> Task:
@@ -63,37 +32,38 @@ def build_task(
 
     Queries without a positive are counted and dropped, because no measure is defined for them.
 
+    tables: the tables `corpus`, `queries` and `qrels`.
+    shared: `queries` also holds queries of other splits, so only the judged ones are the task's.
     list_columns: the columns of the candidate lists.
     """
     _check_ignored(name, tables, list_columns, options.ignore_column)
-    tables = tables.without(options.ignore_column)
-    unread = tables.unread()
-    found = _content(tables, options)
-    queries = {q: text for q, text in found.queries.items() if _is_kept(q, found, options)}
-    if not queries:
-        wanted = f"a judgement of grade {options.min_grade} or more"
-        raise BadData(f"{tables.qrels.where}: no query of task {name} has {wanted}")
-    qrels = {query_id: found.graded[query_id] for query_id in queries}
-    if not options.keep_going:
-        _check_documents(qrels, found.corpus, tables, options.min_grade)
-    languages, bases = languages_and_bases(tables.queries, queries, options.query_id)
-    unmatched = [q for q in queries if options.query_id and q not in {**languages, **bases}]
+    tables = {kind: table.without(options.ignore_column) for kind, table in tables.items()}
+    unread = [f"{kind}: {c}" for kind, table in tables.items() for c in unread_columns(table, kind)]
+    graded, repeated = judgements(tables["qrels"])
+    _check_queries(graded, tables, keep_going=options.keep_going)
+    texts, replaced = query_texts(tables["queries"], graded if shared else None)
+    corpus, replaced_too = corpus_texts(tables["corpus"])
+    qrels = _kept(name, graded, texts, tables, options)
+    _check_documents(qrels, corpus, tables, options)
+    languages, bases = languages_and_bases(tables["queries"], qrels, options.query_id)
+    named = languages.keys() | bases.keys()
+    unmatched = [q for q in qrels if options.query_id and q not in named]
     counted = {
-        **_odd(found, qrels, options.min_grade),
+        **_counted(texts, corpus, graded, qrels, options.min_grade),
         "queries in whose id --query-id finds nothing": unmatched,
-        **found.counted,
+        "repeated judgements": repeated,
+        "texts in which U+FFFD replaces NUL or a lone surrogate": [*replaced, *replaced_too],
     }
-    notes = {w: Note(len(ids), tuple(dict.fromkeys(ids))[:5]) for w, ids in counted.items() if ids}
+    notes = {what: Note.of(ids) for what, ids in counted.items() if ids}
     if unread:
         notes["columns that are not read"] = Note(len(unread), tuple(unread))
-    sha256 = fingerprint(found.queries, corpus=found.corpus, qrels=found.graded)
     return Task(
         name=name,
         split=split,
-        queries=queries,
-        corpus=found.corpus,
+        queries={query_id: texts[query_id] for query_id in qrels},
+        corpus=corpus,
         qrels=qrels,
-        source=replace(source, sha256=sha256),
+        source=replace(source, sha256=fingerprint(texts, corpus=corpus, qrels=graded)),
         shipped=shipped or {},
         min_grade=options.min_grade,
         query_languages=languages,
@@ -104,11 +74,11 @@ def build_task(
 
 
 def _check_ignored(
-    name: str, tables: Tables, list_columns: Iterable[str], ignored: Sequence[str]
+    name: str, tables: Mapping[str, Table], list_columns: Iterable[str], ignored: Sequence[str]
 ) -> None:
     """Raise BadData if a column to ignore is in no table of the task and in no list."""
-    three = (tables.queries, tables.corpus, tables.qrels)
-    has = dict.fromkeys(column for table in three for column in table.columns)
+    kinds = ("queries", "corpus", "qrels")
+    has = dict.fromkeys(column for kind in kinds for column in tables[kind].columns)
     if any(column not in has for column in ignored):
         has.update(dict.fromkeys(list_columns))
     for column in ignored:
@@ -117,48 +87,52 @@ def _check_ignored(
             raise BadData(f"{name} has no column {column!r} (has: {', '.join(has)}); {cure}")
 
 
-def _content(tables: Tables, options: TaskOptions) -> _Content:
-    graded, repeated = judgements(tables.qrels)
-    _check_queries(graded, tables, keep_going=options.keep_going)
-    queries, replaced = query_texts(tables.queries, graded if tables.shared else None)
-    corpus, replaced_too = corpus_texts(tables.corpus)
-    counted = {
-        "repeated judgements": repeated,
-        "texts in which U+FFFD replaces NUL or a lone surrogate": [*replaced, *replaced_too],
-    }
-    return _Content(queries, corpus, graded, counted)
-
-
-def _is_kept(query_id: str, found: _Content, options: TaskOptions) -> bool:
-    grades = found.graded.get(query_id, {}).values()
-    return any(grade >= options.min_grade for grade in grades)
-
-
-def _check_queries(graded: Grades, tables: Tables, *, keep_going: bool) -> None:
+def _check_queries(graded: Grades, tables: Mapping[str, Table], *, keep_going: bool) -> None:
     """Raise BadData if judged queries are not in the table of queries under their ids."""
-    where, known = tables.qrels.where, dict.fromkeys(tables.queries.ids("_id"))
+    where, known = tables["qrels"].where, dict.fromkeys(tables["queries"].ids("_id"))
     if known and known.keys().isdisjoint(graded):
-        what = f"{where} judges none of the queries in {tables.queries.where}"
+        what = f"{where} judges none of the queries in {tables['queries'].where}"
         cure = "write the ids alike, or take the queries that these judgements are for"
         raise mismatch(what, graded, known, cure=cure)
     if not keep_going:
         limit = MISMATCH_LIMIT * len(graded)
-        check_query_ids(where, graded, known, tables.queries.where, limit=limit)
+        check_query_ids(where, graded, known, tables["queries"].where, limit=limit)
+
+
+def _kept(
+    name: str,
+    graded: Grades,
+    texts: Iterable[str],
+    tables: Mapping[str, Table],
+    options: TaskOptions,
+) -> Grades:
+    """Return the judgements of the queries with a positive; raise BadData if there are none."""
+    found = {
+        query_id: graded[query_id]
+        for query_id in texts
+        if any(grade >= options.min_grade for grade in graded.get(query_id, {}).values())
+    }
+    if not found:
+        wanted = f"a judgement of grade {options.min_grade} or more"
+        raise BadData(f"{tables['qrels'].where}: no query of task {name} has {wanted}")
+    return found
 
 
 def _check_documents(
-    qrels: Grades, corpus: Mapping[str, str], tables: Tables, min_grade: int
+    qrels: Grades, corpus: Mapping[str, str], tables: Mapping[str, Table], options: TaskOptions
 ) -> None:
-    """Raise BadData if judged documents are not in the corpus under their ids.
+    """Raise BadData, unless asked to keep going, if judged documents are not in the corpus.
 
     That is, if no positive is; or if for too many queries no positive is, but another spelling of
     one is, or no judged document is.
     """
+    if options.keep_going:
+        return
     spellings = {id_key(doc_id) for doc_id in corpus}
     missing: list[str] = []
     lost = without = 0
     for graded in qrels.values():
-        positives = [doc_id for doc_id, grade in graded.items() if grade >= min_grade]
+        positives = [doc_id for doc_id, grade in graded.items() if grade >= options.min_grade]
         if not corpus.keys().isdisjoint(positives):
             continue
         without += 1
@@ -171,18 +145,25 @@ def _check_documents(
         what = f"no positive of {lost} of {len(qrels)} queries"
     else:
         return
-    raise mismatch(f"{tables.qrels.where}: {what} is in {tables.corpus.where}", missing, corpus)
+    raise mismatch(
+        f"{tables['qrels'].where}: {what} is in {tables['corpus'].where}", missing, corpus
+    )
 
 
-def _odd(found: _Content, qrels: Grades, min_grade: int) -> dict[str, list[str]]:
-    outside = [(d, g) for graded in qrels.values() for d, g in graded.items()]
-    outside = [(doc_id, grade) for doc_id, grade in outside if doc_id not in found.corpus]
+def _counted(
+    texts: Mapping[str, str],
+    corpus: Mapping[str, str],
+    graded: Grades,
+    qrels: Grades,
+    min_grade: int,
+) -> dict[str, list[str]]:
+    pairs = [pair for found in qrels.values() for pair in found.items() if pair[0] not in corpus]
     return {
-        "empty documents": [doc_id for doc_id, text in found.corpus.items() if not text.strip()],
-        "qrels to unknown ids": [doc_id for doc_id, _ in outside],
-        "positives outside the corpus": [d for d, grade in outside if grade >= min_grade],
-        "queries without a positive": [q for q in found.queries if q not in qrels],
-        "judged queries without a text": [q for q in found.graded if q not in found.queries],
+        "empty documents": [doc_id for doc_id, text in corpus.items() if not text.strip()],
+        "qrels to unknown ids": [doc_id for doc_id, _ in pairs],
+        "positives outside the corpus": [d for d, grade in pairs if grade >= min_grade],
+        "queries without a positive": [q for q in texts if q not in qrels],
+        "judged queries without a text": [q for q in graded if q not in texts],
     }
 
 
@@ -191,18 +172,15 @@ def fingerprint(queries: Mapping[str, str], *, corpus: Mapping[str, str], qrels:
 
     The order of rows on disk is left out, because no result depends on it.
     """
+    of_queries, of_corpus = (
+        [part for text_id in sorted(texts) for part in (text_id, texts[text_id])]
+        for texts in (queries, corpus)
+    )
+    grades = sorted(
+        (q, d, str(grade)) for q, graded in qrels.items() for d, grade in graded.items()
+    )
     digest = hashlib.sha256()
-    for part in (*_sorted_parts(queries), "", *_sorted_parts(corpus), "", *_graded_parts(qrels)):
+    for part in (*of_queries, "", *of_corpus, "", *chain.from_iterable(grades)):
         data = part.encode("utf-8", "surrogatepass")
         digest.update(b"%d:" % len(data) + data)
     return digest.hexdigest()
-
-
-def _sorted_parts(texts: Mapping[str, str]) -> Iterable[str]:
-    return (part for text_id in sorted(texts) for part in (text_id, texts[text_id]))
-
-
-def _graded_parts(qrels: Grades) -> Iterable[str]:
-    for query_id in sorted(qrels):
-        for doc_id in sorted(qrels[query_id]):
-            yield from (query_id, doc_id, str(qrels[query_id][doc_id]))

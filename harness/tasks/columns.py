@@ -32,11 +32,11 @@ def _leaves(value: object) -> Iterator[object]:
             yield item
 
 
-def _holds(value: object) -> bool:
+def _has_content(value: object) -> bool:
     return any(True for _ in _leaves(value))
 
 
-def _holds_text(value: object) -> bool:
+def _has_text(value: object) -> bool:
     return any(isinstance(leaf, str) for leaf in _leaves(value))
 
 
@@ -54,7 +54,7 @@ class Rule:
     optional: tuple[str, ...]
     refused: re.Pattern[str] | None
     cure: str
-    is_content: Callable[[object], bool] = _holds
+    is_content: Callable[[object], bool] = _has_content
 
 
 _TEXT = (
@@ -78,9 +78,9 @@ _JOIN = "it looks like text: join it to 'text'"
 
 RULES: Mapping[str, Rule] = {
     "corpus": Rule(
-        ("_id", "text"), ("title",), _DOCUMENT, f"{_JOIN}, or rename it to 'title'", _holds_text
+        ("_id", "text"), ("title",), _DOCUMENT, f"{_JOIN}, or rename it to 'title'", _has_text
     ),
-    "queries": Rule(("_id", "text"), ("language", "base"), _QUERY, _JOIN, _holds_text),
+    "queries": Rule(("_id", "text"), ("language", "base"), _QUERY, _JOIN, _has_text),
     "qrels": Rule(
         ("query-id", "corpus-id"), ("score",), _GRADE, "it looks like grades: rename it to 'score'"
     ),
@@ -91,7 +91,7 @@ RULES: Mapping[str, Rule] = {
 
 
 def unread_columns(table: Table, kind: str) -> list[str]:
-    """Return the columns that hold something and are not read.
+    """Return the columns that are not empty and are not read.
 
     Raises BadData for a needed column that is missing, and for one that must not be ignored.
     """
@@ -107,7 +107,7 @@ def unread_columns(table: Table, kind: str) -> list[str]:
         if is_refused or (lacks_grades and _may_grade(values)):
             cure = f"{rule.cure}, or pass --ignore-column {name}"
             raise BadData(f"{table.where}: column {name!r} is not read; {cure}")
-    return [name for name, values in others.items() if any(map(_holds, values))]
+    return [name for name, values in others.items() if any(map(_has_content, values))]
 
 
 def _may_grade(values: Sequence[Any]) -> bool:

@@ -80,6 +80,11 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(suffix(path))
 
 
+def is_rows(path: Path) -> bool:
+    """Return whether a file's name ends as one of JSON lines or of columns does."""
+    return suffix(path) in (*JSONL, *SEPARATED)
+
+
 def read_files(files: Sequence[Path], required: Sequence[str] = ()) -> Table:
     """Return the rows of the files of one split, in order.
 
@@ -103,7 +108,7 @@ def column_names(file: Path) -> Sequence[str]:
     if suffix(file) in JSONL:
         return next((list(row) for _, row in _objects(file)), [])
     if suffix(file) in SEPARATED:
-        return list(read_beir_qrels(file).columns)
+        return list(_NAMES)
     names: Sequence[str] = _parquet(file, lambda parquet: parquet.schema_arrow.names)
     return names
 

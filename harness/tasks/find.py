@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import BadData, BadOption, UnknownName, unknown
-from .beir import beir_tasks, is_beir
 from .catalog import CatalogueEntry, catalogue, described, sets
-from .folder import FolderReader, is_nano
+from .folder import FolderReader, layout
 from .hub import open_hub
 from .nano import nano_tasks
 from .stdlib_code import NAME as STDLIB_CODE
@@ -40,14 +39,15 @@ def find_tasks(name: str, options: TaskOptions = _DEFAULTS) -> list[TaskRef]:
     if name == STDLIB_CODE:
         return [TaskRef(name, partial(load_stdlib_code, options))]
     if place:
-        return _folder_tasks(name, *place, options)
+        reader, split = place
+        set_name = reader.folder.resolve().name
+        return nano_tasks(reader, set_name, options=options, splits=[split] if split else [])
     hub = _HUB_ID.fullmatch(name)
     if hub is None or _near_set(name):
         raise _unknown(name)
-    reader, splits = open_hub(hub["dataset"], options.revision), [hub["split"]]
-    return nano_tasks(
-        reader, hub["dataset"], options=options, splits=splits if hub["split"] else None
-    )
+    splits = [hub["split"]] if hub["split"] else []
+    on_hub = open_hub(hub["dataset"], options.revision)
+    return nano_tasks(on_hub, hub["dataset"], options=options, splits=splits)
 
 
 def load_task(name: str, options: TaskOptions | None = None) -> Task:
@@ -87,13 +87,16 @@ def _load_described(ref: TaskRef, entry: CatalogueEntry, options: TaskOptions) -
     return described(ref.load(), entry, options)
 
 
-def _in_folder(name: str) -> tuple[Path, str | None] | None:
-    """Return the folder of a data set and the task named in it, None if there is no folder."""
+def _in_folder(name: str) -> tuple[FolderReader, str | None] | None:
+    """Return the data set in a folder and the task named in it, None if there is no folder."""
     path = _path(name)
-    if is_beir(path) or is_nano(path):
-        return path, None
-    if path != path.parent and (is_beir(path.parent) or is_nano(path.parent)):
-        return path.parent, path.name
+    kind = layout(path)
+    if kind:
+        return FolderReader(path, Source(kind, name)), None
+    kind = layout(path.parent) if path != path.parent else None
+    if kind:
+        given = name.rstrip("/").removesuffix(f"/{path.name}")
+        return FolderReader(path.parent, Source(kind, given)), path.name
     if path.is_dir():
         wanted = "corpus.jsonl (BEIR) or corpus/SPLIT.parquet, queries/… and qrels/… (Nano, MTEB)"
         raise BadData(f"{name} holds no task: expected {wanted}")
@@ -105,17 +108,6 @@ def _path(name: str) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # ~USER of a user who does not exist
         return Path(name)
-
-
-def _folder_tasks(
-    name: str, folder: Path, split: str | None, options: TaskOptions
-) -> list[TaskRef]:
-    given = name if split is None else name.rstrip("/").removesuffix(f"/{split}")
-    if is_beir(folder):
-        return beir_tasks(given, folder, split=split, options=options)
-    reader = FolderReader(folder, Source("folder", given))
-    splits = [split] if split else None
-    return nano_tasks(reader, folder.resolve().name, options=options, splits=splits)
 
 
 def _near_set(name: str) -> str | None:

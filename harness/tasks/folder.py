@@ -1,5 +1,9 @@
 """Read a data set in a local folder: `CONFIG/SPLIT.parquet`, `.jsonl`, or `.tsv` of judgements.
 
+A BEIR folder (https://github.com/beir-cellar/beir) has `corpus.jsonl`, `queries.jsonl` and one
+`qrels/NAME.tsv` per task; MTEB's repositories have it too, with `qrels/NAME.jsonl`. These are read
+as configs `corpus`, `queries` and `qrels`, of which the first two have one split for all tasks.
+
 `datasets.load_dataset` is not used, because it keys its cache by names and not by contents: after a
 file was rewritten it has returned the old rows.
 """
@@ -13,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import BadData
-from .files import JSONL, SEPARATED, column_names, read_files, stem
+from .files import JSONL, SEPARATED, column_names, read_files, standard_names, stem
 from .table import Table
 from .task import Source
 
@@ -33,7 +37,7 @@ class FolderReader:
 
     @cached_property
     def _files(self) -> Mapping[str, Files]:
-        return _configs(self.folder)
+        return (_beir_configs if self.source.kind == "beir" else _configs)(self.folder)
 
     def configs(self) -> tuple[str, ...]:
         """Return the names of all configs."""
@@ -48,17 +52,36 @@ class FolderReader:
         files = self._files[config][split]
         _check_shards(files)
         has_texts = config.rpartition("-")[2] in ("corpus", "queries")
-        return read_files(files, ("_id", "text") if has_texts else ())
+        table = read_files(files, ("_id", "text") if has_texts else ())
+        return standard_names(table) if (self.source.kind, config) == ("beir", "qrels") else table
 
     def columns(self, config: str, split: str) -> Sequence[str]:
         """Return the columns of one split; raise BadData if its first file cannot be read."""
         return column_names(self._files[config][split][0])
 
 
-def is_nano(folder: Path) -> bool:
-    """Return whether a folder looks like a Nano data set, complete or not."""
+def layout(folder: Path) -> str | None:
+    """Return the layout of a data set, complete or not: `beir` or `folder`; None if it has none."""
+    if any((folder / f"corpus{end}").is_file() for end in JSONL):
+        return "beir"
     found = _configs(folder) if folder.is_dir() else ()
-    return any(config.rpartition("-")[2] in ("corpus", "queries", "qrels") for config in found)
+    is_nano = any(config.rpartition("-")[2] in ("corpus", "queries", "qrels") for config in found)
+    return "folder" if is_nano else None
+
+
+def _beir_configs(folder: Path) -> dict[str, Files]:
+    # of two files of one name the one with the earlier suffix is read
+    ends = (*SEPARATED, *JSONL)
+    judged = {stem(f): [f] for end in reversed(ends) for f in (folder / "qrels").glob(f"*{end}")}
+    found: dict[str, Files] = {"qrels": dict(sorted(judged.items()))} if judged else {}
+    for name in ("corpus", "queries"):
+        files = [folder / f"{name}{end}" for end in JSONL]
+        present = [file for file in files if file.is_file()]
+        if not present:
+            what = f"{folder} has no {files[0].name}"
+            raise BadData(f"{what}; a BEIR folder needs corpus and queries")
+        found[name] = {name: present[:1]}
+    return found
 
 
 def _configs(folder: Path) -> dict[str, Files]:

@@ -3,20 +3,66 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ..errors import RerankBenchError, UnknownName
 from .folder import FolderReader
-from .nano import NanoReader
 from .table import Table
 from .task import Source
 
 
-def open_hub(dataset: str, revision: str | None) -> NanoReader:
+@dataclass(frozen=True, slots=True)
+class HubReader:
+    """The configs of one data set at one commit (`source.revision`), as `FolderReader` has them."""
+
+    source: Source
+
+    def configs(self) -> tuple[str, ...]:
+        """Return the names of all configs."""
+        import datasets
+
+        return tuple(_ask(datasets.get_dataset_config_names, self.source))
+
+    def splits(self, config: str) -> tuple[str, ...]:
+        """Return the splits of one config, in the data set's order."""
+        import datasets
+
+        return tuple(_ask(datasets.get_dataset_split_names, self.source, config))
+
+    def read(self, config: str, split: str) -> Table:
+        """Return one split, downloaded at its first use."""
+        import datasets
+
+        where = f"{self.source.dataset} {config}/{split}"
+        with _hub_errors(where):
+            rows = datasets.load_dataset(
+                self.source.dataset, config, split=split, revision=self.source.revision
+            )
+            return Table(where, rows.to_dict())
+
+    def columns(self, config: str, split: str) -> Sequence[str] | None:
+        """Return the columns that the data set's card declares, None if it declares none."""
+        import datasets
+
+        found = _ask(datasets.get_dataset_config_info, self.source, config).features
+        return None if found is None else tuple(found)
+
+
+Reader = FolderReader | HubReader
+
+
+@cache
+def _ask(function: Callable[..., Any], source: Source, *config: str) -> Any:
+    with _hub_errors(" ".join((source.dataset, *config))):
+        return function(source.dataset, *config, revision=source.revision)
+
+
+def open_hub(dataset: str, revision: str | None) -> Reader:
     """Return a reader of the data set at the commit that `revision` (default: main) names now.
 
     Without a network the copy in the hub's own cache is read. Raises UnknownName if the hub has no
@@ -57,60 +103,6 @@ def _cached(dataset: str, revision: str | None) -> Path | None:
     except (OSError, ValueError):
         return None
     return Path(found)
-
-
-@dataclass(frozen=True, slots=True)
-class HubReader:
-    """The configs of one data set at one commit (`source.revision`)."""
-
-    source: Source
-
-    def configs(self) -> tuple[str, ...]:
-        """Return the names of all configs."""
-        return _configs(self.source.dataset, self.source.revision)
-
-    def splits(self, config: str) -> tuple[str, ...]:
-        """Return the splits of one config, in the data set's order."""
-        return _splits(self.source.dataset, config, self.source.revision)
-
-    def read(self, config: str, split: str) -> Table:
-        """Return one split, downloaded at its first use."""
-        import datasets
-
-        dataset, commit = self.source.dataset, self.source.revision
-        where = f"{dataset} {config}/{split}"
-        with _hub_errors(where):
-            rows = datasets.load_dataset(dataset, config, split=split, revision=commit)
-            return Table(where, rows.to_dict())
-
-    def columns(self, config: str, split: str) -> Sequence[str] | None:
-        """Return the columns that the data set's card declares, None if it declares none."""
-        return _columns(self.source.dataset, config, self.source.revision)
-
-
-@cache
-def _configs(dataset: str, commit: str | None) -> tuple[str, ...]:
-    import datasets
-
-    with _hub_errors(dataset):
-        return tuple(datasets.get_dataset_config_names(dataset, revision=commit))
-
-
-@cache
-def _splits(dataset: str, config: str, commit: str | None) -> tuple[str, ...]:
-    import datasets
-
-    with _hub_errors(f"{dataset} {config}"):
-        return tuple(datasets.get_dataset_split_names(dataset, config, revision=commit))
-
-
-@cache
-def _columns(dataset: str, config: str, commit: str | None) -> Sequence[str] | None:
-    import datasets
-
-    with _hub_errors(f"{dataset} {config}"):
-        found = datasets.get_dataset_config_info(dataset, config, revision=commit).features
-    return None if found is None else tuple(found)
 
 
 @contextmanager

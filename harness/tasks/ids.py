@@ -24,10 +24,12 @@ def parse_id(value: object) -> str:
     Whole numbers are cast. Raises ValueError for any other type, an empty string, and a string with
     NUL or a lone surrogate.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, str):
+        text = value.strip()
+        if text and not UNREADABLE.search(text):
+            return text
+    elif isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, str) and value.strip() and not UNREADABLE.search(value):
-        return value.strip()
     raise ValueError(f"{value!r} is not an id; an id is a non-empty string or a whole number")
 
 

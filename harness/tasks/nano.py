@@ -1,48 +1,29 @@
-"""Read tasks in the Nano layout or MTEB's: configs of corpus, queries, qrels and candidate lists.
+"""Read tasks from configs of corpus, queries, qrels and candidate lists: Nano, MTEB and BEIR.
 
 Nano (HAKARI-Bench, sentence-transformers): configs `corpus`, `queries` and `qrels` with one split
 per task, and configs with candidate lists. MTEB (https://github.com/embeddings-benchmark/mteb): the
 qrels may be config `default`; corpus and queries may have one split for all tasks, named `corpus`
-and `queries`; a subset, often a language, has configs of its own: `SUBSET-corpus`, ….
+and `queries`, as in a BEIR folder; a subset, often a language, has configs of its own:
+`SUBSET-corpus`, ….
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import BadData, unknown
-from .build import Tables, build_task
+from .build import build_task
 from .columns import unread_columns
-from .files import read_trec_qrels
+from .files import is_rows, read_files, read_trec_qrels, standard_names
+from .hub import Reader
 from .table import Table, ranked_lists
-from .task import RankedLists, Source, Task, TaskOptions, TaskRef
+from .task import RankedLists, Task, TaskOptions, TaskRef
 
 _SHARED = frozenset({"corpus", "queries", "train", "validation", "dev", "test"})
 """Names that the only split of a config may have if it holds the rows of all tasks."""
-
-
-class NanoReader(Protocol):
-    """List and read the configs of one data set."""
-
-    @property
-    def source(self) -> Source:
-        """Where the data are; without a sha256."""
-
-    def configs(self) -> tuple[str, ...]:
-        """Return the names of all configs."""
-
-    def splits(self, config: str) -> tuple[str, ...]:
-        """Return the splits of one config, in the data set's order."""
-
-    def read(self, config: str, split: str) -> Table:
-        """Return one split; raise BadData if it cannot be read."""
-
-    def columns(self, config: str, split: str) -> Sequence[str] | None:
-        """Return the columns of one split, None if they are not known before it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +33,23 @@ class Subset:
     qrels: config of the judgements; None if they are read from a file.
     """
 
-    reader: NanoReader
+    reader: Reader
     prefix: str
     qrels: str | None
 
-    def is_shared(self, config: str) -> bool:
-        """Return whether `config` has one split, which holds the rows of all tasks."""
+    def shared_split(self, config: str) -> str | None:
+        """Return the only split of `config` if it holds the rows of all tasks, None otherwise."""
         has = self.reader.splits(config)
         if config == self.qrels or len(has) != 1 or has[0] not in _SHARED:
-            return False
+            return None
         if self.qrels is None:
-            return f"{self.prefix}{has[0]}" == config
-        return has[0] not in self.reader.splits(self.qrels)
+            return has[0] if f"{self.prefix}{has[0]}" == config else None
+        return None if has[0] in self.reader.splits(self.qrels) else has[0]
 
     def own(self) -> list[str]:
         """Return the needed configs that have one split per task."""
         needed = [f"{self.prefix}corpus", f"{self.prefix}queries", self.qrels]
-        return [config for config in needed if config is not None and not self.is_shared(config)]
+        return [c for c in needed if c is not None and self.shared_split(c) is None]
 
     def splits(self) -> list[str]:
         """Return the splits that are tasks, including those that some config lacks."""
@@ -84,13 +65,18 @@ class Subset:
                 raise BadData(f"{where} (has: {', '.join(has) or 'none'}); name a complete task")
 
     def read(self, name: str, split: str) -> Table:
-        """Return the rows of task `split` in config `corpus` or `queries`."""
+        """Return the rows of task `split` in a config, which is named without its prefix."""
         config = f"{self.prefix}{name}"
-        shared = self.is_shared(config)
-        return self.reader.read(config, self.reader.splits(config)[0] if shared else split)
+        return self.reader.read(config, self.shared_split(config) or split)
 
-    def candidates(self, split: str) -> list[str]:
-        """Return the configs of `split` that may hold candidate lists, without their prefix.
+    def ranked(self, name: str, split: str, ignored: Sequence[str]) -> RankedLists:
+        """Return the candidate lists of a config, read without the columns `ignored`."""
+        table = self.read(name, split).without(ignored)
+        unread_columns(table, "candidates")
+        return ranked_lists(table)
+
+    def candidates(self, split: str) -> dict[str, Sequence[str] | None]:
+        """Return config, without prefix -> columns if known, of what may hold candidate lists.
 
         MTEB's `top_ranked` is left out, because its documents are in no order.
         """
@@ -98,27 +84,37 @@ class Subset:
         others = tuple(p for p in _prefixes(configs) if p and not self.prefix)
         mine = [c.removeprefix(self.prefix) for c in configs if c.startswith(self.prefix)]
         no_list = ("corpus", "queries", "default", "top_ranked")
-        found = [c for c in mine if c not in no_list and not c.startswith(("qrels", *others))]
-        return [c for c in found if split in self.reader.splits(f"{self.prefix}{c}")]
+        return {
+            name: self.reader.columns(f"{self.prefix}{name}", split)
+            for name in mine
+            if name not in no_list
+            and not name.startswith(("qrels", *others))
+            and split in self.reader.splits(f"{self.prefix}{name}")
+        }
 
 
 def nano_tasks(
-    reader: NanoReader,
-    set_name: str,
-    *,
-    options: TaskOptions,
-    splits: Sequence[str] | None = None,
+    reader: Reader, set_name: str, *, options: TaskOptions, splits: Sequence[str] = ()
 ) -> list[TaskRef]:
-    """Return the data set's tasks, or those of `splits`, without reading a row.
+    """Return the data set's tasks, or those named in `splits`, without reading a row.
 
     A task is named after its split, or `SUBSET-SPLIT` if the data set has subsets. Raises BadData
     if a needed config or split is missing, UnknownName for a split that no config has.
     """
-    subsets = _subsets(reader, options.qrels)
-    known = _known(subsets, options)
-    for split in splits or ():
-        if split not in known:
-            raise unknown(f"task of {reader.source.dataset}", split, known)
+    prefixes = _prefixes(reader.configs()) or [""]
+    subsets = [Subset(reader, p, _qrels_config(reader, p, options.qrels)) for p in prefixes]
+    known: dict[str, tuple[Subset, str]] = {}
+    for subset in subsets:
+        has = subset.splits()
+        if subset.qrels is None and not has:
+            # all texts are shared: the file of judgements makes a task, under any name
+            has = [name.removeprefix(subset.prefix) for name in splits] or [
+                Path(options.qrels).stem
+            ]
+        known.update({f"{subset.prefix}{split}": (subset, split) for split in has})
+    for name in splits:
+        if name not in known:
+            raise unknown(f"task of {reader.source.dataset}", name, known)
     wanted = {name: known[name] for name in splits or known}
     if not wanted:
         raise BadData(f"{reader.source.dataset}: config 'corpus' has no splits")
@@ -130,85 +126,63 @@ def nano_tasks(
     ]
 
 
-def _known(subsets: Sequence[Subset], options: TaskOptions) -> dict[str, tuple[Subset, str]]:
-    # if corpus and queries are shared, a file of judgements makes the task, as in a BEIR folder
-    stem = [Path(options.qrels).stem]
-    return {
-        f"{subset.prefix}{split}": (subset, split)
-        for subset in subsets
-        for split in subset.splits() or (stem if subset.qrels is None else [])
-    }
-
-
-def _subsets(reader: NanoReader, qrels: str) -> list[Subset]:
-    prefixes = _prefixes(reader.configs()) or [""]
-    return [Subset(reader, prefix, _qrels_config(reader, prefix, qrels)) for prefix in prefixes]
-
-
 def _prefixes(configs: Sequence[str]) -> list[str]:
     ends = [config.removesuffix("corpus") for config in configs if config.endswith("corpus")]
     return [p for p in ends if p[-1:] in ("", "-") and f"{p}queries" in configs]
 
 
-def _qrels_config(reader: NanoReader, prefix: str, qrels: str) -> str | None:
+def _qrels_config(reader: Reader, prefix: str, qrels: str) -> str | None:
     """Return the config that `qrels` names, None if it is a file; raise if it is neither."""
     configs = reader.configs()
     names = [qrels, "default"] if qrels == "qrels" else [qrels]
     found = next((f"{prefix}{name}" for name in names if f"{prefix}{name}" in configs), None)
-    is_file = found is None and Path(qrels).is_file()
-    missing = [c for c in (f"{prefix}corpus", f"{prefix}queries") if c not in configs]
-    if found is None and not is_file and qrels == "qrels":
+    is_known = found is not None or Path(qrels).is_file()
+    needed = [f"{prefix}corpus", f"{prefix}queries"]
+    missing = [config for config in needed if config not in configs]
+    if not is_known and qrels == "qrels":
         missing.append(f"{prefix}qrels")
     if missing:
-        has = ", ".join(configs) or "none"
-        where = f"{reader.source.dataset} has no config {missing[0]!r} (has: {has})"
-        raise BadData(f"{where}; a Nano data set needs corpus, queries and qrels")
-    if found is None and not is_file:
+        where = f"{reader.source.dataset} has no config {missing[0]!r}"
+        needs = "a Nano data set needs corpus, queries and qrels"
+        if reader.source.kind == "beir":
+            needs = "a BEIR folder needs qrels/TASK.tsv, .csv or .jsonl for each task"
+        raise BadData(f"{where} (has: {', '.join(configs) or 'none'}); {needs}")
+    if not is_known:
         raise unknown("qrels config or file", qrels, [c for c in configs if c.startswith("qrels")])
     return found
 
 
 def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
+    lists = subset.candidates(split)
     return build_task(
         name,
         f"{subset.prefix}{split}",
-        tables=Tables(
-            queries=subset.read("queries", split),
-            corpus=subset.read("corpus", split),
-            qrels=read_trec_qrels(Path(options.qrels))
-            if subset.qrels is None
-            else subset.reader.read(subset.qrels, split),
-            shared=subset.is_shared(f"{subset.prefix}queries"),
-        ),
+        tables={
+            "corpus": subset.read("corpus", split),
+            "queries": subset.read("queries", split),
+            "qrels": _judgements(subset, split, Path(options.qrels)),
+        },
+        shared=subset.shared_split(f"{subset.prefix}queries") is not None,
         source=subset.reader.source,
         options=options,
-        shipped=_candidate_lists(subset, split, options.ignore_column),
-        list_columns=_list_columns(subset, split),
+        shipped={
+            config: partial(subset.ranked, config, split, options.ignore_column)
+            for config, columns in lists.items()
+            if columns is None or "corpus-ids" in columns
+        },
+        list_columns=(
+            column
+            for config, columns in lists.items()
+            for column in columns or subset.read(config, split).columns
+        ),
     )
 
 
-def _candidate_lists(
-    subset: Subset, split: str, ignored: Sequence[str]
-) -> dict[str, Callable[[], RankedLists]]:
-    """Return the functions that read the configs with this split and a column of candidates."""
-
-    def read(config: str) -> RankedLists:
-        table = subset.reader.read(config, split).without(ignored)
-        unread_columns(table, "candidates")
-        return ranked_lists(table)
-
-    found: dict[str, Callable[[], RankedLists]] = {}
-    for name in subset.candidates(split):
-        config = f"{subset.prefix}{name}"
-        columns = subset.reader.columns(config, split)
-        if columns is None or "corpus-ids" in columns:
-            found[name] = partial(read, config)
-    return found
-
-
-def _list_columns(subset: Subset, split: str) -> Iterator[str]:
-    """Yield the columns of all configs that are not corpus, queries or qrels."""
-    for name in subset.candidates(split):
-        config = f"{subset.prefix}{name}"
-        columns = subset.reader.columns(config, split)
-        yield from columns or subset.reader.read(config, split).columns
+def _judgements(subset: Subset, split: str, file: Path) -> Table:
+    source = subset.reader.source
+    if subset.qrels is not None:
+        return subset.reader.read(subset.qrels, split)
+    folder = Path(source.dataset).expanduser() / "qrels"
+    if source.kind == "beir" and file.resolve().parent == folder.resolve() and is_rows(file):
+        return standard_names(read_files([file]))
+    return read_trec_qrels(file)

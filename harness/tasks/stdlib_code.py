@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import BadData, unknown
-from .build import Tables, build_task
+from .build import build_task
 from .files import read_trec_qrels
 from .table import Table
 from .task import Source, Task, TaskOptions
@@ -77,11 +77,11 @@ def load_stdlib_code(options: TaskOptions, library: Path | None = None) -> Task:
     task = build_task(
         NAME,
         NAME,
-        tables=Tables(
-            queries=Table(NAME, {"_id": ids, "text": [f.sentence for f in chosen]}),
-            corpus=Table(NAME, documents),
-            qrels=qrels,
-        ),
+        tables={
+            "corpus": Table(NAME, documents),
+            "queries": Table(NAME, {"_id": ids, "text": [f.sentence for f in chosen]}),
+            "qrels": qrels,
+        },
         source=Source(NAME, NAME, revision=platform.python_version()),
         options=options,
     )

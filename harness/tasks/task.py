@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import BadOption
@@ -18,6 +18,11 @@ class Note:
 
     count: int
     examples: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, ids: Collection[str]) -> Note:
+        """Return the number of `ids`, with five different ones as examples."""
+        return cls(len(ids), tuple(dict.fromkeys(ids))[:5])
 
 
 @dataclass(frozen=True, slots=True)

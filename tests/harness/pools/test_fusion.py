@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_bench.pools.fusion import fuse
+from rerank_bench.pools.build import fuse
 
 IDS = [f"d{i}" for i in range(12)]
 LISTS = st.lists(st.lists(st.sampled_from(IDS), unique=True), min_size=1, max_size=4)
@@ -14,7 +14,7 @@ def test_each_source_gives_one_over_a_hundred_and_the_rank():
     assert fused == [("b", 1 / 102 + 1 / 101), ("a", 1 / 101), ("c", 1 / 102)]
 
 
-def test_a_document_that_the_corpus_lacks_keeps_its_rank_to_itself():
+def test_a_document_that_the_corpus_lacks_keeps_its_rank():
     assert fuse([["gone", "a"]], {"a"}) == [("a", 1 / 102)]
 
 
@@ -23,7 +23,7 @@ def test_only_the_first_five_hundred_of_a_source_count():
     assert [doc_id for doc_id, _ in fuse([source], set(source))] == source[:500]
 
 
-def test_equal_scores_are_told_apart_by_best_rank_and_then_by_id():
+def test_equal_scores_are_ordered_by_best_rank_and_then_by_id():
     assert [d for d, _ in fuse([["b", "x"], ["a", "y"]], set("abxy"))] == ["a", "b", "x", "y"]
     # 1/101 + 1/104 and 1/104 + 1/101: one sum, one best rank
     lists = [["b", "u", "v", "a"], ["a", "u", "v", "b"]]

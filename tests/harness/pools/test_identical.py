@@ -3,13 +3,13 @@ from __future__ import annotations
 import dataclasses
 
 from rerank_bench.pools import PoolOptions, build_pool, own_documents, without_own_documents
-from rerank_bench.pools.safeguard import draw
+from rerank_bench.pools.build import draw
 
 LISTED = tuple(f"d{i:03}" for i in range(150))
 
 
 def own_task(make_task, **changes):
-    """A task whose query stands in the corpus as d000, in other white space."""
+    """A task whose query is document d000 of the corpus, in other white space."""
     corpus = {f"d{i:03}": f"pear {i}" for i in range(150)} | {"d000": " apple\n"}
     qrels = {"q": {"d120": 1, "d000": 1}}
     return make_task(corpus=corpus, qrels=qrels, **changes)
@@ -32,11 +32,11 @@ def test_off_it_stays_and_is_counted(make_task):
     assert (note.count, note.examples) == (1, ("q",))
 
 
-def test_on_it_is_taken_out_and_its_place_is_filled_from_deeper_ranks(make_task):
+def test_on_it_is_removed_and_its_place_is_filled_from_deeper_ranks(make_task):
     task = own_task(make_task, lists={"bm25": {"q": LISTED}}, exclude_identical=True)
     pool = build_pool(task, "bm25")
     assert pool.rows[0].natural == LISTED[1:101]
-    # d000 was the positive that the pool held, so the safeguard is decided anew
+    # d000 was the only positive of the pool, so the safeguard is decided anew
     assert pool.rows[0].safeguard == "d120"
     assert "queries with their own document in the pool" not in pool.notes
 

@@ -71,7 +71,7 @@ def tokenized(monkeypatch):
 
 
 def given(make_task, folder: Path, tokenized: list[str], **options: Any) -> tuple[str, str]:
-    """What stands before the query and the document, as the tokenizer sees them."""
+    """Return the prompts that reach the tokenizer before the query and the document."""
     tokenized.clear()
     task = make_task(size=1, positive="d000", corpus={"d000": "pear"}, queries={"q": "apple"})
     build_pool(task, f"dense({folder})", PoolOptions(**options))
@@ -141,8 +141,8 @@ def test_saved_prompts_of_unknown_use_are_refused(
     folder = model("unheard-of", prompts)
     with pytest.raises(BadOption, match=message):
         given(make_task, folder, tokenized, **options)
-    told = {"query_prompt": "Q ", "doc_prompt": ""}
-    assert given(make_task, folder, tokenized, **told) == ("Q ", "")
+    explicit = {"query_prompt": "Q ", "doc_prompt": ""}
+    assert given(make_task, folder, tokenized, **explicit) == ("Q ", "")
 
 
 def test_a_dense_model_that_lacks_weights_is_refused(make_task, model, tokenized):
@@ -210,8 +210,8 @@ def test_the_commands_take_prompts_and_say_what_was_sent(data, model, tokenized,
     flags = ["--task", str(data), "--profile", profile, "--query-prompt", "", "--json"]
     done = CliRunner().invoke(main, ["pool", *flags])
     assert "query prompt '' (--query-prompt), document prompt 'passage: ' (https://" in done.stderr
-    (told,) = json.loads(done.stdout)
-    assert [sent["text"] for sent in told["prompts"][profile]] == ["", "passage: "]
+    (pool,) = json.loads(done.stdout)
+    assert [sent["text"] for sent in pool["prompts"][profile]] == ["", "passage: "]
     out = ["--reranker", "identity", "--out", str(tmp_path / "runs"), "--doc-prompt", "text: "]
     assert CliRunner().invoke(main, ["run", *flags, *out]).exit_code == 0
     (manifest,) = (tmp_path / "runs").rglob("manifest.json")
@@ -273,7 +273,7 @@ def test_a_broken_file_of_prompts_is_an_error(model, content):
         prompts_of(find_model(str(folder)), PoolOptions())
 
 
-def test_every_family_has_a_source_and_no_name_stands_there_twice():
+def test_every_family_has_a_source_and_no_name_occurs_twice():
     names = [name for family in families() for name in family["names"]]
     assert len(set(names)) == len(names)
     assert all(name == name.lower() and "/" not in name for name in names)

@@ -94,7 +94,7 @@ def test_equal_scores_keep_the_order_of_a_json_file_and_the_ranks_of_a_run(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "is empty"),
         ("q Q0 d001 1 2.5\n", r"line 1: found 5 columns; a run has 6 \(query Q0 document rank "),
@@ -156,8 +156,8 @@ def test_equal_scores_keep_the_order_of_a_json_file_and_the_ranks_of_a_run(
         (gzip.compress(b"q Q0 d 1 2 x\n" * 99, mtime=0)[:-9], "cannot be read"),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(pool_of, tmp_path, content, said):
-    with pytest.raises(BadData, match=said) as raised:
+def test_a_broken_file_is_named_with_its_line(pool_of, tmp_path, content, message):
+    with pytest.raises(BadData, match=message) as raised:
         pool_of(content)
     assert str(tmp_path / "mine.run") in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -209,8 +209,10 @@ def test_a_run_of_mostly_unknown_documents_is_refused_with_both_kinds_of_id(pool
 def test_a_run_of_other_queries_is_refused_and_one_of_more_queries_is_not(make_task, pool_of):
     queries = {str(i): "apple" for i in range(1, 5)}
     task = make_task(queries=queries, qrels={q: {"d149": 1} for q in queries})
-    said = r"2 of 4 query ids are not in task .*, and 2 of its 4 are not here \('03' against '3'\)"
-    with pytest.raises(BadData, match=said):
+    message = (
+        r"2 of 4 query ids are not in task .*, and 2 of its 4 are not here \('03' against '3'\)"
+    )
+    with pytest.raises(BadData, match=message):
         pool_of("".join(f"{q} d001 1 9\n" for q in ("1", "2", "03", "04")), task)
     many = "".join(f"{q} d001 1 9\n" for q in [*queries, *(f"x{i}" for i in range(50))])
     note = pool_of(many, task).notes["ranked queries that the task does not have"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench.pools import PoolOptions, build_pool
-from rerank_bench.pools.safeguard import draw, shipped_safeguard
+from rerank_bench.pools.build import draw, shipped_safeguard
 
 HUNDRED = [f"d{i:03}" for i in range(100)]
 
@@ -28,7 +28,7 @@ def test_a_draw_is_one_of_the_positives_and_always_the_same(positives, split, qu
     ("doc_ids", "positives", "corpus_size", "found"),
     [
         ([*HUNDRED, "p"], {"p"}, 500, "p"),
-        ([*HUNDRED, "p"], {"p", "d003"}, 500, None),  # a positive stands before it
+        ([*HUNDRED, "p"], {"p", "d003"}, 500, None),  # a positive is before it
         ([*HUNDRED, "p"], {"x"}, 500, None),  # the last one is no positive
         ([*HUNDRED[:99], "p"], {"p"}, 500, None),  # no longer than the pool
         ([*HUNDRED, "y", "p"], {"p"}, 500, None),  # a deeper list that happens to end in one

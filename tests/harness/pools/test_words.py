@@ -85,8 +85,8 @@ def test_without_a_language_a_script_says_how_to_stem():
 def test_one_word_has_one_spelling():
     terms = tokenizer(None, [])
     for word in ("café", "Å", "가나", "ｶﾞ", "हिन्दी"):
-        composed, apart = (unicodedata.normalize(form, word) for form in ("NFC", "NFD"))
-        assert terms(composed) == terms(apart)
+        composed, decomposed = (unicodedata.normalize(form, word) for form in ("NFC", "NFD"))
+        assert terms(composed) == terms(decomposed)
     assert terms("ＡＢＣ１２") == terms("abc12")
 
 

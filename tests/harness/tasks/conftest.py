@@ -105,9 +105,7 @@ def as_hub(monkeypatch, tmp_path):
 
             monkeypatch.setattr(datasets, name, call)
         monkeypatch.setattr(hub, "resolve", lambda dataset, revision: revision or commit)
-        hub._configs.cache_clear()
-        hub._splits.cache_clear()
-        hub._columns.cache_clear()
+        hub._ask.cache_clear()
         return calls
 
     return serve

@@ -40,13 +40,14 @@ def test_a_trec_file_makes_a_task_of_its_own(beir_folder, tmp_path, load):
     file.write_text("q2 0 d1 1\n")
     task = load(beir_folder, qrels=str(file))
     assert (task.name, task.qrels) == ("scifact/mine", {"q2": {"d1": 1}})
+    assert load(f"{beir_folder}/own", qrels=str(file)).name == "scifact/own"
     assert load(beir_folder, qrels=str(beir_folder / "qrels" / "test.tsv")).qrels == WANTED
-    with pytest.raises(BadData, match="is not a file"):
+    with pytest.raises(UnknownName, match=r"unknown qrels config or file 'nope\.txt'"):
         find_tasks(str(beir_folder), TaskOptions(qrels="nope.txt"))
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "said"),
+    ("file", "text", "message"),
     [
         ("corpus.jsonl", '{"_id": "d1"}\n', "line 1: 'text' is missing"),
         ("corpus.jsonl", '{"_id": "d1", "text": "x"}\n{oops\n', "line 2 is not JSON"),
@@ -55,18 +56,18 @@ def test_a_trec_file_makes_a_task_of_its_own(beir_folder, tmp_path, load):
         ("qrels/test.tsv", f"{HEAD}q7\td1\t1\n", "test.tsv judges none of the queries in "),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(beir_folder, load, file, text, said):
+def test_a_broken_file_is_named_with_its_line(beir_folder, load, file, text, message):
     (beir_folder / file).write_text(text)
     with pytest.raises(BadData) as caught:
         load(f"{beir_folder}/test")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert file in str(caught.value)
 
 
 def test_a_missing_part_is_named_before_anything_is_read(beir_folder):
     for file in (beir_folder / "qrels").iterdir():
         file.unlink()
-    with pytest.raises(BadData, match="qrels holds no judgements; a BEIR folder has"):
+    with pytest.raises(BadData, match=r"no config 'qrels' .*a BEIR folder needs qrels/TASK.tsv"):
         find_tasks(str(beir_folder))
     (beir_folder / "queries.jsonl").unlink()
     with pytest.raises(BadData, match=r"has no queries.jsonl"):
@@ -111,7 +112,7 @@ def test_trec_qrels_take_whole_grades_and_a_header_too(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("q1\td1\t0.5\n", "line 1: grade '0.5' is not a whole number"),
         ("qid\tpid\trel\nq1\td1\t1\nq1\td2\thigh\n", "line 3: grade 'high' is not a whole"),
@@ -129,9 +130,9 @@ def test_trec_qrels_take_whole_grades_and_a_header_too(tmp_path, text):
         ("q1\t \t1\n", "line 1: column 'corpus-id': '' is not an id"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_named(tmp_path, text, said):
+def test_a_line_that_cannot_be_read_is_named(tmp_path, text, message):
     (tmp_path / "test.tsv").write_text(text)
-    with pytest.raises(BadData, match=said):
+    with pytest.raises(BadData, match=message):
         judgements(read_beir_qrels(tmp_path / "test.tsv"))
 
 
@@ -162,7 +163,7 @@ def test_a_first_trec_line_without_a_grade_is_not_a_header(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ({"query_id": "q1", "doc_id": "d1", "relevance": 2}, ""),
         ({"query-id": "q1", "corpus-id": "d1", "score": "2.0"}, ""),
@@ -172,11 +173,11 @@ def test_a_first_trec_line_without_a_grade_is_not_a_header(tmp_path):
         ({"query-id": "q1", "corpus-id": "d1", "score": None}, "line 1: query 'q1': score None is"),
     ],
 )
-def test_json_lines_take_the_names_and_grades_of_a_tsv(beir_folder, load, row, said):
+def test_json_lines_take_the_names_and_grades_of_a_tsv(beir_folder, load, row, message):
     (beir_folder / "qrels" / "test.tsv").unlink()
     (beir_folder / "qrels" / "test.jsonl").write_text(json.dumps(row))
-    if said:
-        with pytest.raises(BadData, match=f"test.jsonl.*{said}"):
+    if message:
+        with pytest.raises(BadData, match=f"test.jsonl.*{message}"):
             load(f"{beir_folder}/test")
     else:
         assert load(f"{beir_folder}/test").qrels == {"q1": {"d1": 2}}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rerank_bench.errors import BadData
 from rerank_bench.tasks import Note, Source, TaskOptions, find_tasks
-from rerank_bench.tasks.build import Tables, build_task
+from rerank_bench.tasks.build import build_task
 from rerank_bench.tasks.ids import mismatch
 from rerank_bench.tasks.table import Table
 
@@ -30,11 +30,11 @@ def make(graded, min_grade, seed):
     random.Random(seed).shuffle(documents)
     query_ids, doc_ids = zip(*(pair for pair, _ in rows), strict=True)
     grades = [grade for _, grade in rows]
-    tables = Tables(
-        Table("queries", {"_id": QUERIES, "text": QUERIES}),
-        Table("corpus", {"_id": documents, "text": documents}),
-        Table("qrels", {"query-id": query_ids, "corpus-id": doc_ids, "score": grades}),
-    )
+    tables = {
+        "corpus": Table("corpus", {"_id": documents, "text": documents}),
+        "queries": Table("queries", {"_id": QUERIES, "text": QUERIES}),
+        "qrels": Table("qrels", {"query-id": query_ids, "corpus-id": doc_ids, "score": grades}),
+    }
     options = TaskOptions(min_grade=min_grade, keep_going=True)
     return build_task("t", "t", tables=tables, source=Source("folder", "t"), options=options)
 
@@ -121,12 +121,14 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("changed", "said"), BROKEN, ids=[said[:30] for _, said in BROKEN])
-def test_broken_data_are_an_error_that_names_the_file(nano_folder, load, changed, said):
+@pytest.mark.parametrize(
+    ("changed", "message"), BROKEN, ids=[message[:30] for _, message in BROKEN]
+)
+def test_broken_data_are_an_error_that_names_the_file(nano_folder, load, changed, message):
     folder = nano_folder(**changed)
     with pytest.raises(BadData) as caught:
         load(folder)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert f"{next(iter(changed))}/a.parquet" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -139,7 +141,7 @@ def ten(nano_folder):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said", "note"),
+    ("rows", "message", "note"),
     [
         ((TEN, PADDED), "no positive is in", "positives outside the corpus"),
         (([*TEN, *TEN], [*TEN, *PADDED], [0] * 10 + [1] * 10), "no positive is in", ""),
@@ -166,17 +168,17 @@ def ten(nano_folder):
         ((["1"], ["1"]), "", "queries without a positive"),
     ],
 )
-def test_ids_that_do_not_match_are_refused_with_one_of_each_side(ten, load, rows, said, note):
+def test_ids_that_do_not_match_are_refused_with_one_of_each_side(ten, load, rows, message, note):
     folder = ten(*rows)
-    if said:
+    if message:
         with pytest.raises(BadData) as caught:
             load(folder)
-        assert f"qrels/a.parquet: {said}" in str(caught.value)
-        assert "a.parquet" in str(caught.value).partition(said)[2]
+        assert f"qrels/a.parquet: {message}" in str(caught.value)
+        assert "a.parquet" in str(caught.value).partition(message)[2]
         assert "('001' against '1'); write the ids alike, or pass --keep-going" in str(caught.value)
     notes = load(folder, keep_going=True).notes
     assert any(name.startswith(note) for name in notes)
-    assert said or load(folder).notes == notes
+    assert message or load(folder).notes == notes
 
 
 def test_no_query_in_common_is_refused_even_with_keep_going(ten, load):
@@ -188,7 +190,7 @@ def test_no_query_in_common_is_refused_even_with_keep_going(ten, load):
             load(folder, keep_going=keep_going)
 
 
-def test_a_beir_folder_is_held_to_the_same(beir, load):
+def test_ids_of_a_beir_folder_are_checked_too(beir, load):
     texts = {name: name for name in TEN}
     by_query = {name: {name: 1} for name in TEN[:5] + PADDED[5:]}
     with pytest.raises(BadData, match=r"5 of 10 query ids are not in .*\('006' against '6'\)"):
@@ -200,7 +202,7 @@ def test_a_beir_folder_is_held_to_the_same(beir, load):
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "said"),
+    ("ours", "theirs", "message"),
     [
         (["x", "007"], ["a", "7"], "'007' against '7'"),
         (["D12"], ["1", "12"], "'D12' against '12'"),
@@ -208,8 +210,8 @@ def test_a_beir_folder_is_held_to_the_same(beir, load):
         (["x"], ["a", "b"], "'x' against 'a'"),
     ],
 )
-def test_the_example_is_of_two_spellings_of_one_id_if_there_are_any(ours, theirs, said):
-    assert str(mismatch("it", ours, theirs, cure="fix")) == f"it ({said}); fix"
+def test_the_example_is_of_two_spellings_of_one_id_if_there_are_any(ours, theirs, message):
+    assert str(mismatch("it", ours, theirs, cure="fix")) == f"it ({message}); fix"
 
 
 def test_the_order_of_rows_does_not_change_the_sha256(nano_folder, write_table):

@@ -56,11 +56,11 @@ def test_a_column_that_looks_like_content_or_a_grade_is_refused_and_can_be_ignor
     assert load(folder, ignore_column=[name]).shipped["bm25"]()["q1"][0] == "d1"
 
 
-def test_a_beir_file_is_held_to_the_same(beir_folder, load):
+def test_columns_of_a_beir_file_are_checked_too(beir_folder, load):
     row = {"_id": "d1", "text": "x", "abstract": "y"}
     (beir_folder / "corpus.jsonl").write_text(json.dumps(row) + "\n")
-    said = "column 'abstract' is not read; it looks like text: join it to 'text'"
-    with pytest.raises(BadData, match=said):
+    message = "column 'abstract' is not read; it looks like text: join it to 'text'"
+    with pytest.raises(BadData, match=message):
         load(f"{beir_folder}/test")
 
 
@@ -69,7 +69,7 @@ def test_other_columns_are_all_named_in_one_note(nano_folder, load):
     folder = nano_folder(
         corpus={**CORPUS, **extra, "num_sentences": [1, 2, 0]},  # numbers are never content
         queries={**QUERIES, "answers": [["a"], ["b"]], "language": ["en", "de"]},
-        qrels={**QRELS, "score": [1, 1], "run": [1, 2]},  # beside a score, not grades
+        qrels={**QRELS, "score": [1, 1], "run": [1, 2]},  # with a score, no grades
     )
     names = (*(f"corpus: {name}" for name in [*extra, "num_sentences"]), "queries: answers")
     note = load(folder).notes["columns that are not read"]

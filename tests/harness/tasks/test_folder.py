@@ -74,20 +74,22 @@ def test_another_qrels_config_is_used_when_named(nano_folder, load):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("q1 d2 3\n", r"mine.qrels, line 1: expected 4 columns"),
         ("q1 0 d2 3\nq1 0 d2 high\n", "line 2: grade 'high'"),
         ("q1 0 d2 3\n\nq1\t0\td1\t0.0\n", None),
     ],
 )
-def test_a_trec_file_replaces_the_judgements_of_any_task(nano_folder, load, tmp_path, text, said):
+def test_a_trec_file_replaces_the_judgements_of_any_task(
+    nano_folder, load, tmp_path, text, message
+):
     file = tmp_path / "mine.qrels"
     file.write_text(text)
-    if said is None:
+    if message is None:
         assert load(nano_folder(), qrels=str(file)).qrels == {"q1": {"d2": 3, "d1": 0}}
         return
-    with pytest.raises(BadData, match=said):
+    with pytest.raises(BadData, match=message):
         load(nano_folder(), qrels=str(file))
 
 
@@ -100,15 +102,15 @@ def test_shipped_lists_are_the_candidate_configs_that_have_the_split(nano_folder
 
 
 @pytest.mark.parametrize(
-    ("lists", "said"),
+    ("lists", "message"),
     [
         ({"query-id": ["q1"], "corpus-ids": [["d1", "d2", "d1"]]}, "lists document 'd1' twice"),
         ({"query-id": ["q1", "q1"], "corpus-ids": [["d1"], ["d2"]]}, "query 'q1' has two lists"),
         ({"query-id": ["q1"], "corpus-ids": ["d1"]}, "row 1: query 'q1': column 'corpus-ids' does"),
     ],
 )
-def test_a_broken_candidate_list_is_an_error(nano_folder, load, lists, said):
-    with pytest.raises(BadData, match=said):
+def test_a_broken_candidate_list_is_an_error(nano_folder, load, lists, message):
+    with pytest.raises(BadData, match=message):
         load(nano_folder(bm25=lists)).shipped["bm25"]()
 
 
@@ -180,8 +182,8 @@ def test_the_shards_of_a_split_are_read_as_one(nano_folder, load, write_table):
 def test_a_missing_shard_is_refused_and_named(nano_folder, load):
     folder = nano_folder()
     (folder / "corpus" / "a.parquet").rename(folder / "corpus" / "a-00001-of-00003.parquet")
-    said = r"corpus lacks a-00000-of-00003.parquet, a-00002-of-00003.parquet; fetch every file"
-    with pytest.raises(BadData, match=said):
+    message = r"corpus lacks a-00000-of-00003.parquet, a-00002-of-00003.parquet; fetch every file"
+    with pytest.raises(BadData, match=message):
         load(folder)
 
 

@@ -116,20 +116,20 @@ def test_without_a_network_a_copy_in_the_hubs_cache_is_read(
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
         ("RepositoryNotFoundError", "the hub has no data set 'org/none'"),
         ("RevisionNotFoundError", "data set 'org/none' has no revision 'v9'"),
     ],
 )
-def test_what_the_hub_does_not_have_is_named(monkeypatch, kind, said):
+def test_what_the_hub_does_not_have_is_named(monkeypatch, kind, message):
     import huggingface_hub.errors as errors
 
     def resolve(dataset, revision):
         raise getattr(errors, kind).__new__(getattr(errors, kind))
 
     monkeypatch.setattr(hub, "resolve", resolve)
-    with pytest.raises(UnknownName, match=said):
+    with pytest.raises(UnknownName, match=message):
         find_tasks("org/none", TaskOptions(revision="v9"))
 
 

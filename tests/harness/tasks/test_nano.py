@@ -79,6 +79,7 @@ def test_a_trec_file_makes_the_task_if_texts_are_shared(tmp_path, write_table, l
     file.write_text("q2 0 d2 1\n")
     task = load(folder, qrels=str(file))
     assert (task.name, task.qrels) == ("set/mine", {"q2": {"d2": 1}})
+    assert load(f"{folder}/own", qrels=str(file)).name == "set/own"
     with pytest.raises(BadData, match="has no config 'qrels'"):
         find_tasks(str(folder))
     with pytest.raises(UnknownName, match="unknown qrels config or file"):

@@ -44,15 +44,15 @@ def test_it_is_the_same_in_another_process_and_imports_none_of_its_documents(tas
         "t = find_tasks('stdlib-code')[0].load();"
         "print(t.source.sha256, len(set(sys.modules) - before))"
     )
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         env={"PYTHONHASHSEED": "77", "PATH": ""},
     ).stdout.split()
-    assert said[0] == task.source.sha256
-    assert int(said[1]) < 10
+    assert output[0] == task.source.sha256
+    assert int(output[1]) < 10
 
 
 SOURCE = '''

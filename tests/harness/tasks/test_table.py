@@ -42,7 +42,7 @@ def test_title_and_text_are_joined_and_null_and_nan_are_empty(
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ({"_id": "d2", "text": 7}, r"line 3: column 'text' holds int, not a string: 7"),
         ({"_id": "d2", "text": "x", "title": ["a"]}, "line 3: column 'title' holds list"),
@@ -52,10 +52,10 @@ def test_title_and_text_are_joined_and_null_and_nan_are_empty(
         ),
     ],
 )
-def test_a_cell_of_the_wrong_type_is_refused_with_file_and_line(beir_folder, load, row, said):
+def test_a_cell_of_the_wrong_type_is_refused_with_file_and_line(beir_folder, load, row, message):
     file = beir_folder / "corpus.jsonl"
     file.write_text('{"_id": "d1", "text": "one"}\n\n' + json.dumps(row) + "\n")
-    with pytest.raises(BadData, match=f"corpus.jsonl, {said}") as caught:
+    with pytest.raises(BadData, match=f"corpus.jsonl, {message}") as caught:
         load(f"{beir_folder}/test")
     str(caught.value).encode("utf-8")
 
@@ -104,7 +104,7 @@ def test_ids_lose_white_space_and_whole_numbers_become_strings(
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         (b'{"_id": "d1", "text": "one", "text": "two"}', "line 1: 'text' occurs twice in one"),
         (b'{"_id": "d1", "text": "x", "m": {"a": 1, "a": 2}}', "line 1: 'a' occurs twice"),
@@ -116,7 +116,7 @@ def test_ids_lose_white_space_and_whole_numbers_become_strings(
 )
 @pytest.mark.parametrize("layout", ["beir", "mteb"])
 def test_a_json_line_that_cannot_be_read_in_full_is_refused_with_its_number(
-    beir_folder, nano_folder, load, layout, row, said
+    beir_folder, nano_folder, load, layout, row, message
 ):
     file, name = beir_folder / "corpus.jsonl", f"{beir_folder}/test"
     if layout == "mteb":
@@ -124,5 +124,5 @@ def test_a_json_line_that_cannot_be_read_in_full_is_refused_with_its_number(
         (name / "corpus").mkdir()
         file = name / "corpus" / "corpus.jsonl"
     file.write_bytes(row + b"\n")
-    with pytest.raises(BadData, match=rf"corpus.jsonl, {said}"):
+    with pytest.raises(BadData, match=rf"corpus.jsonl, {message}"):
         load(name)
