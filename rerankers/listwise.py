@@ -76,7 +76,7 @@ class Listwise:
             prompt = conversation.prompt(inside, [str(n) for n in range(1, len(inside) + 1)])
             (reply,) = yield from ask([Generate(prompt, self._max_tokens(len(inside), prompt))])
             names = {str(place + 1): place for place in range(len(inside))}
-            read.append(read_permutation(_answer(prompt, reply), names))
+            read.append(read_permutation(whole_answer(prompt, reply), names))
             return read[-1].places
 
         ranking = yield from self._sliding().order(len(candidates.documents), order)
@@ -97,7 +97,7 @@ class Listwise:
         return _TOKENS_PER_IDENTIFIER * passages + (2048 if prompt.thinking else 0)
 
 
-def _answer(prompt: Prompt, reply: Generation) -> str:
+def whole_answer(prompt: Prompt, reply: Generation) -> str:
     """Return what the model said in all; nothing, where it was cut off within its thoughts.
 
     Some chat templates open the think block themselves, so that the reply shows only its end.
@@ -108,8 +108,16 @@ def _answer(prompt: Prompt, reply: Generation) -> str:
     return prompt.prefill + reply.text
 
 
+def _as_it_is(text: str) -> tuple[str, int]:
+    return text, 0
+
+
 class Conversation:
-    """One query's passages, made safe once: `escaped` counts the identifiers found in its texts."""
+    """One query's passages, made safe once: `escaped` counts the identifiers found in its texts.
+
+    escape: whether the prompt names passages in brackets, so that other identifiers in brackets
+        have to be told apart.
+    """
 
     def __init__(
         self,
@@ -118,12 +126,14 @@ class Conversation:
         *,
         thinking: bool = False,
         instruction: str = "",
+        escape: bool = True,
     ) -> None:
         self._template = load_template(prompt)
         self._thinking = thinking
         self._instruction = instruction or candidates.instruction
-        self._query, count = escape_identifiers(candidates.query)
-        safe = [escape_identifiers(" ".join(d.text.split())) for d in candidates.documents]
+        safely = escape_identifiers if escape else _as_it_is
+        self._query, count = safely(candidates.query)
+        safe = [safely(" ".join(d.text.split())) for d in candidates.documents]
         self._texts = [text for text, _ in safe]
         self.escaped = count + sum(found for _, found in safe)
 

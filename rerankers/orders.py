@@ -17,8 +17,8 @@ Choosing = Generator[Sequence[Any], Sequence[Any], Sequence[int]]
 Choose = Callable[[Sequence[Sequence[int]]], Choosing]
 """Chooses within sets of document indices that do not depend on each other, in one round."""
 
-Ends = Callable[[Sequence[int]], Generator[Sequence[Any], Sequence[Any], tuple[int, int]]]
-"""Chooses the places of the best and of the worst in one set of document indices."""
+Ending = Generator[Sequence[Any], Sequence[Any], tuple[int, int]]
+"""A flow that looks at one set of documents: it returns the places of the best and the worst."""
 
 Sinking = Generator[Sequence[Any], Sequence[Any], None]
 
@@ -170,7 +170,9 @@ def bubble_sort(count: int, *, best: int, children: int, choose: Choose) -> Orde
     return _before_the_rest(ranking[:best], count)
 
 
-def sort_from_both_ends(count: int, *, best: int, choose: Ends) -> Ordering:
+def sort_from_both_ends(
+    count: int, *, best: int, choose: Callable[[Sequence[int]], Ending]
+) -> Ordering:
     """Order the `best` first and as many last of `count` documents; the rest keep their order.
 
     Each choice is given all documents that have no place yet, and gives a place to two of them (Li

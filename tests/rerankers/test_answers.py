@@ -27,7 +27,15 @@ from rerank_bench.reranking import Defaults, choose
 
 GRADED = "pointwise:prompt=graded,graded=true"
 THINKING = "listwise:thinking=true"
-ASKING = ["cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"]
+RANK_R1 = "setwise:prompt=rank-r1,answer=tagged,children=19,shuffle=true"
+SORTING = [
+    *("setwise", "setwise:answer=generate,permutations=3,sort=bubble", RANK_R1),
+    *("pairwise", "pairwise:sort=heap,answer=generate", "duo", "dual-end"),
+]
+ASKING = [
+    *("cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"),
+    *SORTING,
+]
 EVERY = [*ASKING, GRADED, THINKING, "identity", "reverse", "random"]
 
 
