@@ -75,11 +75,12 @@ class Chooser:
 
     def __init__(self, candidates: Candidates, choices: Choices) -> None:
         self._choices = choices
+        self._labels = choices.labels
         self._conversation = Conversation(
             candidates,
             choices.prompt,
             instruction=choices.instruction,
-            escape=not choices.labels,
+            escape=not self._labels,
         )
         self.unusable: list[bool] = []
 
@@ -108,14 +109,14 @@ class Chooser:
 
     def _names(self, count: int) -> list[str]:
         """Return the names of `count` documents: the prompt file's labels, or numbers from 1."""
-        labels = self._choices.labels or [str(number) for number in range(1, count + 1)]
+        labels = self._labels or [str(number) for number in range(1, count + 1)]
         return [label.strip() for label in labels[:count]]
 
     def _request(self, inside: Sequence[int]) -> NextToken | Generate:
         choices = self._choices
         prompt = self._conversation.prompt(inside, self._names(len(inside)))
         if choices.answer == "labels":
-            return NextToken(prompt, choices.labels[: len(inside)])
+            return NextToken(prompt, self._labels[: len(inside)])
         usual = _WRITTEN + (_THOUGHT if prompt.thinking else 0)
         return Generate(prompt, usual if choices.max_tokens is None else choices.max_tokens)
 

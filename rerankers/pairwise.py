@@ -195,11 +195,12 @@ class Duo:
         count = len(candidates.documents)
         first = range(min(self.k, count))
         pairs = list((itertools.permutations if self.both else itertools.combinations)(first, 2))
+        labels = self.fixed_labels
         prompts = [conversation.prompt(pair, ("0", "1")) for pair in pairs]
-        replies = yield from ask([NextToken(prompt, self.fixed_labels) for prompt in prompts])
+        replies = yield from ask([NextToken(prompt, labels) for prompt in prompts])
         shares: list[list[float]] = [[] for _ in first]
         for (i, j), reply in zip(pairs, replies, strict=True):
-            better, worse = (reply.of(label) for label in self.fixed_labels)
+            better, worse = (reply.of(label) for label in labels)
             p = math.exp(better - log_sum_exp((better, worse)))
             shares[i].append(p)
             if self.symmetric:
