@@ -6,13 +6,14 @@ import importlib.util
 
 import pytest
 
-from rerank_bench import BadOption, load_template
+from rerank_bench import BadOption, NextToken, load_template
 from rerank_bench.engines import ModelOptions, Tokens, open_checkpoint
 from rerank_bench.reranking import catalogue, choose
 
 MARK = "\N{SNOWMAN}"
 BERTS = ("ms-marco-MiniLM", "ettin")  # [CLS] [SEP] [SEP]; XLM-RoBERTa's <s> </s></s> </s> are 4
 OUTPUT = {"listwise": 6, "first": 0}  # tokens written for each passage
+CHOOSING = {"setwise", "pairwise", "duo"}
 ENTRIES = pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.name)
 
 
@@ -45,7 +46,7 @@ def prompt_tokens(tokens: Tokens, reranker) -> int:
 def queries(reranker) -> int:
     """How often a prompt holds the query."""
     template = load_template(reranker.prompt)
-    filled = template.fill(query=MARK, document="", instruction="", passages=passages(1))
+    filled = template.fill(query=MARK, document="", instruction="", passages=passages(2))
     whole = (filled.text or "") + "".join(message.text for message in filled.messages)
     return max(whole.count(MARK), 1)
 
@@ -64,6 +65,10 @@ def needed(entry, tokens: Tokens) -> int:
         window = reranker.window
         together = reranker.max_window_tokens or document * window
         return prompt + together + (queries(reranker)) * query + OUTPUT[entry.method] * window + 1
+    if entry.method in CHOOSING:
+        together = reranker.max_window_tokens or document * reranker.window
+        written = entry.options.get("max_tokens", 1 if NextToken in reranker.asks else 16)
+        return prompt + together + queries(reranker) * query + written
     return prompt + (pair or document + query)
 
 
