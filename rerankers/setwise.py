@@ -64,10 +64,11 @@ class Setwise:
     def __post_init__(self) -> None:
         if self.sort not in SORTS:
             raise BadOption(f"setwise: sort must be one of {', '.join(SORTS)}, not {self.sort!r}")
-        least = {"children": 2 if self.sort == "heap" else 1, "k": 1, "permutations": 1}
-        for name, lowest in least.items():
-            if getattr(self, name) < lowest:
-                given = getattr(self, name)
+        fewest = 2 if self.sort == "heap" else 1
+        numbers = {"children": (self.children, fewest), "k": (self.k, 1)}
+        numbers["permutations"] = (self.permutations, 1)
+        for name, (given, lowest) in numbers.items():
+            if given < lowest:
                 raise BadOption(f"setwise: {name} must be at least {lowest}, not {given}")
         self._choices().check_documents(self.window, "lower children")
         check_budgets("setwise", self)
