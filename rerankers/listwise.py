@@ -155,7 +155,7 @@ class Windows:
 
     def _permutation(self, prompt: Prompt, reply: Generation, count: int) -> tuple[int, ...]:
         names = {str(place + 1): place for place in range(count)}
-        self._read.append(read_permutation(_answer(prompt, reply), names))
+        self._read.append(read_permutation(whole_answer(prompt, reply), names))
         return self._read[-1].places
 
 
@@ -168,7 +168,7 @@ def mean_order(orders: Sequence[Sequence[int]]) -> list[int]:
     return sorted(range(len(sums)), key=sums.__getitem__)
 
 
-def _answer(prompt: Prompt, reply: Generation) -> str:
+def whole_answer(prompt: Prompt, reply: Generation) -> str:
     """Return what the model said in all; nothing, where it was cut off within its thoughts.
 
     Some chat templates open the think block themselves, so that the reply shows only its end.
@@ -179,10 +179,16 @@ def _answer(prompt: Prompt, reply: Generation) -> str:
     return prompt.prefill + reply.text
 
 
+def _as_it_is(text: str) -> tuple[str, int]:
+    return text, 0
+
+
 class Conversation:
     """One query's passages, made safe once: `escaped` counts the identifiers found in its texts.
 
     scores: a text per document, which the prompt shows as a passage's `score`.
+    escape: whether the prompt names passages in brackets, so that other identifiers in brackets
+        have to be told apart.
     """
 
     def __init__(
@@ -193,12 +199,14 @@ class Conversation:
         thinking: bool = False,
         instruction: str = "",
         scores: Sequence[str] = (),
+        escape: bool = True,
     ) -> None:
         self._template = load_template(prompt)
         self._thinking = thinking
         self._instruction = instruction or candidates.instruction
-        self._query, count = escape_identifiers(candidates.query)
-        safe = [escape_identifiers(" ".join(d.text.split())) for d in candidates.documents]
+        safely = escape_identifiers if escape else _as_it_is
+        self._query, count = safely(candidates.query)
+        safe = [safely(" ".join(d.text.split())) for d in candidates.documents]
         self._passages = [{"text": text} for text, _ in safe]
         for passage, score in zip(self._passages, scores, strict=False):
             passage["score"] = score

@@ -1,4 +1,4 @@
-"""Reading a permutation out of what a language model wrote, strictly.
+"""Reading a permutation, or the labels of a choice, out of what a language model wrote, strictly.
 
 Only identifiers in brackets count: one (`[2]`, `[Passage 2]`) or a list of them (`[2, 1, 3]`), in
 brackets of any width, escaped or in bold. Digits of prose are not a ranking, neither is anything a
@@ -21,6 +21,9 @@ _BRACKET = rf"\[\s*(?:{_LISTED}(?:\s*[,>;]\s*{_LISTED})+|{_NOUN}\w+)\s*\]"
 _BRACKETS = re.compile(_BRACKET, re.IGNORECASE)
 _CHAIN = re.compile(rf"{_BRACKET}(?:[^\w\[\]]*{_BRACKET})*", re.IGNORECASE)
 _NAME = re.compile(r"\w+(?=\s*[,>;\]])")
+_CALLED = re.compile(r"(?i:passage|document)[\s:#]*(\d+|[A-Z])(?!\w)")
+_ALONE = re.compile(r"\W*(\w+)\W*")
+_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _MARKS = str.maketrans("【】［］〔〕", "[][][]", "\\*`\"'“”")
 """Brackets of other widths are brackets; escapes, bold type and quotation marks say nothing."""
 
@@ -55,9 +58,38 @@ def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
     return Permutation((*places, *missing), repaired=repaired)
 
 
+def read_labels(text: str, identifiers: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the places of the passages that an answer names, in its order, each once.
+
+    A label counts in brackets (`[2]`), behind its noun (`Passage B`), or where it is the only word;
+    `identifiers` maps label to place. An answer without labels, or with one that is unknown, names
+    none: text that speaks of passages which are not there is no choice.
+    """
+    answer = answer_after_thoughts(text).translate(_MARKS)
+    named = _names(answer) or _CALLED.findall(answer) or _only_word(answer)
+    labels = list(dict.fromkeys(_plain(label) for label in named))
+    known = all(label in identifiers for label in labels)
+    return tuple(identifiers[label] for label in labels) if known else ()
+
+
+def tagged_answer(text: str) -> str:
+    """Return what stands between `<answer>` and `</answer>` behind the thoughts of a text.
+
+    Nothing where there are no such tags, or several that say different things.
+    """
+    answers = {found.strip() for found in _TAGGED.findall(answer_after_thoughts(text))}
+    return answers.pop() if len(answers) == 1 else ""
+
+
 def _names(text: str) -> list[str]:
     """Return the identifiers of a text, in order."""
     return [name for bracket in _BRACKETS.findall(text) for name in _NAME.findall(bracket)]
+
+
+def _only_word(text: str) -> list[str]:
+    """Return the only word of a text, or nothing where there are more."""
+    word = _ALONE.fullmatch(text)
+    return [word.group(1)] if word else []
 
 
 def _longest_chain(text: str) -> str:

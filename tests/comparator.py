@@ -54,17 +54,33 @@ def oracle(relevance: Mapping[str, float], *, noise: float = 0.0, seed: int = 0)
             return Attention((found, ((0.0,),) * len(found)), prompt_tokens=1)
         texts = _passages(request.prompt)
         ranked = sorted(texts, key=lambda name: -belief(texts[name], request))
-        text = " > ".join(f"[{name}]" for name in ranked)
+        text = _written(request.prompt, ranked).removeprefix(request.prompt.prefill)
         return Generation(text, finished=True, prompt_tokens=1, output_tokens=len(ranked))
 
     return FakeEngine(answer)
 
 
+def _written(prompt: Prompt, ranked: list[str]) -> str:
+    """What a model writes that was asked for the best, for both ends, or for all in order."""
+    whole = _whole(prompt)
+    if "<answer>" in whole:
+        thoughts = "<think>So [1], or [2]?</think>\n" if "<think>" in whole else ""
+        return f"{thoughts}<answer>[{ranked[0]}]</answer>"
+    if prompt.prefill == "Passage":
+        return f"Passage {ranked[0]}"
+    if "worst" in whole:
+        return f"[{ranked[0]}] > [{ranked[-1]}]"
+    return " > ".join(f"[{name}]" for name in ranked)
+
+
 def _labels(request: NextToken, belief: Any) -> dict[Any, float]:
     passages = _passages(request.prompt)
-    if passages and all(str(label) in passages for label in request.labels):
-        return {label: belief(passages[str(label)], request) for label in request.labels}
-    value = belief(_only(_whole(request.prompt)), request)
+    if passages and all(str(label).strip() in passages for label in request.labels):
+        return {label: belief(passages[label.strip()], request) for label in request.labels}
+    if {"0", "1"} <= passages.keys():
+        value = belief(passages["0"], request) - belief(passages["1"], request)
+    else:
+        value = belief(_only(_whole(request.prompt)), request)
     share = 1 / (1 + math.exp(-value))
     first, *rest = request.labels
     return {first: math.log(share), **{r: math.log((1 - share) / len(rest)) for r in rest}}
@@ -82,5 +98,9 @@ def _only(text: str) -> str:
 
 
 def _passages(prompt: Prompt) -> dict[str, str]:
-    """Identifier -> document text, wherever a known text follows a bracketed identifier."""
-    return dict(re.findall(r"\[(\w+)\][^\[]*?(text[0-9a-f]{8})", _whole(prompt)))
+    """Identifier -> document text, wherever a known text follows an identifier."""
+    named = r"(?:\[(\w+)\]|Passage (\w+):|Document(\d):)[^\[]*?(text[0-9a-f]{8})"
+    found = re.findall(named, _whole(prompt))
+    return {
+        bracketed or lettered or numbered: text for bracketed, lettered, numbered, text in found
+    }

@@ -90,9 +90,10 @@ def _cut(text: str, max_tokens: int | None) -> Fitted:
 
 @dataclass(frozen=True)
 class FakeOptions:
-    """Options of engine fake. model: may be named, and is ignored."""
+    """Options of engine fake. model, adapter: may be named, and are ignored."""
 
     model: str | None = None
+    adapter: str | None = None
 
 
 class OverlapEngine(FakeEngine):

@@ -28,7 +28,7 @@ def test_every_prompt_says_where_it_is_from_and_can_be_filled(name):
     assert template.changes
     prompt = template.fill(**VALUES, passages=passages_of(name))
     written = prompt.text or "".join(message.text for message in prompt.messages)
-    listed = re.search(r"1\W+first.*2\W+second", written, re.DOTALL)
+    listed = re.search(r"\d\W+first.*\d\W+second", written, re.DOTALL)
     assert listed or "DOCUMENT" in written or "EVERY PASSAGE" in written
     assert "QUERY" in written or name == "query-likelihood"
     assert "{{" not in written

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from rerank_bench import BadOption, load_template
+from rerank_bench import BadOption, NextToken, load_template
 from rerank_bench.engines import ModelOptions, Tokens, open_checkpoint
 from rerank_bench.rerankers.in_context import InContext
 from rerank_bench.reranking import catalogue, choose
@@ -14,6 +14,7 @@ from rerank_bench.reranking import catalogue, choose
 MARK = "\N{SNOWMAN}"
 BERTS = ("ms-marco-MiniLM", "ettin")  # [CLS] [SEP] [SEP]; XLM-RoBERTa's <s> </s></s> </s> are 4
 OUTPUT = {"listwise": 6, "first": 0}  # tokens written for each passage
+CHOOSING = {"setwise", "pairwise", "duo"}
 ENTRIES = pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.name)
 
 
@@ -55,7 +56,7 @@ def prompt_tokens(tokens: Tokens, reranker) -> int:
 def queries(reranker) -> int:
     """How often a prompt holds the query."""
     template = load_template(reranker.prompt)
-    filled = template.fill(query=MARK, document="", instruction="", passages=passages(1), picks=1)
+    filled = template.fill(query=MARK, document="", instruction="", passages=passages(2), picks=1)
     whole = (filled.text or "") + "".join(message.text for message in filled.messages)
     return max(whole.count(MARK), 1)
 
@@ -71,6 +72,8 @@ def needed(entry, tokens: Tokens) -> int:
         return max(document, query) + 2
     prompt, window = prompt_tokens(tokens, reranker), together_in(reranker)
     answer = getattr(reranker, "max_tokens", None) or OUTPUT.get(entry.method, 0) * window + 1
+    if entry.method in CHOOSING:
+        answer = entry.options.get("max_tokens", 1 if NextToken in reranker.asks else 16)
     if window == 1:
         return prompt + (pair or document + query) + (answer if entry.method == "rating" else 0)
     documents = getattr(reranker, "max_window_tokens", None) or document * window

@@ -19,12 +19,16 @@ WANTED |= {f"ettin-reranker-{size}" for size in ("17m", "32m", "68m", "150m", "4
 WANTED |= {"jina-reranker-v2-base-multilingual", "mxbai-rerank-base-v2", "mxbai-rerank-large-v2"}
 WANTED |= {f"Qwen3-Reranker-{size}" for size in ("0.6B", "4B", "8B")}
 WANTED |= {"RankZephyr", "RankVicuna", "FIRST", "first_mistral"}
+CHOOSING = {"Rank-R1-3B", "Rank-R1-7B", "Rank-R1-14B", "Rank-R1-32B"}
+CHOOSING |= {f"Setwise-SFT-{size}" for size in ("3B", "7B", "14B")}
+CHOOSING |= {f"Setwise-flan-t5-{size}" for size in ("large", "xl", "xxl")}
+CHOOSING |= {"PRP-flan-t5-xl", "PRP-flan-t5-xxl", "PRP-flan-ul2", "duoT5-base", "duoT5-3b"}
 DEMO = {"minilm-late", "smollm2-ql", "smollm2-yesno", "smollm2-first", "smollm2-listwise"}
 ENTRIES = pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.name)
 
 
 def test_the_rerankers_of_the_first_papers_are_all_there():
-    assert set(catalogue()) >= WANTED | DEMO
+    assert set(catalogue()) >= WANTED | CHOOSING | DEMO
 
 
 @ENTRIES
@@ -32,8 +36,9 @@ def test_an_entry_says_what_it_is_and_where_it_is_from(entry):
     assert entry.url.startswith("https://")
     assert entry.licence
     assert entry.paper or entry.notes
-    if entry.name in WANTED:
-        assert entry.url == f"https://huggingface.co/{entry.model}"
+    if entry.name in WANTED | CHOOSING:
+        weights = entry.options.get("adapter", entry.model)
+        assert entry.url == f"https://huggingface.co/{weights}"
     assert entry.model in PACKAGED or re.fullmatch(r"[\w.-]+/[\w.-]+", entry.model)
 
 

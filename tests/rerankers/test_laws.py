@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -30,7 +31,14 @@ MODEL_FREE = ["identity", "reverse", "random"]
 POINTWISE = ["cross-encoder", "late-interaction", "pointwise", "query-likelihood"]
 WINDOWED = ["listwise", "first"]
 WHOLE = ["in-context", "insertrank", "listwise:window=101"]
-ASKING = [*POINTWISE, *WINDOWED, *WHOLE]
+RANK_R1 = "setwise:prompt=rank-r1,answer=tagged,children=19,shuffle=true"
+SORTING = [
+    *("setwise", "setwise:sort=bubble", "setwise:answer=generate,children=2", RANK_R1),
+    *("pairwise:sort=heap", "pairwise:sort=sliding", "pairwise:sort=heap,answer=generate"),
+]
+FORCED = ["setwise:answer=generate,children=2", RANK_R1]  # a label is written, whatever is equal
+COMPLETE = ["pairwise", "pairwise:answer=generate", "duo:k=101", "dual-end"]
+ASKING = [*POINTWISE, *WINDOWED, *WHOLE, *SORTING, *COMPLETE]
 ALL = [*MODEL_FREE, *ASKING]
 
 
@@ -93,6 +101,76 @@ def test_an_exact_judge_of_windows_puts_the_best_ten_in_order_in_one_pass(
         assert sorted(order(result.scores)) == list(range(count))
 
 
+@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize("name", SORTING)
+def test_an_exact_judge_of_few_puts_the_best_ten_first_and_leaves_the_rest_in_order(
+    comparator, pool, name, count
+):
+    texts, grades = pool(count, seed=1)
+    result = rerank_one(built(name), candidates(texts), comparator.oracle(grades))
+    best = ideal(texts, grades)[:10]
+    assert order(result.scores) == [*best, *(i for i in range(count) if i not in best)]
+    assert not result.counts.get("unparsable", 0)
+
+
+@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize("name", COMPLETE)
+def test_an_exact_judge_of_all_documents_gives_the_ideal_order(comparator, pool, name, count):
+    texts, grades = pool(count, seed=2)
+    result = rerank_one(built(name), candidates(texts), comparator.oracle(grades))
+    assert order(result.scores) == ideal(texts, grades)
+    assert not result.counts.get("unparsable", 0)
+
+
+CALLS_AND_ROUNDS = [
+    ("pairwise", 9900, 1),
+    ("pairwise:sort=sliding", 1890, 945),
+    ("duo", 50 * 49, 1),
+    ("duo:k=100,both=false", 4950, 1),
+    ("duo:k=100", 9900, 1),
+    ("dual-end", 50, 50),
+    ("setwise:sort=bubble,children=2", 475, 475),
+]
+
+
+@pytest.mark.parametrize(("name", "calls", "rounds"), CALLS_AND_ROUNDS)
+def test_100_documents_take_as_many_calls_as_published(comparator, pool, name, calls, rounds):
+    texts, grades = pool(100)
+    usage = rerank_one(built(name), candidates(texts), comparator.oracle(grades)).usage
+    assert (usage.calls, usage.rounds) == (calls, rounds)
+
+
+def test_a_heap_of_pairs_makes_the_choices_of_setwise_by_comparisons_that_take_two_calls(
+    comparator, pool
+):
+    calls = []
+    for seed in range(5):
+        texts, grades = pool(100, seed)
+        engine, others = comparator.oracle(grades), []
+
+        def watch(request, engine=engine, others=others):
+            others.append(len(request.labels) - 1)
+            ((_, reply),) = engine.answer([request])
+            return reply
+
+        rerank_one(built("setwise:children=2"), candidates(texts), FakeEngine(watch))
+        usage = rerank_one(built("pairwise:sort=heap"), candidates(texts), engine).usage
+        assert usage.calls == 2 * sum(others)
+        assert usage.rounds <= 150
+        calls.append(usage.calls)
+    assert statistics.mean(calls) / 2 == pytest.approx(275, abs=5)
+
+
+def test_permutations_multiply_the_calls_and_not_the_rounds(comparator, pool):
+    texts, grades = pool(100)
+    engine = comparator.oracle(grades)
+    once, often = (
+        rerank_one(built(f"setwise:permutations={n}"), candidates(texts), engine).usage
+        for n in (1, 3)
+    )
+    assert (often.calls, often.rounds) == (3 * once.calls, once.rounds)
+
+
 @pytest.mark.parametrize("name", WINDOWED)
 def test_enough_passes_of_an_exact_judge_order_everything(comparator, pool, name):
     texts, grades = pool(45)
@@ -135,8 +213,12 @@ def test_random_depends_on_seed_query_and_document_but_not_on_the_order_they_com
     assert rerank_one(built("random:seed=1"), given_, engine).scores != first
 
 
-@pytest.mark.parametrize("name", [*POINTWISE, "random"])
-def test_scores_of_single_documents_do_not_depend_on_their_order(comparator, pool, name):
+@pytest.mark.parametrize(
+    "name", [*POINTWISE, "random", "pairwise", "pairwise:answer=generate", "duo:k=30"]
+)
+def test_scores_of_single_documents_and_of_all_pairs_do_not_depend_on_their_order(
+    comparator, pool, name
+):
     texts, grades = pool(30)
     given_ = candidates(texts)
     places = list(range(30))
@@ -148,7 +230,7 @@ def test_scores_of_single_documents_do_not_depend_on_their_order(comparator, poo
     assert after == tuple(before[i] for i in places)
 
 
-@pytest.mark.parametrize("name", ASKING)
+@pytest.mark.parametrize("name", [name for name in ASKING if name not in FORCED])
 def test_duplicated_texts_keep_their_ids_and_stand_together(comparator, pool, name):
     texts, grades = pool(8)
     texts = [text for text in texts for _ in range(2)]

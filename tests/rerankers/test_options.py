@@ -10,7 +10,12 @@ from rerank_bench import BadOption, UnknownName
 from rerank_bench.rerankers.orders import Sliding
 from rerank_bench.reranking import Defaults, choose
 
-ASKING = ["cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"]
+ASKING = [
+    *("cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"),
+    *("setwise", "pairwise", "duo", "dual-end"),
+]
+
+HEADS = ["cross-encoder", "late-interaction"]
 
 
 def built(text: str):
@@ -30,6 +35,23 @@ def built(text: str):
         ("pointwise:prompt=graded", "the worst first: add graded=true"),
         ("pointwise:labels=0,1", "or write the relevant label first"),
         ("mxbai-rerank-base-v2:graded=true", "graded needs labels"),
+        ("setwise:sort=quick", "sort must be one of heap, bubble, not 'quick'"),
+        ("setwise:children=1", "children must be at least 2, not 1"),
+        ("setwise:sort=bubble,children=0", "children must be at least 1, not 0"),
+        ("setwise:children=23", "23 labels, fewer than the 24 documents of a call; lower children"),
+        ("setwise:k=0", "setwise: k must be at least 1"),
+        ("setwise:permutations=0", "permutations must be at least 1"),
+        ("setwise:answer=guess", "answer must be one of labels, generate, tagged, not 'guess'"),
+        ("setwise:prompt=rank-r1", "has no labels to read: set answer=generate or answer=tagged"),
+        ("setwise:answer=generate,max_tokens=0", "max_tokens must be at least 1"),
+        ("setwise:max_window_tokens=3", "max_window_tokens must be at least 4"),
+        ("pairwise:sort=bubble", "sort must be one of all, heap, sliding, not 'bubble'"),
+        ("pairwise:k=0", "pairwise: k must be at least 1"),
+        ("duo:k=0", "duo: k must be at least 1"),
+        ("duo:prompt=setwise", "needs two labels.*it has 23"),
+        ("duo:both=false,symmetric=false", "the last document could win nothing"),
+        ("dual-end:k=0", "dual-end: k must be at least 1"),
+        ("dual-end:max_tokens=0", "dual-end: max_tokens must be at least 1"),
     ],
 )
 def test_an_option_that_cannot_work_is_refused_in_one_line(text, message):
@@ -38,7 +60,7 @@ def test_an_option_that_cannot_work_is_refused_in_one_line(text, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["pointwise", "query-likelihood", "listwise", "first"])
+@pytest.mark.parametrize("name", [name for name in ASKING if name not in HEADS])
 def test_a_prompt_that_does_not_exist_is_answered_with_near_names(name):
     with pytest.raises(UnknownName, match="did you mean listwise"):
         built(f"{name}:prompt=listwize")

@@ -142,6 +142,7 @@ def test_an_option_for_all_goes_before_the_catalogue_and_behind_ones_own():
 def test_every_built_in_enters_by_the_door_of_a_plugin():
     built_in = {"identity", "reverse", "random", "cross-encoder", "late-interaction"}
     built_in |= {"pointwise", "query-likelihood", "listwise", "first"}
+    built_in |= {"setwise", "pairwise", "duo", "dual-end"}
     assert built_in <= set(methods())
 
 
