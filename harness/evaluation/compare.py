@@ -14,7 +14,7 @@ from .significance import estimate
 
 if TYPE_CHECKING:
     from .facts import PerQuery
-    from .groups import Group
+    from .inference import Group
     from .results import Evaluation, Record
 
 

@@ -54,11 +54,6 @@ class Facts:
         return len(self.run.results)
 
     @cached_property
-    def query_ids(self) -> tuple[str, ...]:
-        """The queries, in the order of all per-query arrays."""
-        return self.values.query_ids
-
-    @cached_property
     def bases(self) -> tuple[str, ...] | None:
         """The question that each query is a version of; None where no two share one."""
         return bases_of(self.run.results)
@@ -127,16 +122,16 @@ class PerQuery:
     natural: Mapping[str, NDArray[np.float64]]
     gains: Mapping[str, NDArray[np.float64]]
 
-
-def per_query(facts: Facts, measures: Sequence[str]) -> PerQuery:
-    """Return the arrays of a run."""
-    return PerQuery(
-        query_ids=facts.query_ids,
-        bases=facts.bases,
-        failed=frozenset(r.query_id for r in facts.run.results if r.failed is not None),
-        natural={name: facts.values.natural[name] for name in measures},
-        gains={name: facts.values.gain(name) for name in measures},
-    )
+    @classmethod
+    def of(cls, facts: Facts) -> PerQuery:
+        """Return the arrays of a run for all of MEASURES."""
+        return cls(
+            query_ids=facts.values.query_ids,
+            bases=facts.bases,
+            failed=frozenset(r.query_id for r in facts.run.results if r.failed is not None),
+            natural={name: facts.values.natural[name] for name in MEASURES},
+            gains={name: facts.values.gain(name) for name in MEASURES},
+        )
 
 
 def judgements(facts: Facts) -> str:
@@ -149,7 +144,7 @@ def judgements(facts: Facts) -> str:
 def ground(facts: Facts) -> int:
     """Return a hash of what must be equal for values to compare: pool, queries, judgements."""
     pool = facts.settings["profile"].get("sha256", "")
-    return hash((pool, facts.query_ids, judgements(facts)))
+    return hash((pool, facts.values.query_ids, judgements(facts)))
 
 
 def hardware(facts: Facts) -> str:

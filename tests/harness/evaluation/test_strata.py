@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerank_bench.evaluation import StratumRow, interval, query_rows, query_values, strata
-from rerank_bench.evaluation.strata import FEWEST
+from rerank_bench.evaluation.significance import FEWEST
 from rerank_bench.runs import QueryResult, Run
 
 TOLD = {
