@@ -13,7 +13,7 @@ import numpy as np
 from ..reranking import Usage, checks, total
 from ..reranking import invalid as broken
 from . import orders
-from .gains import SAME, binary_values
+from .gains import binary_values
 from .measures import BINARY, MACRO, MEASURES, MICRO, RECALL, recall_values
 from .queries import bases_of
 from .significance import Estimate, estimate
@@ -256,13 +256,6 @@ def _judged_at_10(facts: Facts, rankings: Iterator[Sequence[str]]) -> float | No
 def tied_at_10(facts: Facts) -> float:
     """Return the share of queries whose top ten is decided by equal scores."""
     return facts.per_query(sum(map(orders.top_tied, facts.run.results)))
-
-
-def outcomes(facts: Facts, measure: str) -> tuple[int, int, int]:
-    """Count the queries that gained, stayed the same and lost."""
-    gains = facts.values.gain(measure)
-    wins, losses = int((gains > SAME).sum()), int((gains < -SAME).sum())
-    return wins, len(gains) - wins - losses, losses
 
 
 def captured(facts: Facts, measure: str) -> float | None:

@@ -58,6 +58,12 @@ class QueryValues:
         return int(moved.sum())
 
 
+def outcomes(gains: NDArray[np.float64]) -> tuple[int, int, int]:
+    """Count the queries that gained, stayed the same and lost."""
+    wins, losses = int((gains > SAME).sum()), int((gains < -SAME).sum())
+    return wins, len(gains) - wins - losses, losses
+
+
 def query_values(run: Run, known: QueryValues | None = None) -> QueryValues:
     """Measure a run from its rankings and judgements.
 

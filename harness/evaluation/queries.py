@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from ..runs import QueryResult, Run
     from .gains import QueryValues
 
-_REPAIRED = ("repaired", "unparsable")
-LANGUAGE, LENGTH, RANK = "language", "query length", "positive's rank"
-_RANKS = ((1, "1"), (5, "2-5"), (10, "6-10"), (30, "11-30"), (100, "31-100"))
+_LANGUAGE, _LENGTH, _RANK = "language", "query length", "positive's rank"
+_RANKS = {1: "1", 5: "2-5", 10: "6-10", 30: "11-30", 100: "31-100"}
 _DEEPER, _NOWHERE, _UNKNOWN = "below 100", "not in the pool", "not known"
 _THIRDS = ("short", "medium", "long")
-_ORDER = (*_THIRDS, *(name for _, name in _RANKS), _DEEPER, _NOWHERE, _UNKNOWN)
+_ORDER = (*_THIRDS, *_RANKS.values(), _DEEPER, _NOWHERE, _UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,36 +55,33 @@ def bases_of(results: Sequence[QueryResult]) -> tuple[str, ...] | None:
 
 def query_rows(run: Run, values: QueryValues) -> list[QueryRow]:
     """Return a row for each query of a run, in its order."""
-    settings = run.manifest["settings"]
-    main = MEASURES[0]
-    stages = (values.first_stage[main], values.natural[main], values.safeguarded[main])
-    found = []
-    for place, result in enumerate(run.results):
-        grades = values.grades[place]
-        natural = orders.natural(result.doc_ids, result.safeguard)
-        failed = result.failed is not None
-        found.append(
-            QueryRow(
-                task=settings["task"],
-                profile=settings["profile"]["asked"],
-                reranker=settings["reranker"]["label"],
-                query_id=result.query_id,
-                language=result.language,
-                first_stage=float(stages[0][place]),
-                natural=float(stages[1][place]),
-                safeguarded=float(stages[2][place]),
-                rank_before=_best_rank(values.pools[place], grades),
-                rank_after=None if failed else _best_rank(natural, grades),
-                safeguard=result.safeguard is not None,
-                failed=failed,
-                repaired=sum(result.counts.get(name, 0) for name in _REPAIRED),
-            )
-        )
-    return found
+    return [_query_row(run, values, place) for place in range(len(run.results))]
 
 
-def _best_rank(ranking: Sequence[str], grades: Mapping[str, int]) -> int | None:
-    return next((rank for rank, doc_id in enumerate(ranking, 1) if doc_id in grades), None)
+def _query_row(run: Run, values: QueryValues, place: int) -> QueryRow:
+    settings, result, main = run.manifest["settings"], run.results[place], MEASURES[0]
+    positives = values.grades[place]
+    natural = orders.natural(result.doc_ids, result.safeguard)
+    failed = result.failed is not None
+    return QueryRow(
+        task=settings["task"],
+        profile=settings["profile"]["asked"],
+        reranker=settings["reranker"]["label"],
+        query_id=result.query_id,
+        language=result.language,
+        first_stage=float(values.first_stage[main][place]),
+        natural=float(values.natural[main][place]),
+        safeguarded=float(values.safeguarded[main][place]),
+        rank_before=_best_rank(values.pools[place], positives),
+        rank_after=None if failed else _best_rank(natural, positives),
+        safeguard=result.safeguard is not None,
+        failed=failed,
+        repaired=sum(result.counts.get(name, 0) for name in ("repaired", "unparsable")),
+    )
+
+
+def _best_rank(ranking: Sequence[str], positives: Mapping[str, int]) -> int | None:
+    return next((rank for rank, doc_id in enumerate(ranking, 1) if doc_id in positives), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +109,13 @@ class StratumRow:
 def strata(run: Run, rows: Sequence[QueryRow]) -> list[StratumRow]:
     """Return the strata of one run, kind by kind, each kind in its natural order.
 
-    `rows` are the run's `query_rows`. A kind is left out where all queries are in
-    one stratum, or their languages or lengths are not known. Lengths are thirds of the run's own
-    queries.
+    rows: the run's `query_rows`. A kind is left out where all queries are in one stratum, or their
+    languages or lengths are not known. Lengths are thirds of the run's own queries.
     """
     named = {
-        LANGUAGE: _languages(rows),
-        LENGTH: _lengths([result.query_chars for result in run.results]),
-        RANK: [_rank(row.rank_before) for row in rows],
+        _LANGUAGE: [row.language or _UNKNOWN for row in rows],
+        _LENGTH: _lengths([result.query_chars for result in run.results]),
+        _RANK: [_rank(row.rank_before) for row in rows],
     }
     return [
         _stratum(kind, value, [i for i, name in enumerate(names) if name == value], rows, run)
@@ -130,18 +125,13 @@ def strata(run: Run, rows: Sequence[QueryRow]) -> list[StratumRow]:
     ]
 
 
-def _languages(rows: Sequence[QueryRow]) -> list[str]:
-    return [row.language or _UNKNOWN for row in rows]
-
-
 def _lengths(chars: Sequence[int | None]) -> list[str]:
     """Name the third that each query's length in characters is in; equal lengths share one."""
     known = [c for c in chars if c is not None]
     if len(known) < len(chars):
         return []
-    low, high = (
-        int(cut) for cut in np.quantile(known, [1 / 3, 2 / 3], method="closest_observation")
-    )
+    bounds = np.quantile(known, [1 / 3, 2 / 3], method="closest_observation")
+    low, high = map(int, bounds)
     sizes = (f"< {low}", f"{low} to {high}", f"> {high}")
     names = [f"{third} ({size} characters)" for third, size in zip(_THIRDS, sizes, strict=True)]
     return [names[int(c >= low) + int(c > high)] for c in known]
@@ -150,7 +140,7 @@ def _lengths(chars: Sequence[int | None]) -> list[str]:
 def _rank(rank: int | None) -> str:
     if rank is None:
         return _NOWHERE
-    return next((name for last, name in _RANKS if rank <= last), _DEEPER)
+    return next((name for last, name in _RANKS.items() if rank <= last), _DEEPER)
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -165,20 +155,8 @@ def _stratum(
     """Return the stratum of the queries at `places`; versions of one question are a cluster."""
     first = np.array([rows[i].first_stage for i in places])
     natural = np.array([rows[i].natural for i in places])
-    row = rows[0]
-    low = high = None
-    if len(places) >= FEWEST:
-        low, high = interval(natural - first, bases_of([run.results[i] for i in places]))
-    return StratumRow(
-        task=row.task,
-        profile=row.profile,
-        reranker=row.reranker,
-        kind=kind,
-        value=value,
-        queries=len(places),
-        first_stage=float(first.mean()),
-        natural=float(natural.mean()),
-        gain=float((natural - first).mean()),
-        gain_low=low,
-        gain_high=high,
-    )
+    bases = bases_of([run.results[i] for i in places])
+    bounds = interval(natural - first, bases) if len(places) >= FEWEST else (None, None)
+    where = rows[0].task, rows[0].profile, rows[0].reranker
+    means = (float(values.mean()) for values in (first, natural, natural - first))
+    return StratumRow(*where, kind, value, len(places), *means, *bounds)

@@ -105,9 +105,7 @@ class Evaluation:
 
         recall = self.first_stages[self.first_stages["measure"].isin([MICRO, MACRO])]
         rows = pd.concat([recall.assign(reranker=None), self.results.rows()], ignore_index=True)
-        keys = [rows[name].fillna("") for name in KEY]
-        order = sorted(range(len(rows)), key=list(zip(*keys, strict=True)).__getitem__)
-        return rows.iloc[order].reset_index(drop=True)
+        return rows.sort_values(KEY, na_position="first", ignore_index=True)
 
 
 def columns_of(frame: str | None = None, *, of_pool: bool = False) -> list[Column]:
