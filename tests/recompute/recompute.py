@@ -57,10 +57,7 @@ def measured(
     rankings: tuple[tuple[str, ...], ...], grades: tuple[tuple[tuple[str, int], ...], ...]
 ) -> dict[str, np.ndarray]:
     """Per-query values of each measure, in the order given; 0 where trec_eval has none."""
-    run = {
-        str(i): {doc: -float(rank) for rank, doc in enumerate(ranking)}
-        for i, ranking in enumerate(rankings)
-    }
+    run = {str(i): {d: -float(j) for j, d in enumerate(own)} for i, own in enumerate(rankings)}
     qrels = {str(i): dict(own) for i, own in enumerate(grades)}
     found = {name: np.zeros(len(rankings)) for name in MEASURES}
     names = {str(measure): name for name, measure in MEASURES.items()}
@@ -262,9 +259,7 @@ def mean_row(parts: Sequence[Row], gained: Sequence[Gain], *, tested: bool) -> R
 
 def report_rows(mains: Mapping[Key, Folder]) -> Rows:
     found = {key: task_rows(folder) for key, folder in mains.items()}
-    rows: Rows = {
-        (False, *key, name): row for key, own in found.items() for name, row in own[0].items()
-    }
+    rows: Rows = {(False, *k, n): row for k, (own, _) in found.items() for n, row in own.items()}
     for name_of_set, tasks in data_sets(mains.values()).items():
         for asked, label in {key[1:] for key in mains if key[0] in tasks}:
             keys = [(task, asked, label) for task in tasks if (task, asked, label) in mains]
@@ -276,8 +271,8 @@ def report_rows(mains: Mapping[Key, Folder]) -> Rows:
                 parts, gained = ([found[key][i][name] for key in keys] for i in (0, 1))
                 row = mean_row(parts, gained, tested=sound and name == MAIN)
                 clusters = any(part["clusters"] for part in parts)
-                row |= {"clusters": sum(g.units for g in gained) if clusters else None}
-                row |= {"tasks": len(tasks)}
+                units = sum(gain.units for gain in gained) if clusters else None
+                row |= {"clusters": units, "tasks": len(tasks)}
                 rows[True, name_of_set, asked, label, name] = finished(row, name)
     star(rows, data_sets(mains.values()))
     return rows
