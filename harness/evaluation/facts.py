@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -159,24 +159,18 @@ def hardware(facts: Facts) -> str:
     return f"{machine.get('processor') or 'processor'}, {machine.get('cores', '?')} cores"
 
 
-def gpus(facts: Facts) -> int:
-    """Return how many GPUs were at work; 0 without any, or where a server answered."""
-    manifest = facts.run.manifest
-    engine = manifest.get("engine") or {}
-    if "gpu" not in (manifest.get("hardware") or {}):
-        return 0
-    return int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
-
-
 def seconds_per_query(facts: Facts) -> float | None:
     """Return engine seconds per query; None where any reply came from the cache."""
     return None if facts.spent.from_cache else facts.per_query(facts.spent.seconds)
 
 
 def gpu_seconds(facts: Facts) -> float | None:
-    """Return those seconds times the GPUs at work; None without one."""
-    each, number = seconds_per_query(facts), gpus(facts)
-    return each * number if number and each is not None else None
+    """Return those seconds times the GPUs at work; None without any, or where a server answered."""
+    manifest, each = facts.run.manifest, seconds_per_query(facts)
+    if each is None or "gpu" not in (manifest.get("hardware") or {}):
+        return None
+    engine = manifest.get("engine") or {}
+    return each * int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
 
 
 def invalid(facts: Facts) -> str | None:
@@ -228,16 +222,16 @@ def rerankable(facts: Facts) -> int:
 
 def judged(facts: Facts) -> float | None:
     """Return the judged share of the top ten after reranking; see `_judged_at_10`."""
-    final = (orders.natural(r.doc_ids, r.safeguard) for r in facts.run.results)
+    final = [orders.natural(r.doc_ids, r.safeguard) for r in facts.run.results]
     return _judged_at_10(facts, final)
 
 
 def judged_first_stage(facts: Facts) -> float | None:
     """Return the judged share of the first stage's top ten; see `_judged_at_10`."""
-    return _judged_at_10(facts, iter(facts.values.pools))
+    return _judged_at_10(facts, facts.values.pools)
 
 
-def _judged_at_10(facts: Facts, rankings: Iterator[Sequence[str]]) -> float | None:
+def _judged_at_10(facts: Facts, rankings: Sequence[Sequence[str]]) -> float | None:
     """Return the mean share of the first ten that was judged, over queries with candidates.
 
     None where all judged documents are positives: the others were not judged then.

@@ -92,9 +92,9 @@ def set_apart(runs: pd.DataFrame) -> pd.Series:
     usual judgements.
     """
     sizes = runs.groupby(["task", "profile", "ground"])["queries"].transform("sum")
-    standing = runs.assign(size=sizes, usual=runs["judgements"] == "")
+    sized = runs.assign(size=sizes, usual=runs["judgements"] == "")
     order = ["size", "queries", "usual"]
-    best = standing.sort_values(order, ascending=False, kind="stable")
+    best = sized.sort_values(order, ascending=False, kind="stable")
     first = best.groupby(["task", "profile"])["ground"].transform("first")
     return runs["ground"] != first.reindex(runs.index)
 
