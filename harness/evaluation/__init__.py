@@ -13,17 +13,15 @@ from .compare import Comparison, Duel, compare
 from .facts import Facts, PerQuery
 from .frames import Runs, load_runs
 from .gains import QueryValues, query_values
-from .groups import Group, data_set
-from .inference import infer
+from .inference import Group, data_set, infer
 from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, relevant
 from .orders import first_stage, natural
 from .prices import Price, parse_prices
-from .queries import QueryRow, query_rows
+from .queries import QueryRow, StratumRow, query_rows, strata
 from .reading import evaluate
 from .results import MAIN, Evaluation, Results, columns_of, records, results_of, written
 from .sensitivity import LatencyRow, OrderRow
 from .significance import interval
-from .strata import StratumRow, strata
 
 __all__ = [
     "COLUMNS",

@@ -1,4 +1,4 @@
-"""Published figures beside measured ones, where a run did what the source did.
+"""Published figures and measured ones, where a run did what the source did.
 
 A claim is about one pool: so many queries of a task, after a first stage of known worth. A run that
 differs in any of them, or is measured by other judgements, is not compared with it.
@@ -71,58 +71,53 @@ def load_claims() -> tuple[Claim, ...]:
 
 
 def match(results: Results, claims: Iterable[Claim]) -> tuple[ClaimRow, ...]:
-    """Return the claims that are about a run, beside its own value.
+    """Return the claims that are about a run, each with the run's own value.
 
     Runs with failed queries, invalid ones, those of the fake engine, of less than the first 100
     candidates or of cut texts, and by other judgements match nothing.
     """
     claims = list(claims)
     rows = results.rows()
-    rows = rows[rows["reranker"].isin([claim.reranker for claim in claims])]
-    return tuple(
-        _beside(claim, row)
-        for row in records(_whole(rows))
-        for claim in claims
-        if _is_about(claim, row)
-    )
+    rows = rows[rows["reranker"].isin([claim.reranker for claim in claims]) & _is_usual(rows)]
+    pairs = ((claim, row) for row in records(rows) for claim in claims if _is_about(claim, row))
+    found = []
+    for claim, row in pairs:
+        measured = _under(claim, row, "safeguarded" if claim.safeguarded else "natural")
+        within = abs(measured - claim.value) <= claim.tolerance + _ROUNDING
+        where = row["task"], row["profile"], row["reranker"]
+        found.append(ClaimRow(claim, *where, measured, within))
+    return tuple(found)
 
 
-def _whole(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that are of the first 100 candidates by a real model that worked."""
+def _is_usual(rows: pd.DataFrame) -> pd.Series:
+    """Return which rows are of the first 100 candidates, uncut, by a real model that worked."""
     real = rows["invalid"].isna() & rows["is_real"] & (rows["failed"] == 0)
     usual = (rows["instruction"] != "task") & (rows["judgements"] == "")
     uncut = rows["max_doc_chars"].isna() & rows["max_doc_tokens"].isna()
-    return rows[real & usual & uncut & rows["depth"].fillna(_DEPTH).eq(_DEPTH)]
+    return real & usual & uncut & rows["depth"].fillna(_DEPTH).eq(_DEPTH)
 
 
 def _is_about(claim: Claim, row: Record) -> bool:
-    """Return whether a row is of the reranker, the queries and the pool of a claim."""
-    own = (row["reranker"], _last(row["model"]), row["measure"], row["task"].lower())
-    wanted = (claim.reranker, _last(claim.model), claim.measure, claim.task.lower())
-    if own != wanted or row["queries"] != claim.queries:
-        return False
-    if not any(_is_named(row[name], claim.profile) for name in ("profile", "resolved")):
-        return False
-    return abs(_under(claim, row, "first_stage") - claim.first_stage) <= SAME_FIRST_STAGE
+    """Return whether a row is of the reranker, the queries and the pool of a claim.
+
+    Of a model's id or folder the last part counts, which a local copy shares with the hub's. A
+    profile is named for a first stage as in `bm25()` or `run(bm25.trec)`.
+    """
+
+    def last(model: str) -> str:
+        return model.rstrip("/").rpartition("/")[2].lower()
+
+    own = (row["reranker"], last(row["model"]), row["measure"], row["task"].lower())
+    wanted = (claim.reranker, last(claim.model), claim.measure, claim.task.lower())
+    names = (row["profile"].lower(), row["resolved"].lower())
+    is_named = any(
+        name.startswith(claim.profile) or (name.startswith("run(") and claim.profile in name)
+        for name in names
+    )
+    same = own == wanted and row["queries"] == claim.queries and is_named
+    return same and abs(_under(claim, row, "first_stage") - claim.first_stage) <= SAME_FIRST_STAGE
 
 
 def _under(claim: Claim, row: Record, stage: str) -> float:
     """Return the value of a stage under the convention of a claim."""
     return float(row[f"{stage}_binary" if claim.convention == BINARY else stage])
-
-
-def _is_named(profile: str, word: str) -> bool:
-    """Return whether a profile is named for a first stage: `bm25()`, `run(bm25.trec)`."""
-    name = profile.lower()
-    return name.startswith(word) or (name.startswith("run(") and word in name)
-
-
-def _last(model: str) -> str:
-    """Return the last part of a model's id or folder, which a local copy shares with the hub's."""
-    return model.rstrip("/").rpartition("/")[2].lower()
-
-
-def _beside(claim: Claim, row: Record) -> ClaimRow:
-    measured = _under(claim, row, "safeguarded" if claim.safeguarded else "natural")
-    within = abs(measured - claim.value) <= claim.tolerance + _ROUNDING
-    return ClaimRow(claim, row["task"], row["profile"], row["reranker"], measured, within)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import BadData
-from .gains import SAME
+from .gains import outcomes
 from .inference import infer
 from .results import MAIN, Results, records, results_of
 from .significance import estimate
 
 if TYPE_CHECKING:
     from .facts import PerQuery
-    from .groups import Group
+    from .inference import Group
     from .results import Evaluation, Record
 
 
@@ -62,21 +62,27 @@ def compare(found: Evaluation, one: str, other: str) -> Comparison:
     shared = sorted(first.keys() & second.keys())
     if not shared:
         raise BadData("the two rerankers ran on no task and profile in common; run both on one")
-    arrays = {
-        place: (found.per_query[*place, one], found.per_query[*place, other]) for place in shared
-    }
-    why = {place: _differ(first[place], second[place], *arrays[place]) for place in shared}
-    left_out = [words for words in why.values() if words]
-    if len(left_out) == len(shared):
+    rows: list[Record] = []
+    duels: list[Duel] = []
+    left_out: list[str] = []
+    for place in shared:
+        arrays = found.per_query[*place, one], found.per_query[*place, other]
+        why = _differ(first[place], second[place], *arrays)
+        if why:
+            left_out.append(f"{' after '.join(place)}: {why}")
+            continue
+        row, own = _paired(first[place], second[place], *arrays)
+        rows.append(row)
+        duels += own
+    if not rows:
         raise BadData(left_out[0])
-    compared = [place for place in shared if not why[place]]
-    pairs = [_paired(first[place], second[place], *arrays[place]) for place in compared]
-    results, means, groups = infer(results_of([record for record, _ in pairs]))
-    duels = sorted((duel for _, own in pairs for duel in own), key=lambda d: -abs(d.difference))
+    results, means, groups = infer(results_of(rows))
+    duels.sort(key=lambda duel: -abs(duel.difference))
     return Comparison(one, other, results, means, tuple(groups), tuple(duels), tuple(left_out))
 
 
 def _records(found: Evaluation, reranker: str) -> Mapping[tuple[str, str], Record]:
+    """Return the records of a reranker by task and profile."""
     rows = found.results.rows(MAIN)
     own = records(rows[rows["reranker"] == reranker])
     return {(record["task"], record["profile"]): record for record in own}
@@ -84,19 +90,16 @@ def _records(found: Evaluation, reranker: str) -> Mapping[tuple[str, str], Recor
 
 def _differ(one: Record, other: Record, a: PerQuery, b: PerQuery) -> str:
     """Return why two runs do not compare; an empty text where they do."""
-    why = ""
     if one["pool"] != other["pool"]:
-        why = "the two ran on different pools, so their values do not compare"
-    elif _depth(one) != _depth(other):
-        why = f"one reranked {_depth(one)}, one {_depth(other)}"
-    elif any(one[n] != other[n] for n in ("max_doc_chars", "max_doc_tokens")):
-        why = "the two saw documents cut to different lengths"
-    elif one["judgements"] != other["judgements"]:
+        return "the two ran on different pools, so their values do not compare"
+    if one["depth"] != other["depth"]:
+        return f"one reranked {_depth(one)}, one {_depth(other)}"
+    if any(one[name] != other[name] for name in ("max_doc_chars", "max_doc_tokens")):
+        return "the two saw documents cut to different lengths"
+    if one["judgements"] != other["judgements"]:
         by = " and ".join(record["judgements"] or "the usual ones" for record in (one, other))
-        why = f"the two were measured by different judgements ({by})"
-    elif not set(a.query_ids) & set(b.query_ids):
-        why = "the two have no query in common"
-    return f"{one['task']} after {one['profile']}: {why}" if why else ""
+        return f"the two were measured by different judgements ({by})"
+    return "" if set(a.query_ids) & set(b.query_ids) else "the two have no query in common"
 
 
 def _depth(record: Record) -> str:
@@ -107,13 +110,11 @@ def _depth(record: Record) -> str:
 def _paired(one: Record, other: Record, a: PerQuery, b: PerQuery) -> tuple[Record, list[Duel]]:
     """Return the record of a difference, and its queries one by one."""
     place = {query_id: index for index, query_id in enumerate(b.query_ids)}
-    ids = [query_id for query_id in a.query_ids if query_id in place]
     mine = [index for index, query_id in enumerate(a.query_ids) if query_id in place]
+    ids = [a.query_ids[index] for index in mine]
     x, y = a.natural[MAIN][mine], b.natural[MAIN][[place[query_id] for query_id in ids]]
-    where = one["task"], one["profile"]
-    duels = [
-        Duel(*where, query_id, float(v), float(w)) for query_id, v, w in zip(ids, x, y, strict=True)
-    ]
+    pairs = zip(ids, x.tolist(), y.tolist(), strict=True)
+    duels = [Duel(one["task"], one["profile"], *pair) for pair in pairs]
     bases = None if a.bases is None else [a.bases[index] for index in mine]
     record = {
         **one,
@@ -121,9 +122,7 @@ def _paired(one: Record, other: Record, a: PerQuery, b: PerQuery) -> tuple[Recor
         "queries": len(ids),
         "natural": float(x.mean()),
         "first_stage": float(y.mean()),
-        "wins": int((x - y > SAME).sum()),
-        "ties": int((abs(x - y) <= SAME).sum()),
-        "losses": int((x - y < -SAME).sum()),
+        **dict(zip(("wins", "ties", "losses"), outcomes(x - y), strict=True)),
         "floor": one["floor"] or other["floor"],
         "invalid": one["invalid"] or other["invalid"],
         "is_real": one["is_real"] and other["is_real"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 from ..reranking import Usage, checks, total
 from ..reranking import invalid as broken
 from . import orders
-from .gains import SAME, binary_values
+from .gains import binary_values
 from .measures import BINARY, MACRO, MEASURES, MICRO, RECALL, recall_values
 from .queries import bases_of
 from .significance import Estimate, estimate
@@ -52,11 +52,6 @@ class Facts:
     def queries(self) -> int:
         """How many queries the run has."""
         return len(self.run.results)
-
-    @cached_property
-    def query_ids(self) -> tuple[str, ...]:
-        """The queries, in the order of all per-query arrays."""
-        return self.values.query_ids
 
     @cached_property
     def bases(self) -> tuple[str, ...] | None:
@@ -127,16 +122,16 @@ class PerQuery:
     natural: Mapping[str, NDArray[np.float64]]
     gains: Mapping[str, NDArray[np.float64]]
 
-
-def per_query(facts: Facts, measures: Sequence[str]) -> PerQuery:
-    """Return the arrays of a run."""
-    return PerQuery(
-        query_ids=facts.query_ids,
-        bases=facts.bases,
-        failed=frozenset(r.query_id for r in facts.run.results if r.failed is not None),
-        natural={name: facts.values.natural[name] for name in measures},
-        gains={name: facts.values.gain(name) for name in measures},
-    )
+    @classmethod
+    def of(cls, facts: Facts) -> PerQuery:
+        """Return the arrays of a run for all of MEASURES."""
+        return cls(
+            query_ids=facts.values.query_ids,
+            bases=facts.bases,
+            failed=frozenset(r.query_id for r in facts.run.results if r.failed is not None),
+            natural={name: facts.values.natural[name] for name in MEASURES},
+            gains={name: facts.values.gain(name) for name in MEASURES},
+        )
 
 
 def judgements(facts: Facts) -> str:
@@ -149,7 +144,7 @@ def judgements(facts: Facts) -> str:
 def ground(facts: Facts) -> int:
     """Return a hash of what must be equal for values to compare: pool, queries, judgements."""
     pool = facts.settings["profile"].get("sha256", "")
-    return hash((pool, facts.query_ids, judgements(facts)))
+    return hash((pool, facts.values.query_ids, judgements(facts)))
 
 
 def hardware(facts: Facts) -> str:
@@ -164,24 +159,18 @@ def hardware(facts: Facts) -> str:
     return f"{machine.get('processor') or 'processor'}, {machine.get('cores', '?')} cores"
 
 
-def gpus(facts: Facts) -> int:
-    """Return how many GPUs were at work; 0 without any, or where a server answered."""
-    manifest = facts.run.manifest
-    engine = manifest.get("engine") or {}
-    if "gpu" not in (manifest.get("hardware") or {}):
-        return 0
-    return int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
-
-
 def seconds_per_query(facts: Facts) -> float | None:
     """Return engine seconds per query; None where any reply came from the cache."""
     return None if facts.spent.from_cache else facts.per_query(facts.spent.seconds)
 
 
 def gpu_seconds(facts: Facts) -> float | None:
-    """Return those seconds times the GPUs at work; None without one."""
-    each, number = seconds_per_query(facts), gpus(facts)
-    return each * number if number and each is not None else None
+    """Return those seconds times the GPUs at work; None without any, or where a server answered."""
+    manifest, each = facts.run.manifest, seconds_per_query(facts)
+    if each is None or "gpu" not in (manifest.get("hardware") or {}):
+        return None
+    engine = manifest.get("engine") or {}
+    return each * int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
 
 
 def invalid(facts: Facts) -> str | None:
@@ -233,16 +222,16 @@ def rerankable(facts: Facts) -> int:
 
 def judged(facts: Facts) -> float | None:
     """Return the judged share of the top ten after reranking; see `_judged_at_10`."""
-    final = (orders.natural(r.doc_ids, r.safeguard) for r in facts.run.results)
+    final = [orders.natural(r.doc_ids, r.safeguard) for r in facts.run.results]
     return _judged_at_10(facts, final)
 
 
 def judged_first_stage(facts: Facts) -> float | None:
     """Return the judged share of the first stage's top ten; see `_judged_at_10`."""
-    return _judged_at_10(facts, iter(facts.values.pools))
+    return _judged_at_10(facts, facts.values.pools)
 
 
-def _judged_at_10(facts: Facts, rankings: Iterator[Sequence[str]]) -> float | None:
+def _judged_at_10(facts: Facts, rankings: Sequence[Sequence[str]]) -> float | None:
     """Return the mean share of the first ten that was judged, over queries with candidates.
 
     None where all judged documents are positives: the others were not judged then.
@@ -261,13 +250,6 @@ def _judged_at_10(facts: Facts, rankings: Iterator[Sequence[str]]) -> float | No
 def tied_at_10(facts: Facts) -> float:
     """Return the share of queries whose top ten is decided by equal scores."""
     return facts.per_query(sum(map(orders.top_tied, facts.run.results)))
-
-
-def outcomes(facts: Facts, measure: str) -> tuple[int, int, int]:
-    """Count the queries that gained, stayed the same and lost."""
-    gains = facts.values.gain(measure)
-    wins, losses = int((gains > SAME).sum()), int((gains < -SAME).sum())
-    return wins, len(gains) - wins - losses, losses
 
 
 def captured(facts: Facts, measure: str) -> float | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..runs import Run, Variant, find_all_runs, read_run
+from .queries import QueryRow, StratumRow
 from .results import written
+from .sensitivity import LatencyRow, OrderRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +55,7 @@ class Runs:
     @cached_property
     def strata(self) -> pd.DataFrame:
         """One row per run and language, length of the query, or rank of its best positive."""
-        from . import StratumRow
-
-        return _frame(self.evaluation.strata, _fields(StratumRow))
+        return _frame(StratumRow, self.evaluation.strata)
 
     @cached_property
     def means(self) -> pd.DataFrame:
@@ -65,23 +65,17 @@ class Runs:
     @cached_property
     def queries(self) -> pd.DataFrame:
         """One row per query of each run: nDCG@10 before and after, and the best positive's rank."""
-        from . import QueryRow
-
-        return _frame(self.evaluation.queries, _fields(QueryRow))
+        return _frame(QueryRow, self.evaluation.queries)
 
     @cached_property
     def orders(self) -> pd.DataFrame:
         """One row per run that was also given its candidates in other orders."""
-        from . import OrderRow
-
-        return _frame(self.evaluation.orders, _fields(OrderRow))
+        return _frame(OrderRow, self.evaluation.orders)
 
     @cached_property
     def latencies(self) -> pd.DataFrame:
         """One row per run that also served one query at a time."""
-        from . import LatencyRow
-
-        return _frame(self.evaluation.latencies, _fields(LatencyRow))
+        return _frame(LatencyRow, self.evaluation.latencies)
 
     @cached_property
     def claims(self) -> pd.DataFrame:
@@ -125,16 +119,13 @@ def _written(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(written(rows))
 
 
-def _fields(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
-
-
-def _frame(records: Iterable[Any], columns: Sequence[str]) -> pd.DataFrame:
-    """Return a frame with a row for each record, and its named attributes as columns."""
+def _frame(kind: type, records: Iterable[Any]) -> pd.DataFrame:
+    """Return a frame of dataclasses of one kind, with their fields as columns."""
     import pandas as pd
 
-    values = [[getattr(record, name) for name in columns] for record in records]
-    return pd.DataFrame(values, columns=list(columns))
+    columns = [field.name for field in fields(kind)]
+    rows = [[getattr(record, name) for name in columns] for record in records]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _ranked(run: Run) -> Iterator[tuple[Any, ...]]:

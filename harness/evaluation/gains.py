@@ -24,6 +24,7 @@ SAME = 1e-9
 class QueryValues:
     """Per-query values of one run: for each measure an array in the order of `query_ids`.
 
+    pool_key: what the values of pools depend on; runs with equal keys share them.
     pools, grades: in the same order; pools are without safeguards, grades of positives alone.
     first_stage: the pool as it came, without the safeguard. natural, safeguarded: the finished
     ranking without and with it; 0 for failed queries. ceiling, ceiling_safeguarded: the best order
@@ -31,14 +32,21 @@ class QueryValues:
     """
 
     query_ids: tuple[str, ...]
+    pool_key: tuple[object, ...]
     pools: tuple[Sequence[str], ...]
     grades: tuple[Mapping[str, int], ...]
-    positives: NDArray[np.int64]
     first_stage: Values
     natural: Values
     safeguarded: Values
     ceiling: Values
     ceiling_safeguarded: Values
+
+    @property
+    def positives(self) -> NDArray[np.int64]:
+        """The number of positives of each query."""
+        import numpy as np
+
+        return np.array([len(grades) for grades in self.grades], dtype=np.int64)
 
     def gain(self, measure_name: str) -> NDArray[np.float64]:
         """Return natural minus first stage, per query."""
@@ -50,62 +58,53 @@ class QueryValues:
         return int(moved.sum())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PoolSide:
-    """The values that depend on pools and judgements alone; runs of one pool share them."""
-
-    key: tuple[object, ...]
-    grades: tuple[Mapping[str, int], ...]
-    pools: tuple[Sequence[str], ...]
-    guarded: tuple[int, ...]  # places of queries with a safeguard
-    first_stage: Values
-    ceiling: Values
-    ceiling_safeguarded: Values
+def outcomes(gains: NDArray[np.float64]) -> tuple[int, int, int]:
+    """Count the queries that gained, stayed the same and lost."""
+    wins, losses = int((gains > SAME).sum()), int((gains < -SAME).sum())
+    return wins, len(gains) - wins - losses, losses
 
 
-def pool_side(run: Run, known: PoolSide | None = None) -> PoolSide:
-    """Measure the pools of a run; `known` is returned if it is of the same pools and judgements."""
+def query_values(run: Run, known: QueryValues | None = None) -> QueryValues:
+    """Measure a run from its rankings and judgements.
+
+    known: values of another run; those of its pools are taken where pools and judgements are equal.
+    """
     depth = run.manifest["settings"].get("depth")
     pools = tuple(orders.first_stage(result) for result in run.results)
     guards = tuple(result.safeguard for result in run.results)
     key = (pools, guards, run.qrels, depth, run.min_grade)
-    if known is not None and known.key == key:
-        return known
+    if known is None or known.pool_key != key:
+        known = _before_reranking(run, key, pools)
+    natural, safeguarded = _reranked(run, known)
+    ids = tuple(result.query_id for result in run.results)
+    return replace(known, query_ids=ids, natural=natural, safeguarded=safeguarded)
+
+
+def _before_reranking(
+    run: Run, key: tuple[object, ...], pools: tuple[Sequence[str], ...]
+) -> QueryValues:
+    """Measure the pools of a run and their best orders, as if nothing had been reranked."""
+    depth = run.manifest["settings"].get("depth")
     judged = (run.qrels.get(result.query_id, {}) for result in run.results)
     grades = tuple(relevant(own, min_grade=run.min_grade) for own in judged)
-    best = [orders.best(pool, g, depth=depth) for pool, g in zip(pools, grades, strict=True)]
-    guarded = tuple(place for place, guard in enumerate(guards) if guard is not None)
-    best_guarded = [
-        orders.best(pools[i], grades[i], depth=depth, safeguard=guards[i]) for i in guarded
-    ]
-    ceiling = measure(best, grades)
-    return PoolSide(
-        key=key,
-        grades=grades,
-        pools=pools,
-        guarded=guarded,
-        first_stage=measure(pools, grades),
-        ceiling=ceiling,
-        ceiling_safeguarded=_with(ceiling, guarded, best_guarded, grades),
-    )
-
-
-def query_values(run: Run, side: PoolSide | None = None) -> QueryValues:
-    """Measure a run from its rankings and judgements; `side` is its `pool_side`."""
-    import numpy as np
-
-    side = side or pool_side(run)
-    natural, safeguarded = _reranked(run, side)
+    first_stage = measure(pools, grades)
+    pairs = zip(pools, grades, strict=True)
+    ceiling = measure([orders.best(pool, own, depth=depth) for pool, own in pairs], grades)
+    best = {
+        i: orders.best(pools[i], grades[i], depth=depth, safeguard=result.safeguard)
+        for i, result in enumerate(run.results)
+        if result.safeguard is not None
+    }
     return QueryValues(
-        query_ids=tuple(result.query_id for result in run.results),
-        pools=side.pools,
-        grades=side.grades,
-        positives=np.array([len(grades) for grades in side.grades], dtype=np.int64),
-        first_stage=side.first_stage,
-        natural=natural,
-        safeguarded=safeguarded,
-        ceiling=side.ceiling,
-        ceiling_safeguarded=side.ceiling_safeguarded,
+        query_ids=(),
+        pool_key=key,
+        pools=pools,
+        grades=grades,
+        first_stage=first_stage,
+        natural=first_stage,
+        safeguarded=first_stage,
+        ceiling=ceiling,
+        ceiling_safeguarded=_with(ceiling, best, grades),
     )
 
 
@@ -124,30 +123,28 @@ def binary_values(run: Run, values: QueryValues) -> dict[str, Values]:
 
 
 def _with(
-    values: Values,
-    places: Sequence[int],
-    rankings: Sequence[Sequence[str]],
-    grades: Sequence[Mapping[str, int]],
+    values: Values, rankings: Mapping[int, Sequence[str]], grades: Sequence[Mapping[str, int]]
 ) -> Values:
-    """Return `values` with those of other rankings in some places."""
+    """Return `values` with those of other rankings, which are given by their places."""
     found = {name: array.copy() for name, array in values.items()}
-    if places:
-        others = measure(rankings, [grades[place] for place in places])
+    if rankings:
+        others = measure([*rankings.values()], [grades[place] for place in rankings])
         for name, array in found.items():
-            array[list(places)] = others[name]
+            array[list(rankings)] = others[name]
     return found
 
 
-def _reranked(run: Run, side: PoolSide) -> tuple[Values, Values]:
+def _reranked(run: Run, values: QueryValues) -> tuple[Values, Values]:
     """Return the natural and the safeguarded values of the finished rankings."""
     settings = run.manifest["settings"]
     if is_floor(settings):
-        return _floor(run.results, side.pools, side.grades, settings.get("depth"))
+        return _floor(run.results, values.pools, values.grades, settings.get("depth"))
     kept = [() if result.failed is not None else result.doc_ids for result in run.results]
-    pairs = zip(kept, run.results, strict=True)
-    natural = measure([orders.natural(k, r.safeguard) for k, r in pairs], side.grades)
-    guarded = [kept[place] for place in side.guarded]
-    return natural, _with(natural, side.guarded, guarded, side.grades)
+    guards = [result.safeguard for result in run.results]
+    pairs = zip(kept, guards, strict=True)
+    natural = measure([orders.natural(k, guard) for k, guard in pairs], values.grades)
+    guarded = {place: kept[place] for place, guard in enumerate(guards) if guard is not None}
+    return natural, _with(natural, guarded, values.grades)
 
 
 def is_floor(settings: Mapping[str, Any]) -> bool:

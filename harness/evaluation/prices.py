@@ -46,13 +46,10 @@ def priced(runs: pd.DataFrame, prices: Mapping[str, Price]) -> list[float | None
 
     Tokens that a prefix cache held cost as much as others: providers differ in their discounts.
     """
-    rows = zip(
-        *(runs[n] for n in ("reranker", "model", "prompt_tokens", "output_tokens", "queries")),
-        strict=True,
-    )
-    found = []
-    for reranker, model, read, written, queries in rows:
-        own = next((prices[name] for name in (reranker, model, "*") if name in prices), None)
-        spent = None if own is None else read * own.read + written * own.written
-        found.append(None if spent is None else spent / _MILLION / queries)
-    return found
+    names = zip(runs["reranker"], runs["model"], strict=True)
+    of_run = [next((prices[n] for n in (*own, "*") if n in prices), None) for own in names]
+    tokens = zip(runs["prompt_tokens"], runs["output_tokens"], runs["queries"], strict=True)
+    return [
+        None if price is None else (read * price.read + written * price.written) / _MILLION / n
+        for price, (read, written, n) in zip(of_run, tokens, strict=True)
+    ]

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
 from ..reranking import FIRST_STAGE
 from ..runs import Variant, find_all_runs, read_run
 from .claims import load_claims, match
 from .columns import RUNS, VALUES
-from .facts import Facts, PerQuery, per_query
-from .gains import pool_side, query_values
+from .facts import Facts, PerQuery
+from .gains import query_values
 from .inference import infer
 from .measures import MACRO, MEASURES, MICRO
 from .prices import priced
-from .queries import query_rows
-from .results import Evaluation, Results, columns_of, computed, frame_of, pool_columns, results_of
+from .queries import query_rows, strata
+from .results import Evaluation, Results, columns_of, computed, frame_of, results_of
 from .sensitivity import latency_row, order_row
-from .strata import strata
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .gains import PoolSide
     from .prices import Price
-    from .queries import QueryRow
-    from .results import Record
-    from .sensitivity import LatencyRow, OrderRow
-    from .strata import StratumRow
+    from .queries import QueryRow, StratumRow
+    from .results import Key, Record
+    from .sensitivity import OrderRow
 
-    Key = tuple[str, str, str]
+    Same = Mapping[Key, Sequence["_Evaluated"]]
 
 MOST_QUERIES = 5_000
 """Per-query rows that a report holds; beyond them only those of the runs asked for in detail."""
@@ -53,23 +49,37 @@ def evaluate(
     BadData where there is no run, and, naming the folder, for a run that cannot be read, holds no
     query, or occurs twice.
     """
-    found = _Found(frozenset(folder.resolve() for folder in detail))
-    for folder in find_all_runs(roots):
-        found.add(folder)
-    results, means, groups = infer(found.results(prices or {}))
+    wanted = {folder.resolve() for folder in detail}
+    every = list(_read(roots, wanted))
+    mains = {own.key: own for own in every if own.is_main}
+    others = sorted((own for own in every if not own.is_main), key=lambda own: own.key)
+    variants = {key: list(own) for key, own in groupby(others, key=lambda own: own.key)}
+    same = {
+        key: [own for own in variants.get(key, ()) if own.is_same_run(main)]
+        for key, main in mains.items()
+    }
+    results, means, groups = infer(_results(mains, same, prices or {}))
     with_means = set(means.runs["task"])
     without = (group for group in groups if group.name not in with_means)
+    few = sum(len(own.per_query.query_ids) for own in mains.values()) <= MOST_QUERIES
+    listed = [own for own in mains.values() if few or own.folder in wanted]
+    alone = (own for own in others if own.variant.alone)
     return Evaluation(
         results=results,
         means=Results(means.runs.assign(apart=set_apart(means.runs)), means.values),
-        first_stages=found.first_stages(),
+        first_stages=_first_stages(mains.values()),
         groups=tuple(group for group in groups if group.name in with_means),
-        per_query={key: main.per_query for key, main in found.mains.items()},
-        orders=tuple(found.orders()),
-        latencies=tuple(found.latencies()),
-        strata=tuple(row for _, own in found.queries.values() for row in own),
-        queries=tuple(row for own, _ in found.queries.values() for row in own),
-        left_out=(*found.left_out(), *(words for group in without for words in group.reasons)),
+        per_query={key: main.per_query for key, main in mains.items()},
+        orders=tuple(_orders(mains, same)),
+        latencies=tuple(
+            latency_row(own.key, own.run["hardware"], read_run(own.folder)) for own in alone
+        ),
+        strata=tuple(row for own in listed for row in own.strata),
+        queries=tuple(row for own in listed for row in own.queries),
+        left_out=(
+            *_left_out(mains, variants),
+            *(words for group in without for words in group.reasons),
+        ),
         claims=match(results, load_claims()),
     )
 
@@ -82,24 +92,32 @@ def set_apart(runs: pd.DataFrame) -> pd.Series:
     usual judgements.
     """
     sizes = runs.groupby(["task", "profile", "ground"])["queries"].transform("sum")
-    standing = runs.assign(size=sizes, usual=runs["judgements"] == "")
+    sized = runs.assign(size=sizes, usual=runs["judgements"] == "")
     order = ["size", "queries", "usual"]
-    best = standing.sort_values(order, ascending=False, kind="stable")
+    best = sized.sort_values(order, ascending=False, kind="stable")
     first = best.groupby(["task", "profile"])["ground"].transform("first")
     return runs["ground"] != first.reindex(runs.index)
 
 
 @dataclass(frozen=True)
 class _Evaluated:
-    """What is kept of one run; `settings` is a hash of all that its variants have in common."""
+    """What is kept of one run; `settings` are what its variants have in common."""
 
     folder: Path
     key: Key
     variant: Variant
-    settings: str
+    settings: Mapping[str, Any]
     run: Record
     values: list[Record]
+    first_stage: list[Record]
     per_query: PerQuery
+    queries: list[QueryRow]
+    strata: list[StratumRow]
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is a run itself, not a variant."""
+        return not self.variant.suffix
 
     def is_same_run(self, other: _Evaluated) -> bool:
         """Return whether two runs differ in nothing but their variant, and no query failed.
@@ -111,127 +129,90 @@ class _Evaluated:
         return whole and (self.settings, one.query_ids) == (other.settings, two.query_ids)
 
 
-def evaluated(folder: Path, facts: Facts) -> _Evaluated:
-    """Compute all columns of a run."""
-    settings = facts.settings
-    common = {name: value for name, value in settings.items() if name != "variant"}
-    run = computed(columns_of(RUNS), facts)
-    values = [computed(columns_of(VALUES), facts, measure) for measure in MEASURES]
-    return _Evaluated(
-        folder=folder,
-        key=(run["task"], run["profile"], run["reranker"]),
-        variant=Variant.of(settings),
-        settings=sha256(json.dumps(common, sort_keys=True).encode()).hexdigest(),
-        run=run,
-        values=values,
-        per_query=per_query(facts, MEASURES),
-    )
-
-
-def _first_stage_records(facts: Facts) -> list[Record]:
-    """Return the values of a first stage alone: one record a measure."""
-    pool = computed(pool_columns(RUNS), facts)
-    values = pool_columns(VALUES)
-    return [pool | computed(values, facts, name) for name in (*MEASURES, MICRO, MACRO)]
-
-
-def _repeated(others: Sequence[Record], own: Record) -> Record:
-    """Return the natural means of a run and its repeats for one measure, and their spread."""
-    repeated = [record["natural"] for record in (own, *others)]
-    return {"repeated": repeated, "noise": max(repeated) - min(repeated)} if others else {}
-
-
-@dataclass
-class _Found:
-    """What has been read so far."""
-
-    detail: frozenset[Path]
-    mains: dict[Key, _Evaluated] = field(default_factory=dict)
-    queries: dict[Key, tuple[list[QueryRow], list[StratumRow]]] = field(default_factory=dict)
-    _variants: dict[Key, list[_Evaluated]] = field(default_factory=lambda: defaultdict(list))
-    _pools: dict[Key, list[Record]] = field(default_factory=dict)
-    _folders: dict[object, Path] = field(default_factory=dict)
-    _many: bool = False
-    _side: PoolSide | None = None
-
-    def add(self, folder: Path) -> None:
-        """Read and evaluate one run."""
+def _read(roots: Sequence[Path], detail: AbstractSet[Path]) -> Iterator[_Evaluated]:
+    """Read and evaluate the runs; without query rows where these become too many."""
+    folders: dict[tuple[str, ...], Path] = {}
+    values, queries = None, 0
+    for folder in find_all_runs(roots):
         run = read_run(folder)
         if not run.results:
             raise BadData(f"the run {folder} holds no query; remove that folder and run it again")
-        # The runs of one pool lie side by side, so the last one's is mostly this one's.
-        self._side = pool_side(run, self._side)
-        facts = Facts(run, query_values(run, self._side))
-        own = evaluated(folder, facts)
-        first = self._folders.setdefault((*own.key, own.variant.suffix), folder)
+        # The runs of one pool follow one another, so the last pool is mostly this run's.
+        values = query_values(run, values)
+        variant = Variant.of(run.manifest["settings"])
+        queries += 0 if variant.suffix else len(run.results)
+        listed = not variant.suffix and (queries <= MOST_QUERIES or folder in detail)
+        own = _evaluated(folder, variant, Facts(run, values), listed=listed)
+        first = folders.setdefault((*own.key, variant.suffix), folder)
         if first != folder:
             raise BadData(f"{first} and {folder} are the same run; report one, or use --as")
-        if own.variant.suffix:
-            self._variants[own.key].append(own)
-            return
-        self.mains[own.key] = own
-        self._add_queries(facts, own)
-        pool = own.key[0], own.key[1], own.run["judgements"]
-        known = self._pools.get(pool)
-        if known is None or known[0]["queries"] < own.run["queries"]:
-            self._pools[pool] = _first_stage_records(facts)
+        yield own
 
-    def _add_queries(self, facts: Facts, own: _Evaluated) -> None:
-        if self._many and own.folder not in self.detail:
-            return
-        rows = query_rows(facts.run, facts.values)
-        self.queries[own.key] = rows, strata(facts.run, rows)
-        if sum(len(rows) for rows, _ in self.queries.values()) > MOST_QUERIES and not self._many:
-            self._many = True
-            kept = {key for key, main in self.mains.items() if main.folder in self.detail}
-            self.queries = {key: rows for key, rows in self.queries.items() if key in kept}
 
-    def results(self, prices: Mapping[str, Price]) -> Results:
-        """Return the frames of all runs, sorted by task, profile and reranker."""
-        rows = []
-        for _, main in sorted(self.mains.items()):
-            others = self._same(main, lambda variant: variant.repeat > 1)
-            shared = {**main.run, "repeats": 1 + len(others)}
-            for number, own in enumerate(main.values):
-                rows.append(shared | own | _repeated([each.values[number] for each in others], own))
-        found = results_of(rows)
-        runs = found.runs.assign(price=priced(found.runs, prices), apart=set_apart(found.runs))
-        return Results(runs, found.values)
+def _evaluated(folder: Path, variant: Variant, facts: Facts, *, listed: bool) -> _Evaluated:
+    """Compute all columns of a run, and if `listed` the rows of its queries."""
+    run = computed(columns_of(RUNS), facts)
+    pool = computed(columns_of(RUNS, of_pool=True), facts)
+    of_pool, names = columns_of(VALUES, of_pool=True), (*MEASURES, MICRO, MACRO)
+    rows = query_rows(facts.run, facts.values) if listed else []
+    return _Evaluated(
+        folder=folder,
+        key=(run["task"], run["profile"], run["reranker"]),
+        variant=variant,
+        settings={name: own for name, own in facts.settings.items() if name != "variant"},
+        run=run,
+        values=[computed(columns_of(VALUES), facts, measure) for measure in MEASURES],
+        first_stage=[pool | computed(of_pool, facts, name) for name in names],
+        per_query=PerQuery.of(facts),
+        queries=rows,
+        strata=strata(facts.run, rows) if rows else [],
+    )
 
-    def _same(self, main: _Evaluated, kind: Callable[[Variant], bool]) -> list[_Evaluated]:
-        """Return the variants of one kind that are the same run but for their circumstances."""
-        found = self._variants.get(main.key, ())
-        return [own for own in found if kind(own.variant) and own.is_same_run(main)]
 
-    def first_stages(self) -> pd.DataFrame:
-        """Return the frame of first stages, in the order they were found."""
-        records = [record for own in self._pools.values() for record in own]
-        return frame_of(records, pool_columns())
+def _results(mains: Mapping[Key, _Evaluated], same: Same, prices: Mapping[str, Price]) -> Results:
+    """Return the frames of all runs, sorted by task, profile and reranker."""
+    rows = []
+    for key, main in sorted(mains.items()):
+        repeats = [own for own in same[key] if own.variant.repeat > 1]
+        for number, own in enumerate(main.values):
+            row = main.run | own | {"repeats": 1 + len(repeats)}
+            if repeats:
+                repeated = [each.values[number]["natural"] for each in (main, *repeats)]
+                row |= {"repeated": repeated, "noise": max(repeated) - min(repeated)}
+            rows.append(row)
+    found = results_of(rows)
+    runs = found.runs.assign(price=priced(found.runs, prices), apart=set_apart(found.runs))
+    return Results(runs, found.values)
 
-    def orders(self) -> Iterator[OrderRow]:
-        """Compare each run that was given other input orders with itself."""
-        for _, main in sorted(self.mains.items()):
-            same = self._same(main, lambda variant: variant.order != FIRST_STAGE)
-            if same:
-                own = [main, *same]
-                values = [each.values[0]["natural"] for each in own]
-                yield order_row(main.key, values, [read_run(each.folder) for each in own])
 
-    def left_out(self) -> Iterator[str]:
-        """Name the variants that do not compare with the run itself."""
-        for key, variants in sorted(self._variants.items()):
-            main = self.mains.get(key)
-            name = " · ".join(key)
-            if main is None:
-                yield f"{name}: {len(variants)} variants without the run itself"
-                continue
-            other = [own for own in variants if not own.variant.alone]
-            if number := sum(not own.is_same_run(main) for own in other):
-                yield f"{name}: {number} variants with other settings, or where queries failed"
+def _first_stages(mains: Iterable[_Evaluated]) -> pd.DataFrame:
+    """Return the frame of first stages, each as the run with the most queries has it."""
+    most: dict[tuple[str, ...], _Evaluated] = {}
+    for own in mains:
+        pool = (*own.key[:2], own.run["judgements"])
+        if pool not in most or most[pool].run["queries"] < own.run["queries"]:
+            most[pool] = own
+    records = [record for own in most.values() for record in own.first_stage]
+    return frame_of(records, columns_of(of_pool=True))
 
-    def latencies(self) -> Iterable[LatencyRow]:
-        """Sum up the runs that served one query at a time."""
-        for key, variants in sorted(self._variants.items()):
-            for own in variants:
-                if own.variant.alone:
-                    yield latency_row(key, own.run["hardware"], read_run(own.folder))
+
+def _orders(mains: Mapping[Key, _Evaluated], same: Same) -> Iterator[OrderRow]:
+    """Compare each run that was given other input orders with itself."""
+    for key, main in sorted(mains.items()):
+        own = [main, *(each for each in same[key] if each.variant.order != FIRST_STAGE)]
+        if len(own) > 1:
+            values = [each.values[0]["natural"] for each in own]
+            yield order_row(key, values, [read_run(each.folder) for each in own])
+
+
+def _left_out(
+    mains: Mapping[Key, _Evaluated], variants: Mapping[Key, Sequence[_Evaluated]]
+) -> Iterator[str]:
+    """Name the variants that do not compare with the run itself."""
+    for key, own in variants.items():
+        main, name = mains.get(key), " · ".join(key)
+        if main is None:
+            yield f"{name}: {len(own)} variants without the run itself"
+            continue
+        if number := sum(not (each.variant.alone or each.is_same_run(main)) for each in own):
+            yield f"{name}: {number} variants with other settings, or where queries failed"

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
     from .claims import ClaimRow
     from .facts import PerQuery
-    from .groups import Group
-    from .queries import QueryRow
+    from .inference import Group
+    from .queries import QueryRow, StratumRow
     from .sensitivity import LatencyRow, OrderRow
-    from .strata import StratumRow
 
     Key = tuple[str, str, str]
     Record = dict[str, Any]
@@ -84,7 +83,7 @@ class Evaluation:
         **more: Any,
     ) -> Evaluation:
         """Return the evaluation of flat records: one a run and measure, a mean, a first stage."""
-        first = frame_of(first_stages, pool_columns())
+        first = frame_of(first_stages, columns_of(of_pool=True))
         return cls(results_of(rows), results_of(means), first, **more)
 
     @property
@@ -106,19 +105,12 @@ class Evaluation:
 
         recall = self.first_stages[self.first_stages["measure"].isin([MICRO, MACRO])]
         rows = pd.concat([recall.assign(reranker=None), self.results.rows()], ignore_index=True)
-        keys = [rows[name].fillna("") for name in KEY]
-        order = sorted(range(len(rows)), key=list(zip(*keys, strict=True)).__getitem__)
-        return rows.iloc[order].reset_index(drop=True)
+        return rows.sort_values(KEY, na_position="first", ignore_index=True)
 
 
-def columns_of(frame: str) -> list[Column]:
-    """Return the columns of `runs` or `values`, in their order."""
-    return [column for column in COLUMNS if column.frame == frame]
-
-
-def pool_columns(frame: str | None = None) -> list[Column]:
-    """Return the columns that a first stage has too: of one frame, or of both."""
-    return [c for c in COLUMNS if c.of_pool and frame in (None, c.frame)]
+def columns_of(frame: str | None = None, *, of_pool: bool = False) -> list[Column]:
+    """Return the columns of `runs`, `values` or both, or those that a first stage has too."""
+    return [c for c in COLUMNS if frame in (None, c.frame) and (c.of_pool or not of_pool)]
 
 
 def computed(columns: Iterable[Column], *source: Any) -> Record:

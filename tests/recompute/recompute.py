@@ -57,10 +57,7 @@ def measured(
     rankings: tuple[tuple[str, ...], ...], grades: tuple[tuple[tuple[str, int], ...], ...]
 ) -> dict[str, np.ndarray]:
     """Per-query values of each measure, in the order given; 0 where trec_eval has none."""
-    run = {
-        str(i): {doc: -float(rank) for rank, doc in enumerate(ranking)}
-        for i, ranking in enumerate(rankings)
-    }
+    run = {str(i): {d: -float(j) for j, d in enumerate(own)} for i, own in enumerate(rankings)}
     qrels = {str(i): dict(own) for i, own in enumerate(grades)}
     found = {name: np.zeros(len(rankings)) for name in MEASURES}
     names = {str(measure): name for name, measure in MEASURES.items()}
@@ -106,22 +103,22 @@ class Folder:
 
     @property
     def is_sound(self) -> bool:
-        """Say whether a real reranker worked as its method is meant to."""
+        """Whether a real reranker worked as its method is meant to."""
         names = ("label_calls", "label_tokens", "labels", "missing_labels", "generations",
                  "repaired", "unparsable")  # fmt: skip
         n = {name: sum(row.get(f"counts.{name}") or 0 for row in self.usage) for name in names}
         lost = n["missing_labels"] > n["labels"] * (not self.exact) / 10
         bad = n["label_calls"] and (n["label_tokens"] != n["label_calls"] or lost)
-        mended = n["repaired"] + n["unparsable"] > MOST_REPAIRED * n["generations"]
+        odd = n["repaired"] + n["unparsable"] > MOST_REPAIRED * n["generations"]
         fake = self.method in FLOORS or not self.real
-        return not (fake or bad or (n["generations"] and mended))
+        return not (fake or bad or (n["generations"] and odd))
 
     def guard(self, query_id: str) -> str | None:
         return next((r["doc_id"] for r in self.ranked[query_id] if r["is_safeguard"]), None)
 
     def grades(self, query_id: str) -> dict[str, int]:
-        told = sorted(self.judged[query_id].items())
-        return {doc: grade if grade >= self.least else 0 for doc, grade in told}
+        judged = sorted(self.judged[query_id].items())
+        return {doc: grade if grade >= self.least else 0 for doc, grade in judged}
 
     def documents(self, query_id: str, by: str, *, guarded: bool = False) -> tuple[str, ...]:
         """Documents by `rank` or `first_stage_rank`; the safeguard only where `guarded`."""
@@ -224,32 +221,33 @@ def outcomes(gains: np.ndarray) -> Row:
     return {name: int(where.sum()) for name, where in moved.items()}
 
 
-def with_headroom(row: Row) -> Row:
+def finished(row: Row, measure: str) -> Row:
     headroom = row["ceiling"] - row["first_stage"]
-    return row | {"headroom_captured": row["gain"] / headroom if headroom >= 0.01 else None}
+    row["headroom_captured"] = row["gain"] / headroom if headroom >= 0.01 else None
+    return row if measure == MAIN else row | {"detectable": None}
 
 
 def task_rows(folder: Folder) -> tuple[dict[str, Row], dict[str, Gain]]:
-    rows, gained, bases = {}, {}, list(folder.bases.values())
+    bases = list(folder.bases.values())
+    shared = {
+        "queries": len(bases),
+        "safeguards": sum(folder.guard(query_id) is not None for query_id in folder.ids),
+        "clusters": len(set(bases)) if len(set(bases)) < len(bases) else None,
+        "failed": len(folder.failed),
+        "tasks": 1,
+    }
+    rows, gained = {}, {}
     for name in MEASURES:
         values = {stage: folder.values[stage][name] for stage in STAGES}
         gains = values["natural"] - values["first_stage"]
         gained[name] = of_task(gains, bases)
         row = {stage: float(array.mean()) for stage, array in values.items()}
         tested = name == MAIN and is_tested(len(folder.failed), len(folder.ids), folder)
-        row |= gained[name].row(tested=tested) | outcomes(gains) | profile(folder)
+        row |= gained[name].row(tested=tested) | outcomes(gains) | shared
         row["gain_safeguarded"] = row["safeguarded"] - row["first_stage"]
         row["decided"] = int((abs(values["safeguarded"] - values["natural"]) > SAME).sum())
-        row |= {"failed": len(folder.failed), "tasks": 1}
-        rows[name] = with_headroom(row) | ({} if name == MAIN else {"detectable": None})
+        rows[name] = finished(row, name)
     return rows, gained
-
-
-def profile(folder: Folder) -> Row:
-    questions = len(set(folder.bases.values()))
-    guards = sum(folder.guard(query_id) is not None for query_id in folder.ids)
-    clusters = questions if questions < len(folder.ids) else None
-    return {"queries": len(folder.ids), "safeguards": guards, "clusters": clusters}
 
 
 def mean_row(parts: Sequence[Row], gained: Sequence[Gain], *, tested: bool) -> Row:
@@ -261,9 +259,7 @@ def mean_row(parts: Sequence[Row], gained: Sequence[Gain], *, tested: bool) -> R
 
 def report_rows(mains: Mapping[Key, Folder]) -> Rows:
     found = {key: task_rows(folder) for key, folder in mains.items()}
-    rows: Rows = {
-        (False, *key, name): row for key, own in found.items() for name, row in own[0].items()
-    }
+    rows: Rows = {(False, *k, n): row for k, (own, _) in found.items() for n, row in own.items()}
     for name_of_set, tasks in data_sets(mains.values()).items():
         for asked, label in {key[1:] for key in mains if key[0] in tasks}:
             keys = [(task, asked, label) for task in tasks if (task, asked, label) in mains]
@@ -273,11 +269,11 @@ def report_rows(mains: Mapping[Key, Folder]) -> Rows:
             sound = all(is_tested(len(f.failed), len(f.ids), f) for f in own)
             for name in found[keys[0]][0]:
                 parts, gained = ([found[key][i][name] for key in keys] for i in (0, 1))
-                row = with_headroom(mean_row(parts, gained, tested=sound and name == MAIN))
+                row = mean_row(parts, gained, tested=sound and name == MAIN)
                 clusters = any(part["clusters"] for part in parts)
-                row |= {"clusters": sum(g.units for g in gained) if clusters else None}
-                row |= {"tasks": len(tasks)} | ({} if name == MAIN else {"detectable": None})
-                rows[True, name_of_set, asked, label, name] = row
+                units = sum(gain.units for gain in gained) if clusters else None
+                row |= {"clusters": units, "tasks": len(tasks)}
+                rows[True, name_of_set, asked, label, name] = finished(row, name)
     star(rows, data_sets(mains.values()))
     return rows
 
@@ -346,15 +342,15 @@ def _ground(folder: Folder) -> tuple[Any, ...]:
     return folder.settings["profile"].get("sha256"), folder.depth, folder.cut, judgements
 
 
-def differs(name: str, told: Any, own: Any) -> bool:
-    """Say whether two numbers differ by more than rounding, be a p-value as small as it likes."""
+def differs(name: str, reported: Any, own: Any) -> bool:
+    """Return whether two numbers differ by more than rounding, however small a p-value is."""
     if name == "family":
-        size = re.match(r"the (\d+) ", told)
-        return bool((int(size[1]) if size else int("only one of" in told)) != own)
-    if told is None or own is None or isinstance(own, bool):
-        return bool(told is not own)
+        size = re.match(r"the (\d+) ", reported)
+        return bool((int(size[1]) if size else int("only one of" in reported)) != own)
+    if reported is None or own is None or isinstance(own, bool):
+        return bool(reported is not own)
     least = 0.0 if name in {"p", "p_holm"} else 1e-12
-    return not math.isclose(told, own, rel_tol=1e-9, abs_tol=least)
+    return not math.isclose(reported, own, rel_tol=1e-9, abs_tol=least)
 
 
 def read(runs: Path) -> dict[Key, Folder]:
@@ -363,37 +359,39 @@ def read(runs: Path) -> dict[Key, Folder]:
     return {folder.key: folder for folder in found if not folder.settings.get("variant")}
 
 
-def check(mains: Mapping[Key, Folder], *told: Any) -> tuple[int, list[str]]:
+def check(mains: Mapping[Key, Folder], *reported: Any) -> tuple[int, list[str]]:
     """Return how many numbers of reports and comparisons were compared, and lines that differ."""
-    compared, lines = 0, []
-    for one in told:
-        rows, own = tables(mains, one)
-        lines += [f"{key}: not in both" for key in rows.keys() ^ own.keys()]
-        pairs = [(key, n, own[key][n]) for key in rows.keys() & own.keys() for n in own[key]]
-        compared += len(pairs)
-        lines += [
-            f"{key} {name}: reported {rows[key][name]}, recomputed {value}"
-            for key, name, value in pairs
-            if differs(name, rows[key][name], value)
-        ]
-    return compared, sorted(lines)
+    found = [differences(*tables(mains, one)) for one in reported]
+    return sum(count for count, _ in found), sorted(line for _, lines in found for line in lines)
 
 
-def tables(mains: Mapping[Key, Folder], told: Any) -> tuple[Rows, Rows]:
-    """Return the rows of a report or a comparison by their keys, as told and as recomputed."""
-    if isinstance(told, dict):
-        kinds = ((True, row) for row in told["groups"]), ((False, row) for row in told["tasks"])
-        rows = {(m, row["task"], row["profile"]): row for kind in kinds for m, row in kind}
-        return rows, compare_rows(mains, told["one"], told["other"])
+def differences(rows: Rows, own: Rows) -> tuple[int, list[str]]:
+    """Return how many numbers were compared, and a line for each row or number that differs."""
+    pairs = [(key, name) for key in rows.keys() & own.keys() for name in own[key]]
+    lines = [f"{key}: not in both" for key in rows.keys() ^ own.keys()]
+    lines += [
+        f"{key} {name}: reported {rows[key][name]}, recomputed {own[key][name]}"
+        for key, name in pairs
+        if differs(name, rows[key][name], own[key][name])
+    ]
+    return len(pairs), sorted(lines)
+
+
+def tables(mains: Mapping[Key, Folder], reported: Any) -> tuple[Rows, Rows]:
+    """Return the rows of a report or a comparison by their keys, as reported and recomputed."""
+    if isinstance(reported, dict):
+        kinds = {True: reported["groups"], False: reported["tasks"]}
+        rows = {(m, row["task"], row["profile"]): row for m in kinds for row in kinds[m]}
+        return rows, compare_rows(mains, reported["one"], reported["other"])
     names = "task", "profile", "reranker", "measure"
-    rows = {(row["tasks"] > 1, *(row[n] for n in names)): row for row in told if row["reranker"]}
-    return rows, report_rows(mains)
+    ranked = [row for row in reported if row["reranker"]]
+    return {(r["tasks"] > 1, *(r[n] for n in names)): r for r in ranked}, report_rows(mains)
 
 
 def main() -> int:
     runs, *files = map(Path, sys.argv[1:])
-    told = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    compared, lines = check(read(runs), *told)
+    reported = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    compared, lines = check(read(runs), *reported)
     print("\n".join([*lines, f"{compared} numbers compared, {len(lines)} differ"]))  # noqa: T201
     return 1 if lines or not compared else 0
 

@@ -19,13 +19,13 @@ MINILM = {
 }  # fmt: skip
 
 
-def beside(claims: Any = None, **more: Any) -> tuple[ClaimRow, ...]:
+def matched(claims: Any = None, **more: Any) -> tuple[ClaimRow, ...]:
     return match(results_of([MINILM | more]), claims or load_claims())
 
 
 def test_a_run_of_the_same_reranker_on_the_same_pool_is_compared() -> None:
     """The published pool has a positive for every query, and every positive gains 1."""
-    (row,) = beside()
+    (row,) = matched()
     assert (row.claim.value, row.measured, row.within) == (0.6686, 0.668, True)
     assert (row.task, row.profile, row.reranker) == (
         "NanoBEIR-en/msmarco", "bm25", "ms-marco-MiniLM-L6-v2",
@@ -46,7 +46,7 @@ def test_a_run_of_the_same_reranker_on_the_same_pool_is_compared() -> None:
     ],
 )  # fmt: skip
 def test_what_differs_in_anything_that_counts_is_compared_with_no_claim(other: dict) -> None:
-    assert beside(**other) == ()
+    assert matched(**other) == ()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_differs_in_anything_that_counts_is_compared_with_no_claim(other: d
     ],
 )  # fmt: skip
 def test_names_of_the_same_thing_match(same: dict) -> None:
-    assert len(beside(**same)) == 1
+    assert len(matched(**same)) == 1
 
 
 @pytest.mark.parametrize(("measured", "within"), [(0.75, True), (0.7501, False), (0.73, True)])
@@ -69,7 +69,7 @@ def test_within_means_at_most_the_tolerance_apart_under_the_claims_own_conventio
         load_claims()[0], value=0.74, tolerance=0.01, first_stage=0.5, safeguarded=False,
         convention="",
     )  # fmt: skip
-    (row,) = beside([claim], natural=measured)
+    (row,) = matched([claim], natural=measured)
     assert (row.measured, row.within) == (measured, within)
 
 

@@ -25,7 +25,7 @@ def of(*, asks=("PairScore",), options=None, **settings: Any) -> Facts:
 
 
 @pytest.mark.parametrize(
-    ("options", "settings", "told"),
+    ("options", "settings", "expected"),
     [
         ({"max_pair_tokens": 509, "max_doc_tokens": None}, {}, "509 with query"),
         ({"max_pair_tokens": 8048, "max_doc_tokens": 8048}, {}, "8048 with query"),
@@ -36,8 +36,8 @@ def of(*, asks=("PairScore",), options=None, **settings: Any) -> Facts:
         ({}, {}, "all"),
     ],
 )
-def test_the_budget_is_told_as_the_reranker_and_the_run_set_it(options, settings, told):
-    assert facts.budget(of(options=options, **settings)) == told
+def test_the_budget_is_as_the_reranker_and_the_run_set_it(options, settings, expected):
+    assert facts.budget(of(options=options, **settings)) == expected
 
 
 def test_the_share_cut_is_of_all_documents_that_were_given():
@@ -52,12 +52,12 @@ def test_a_reranker_that_reads_nothing_has_no_budget_and_cuts_nothing():
 
 
 @pytest.mark.parametrize(
-    ("reranker", "told"),
+    ("reranker", "expected"),
     [
         ({}, None),
         ({"instruction": None}, "none"),
         ({"instruction": {"source": "task", "text": "find it"}}, "task"),
     ],
 )
-def test_an_instruction_that_was_not_recorded_is_not_called_none(reranker, told):
-    assert facts.instruction(of(reranker=reranker)) == told
+def test_an_instruction_that_was_not_recorded_is_not_called_none(reranker, expected):
+    assert facts.instruction(of(reranker=reranker)) == expected

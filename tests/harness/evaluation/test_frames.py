@@ -36,7 +36,7 @@ def store(root: Path, profile: str, label: str, variant: Variant | None = None) 
                 safeguard=None if i % 10 else "d0",
             )
         )  # fmt: skip
-    told = {
+    settings = {
         "task": "stdlib-code",
         "profile": {"asked": profile, "resolved": profile, "origin": "computed"},
         "reranker": {"label": label, "method": label, "options": {}},
@@ -48,7 +48,7 @@ def store(root: Path, profile: str, label: str, variant: Variant | None = None) 
     }
     qrels = {f"q{i}": {f"d{i % 7 if i % 10 else 0}": 1, "other": 0} for i in range(30)}
     folder = run_folder(root, "stdlib-code", profile, label + (variant.suffix if variant else ""))
-    write_run(folder, Run({"format": 1, "settings": told}, tuple(results), qrels))
+    write_run(folder, Run({"format": 1, "settings": settings}, tuple(results), qrels))
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_means_of_queries_are_the_rows(runs: Path) -> None:
     loaded = rerank_bench.load_runs(str(runs))
     means = loaded.queries.groupby(["profile", "reranker"])["natural"].mean()
     main = loaded.rows[loaded.rows["measure"] == "nDCG@10"].dropna(subset=["reranker"])
-    told = main.set_index(["profile", "reranker"])["natural"]
-    assert means.to_dict() == pytest.approx(told.to_dict())
+    reported = main.set_index(["profile", "reranker"])["natural"]
+    assert means.to_dict() == pytest.approx(reported.to_dict())
     assert len(loaded.queries) == 8 * 30
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_read_before_it_is_asked_for_and_then_once(runs: Path) -> Non
         _ = loaded.rankings
 
 
-def test_no_run_is_told(tmp_path: Path) -> None:
+def test_no_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="no finished run"):
         rerank_bench.load_runs(tmp_path)
     with pytest.raises(BadData, match="no folder of runs"):

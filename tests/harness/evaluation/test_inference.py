@@ -112,7 +112,7 @@ def test_versions_of_few_questions_are_as_few_queries_also_in_a_mean() -> None:
     assert pd.isna(mean_of(several | {"task": "Set/0"}, several).clusters)
 
 
-def test_a_rows_interval_is_that_of_its_gains_whatever_is_beside_it() -> None:
+def test_a_rows_interval_is_that_of_its_gains_whatever_other_rows_there_are() -> None:
     gains = [draw(seed) for seed in range(3)]
     rows, _ = inferred(*(row("t", name, g) for name, g in zip("abc", gains, strict=True)))
     for own, found in zip(gains, rows.itertuples(), strict=True):
@@ -130,7 +130,7 @@ def test_a_mean_is_over_tasks_taken_as_fixed() -> None:
 
 
 def test_the_mean_of_two_unequal_tasks_is_tested_as_welch_would() -> None:
-    """The mean of two means is half the difference of one and the other turned round."""
+    """The mean of two means is half the difference of one and the other with its sign changed."""
     few, many = draw(1, 12, 1.0, 0.6), draw(2, 200, 0.5, 0.1)
     mean = mean_of(row("Set/few", "r", few), row("Set/many", "r", many))
     welch = stats.ttest_ind(few, -many, equal_var=False)

@@ -1,34 +1,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from rerank_bench.evaluation import MEASURES, measure, orders, relevant
+from rerank_bench.evaluation import orders
 from rerank_bench.runs import QueryResult
-
-POOLS = st.lists(st.sampled_from([f"d{i}" for i in range(30)]), unique=True, min_size=1)
-GRADES = st.dictionaries(st.sampled_from([f"d{i}" for i in range(40)]), st.integers(0, 3))
 
 
 def test_the_first_stage_is_the_pool_as_it_came_without_the_safeguard() -> None:
     result = QueryResult("q", ("s", "c", "a", "b"), (None,) * 4, (4, 3, 1, 2), safeguard="s")
     assert orders.first_stage(result) == ["a", "b", "c"]
     assert orders.natural(result.doc_ids, "s") == ["c", "a", "b"]
-
-
-@given(POOLS, GRADES, st.randoms(), st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
-def test_no_order_of_what_may_move_is_above_the_ceiling(
-    pool: list[str], judged: dict[str, int], random: object, depth: int
-) -> None:
-    head, rest = pool[:depth], pool[depth:]
-    random.shuffle(head)  # type: ignore[attr-defined]
-    grades = relevant(judged)
-    ceiling = measure([orders.best(pool, grades, depth=depth)], [grades])
-    other = measure([head + rest], [grades])
-    for name in MEASURES:
-        assert ceiling[name][0] >= other[name][0] - 1e-12
 
 
 def test_below_the_depth_nothing_moves_but_the_safeguard() -> None:

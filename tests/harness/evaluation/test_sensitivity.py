@@ -29,15 +29,15 @@ def test_outputs_that_do_not_depend_on_the_input_agree_wholly() -> None:
     assert agreement([run("first-stage", out), run("reverse", out)]) == pytest.approx(1.0)
 
 
-def test_handing_the_input_on_is_order_itself() -> None:
+def test_an_output_equal_to_the_input_depends_on_it_wholly() -> None:
     """Tau -1 between an order and its reverse, and only the first half of the input is promoted."""
     runs = [run("first-stage", POOL), run("reverse", POOL[::-1])]
     assert agreement(runs) == pytest.approx(-1.0)
     assert promotion(runs) == (1.0,) * 5 + (0.0,) * 5
 
 
-def test_promotion_is_told_over_random_orders_where_there_are_some() -> None:
-    """The same ten documents rise wherever they stand: the share of a tenth is what it holds."""
+def test_promotion_is_over_random_orders_where_there_are_some() -> None:
+    """The same ten documents rise wherever they are: the share of a tenth is what it holds."""
     out = POOL[::-1]
     given = [POOL[place] for place in arranged(POOL, "q", "random-0")]
     found = promotion([run("first-stage", POOL), run("random-0", out)])
@@ -55,7 +55,7 @@ def test_safeguard_and_failed_queries_have_no_part() -> None:
     assert agreement([failed, failed]) is None
 
 
-def test_an_order_row_tells_mean_and_spread_over_orders() -> None:
+def test_an_order_row_has_mean_and_spread_over_orders() -> None:
     runs = [run("first-stage", POOL), run("reverse", POOL[::-1])]
     found = order_row(("t", "p", "r"), [0.6, 0.4], runs)
     assert (found.mean, found.sd) == (pytest.approx(0.5), pytest.approx(0.02**0.5))

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerank_bench.evaluation import StratumRow, interval, query_rows, query_values, strata
-from rerank_bench.evaluation.strata import FEWEST
+from rerank_bench.evaluation.significance import FEWEST
 from rerank_bench.runs import QueryResult, Run
 
-TOLD = {
+SETTINGS = {
     "task": "toy",
     "profile": {"asked": "bm25", "resolved": "bm25()", "origin": "computed"},
     "reranker": {"label": "flip", "method": "flip", "options": {}},
@@ -26,7 +26,7 @@ TOLD = {
 def run_of(results: list[QueryResult]) -> Run:
     """Each query's positive is `a`."""
     return Run(
-        {"format": 1, "settings": TOLD}, tuple(results), {r.query_id: {"a": 1} for r in results}
+        {"format": 1, "settings": SETTINGS}, tuple(results), {r.query_id: {"a": 1} for r in results}
     )
 
 
@@ -54,7 +54,7 @@ def named(rows: list[StratumRow], kind: str) -> dict[str, int]:
     return {row.value: row.queries for row in rows if row.kind == kind}
 
 
-def test_queries_are_dealt_out_by_where_the_best_positive_stood() -> None:
+def test_queries_are_grouped_by_the_rank_of_the_best_positive() -> None:
     ranks = [1, 2, 5, 6, 10, 11, 30, 31, 100, 101, None]
     rows = of([query(i, before=rank, after=1) for i, rank in enumerate(ranks)])
     assert named(rows, "positive's rank") == {
@@ -111,7 +111,7 @@ def test_an_interval_needs_twenty_queries() -> None:
 
 
 def test_versions_of_one_question_are_a_cluster() -> None:
-    """Twenty versions of four questions are sure of less than twenty questions."""
+    """Twenty versions of four questions have a wider interval than twenty questions."""
     rng = random.Random(4)
     before = [rng.randint(1, 9) for _ in range(4)]
     results = [
