@@ -72,7 +72,12 @@ TASK_OPTIONS = _flags(
 SUITE = _flags(
     click.argument("suite", type=click.Path(path_type=Path), required=False),
     TASK_OPTIONS,
-    click.option("--reranker", multiple=True, metavar="NAME[:OPTION=VALUE,…]", help="Repeats."),
+    click.option(
+        "--reranker",
+        multiple=True,
+        metavar="NAME[:OPTION=VALUE,…]",
+        help="Repeats; 'A then B at 20' gives B the first 20 of A's order.",
+    ),
     click.option("--model", metavar="ID", help="The model of rerankers that name none."),
     click.option("--engine", metavar="NAME", help="What answers: transformers, vllm, http, fake."),
     click.option(

@@ -7,6 +7,14 @@ In: the outcomes of all queries of a pool (`finish`) and what was asked and in e
 
 from __future__ import annotations
 
+from .composed import (
+    cascade_settings,
+    composed_manifest,
+    composed_settings,
+    parts_of,
+    run_after,
+    spent_by,
+)
 from .files import read_run
 from .folder import (
     check_finished,
@@ -25,17 +33,23 @@ __all__ = [
     "Run",
     "Served",
     "Variant",
+    "cascade_settings",
     "check_finished",
+    "composed_manifest",
+    "composed_settings",
     "find_all_runs",
     "find_runs",
     "finish",
     "manifest",
     "named_run",
+    "parts_of",
     "prompt_fingerprint",
     "read_manifest",
     "read_run",
+    "run_after",
     "run_folder",
     "settings",
+    "spent_by",
     "variants",
     "write_run",
 ]
