@@ -8,6 +8,7 @@ In: the outcomes of all queries of a pool (`finish`) and what was asked and in e
 from __future__ import annotations
 
 from .composed import (
+    FUSION,
     cascade_settings,
     composed_manifest,
     composed_settings,
@@ -24,11 +25,17 @@ from .folder import (
     run_folder,
     write_run,
 )
-from .manifest import Served, manifest, prompt_fingerprint, read_manifest, settings
+from .fusion import CONSTANT, FIRST_STAGE, METHODS, Fusion, fuse, fused
+from .manifest import Served, manifest, prompt_fingerprint, read_manifest, settings, versions
 from .results import QueryResult, Run, finish
 from .variants import Variant, variants
 
 __all__ = [
+    "CONSTANT",
+    "FIRST_STAGE",
+    "FUSION",
+    "METHODS",
+    "Fusion",
     "QueryResult",
     "Run",
     "Served",
@@ -40,6 +47,8 @@ __all__ = [
     "find_all_runs",
     "find_runs",
     "finish",
+    "fuse",
+    "fused",
     "manifest",
     "named_run",
     "parts_of",
@@ -51,5 +60,6 @@ __all__ = [
     "settings",
     "spent_by",
     "variants",
+    "versions",
     "write_run",
 ]
