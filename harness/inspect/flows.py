@@ -80,8 +80,8 @@ class Flows:
             ranked = {part.given.doc_ids[i]: outcome.scores[i] for i in order(outcome.scores)}
             doc_ids = (*ranked, *(doc_id for doc_id in doc_ids if doc_id not in ranked))
         recorded = dict(zip(result.doc_ids, result.scores, strict=True))
-        scores = {doc_id: recorded[doc_id] for doc_id in part.given.doc_ids}
-        others = isinstance(outcome, Reranked) and ranked != scores
+        of_run = {doc_id: recorded[doc_id] for doc_id in part.given.doc_ids}
+        others = isinstance(outcome, Reranked) and ranked != of_run
         return tuple(shown), list(_notes(result, shown, other_scores=others))
 
 

@@ -22,6 +22,7 @@ from rerank_bench.reranking import Defaults, Scope, choose, find_gpu, with_stage
 from rerank_bench.runs import variants
 from rerank_bench.suite import run_suite
 from rerank_bench.suite.turns import in_turn
+from tests.comparator import oracle, text_of
 
 QUERIES = {f"q{i}": f"apple pear{i}" for i in range(6)}
 CORPUS = {f"d{i}": f"apple number {i} pear{i % 6}" for i in range(30)}
@@ -276,3 +277,35 @@ def test_a_report_is_of_the_original_profile_and_no_cascade_is_a_floor(call, dat
     found = load_runs(data / "runs").evaluation.runs.set_index("reranker")
     assert not found.loc["cross-encoder+random@5", "floor"]
     assert found.loc["cross-encoder+random@5", "engine"] == "fake"
+
+
+def test_an_exact_last_stage_orders_what_a_noisy_one_hands_on(call, beir, monkeypatch):
+    """The first stage's model errs, the second one's does not: its first documents are ideal."""
+    names = [f"d{i}" for i in range(30)]
+    relevance = {text_of(name): float(place * 7 % 30) for place, name in enumerate(names)}
+    corpus = {name: f"apple {text_of(name)}" for name in names}
+    data = beir({"q": "apple"}, corpus, {"q": {"d1": 1}})
+    opened = EngineChoice.open
+
+    def open_oracle(chosen):
+        if chosen.name != "fake":
+            return opened(chosen)
+        return oracle(relevance, noise=9.0 if chosen.options.model == "noisy" else 0.0)
+
+    monkeypatch.setattr(EngineChoice, "open", open_oracle)
+    spec = (
+        "cross-encoder:engine=fake,model=noisy,as=noisy then "
+        "cross-encoder:engine=fake,model=exact,as=exact at 10"
+    )
+    flags = ["--task", data, "--profile", "bm25()", "--out", data / "runs", "--no-cache"]
+    call("run", *flags, "--reranker", spec)
+    found = runs_of(file.parent for file in (data / "runs").rglob("manifest.json"))
+    (first,), (both,) = (found[label].results for label in ("noisy", "noisy+exact@10"))
+
+    def ideal(doc_ids):
+        return sorted(doc_ids, key=lambda d: -relevance[text_of(d)])
+
+    assert list(first.doc_ids) != ideal(first.doc_ids)
+    assert list(both.doc_ids[:10]) == ideal(first.doc_ids[:10])
+    assert both.doc_ids[10:] == first.doc_ids[10:]
+    assert both.usage.calls == len(first.doc_ids) + 10
