@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from .engines import DEFAULT_ENGINE, NO_ENGINE, choose_engine, require_support
-from .reranking import Budget, Declared, Defaults, Fitter, Usage, build, order, parse, rerank_one
+from .errors import BadOption
+from .reranking import (
+    Budget,
+    Declared,
+    Defaults,
+    Fitter,
+    Usage,
+    build,
+    is_cascade,
+    order,
+    parse,
+    rerank_one,
+)
 from .runs import Run, read_run
 from .tasks import readable
 from .types import Candidates, Document, Engine, Reranker
@@ -80,6 +92,11 @@ def _resolve(
     opened = None if engine is None or isinstance(engine, str) else engine
     name = NO_ENGINE.name if opened is not None else engine if isinstance(engine, str) else None
     if isinstance(reranker, str):
+        if is_cascade(reranker):
+            raise BadOption(
+                f"rerank() takes one reranker, not the cascade {reranker!r}; call it once for each "
+                "stage, or use `rerank-bench run`"
+            )
         given_name, given = parse(reranker)
         choice = build(given_name, {**given, **options}, Defaults(model, name))
         method, chosen = choice.reranker, choice.engine

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import RerankBenchError
-from .flags import JSON, SUITE, TABLES, TASK, TASK_OPTIONS, table_form
+from .errors import RerankBenchError, printable
+from .flags import FUSE, JSON, SUITE, TABLES, TASK, TASK_OPTIONS, pair, suite_table, table_form
 
 if TYPE_CHECKING:
     from .suite import Finished, Suite
@@ -26,11 +26,6 @@ class _Group(click.Group):
         except RerankBenchError as error:
             click.echo(f"error: {printable(str(error))}", err=True)
             sys.exit(1)
-
-
-def printable(text: str) -> str:
-    """Return `text` with control characters made visible, so that data cannot drive a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,7 +63,7 @@ def _suite(file: Path | None, flags: Mapping[str, Any], *, print_toml: bool) -> 
     """Lay the flags over the file and resolve all names; or print both as one file and exit."""
     from .suite import build_suite, merge, read_suite, to_toml
 
-    table = merge(read_suite(file) if file else {}, _table(flags))
+    table = merge(read_suite(file) if file else {}, suite_table(flags))
     if print_toml:
         click.echo(to_toml(table), nl=False)
         click.get_current_context().exit()
@@ -78,30 +73,11 @@ def _suite(file: Path | None, flags: Mapping[str, Any], *, print_toml: bool) -> 
 def _print_done(finished: Finished) -> None:
     state = "already done" if finished.skipped else "done"
     line = f"{state}: {finished.task} · {finished.profile} · {finished.label}"
+    _print_note(line)
+
+
+def _print_note(line: str) -> None:
     click.echo(printable(line), err=True)
-
-
-def _table(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn click's values into a suite table."""
-    flags = dict(flags)
-    rows = {k: [{k: name} for name in flags.pop(k, ())] for k in ("task", "profile", "reranker")}
-    label = flags.pop("label", None)
-    if label is not None:
-        if len(rows["reranker"]) != 1:
-            raise click.UsageError("--as needs exactly one --reranker; else write NAME:as=LABEL")
-        rows["reranker"][0]["as"] = label
-    option = dict(_pair(text) for text in flags.pop("option", ()))
-    flags["base_url"] = ",".join(flags.pop("base_url", ())) or None
-    flags["ignore_column"] = list(flags.pop("ignore_column", ())) or None
-    values = {k.replace("_", "-"): v for k, v in flags.items() if v is not None}
-    return {"defaults": values | ({"option": option} if option else {}), **rows}
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"-o takes NAME=VALUE, not {text!r}")
-    return name, value
 
 
 @main.command()
@@ -112,7 +88,7 @@ def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
     """Build pools, write them if asked, and print the first stages' own numbers."""
     from .inspect import listing
 
-    listing.pools(_table(flags), out, as_json=as_json)
+    listing.pools(suite_table(flags), out, as_json=as_json)
 
 
 @main.command()
@@ -182,6 +158,32 @@ def compare(one: str, other: str, runs: Path, queries: int, as_json: bool) -> No
     from .report import printing
 
     printing.comparison((one, other), runs, queries=queries, as_json=as_json)
+
+
+@main.command()
+@FUSE
+@TABLES
+def fuse(
+    names: Sequence[str],
+    runs: Path,
+    label: str | None,
+    out: Path | None,
+    as_json: bool,
+    wide: bool,
+    explain: bool,
+    **how: Any,
+) -> None:
+    """Fuse finished runs with each other or with their first stage; calls no model.
+
+    RUN is a label, for all its runs below --runs, or one run: a folder, or TASK/PROFILE/LABEL.
+    """
+    from .report import printing
+    from .suite import Fusion, fuse_runs
+
+    form = table_form(wide=wide, explain=explain, form="json" if as_json else None)
+    fuse_ = partial(fuse_runs, root=runs, out=out, label=label)
+    folders = fuse_(names, Fusion(**how), done=_print_done, told=_print_note)
+    printing.report(folders, form, explain=explain)
 
 
 @main.command()
@@ -262,7 +264,7 @@ def doctor(
 
     if len(engine) > 2:
         raise click.UsageError("--engine is given once or twice")
-    options = dict(_pair(text) for text in option)
+    options = dict(pair(text) for text in option)
     options |= {"base_url": ",".join(base_url)} if base_url else {}
     report = examination.examine(examination.open_engines(engine, model, options), quick=quick)
     written = examination.as_json if as_json else examination.as_table

@@ -71,3 +71,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     else:
         hint = "none is known"
     return UnknownName(f"unknown {kind} {name!r}; {hint}")
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters made visible, so that data cannot drive a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +72,12 @@ TASK_OPTIONS = _flags(
 SUITE = _flags(
     click.argument("suite", type=click.Path(path_type=Path), required=False),
     TASK_OPTIONS,
-    click.option("--reranker", multiple=True, metavar="NAME[:OPTION=VALUE,…]", help="Repeats."),
+    click.option(
+        "--reranker",
+        multiple=True,
+        metavar="NAME[:OPTION=VALUE,…]",
+        help="Repeats; 'A then B at 20' gives B the first 20 of A's order.",
+    ),
     click.option("--model", metavar="ID", help="The model of rerankers that name none."),
     click.option("--engine", metavar="NAME", help="What answers: transformers, vllm, http, fake."),
     click.option(
@@ -105,3 +110,58 @@ SUITE = _flags(
     click.option("--print-toml", is_flag=True, help="Print these flags as a suite file and stop."),
     JSON,
 )
+
+
+def _numbers(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[float, ...] | None:
+    """Read numbers with commas between them."""
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no list of numbers such as 0.6,0.4") from error
+
+
+FUSE = _flags(
+    click.argument("names", metavar="RUN...", nargs=-1, required=True),
+    click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path)),
+    click.option(
+        "--method",
+        default="rrf",
+        show_default=True,
+        type=click.Choice(["rrf", "minmax", "zscore", "weighted"]),
+        help="How ranks or scores are added up.",
+    ),
+    click.option("--weights", metavar="A,B", callback=_numbers, help="One per run [1 each]."),
+    click.option(
+        "--with-first-stage", "first_stage", type=float, metavar="W", help="Its share, 0 to 1."
+    ),
+    click.option("--constant", default=60.0, show_default=True, help="Of rrf."),
+    click.option("--as", "label", metavar="LABEL", help="Of the fused runs [method and runs]."),
+    click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Else into --runs."),
+    JSON,
+)
+
+
+def suite_table(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn click's values into a suite table."""
+    flags = dict(flags)
+    rows = {k: [{k: name} for name in flags.pop(k, ())] for k in ("task", "profile", "reranker")}
+    label = flags.pop("label", None)
+    if label is not None:
+        if len(rows["reranker"]) != 1:
+            raise click.UsageError("--as needs exactly one --reranker; else write NAME:as=LABEL")
+        rows["reranker"][0]["as"] = label
+    option = dict(pair(text) for text in flags.pop("option", ()))
+    flags["base_url"] = ",".join(flags.pop("base_url", ())) or None
+    flags["ignore_column"] = list(flags.pop("ignore_column", ())) or None
+    values = {k.replace("_", "-"): v for k, v in flags.items() if v is not None}
+    return {"defaults": values | ({"option": option} if option else {}), **rows}
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Split `NAME=VALUE`; raises UsageError for another text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"-o takes NAME=VALUE, not {text!r}")
+    return name, value

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..reranking import Usage, checks, total
-from ..reranking import invalid as broken
-from . import orders
+from ..reranking import Usage, total
+from . import orders, parts
 from .gains import binary_values
 from .measures import BINARY, MACRO, MEASURES, MICRO, RECALL, recall_values
 from .queries import bases_of
@@ -149,14 +148,7 @@ def ground(facts: Facts) -> int:
 
 def hardware(facts: Facts) -> str:
     """Name what the engine ran on; of a server only where it is."""
-    machine = facts.run.manifest.get("hardware") or {}
-    if "servers" in machine:
-        places = sorted(machine["servers"])
-        return f"server {', '.join(places)}" if places else "a server"
-    number = machine.get("gpus", 1)
-    if "gpu" in machine:
-        return f"{machine['gpu']}{f' x {number}' if number > 1 else ''}"
-    return f"{machine.get('processor') or 'processor'}, {machine.get('cores', '?')} cores"
+    return parts.hardware(facts.run.manifest)
 
 
 def seconds_per_query(facts: Facts) -> float | None:
@@ -165,21 +157,22 @@ def seconds_per_query(facts: Facts) -> float | None:
 
 
 def gpu_seconds(facts: Facts) -> float | None:
-    """Return those seconds times the GPUs at work; None without any, or where a server answered."""
-    manifest, each = facts.run.manifest, seconds_per_query(facts)
-    if each is None or "gpu" not in (manifest.get("hardware") or {}):
+    """Return those seconds times the GPUs at work; None without one."""
+    if facts.spent.from_cache:
         return None
-    engine = manifest.get("engine") or {}
-    return each * int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
+    found = parts.gpu_seconds(facts.run.manifest, facts.spent.seconds)
+    return None if found is None else facts.per_query(found)
 
 
 def invalid(facts: Facts) -> str | None:
     """Return why the method did not work as it is meant to; None where it did."""
-    return broken(checks(facts.counts, exact_labels=facts.run.manifest["exact_labels"]))
+    return parts.invalid(facts.run.manifest, facts.counts)
 
 
 def documents(facts: Facts) -> int:
     """Return how many documents the reranker was given, over all queries."""
+    if "stages" in facts.run.manifest:
+        return sum(stage["documents"] for stage in facts.run.manifest["stages"])
     depth = facts.settings.get("depth")
     guards = sum(result.safeguard is not None for result in facts.run.results)
     return guards + sum(len(pool[:depth]) for pool in facts.values.pools)
@@ -192,25 +185,21 @@ def cut(facts: Facts) -> float | None:
 
 
 def budget(facts: Facts) -> str | None:
-    """Write the tokens of a document: `128`, `509 with query`, `450, 3000 a window` or `all`."""
+    """Write the tokens of a document, as `parts.budget` does; None for a model-free reranker."""
     if not facts.reads:
         return None
-    options = facts.settings["reranker"].get("options") or {}
-    limits = [options.get("max_doc_tokens"), facts.settings.get("max_doc_tokens")]
-    own = min((limit for limit in limits if limit is not None), default=None)
-    pair, window = options.get("max_pair_tokens"), options.get("max_window_tokens")
-    words = [] if own is None or own == pair else [str(own)]
-    words += [] if pair is None else [f"{pair} with query"]
-    words += [] if window is None else [f"{window} a window"]
-    return ", ".join(words) or "all"
+    most = facts.settings.get("max_doc_tokens")
+    found = parts.rerankers(facts.settings["reranker"])
+    return "; ".join(dict.fromkeys(parts.budget(own, most) for own in found if own.get("asks")))
 
 
 def instruction(facts: Facts) -> str | None:
     """Name the origin of the instruction; None for a run that did not record it."""
-    reranker = facts.settings["reranker"]
-    if "instruction" not in reranker:
+    found = list(parts.rerankers(facts.settings["reranker"]))
+    if any("instruction" not in own for own in found):
         return None
-    return str((reranker["instruction"] or {}).get("source", "none"))
+    sources = [str((own["instruction"] or {}).get("source", "none")) for own in found]
+    return ", ".join(dict.fromkeys(sources))
 
 
 def rerankable(facts: Facts) -> int:

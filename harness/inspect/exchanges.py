@@ -1,4 +1,4 @@
-"""Run a run's flows again, query by query, and return their requests and replies as text.
+"""Record the requests and replies of flows that are run again, and write them as text.
 
 Replies come from the reply cache alone; nothing is sent to a model.
 """
@@ -10,12 +10,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..engines import NO_ENGINE, FakeEngine, Keys, decode
-from ..errors import BadData, EngineFault, RerankBenchError
-from ..evaluation import first_stage
-from ..pools import PoolRow
-from ..reranking import TASK, Budget, Fitting, Job, Reranked, drive
-from ..runs import Variant
+from ..engines import FakeEngine, Keys, decode
 from ..types import (
     Answers,
     AnyRequest,
@@ -34,13 +29,10 @@ from ..types import (
     Scored,
     Scores,
 )
-from .restore import Cut, find_cut, find_reranker
 
 if TYPE_CHECKING:
     from ..engines import ReplyCache
-    from ..reranking import Choice
-    from ..runs import QueryResult
-    from ..tasks import Task
+    from .restore import Cut
 
 NOT_CACHED = "this reply is not in the cache"
 
@@ -51,7 +43,7 @@ class Exchange:
 
     round: from 1. request: the name of the request's type. prompt: messages under their roles.
     reply: the reason of the failure if it is not `known`. repaired: the reranker reported that it
-    repaired the reply or could not use it.
+    repaired the reply or could not use it. stage: the label of a cascade's stage; else empty.
     """
 
     round: int
@@ -60,6 +52,7 @@ class Exchange:
     reply: str
     repaired: bool = False
     known: bool = True
+    stage: str = ""
 
 
 class ReplayEngine(FakeEngine):
@@ -90,7 +83,7 @@ class ReplayEngine(FakeEngine):
         return self._cut(texts, max_tokens)
 
 
-class _Recorder:
+class Recorder:
     """A reranker that records the rounds of requests of another, and the repairs it reports."""
 
     def __init__(self, reranker: Reranker) -> None:
@@ -99,6 +92,7 @@ class _Recorder:
         self._reranker = reranker
 
     def rerank(self, candidates: Candidates) -> Flow:
+        """Run the other reranker."""
         result = self._reranker.rerank(candidates)
         scores = (yield from self._record(result)) if isinstance(result, Generator) else result
         self.repairs = scores.repairs if isinstance(scores, Scored) else ()
@@ -116,7 +110,9 @@ class _Recorder:
                 self.rounds.append(requests)
             replies = yield requests
 
-    def exchanges(self, replies: Mapping[AnyRequest, Reply | Failure]) -> Iterator[Exchange]:
+    def exchanges(
+        self, replies: Mapping[AnyRequest, Reply | Failure], *, stage: str = ""
+    ) -> Iterator[Exchange]:
         """Yield all requests in order with their `replies`."""
         place = itertools.count()
         for number, requests in enumerate(self.rounds, 1):
@@ -128,89 +124,8 @@ class _Recorder:
                     _reply_text(replies[request]),
                     repaired=next(place) in self.repairs,
                     known=not isinstance(replies[request], Failure),
+                    stage=stage,
                 )
-
-
-@dataclass(frozen=True)
-class Flows:
-    """Runs the flow of any query of a run again."""
-
-    choice: Choice
-    engine: ReplayEngine
-    fitting: Fitting
-    depth: int | None
-    instruction: str | None
-
-    def exchanges(self, result: QueryResult) -> tuple[tuple[Exchange, ...], list[str]]:
-        """Return the exchanges of a query in order, and notes about them.
-
-        The round of the first request that is not in the cache is the last one.
-        """
-        doc_ids = tuple(first_stage(result))
-        if result.safeguard is not None:
-            doc_ids = (*doc_ids, result.safeguard)
-        # A run does not store the scores of the first stage.
-        row = PoolRow(result.query_id, doc_ids, result.safeguard).first(self.depth)
-        self.fitting.prepare([row])
-        candidates = self.fitting.candidates(row, instruction=self.instruction)
-        recorder = _Recorder(self.choice.reranker)
-        job = Job(None, recorder, candidates, self.choice.label)
-        try:
-            ((_, outcome),) = drive([job], self.engine, keep_going=True)
-        except RerankBenchError as error:
-            return (), [f"the replay ended: {error}"]
-        exchanges = tuple(recorder.exchanges(self.engine.replies))
-        recorded = dict(zip(result.doc_ids, result.scores, strict=True))
-        scores = tuple(recorded[doc_id] for doc_id in row.doc_ids)
-        others = isinstance(outcome, Reranked) and outcome.scores != scores
-        return exchanges, list(_notes(result, exchanges, other_scores=others))
-
-
-def _notes(
-    result: QueryResult, exchanges: Sequence[Exchange], *, other_scores: bool
-) -> Iterator[str]:
-    """Yield in which respects the exchanges may not be those of the run."""
-    if missing := sum(not exchange.known for exchange in exchanges):
-        last = exchanges[-1].round
-        yield f"the replay ends in round {last}: {missing} of its replies are not in the cache"
-    if other_scores:
-        yield "the cached replies lead to other scores than the run's: it had other replies"
-    repaired = sum(result.counts.get(name, 0) for name in ("repaired", "unparsable"))
-    if repaired and not any(exchange.repaired for exchange in exchanges):
-        yield f"{repaired} replies were repaired or unusable; which ones is not known"
-
-
-def open_flows(
-    manifest: Mapping[str, Any], task: Task, cache: ReplyCache
-) -> tuple[Flows, list[str]]:
-    """Return the flows of a finished run, and notes on what has changed since.
-
-    Raises BadData for a variant, which does not use the cache, and what `find_reranker` does.
-    """
-    settings = manifest["settings"]
-    if not Variant.of(settings).is_main:
-        raise BadData("repeats, other input orders and single-query runs do not use the cache")
-    choice, notes = find_reranker(settings["reranker"])
-    identity = {key: value for key, value in settings["engine"].items() if key != "name"}
-    chars, tokens = settings["max_doc_chars"], settings.get("max_doc_tokens")
-    budget = Budget.of(choice.reranker, doc_tokens=tokens, doc_chars=chars)
-    try:
-        cut = find_cut(identity, manifest.get("engine", {}))
-    except EngineFault as error:
-        notes.append(f"texts are not cut as in the run, so requests may differ: {error}")
-        cut, budget = NO_ENGINE.open().fit, Budget(doc_chars=chars)
-    engine = ReplayEngine(identity, cut, cache)
-    fitting = Fitting(task, engine, budget)
-    instruction = _instruction(settings["reranker"], task)
-    return Flows(choice, engine, fitting, settings["depth"], instruction), notes
-
-
-def _instruction(described: Mapping[str, Any], task: Task) -> str | None:
-    """Return the instruction of the candidates; runs that did not record it used the task's."""
-    if "instruction" not in described:
-        return task.instruction
-    recorded = described["instruction"] or {}
-    return recorded.get("text") if recorded.get("source") == TASK else None
 
 
 # Texts

@@ -16,7 +16,17 @@ import click
 from ..engines import NO_ENGINE, EngineChoice
 from ..progress import bar
 from ..report import NOTHING, Table, count, print_table
-from ..reranking import Gpu, Jobs, drive, prefill_seconds, sequences_held, total
+from ..reranking import (
+    Gpu,
+    Job,
+    Jobs,
+    Part,
+    drive,
+    prefill_seconds,
+    sequences_held,
+    total,
+    with_stages,
+)
 from ..suite import build_pools
 from .plan_engine import CountingEngine, open_reader
 
@@ -97,7 +107,8 @@ def plan_suite(suite: Suite, gpu: Gpu, *, shape: str | None = None, block: int =
     model's context, and EngineFault for a model that is not on this machine.
     """
     jobs: dict[EngineChoice, Jobs] = {}
-    pairs = [(item, choice) for item in build_pools(suite) for choice in suite.rerankers]
+    choices = with_stages(suite.rerankers)
+    pairs = [(item, choice) for item in build_pools(suite) for choice in choices]
     rows = []
     with bar("planning", total=sum(len(item.pool.rows) for item, _ in pairs)) as advance:
         for item, choice in pairs:
@@ -108,7 +119,8 @@ def plan_suite(suite: Suite, gpu: Gpu, *, shape: str | None = None, block: int =
     engines = [each.engine for each in jobs.values()]
     readers = [engine.reader for engine in engines if isinstance(engine, CountingEngine)]
     others = [reader.checkpoint.name for reader in readers if reader.stand_in]
-    return Plan(gpu, block, tuple(rows), tuple(_assumptions(gpu, block, others)))
+    assumed = [*_assumptions(gpu, block, others), *_of_cascades(choices)]
+    return Plan(gpu, block, tuple(rows), tuple(assumed))
 
 
 def _open(chosen: EngineChoice, gpu: Gpu, shape: str | None, block: int) -> Engine:
@@ -122,8 +134,7 @@ def _row(item: Prepared, choice: Choice, jobs: Jobs, advance: Callable[[int], No
     engine = jobs.engine
     engine.forget()
     usages = []
-    queries = jobs.of(item.task, item.pool, choice)
-    for _, outcome in drive(queries, engine, open_requests=1, what=choice.label):
+    for _, outcome in drive(_jobs(item, choice, jobs), engine, open_requests=1, what=choice.label):
         usages.append(outcome.usage)
         advance(1)
     whole = total(usages)
@@ -139,6 +150,16 @@ def _row(item: Prepared, choice: Choice, jobs: Jobs, advance: Callable[[int], No
     )
     deepest = max((usage.rounds for usage in usages), default=0)
     return _with_cost(row, engine, deepest) if isinstance(engine, CountingEngine) else row
+
+
+def _jobs(item: Prepared, choice: Choice, jobs: Jobs) -> Iterator[Job]:
+    """Yield the jobs of one reranker; those of a cascade's last stage in first-stage order."""
+    if choice.after is None:
+        yield from jobs.of(item.task, item.pool, choice)
+        return
+    unknown: list[None] = [None] * choice.after.depth
+    parts = [Part.of(row, row.doc_ids, unknown, choice.after.depth) for row in item.pool.rows]
+    yield from jobs.after(item.task, parts, choice)
 
 
 def _with_cost(row: Estimate, engine: CountingEngine, deepest: int) -> Estimate:
@@ -172,6 +193,15 @@ def _assumptions(gpu: Gpu, block: int, tokenizers: Sequence[str]) -> Iterator[st
         "Assumed: windows are answered by a full permutation and the end token; equal calls are "
         f"answered once; a prefix cache in blocks of {block} tokens forgets nothing.{counted}"
     )
+
+
+def _of_cascades(choices: Sequence[Choice]) -> Iterator[str]:
+    if any(choice.after for choice in choices):
+        yield (
+            "The row of a cascade is what its last stage adds; the stages before it have rows of "
+            "their own. The last stage is given the head of the pool, whose order is the first "
+            "stage's."
+        )
 
 
 # Printing

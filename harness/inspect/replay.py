@@ -19,7 +19,8 @@ from ..evaluation import natural as without_safeguard
 from ..places import cache_folder
 from ..progress import bar
 from ..runs import Variant, read_run
-from .exchanges import Exchange, open_flows
+from .exchanges import Exchange
+from .flows import named_stages, open_flows
 from .restore import find_task
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def replay(
 
 
 def _views(run: Run, results: Sequence[QueryResult], cache: Path) -> Iterator[QueryView]:
-    notes: list[str] = []
+    notes = named_stages(run.manifest)
     with ExitStack() as stack:
         task = flows = None
         try:

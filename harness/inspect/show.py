@@ -225,7 +225,9 @@ def _round(exchanges: Sequence[Exchange], *, whole: bool) -> Iterator[Renderable
     several = len(exchanges) > 1
     kinds = ", ".join(dict.fromkeys(exchange.request for exchange in exchanges))
     title = f"{len(exchanges)} × {kinds}, the first:" if several else kinds
-    yield Rule(_text(f"round {exchanges[0].round} · {title}"), align="left", style="dim")
+    of_stage = f" of {exchanges[0].stage}" if exchanges[0].stage else ""
+    head = f"round {exchanges[0].round}{of_stage} · {title}"
+    yield Rule(_text(head), align="left", style="dim")
     for exchange in exchanges if whole else exchanges[:1]:
         yield _prompt(exchange.prompt, whole=whole)
         yield _reply(exchange, whole=whole)

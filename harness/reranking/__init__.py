@@ -8,7 +8,9 @@ of a GPU.
 
 from __future__ import annotations
 
-from .candidates import FIRST_STAGE, RANDOM, REVERSE, Fitting, Jobs, arranged
+from .candidates import FIRST_STAGE, RANDOM, REVERSE, Fitting, Jobs, Part, arranged
+from .cascade import choose, choose_with, is_cascade, with_stages
+from .choice import After, Choice
 from .declared import Declared
 from .fitting import Budget, Fitter
 from .flow import Failed, Job, Outcome, Reranked, Usage, total
@@ -25,7 +27,7 @@ from .limits import (
     sequence_flops,
     sequences_held,
 )
-from .registry import Choice, Defaults, build, catalogue, choose, load_method, methods, parse
+from .registry import Defaults, build, catalogue, load_method, methods, parse
 from .scheduler import drive, order, rerank_one
 from .scope import TASK, Scope, chosen_queries, in_effect
 
@@ -34,6 +36,7 @@ __all__ = [
     "RANDOM",
     "REVERSE",
     "TASK",
+    "After",
     "Budget",
     "Choice",
     "Declared",
@@ -45,6 +48,7 @@ __all__ = [
     "Job",
     "Jobs",
     "Outcome",
+    "Part",
     "Reranked",
     "Scope",
     "Shape",
@@ -54,6 +58,7 @@ __all__ = [
     "catalogue",
     "checks",
     "choose",
+    "choose_with",
     "chosen_queries",
     "decode_flops",
     "decode_seconds",
@@ -63,6 +68,7 @@ __all__ = [
     "ideal_flops",
     "in_effect",
     "invalid",
+    "is_cascade",
     "label_probability",
     "load_method",
     "methods",
@@ -73,4 +79,5 @@ __all__ = [
     "sequence_flops",
     "sequences_held",
     "total",
+    "with_stages",
 ]

@@ -16,7 +16,7 @@ from .scope import given
 if TYPE_CHECKING:
     from ..pools import Pool, PoolRow
     from ..tasks import Task
-    from .registry import Choice
+    from .choice import Choice
     from .scope import Scope
 
 
@@ -75,6 +75,36 @@ class Fitting:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a later stage of a cascade is given of `row`: its documents and the signals of them.
+
+    previous: the scores of the stage before; None where it did not score all of the documents.
+    """
+
+    row: PoolRow
+    given: PoolRow
+    previous: tuple[float, ...] | None
+
+    @classmethod
+    def of(
+        cls, row: PoolRow, doc_ids: Sequence[str], scores: Sequence[float | None], depth: int
+    ) -> Part:
+        """Return the first `depth` of a finished ranking of `row`, the safeguard where it stands.
+
+        doc_ids, scores: of the finished ranking; a document that was not scored has None.
+        """
+        first = tuple(doc_ids[:depth])
+        previous = tuple(score for score in scores[:depth] if score is not None)
+        given = replace(row, doc_ids=first, safeguard=None, scores=_scores_of(row, first))
+        return cls(row, given, previous if len(previous) == len(first) else None)
+
+    @property
+    def signals(self) -> Mapping[str, tuple[float, ...]]:
+        """The signal `previous`, where it is known."""
+        return {} if self.previous is None else {"previous": self.previous}
+
+
+@dataclass(frozen=True)
 class Jobs:
     """Make jobs of whole pools for one engine: the first `depth` of a row, and the safeguard.
 
@@ -89,19 +119,35 @@ class Jobs:
 
     def of(self, task: Task, pool: Pool, choice: Choice, owner: Any = None) -> Iterator[Job]:
         """Yield one job per row; its key is (owner, row, what was counted in fitting it)."""
+        parts = [(row, row.first(self.scope.depth)) for row in pool.rows]
+        for job in self._fitted(task, parts, choice, owner):
+            yield replace(job, candidates=rearranged(job.candidates, self.order))
+
+    def after(
+        self, task: Task, parts: Sequence[Part], choice: Choice, owner: Any = None
+    ) -> Iterator[Job]:
+        """Yield the jobs of a later stage of a cascade, in the order of the stages before it."""
+        rows = [(part.row, part.given) for part in parts]
+        jobs = self._fitted(task, rows, choice, owner)
+        for job, part in zip(jobs, parts, strict=True):
+            signals = {**job.candidates.signals, **part.signals}
+            yield replace(job, candidates=replace(job.candidates, signals=signals))
+
+    def _fitted(
+        self, task: Task, rows: Sequence[tuple[PoolRow, PoolRow]], choice: Choice, owner: Any
+    ) -> Iterator[Job]:
+        """Yield a job per (row, the part of it that is given)."""
         scope = self.scope
         budget = Budget.of(
             choice.reranker, doc_tokens=scope.max_doc_tokens, doc_chars=scope.max_doc_chars
         )
         key = (id(task), budget)  # two tasks may share a name
         fitting = self._fittings.setdefault(key, Fitting(task, self.engine, budget))
-        rows = [(row, row.first(scope.depth)) for row in pool.rows]
         fitting.prepare(part for _, part in rows)
         for row, part in rows:
             job_key = (owner, row, fitting.counts(part))
             found = fitting.candidates(part, instruction=given(task, scope.instructions))
-            candidates = rearranged(found, self.order)
-            yield Job(job_key, choice.reranker, candidates, choice.label)
+            yield Job(job_key, choice.reranker, found, choice.label)
 
 
 def rearranged(candidates: Candidates, order: str) -> Candidates:
@@ -130,6 +176,14 @@ def arranged(doc_ids: Sequence[str], query_id: str, order: str) -> list[int]:
         return sha256(text.encode(errors="surrogatepass")).digest()
 
     return sorted(range(len(doc_ids)), key=key)
+
+
+def _scores_of(row: PoolRow, doc_ids: Sequence[str]) -> tuple[float, ...] | None:
+    """Return the first-stage scores of some documents of `row`, None where they are not known."""
+    if row.scores is None:
+        return None
+    known = dict(zip(row.doc_ids, _scores(row, row.scores), strict=True))
+    return tuple(known[doc_id] for doc_id in doc_ids)
 
 
 def _scores(row: PoolRow, scores: tuple[float, ...]) -> tuple[float, ...]:

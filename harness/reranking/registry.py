@@ -38,6 +38,7 @@ from ..engines import (
 from ..errors import BadData, BadOption, RerankBenchError, RerankerFault, unknown
 from ..signatures import parameters, signature, typed
 from ..types import Reranker
+from .choice import Choice
 from .declared import Declared
 
 RERANKERS = "rerank_bench.rerankers"
@@ -65,27 +66,6 @@ class Entry:
     notes: str = ""
     context: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A reranker as the user chose it, built and ready.
-
-    options: those of the method that were set, by the user, the catalogue or the defaults.
-    code: which code the method is: package and version, or the sha256 (hex) of a file.
-    """
-
-    label: str
-    method: str
-    reranker: Reranker
-    options: Mapping[str, Any]
-    engine: EngineChoice
-    code: str = ""
-
-    @property
-    def declared(self) -> Declared:
-        """What the reranker declares about itself."""
-        return Declared.of(self.reranker)
 
 
 @dataclass(frozen=True)
@@ -127,11 +107,6 @@ def _entry(name: str, table: Mapping[str, Any]) -> Entry:
     if "method" not in table:
         raise BadData(f"catalogue entry {name} names no method")
     return Entry(name, **table)
-
-
-def choose(text: str, defaults: Defaults | None = None) -> Choice:
-    """Build the reranker that `text` names; raises what `build` does."""
-    return build(*parse(text), defaults or Defaults())
 
 
 def parse(text: str, *, kind: str = "reranker") -> tuple[str, dict[str, Any]]:

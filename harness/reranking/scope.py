@@ -12,7 +12,7 @@ from ..prompt import load_template
 
 if TYPE_CHECKING:
     from ..tasks import Task
-    from .registry import Choice
+    from .choice import Choice
 
 MODEL, TASK = "model", "task"
 """Policies: every model gets its published default, or all that can take one get the task's."""

@@ -7,6 +7,15 @@ In: the outcomes of all queries of a pool (`finish`) and what was asked and in e
 
 from __future__ import annotations
 
+from .composed import (
+    FUSION,
+    cascade_settings,
+    composed_manifest,
+    composed_settings,
+    parts_of,
+    run_after,
+    spent_by,
+)
 from .files import read_run
 from .folder import (
     check_finished,
@@ -16,26 +25,41 @@ from .folder import (
     run_folder,
     write_run,
 )
-from .manifest import Served, manifest, prompt_fingerprint, read_manifest, settings
+from .fusion import CONSTANT, FIRST_STAGE, METHODS, Fusion, fuse, fused
+from .manifest import Served, manifest, prompt_fingerprint, read_manifest, settings, versions
 from .results import QueryResult, Run, finish
 from .variants import Variant, variants
 
 __all__ = [
+    "CONSTANT",
+    "FIRST_STAGE",
+    "FUSION",
+    "METHODS",
+    "Fusion",
     "QueryResult",
     "Run",
     "Served",
     "Variant",
+    "cascade_settings",
     "check_finished",
+    "composed_manifest",
+    "composed_settings",
     "find_all_runs",
     "find_runs",
     "finish",
+    "fuse",
+    "fused",
     "manifest",
     "named_run",
+    "parts_of",
     "prompt_fingerprint",
     "read_manifest",
     "read_run",
+    "run_after",
     "run_folder",
     "settings",
+    "spent_by",
     "variants",
+    "versions",
     "write_run",
 ]

@@ -23,7 +23,8 @@ _USAGE = {f.name: "int64" for f in fields(Usage)} | {"seconds": "float64"}
 _SPENT = {"query_id": "string", **_USAGE, "failed": "string"}
 _COUNT = "counts."
 _ABOUT = {"language": "string", "base": "string", "query_chars": "int64", "pool_chars": "int64"}
-_OPTIONAL = {"score", "failed", *_ABOUT}
+_FIRST_STAGE = {"first_stage_score": "float64"}
+_OPTIONAL = {"score", "failed", *_ABOUT, *_FIRST_STAGE}
 
 
 def write_files(folder: Path, run: Run) -> None:
@@ -31,7 +32,8 @@ def write_files(folder: Path, run: Run) -> None:
     counts = {_COUNT + name: "int64" for r in run.results for name in r.counts}
     spent = _SPENT | dict(sorted(counts.items())) | _ABOUT
     rankings = [row for result in run.results for row in _ranking_rows(result)]
-    _write(folder / "rankings.parquet", {**_RANKINGS, "failed": "bool"}, rankings)
+    columns = {**_RANKINGS, "failed": "bool", **_FIRST_STAGE}
+    _write(folder / "rankings.parquet", columns, rankings)
     _write(folder / "usage.parquet", spent, [_usage_row(result) for result in run.results])
     qrels = [
         {"query_id": r.query_id, "doc_id": doc_id, "grade": grade}
@@ -44,8 +46,9 @@ def write_files(folder: Path, run: Run) -> None:
 
 
 def _ranking_rows(result: QueryResult) -> Iterable[dict[str, Any]]:
-    ranking = zip(result.doc_ids, result.scores, result.first_stage_ranks, strict=True)
-    for rank, (doc_id, score, first_stage_rank) in enumerate(ranking, start=1):
+    known = result.first_stage_scores or (None,) * len(result.doc_ids)
+    ranking = zip(result.doc_ids, result.scores, result.first_stage_ranks, known, strict=True)
+    for rank, (doc_id, score, first_stage_rank, of_pool) in enumerate(ranking, start=1):
         yield {
             "query_id": result.query_id,
             "rank": rank,
@@ -54,6 +57,7 @@ def _ranking_rows(result: QueryResult) -> Iterable[dict[str, Any]]:
             "first_stage_rank": first_stage_rank,
             "is_safeguard": doc_id == result.safeguard,
             "failed": result.failed is not None,
+            "first_stage_score": of_pool,
         }
 
 
@@ -115,9 +119,10 @@ def _once(file: Path, query_id: str, rows: Sequence[tuple[Any, ...]]) -> dict[st
 
 
 def _result(spent: Mapping[str, Any], ranking: Sequence[tuple[Any, ...]]) -> QueryResult:
-    doc_ids, scores, first_stage_ranks, is_safeguard = (
+    doc_ids, scores, first_stage_ranks, is_safeguard, *known = (
         zip(*ranking, strict=True) if ranking else ((),) * 4
     )
+    of_pool = known[0] if known else ()
     counts = {k.removeprefix(_COUNT): v for k, v in spent.items() if k.startswith(_COUNT)}
     return QueryResult(
         query_id=spent["query_id"],
@@ -128,6 +133,7 @@ def _result(spent: Mapping[str, Any], ranking: Sequence[tuple[Any, ...]]) -> Que
         failed=spent["failed"],
         usage=Usage(**{name: spent[name] for name in _USAGE}),
         counts={name: count for name, count in counts.items() if count is not None},
+        first_stage_scores=() if set(of_pool) <= {None} else of_pool,
         **{name: spent.get(name) for name in _ABOUT},
     )
 
@@ -150,7 +156,7 @@ def _read(file: Path, columns: Mapping[str, str]) -> dict[str, list[Any]]:
         table = pq.ParquetFile(file).read()
         names = set(table.column_names)
         counts = {name: "int64" for name in table.column_names if name.startswith(_COUNT)}
-        about = {name: kind for name, kind in _ABOUT.items() if name in names}
+        about = {n: kind for n, kind in {**_ABOUT, **_FIRST_STAGE}.items() if n in names}
         kinds = {**columns, **about, **counts}
         read = {n: table[n].cast(kind).to_pylist() for n, kind in kinds.items() if n in names}
     except (OSError, pa.ArrowException) as error:

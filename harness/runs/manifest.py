@@ -41,6 +41,11 @@ _TABLES = (
     "hardware",
     "published",
 )
+_STAGE = {
+    "label", "calls", "seconds", "counts", "documents", "exact_labels", "is_real", "hardware",
+    "engine", "ideal_flops",
+}  # fmt: skip
+"""What is stored of each part of a composed run."""
 
 _PACKAGES = (
     "rerank-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets",
@@ -85,7 +90,7 @@ def settings(
         },
         "engine": {"name": engine.name, **engine.identity},
     }
-    return _through_json(described)
+    return through_json(described)
 
 
 def _prompts(pool: Pool) -> dict[str, Any]:
@@ -146,7 +151,7 @@ def manifest(
     counts: Counter[str] = sum((Counter(result.counts) for result in results), Counter())
     found = checks(counts, exact_labels=engine.exact_labels)
     flops = ideal_flops(engine, total(result.usage for result in results))
-    return _through_json(
+    return through_json(
         {
             "format": FORMAT,
             "settings": settings_,
@@ -183,7 +188,7 @@ def versions() -> Mapping[str, str]:
     return found
 
 
-def _through_json(value: dict[str, Any]) -> dict[str, Any]:
+def through_json(value: dict[str, Any]) -> dict[str, Any]:
     """Turn tuples and other JSON-equal things into what reading the file back will give."""
     read: dict[str, Any] = json.loads(json.dumps(value, sort_keys=True, default=dict))
     return read
@@ -234,10 +239,17 @@ def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
             value = _at(manifest, path)
             if value is not None and (not isinstance(value, number) or value < least):
                 raise broken(file, f"{path} is {value!r}, which is not possible")
+    stages = manifest.get("stages", [])
+    if not isinstance(stages, list) or not all(map(_is_stage, stages)):
+        raise broken(file, f"stages is no list of tables with {', '.join(sorted(_STAGE))}")
     for profile, known in (manifest.get("published") or {}).items():
         values = known.values() if isinstance(known, Mapping) else [known]
         if not all(isinstance(value, int | float) for value in values):
             raise broken(file, f"what is published of {profile} is no table of numbers")
+
+
+def _is_stage(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) >= _STAGE
 
 
 def _at(value: Any, path: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
@@ -20,6 +20,7 @@ class QueryResult:
 
     doc_ids: best first, the safeguard included. scores: None where a document was not reranked.
     first_stage_ranks: each document's rank in the pool, from 1. failed: the reason, None if served.
+    first_stage_scores: by document, None for the safeguard; empty where they are not known.
     language and base: the query's own, where known; versions of one question have equal bases.
     query_chars, pool_chars: the length of the query and the mean length of its candidates, uncut.
     """
@@ -36,6 +37,23 @@ class QueryResult:
     base: str | None = None
     query_chars: int | None = None
     pool_chars: int | None = None
+    first_stage_scores: tuple[float | None, ...] = ()
+
+    def ranked(
+        self, doc_ids: Sequence[str], scores: Sequence[float | None], **changes: Any
+    ) -> QueryResult:
+        """Return the same documents in another order with other scores, and with `changes`."""
+        place = {doc_id: index for index, doc_id in enumerate(self.doc_ids)}
+        places = [place[doc_id] for doc_id in doc_ids]
+        known = self.first_stage_scores
+        return replace(
+            self,
+            doc_ids=tuple(doc_ids),
+            scores=tuple(scores),
+            first_stage_ranks=tuple(self.first_stage_ranks[index] for index in places),
+            first_stage_scores=tuple(known[index] for index in places) if known else (),
+            **changes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +76,8 @@ def check_result(result: QueryResult, where: str) -> None:
     if len(documents) != len(result.doc_ids):
         raise BadData(f"{where}: query {result.query_id} ranks a document twice")
     ranks = set(result.first_stage_ranks)
-    if not len(result.doc_ids) == len(result.scores) == len(ranks):
+    known = len(result.first_stage_scores) in {0, len(result.doc_ids)}
+    if not known or not len(result.doc_ids) == len(result.scores) == len(ranks):
         raise BadData(
             f"{where}: query {result.query_id} has not one score and first-stage rank per document"
         )
@@ -101,7 +120,15 @@ def finish(
         base=task.query_bases.get(row.query_id),
         query_chars=len(task.queries[row.query_id]),
         pool_chars=_mean_length(task, row),
+        first_stage_scores=_first_stage_scores(row, [doc_id for doc_id, _ in final]),
     )
+
+
+def _first_stage_scores(row: PoolRow, doc_ids: Sequence[str]) -> tuple[float | None, ...]:
+    if row.scores is None:
+        return ()
+    known = dict(zip(row.doc_ids, row.scores, strict=False))  # the safeguard has none
+    return tuple(known.get(doc_id) for doc_id in doc_ids)
 
 
 def _mean_length(task: Task, row: PoolRow) -> int | None:

@@ -8,38 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from itertools import product
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..engines import NO_ENGINE, EngineChoice, ReplyCache, require_support
-from ..errors import BadOption, EngineDied, RerankBenchError, RunConflict
-from ..pools import Pool
-from ..reranking import Job, Jobs, Outcome, Scope, chosen_queries, drive, in_effect
-from ..runs import (
-    QueryResult,
-    Run,
-    Served,
-    Variant,
-    check_finished,
-    finish,
-    manifest,
-    read_manifest,
-    run_folder,
-    settings,
-    write_run,
-)
+from ..engines import EngineChoice, ReplyCache, require_support
+from ..errors import EngineDied, RerankBenchError
+from ..reranking import Job, Jobs, Outcome, Part, Scope, Usage, drive, with_stages
+from ..runs import Run, Served, finish, manifest, read_run, run_after, write_run
+from .planned import Planned, check_labels, plan_runs
 from .prepared import Prepared, Suite, build_pools
+from .turns import engines_of, in_turn
 
 if TYPE_CHECKING:
     from ..reranking import Choice
-    from ..tasks import Task
     from ..types import Engine
-
-
-ALONE = 20
-"""Queries that are served one at a time, where that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -67,45 +50,60 @@ def run_suite(
     A run that raises leaves no folder; the replies it got stay in the cache. Where the process of
     an engine dies, the runs of other rerankers go on, and EngineDied is raised at the end.
     """
-    _check_labels(suite)
+    suite = replace(suite, rerankers=with_stages(suite.rerankers))
+    check_labels(suite)
     prepared = build_pools(suite)
     for item in prepared:
         noted(item)
     with ExitStack() as stack:
         cache = stack.enter_context(ReplyCache(suite.cache)) if suite.cache else None
-        engines = {chosen: _open(chosen, suite, stack) for chosen in _engines(suite)}
-        plans = _plan(suite, prepared, engines)
-        lost: list[str] = []
-        for chosen, engine in engines.items():
-            new = (p.folder for p in plans if p.choice.engine == chosen and not p.finished)
-            served = Served(engine, [folder.relative_to(suite.out).as_posix() for folder in new])
-            for choice in suite.rerankers:
-                if choice.engine == chosen:
-                    mine = [plan for plan in plans if plan.choice is choice]
-                    try:
-                        _run_choice(mine, served, cache, suite.scope, done)
-                    except EngineDied as error:
-                        lost.append(f"{choice.label}: {error}")
-                    except RerankBenchError as error:
-                        error.args = ("\n".join([*lost, str(error)]),)
-                        raise
+        engines = {chosen: _open(chosen, suite, stack) for chosen in engines_of(suite.rerankers)}
+        plans = plan_runs(suite, prepared, engines)
+        lost: dict[str, str] = {}
+        for chosen, choices in in_turn(suite.rerankers):
+            # An engine that is needed again is opened anew, so that one model is loaded at a time.
+            engine = engines.pop(chosen, None) or _open(chosen, suite, stack)
+            own = {c.label: [p for p in plans if p.choice is c] for c in choices}
+            _run_turn(engine, own, suite, cache, lost, done)
             engine.close()
     if lost:
-        raise EngineDied("\n".join(lost))
+        raise EngineDied("\n".join(_told(lost)))
     return [plan.folder for plan in plans]
 
 
-def _check_labels(suite: Suite) -> None:
-    labels = [choice.label for choice in suite.rerankers]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise BadOption(f"two rerankers would both be stored as {twice}; give one of them as=NAME")
+def _run_turn(
+    engine: Engine,
+    plans: Mapping[str, Sequence[Planned]],
+    suite: Suite,
+    cache: ReplyCache | None,
+    lost: dict[str, str],
+    done: Callable[[Finished], None],
+) -> None:
+    """Make the runs of all rerankers, by label, that one engine answers in turn.
+
+    lost: why rerankers were not finished; those that lose the engine now are added.
+    """
+    new = [plan.folder for own in plans.values() for plan in own if not plan.finished]
+    served = Served(engine, [folder.relative_to(suite.out).as_posix() for folder in new])
+    for label, own in plans.items():
+        try:
+            _require_earlier(own[0].choice, lost)
+            _run_choice(own, served, cache, suite.scope, done)
+        except EngineDied as error:
+            lost[label] = str(error)
+        except RerankBenchError as error:
+            error.args = ("\n".join([*_told(lost), str(error)]),)
+            raise
 
 
-def _engines(suite: Suite) -> list[EngineChoice]:
-    """Return the distinct engines, those of model-free rerankers first."""
-    distinct = dict.fromkeys(choice.engine for choice in suite.rerankers)
-    return sorted(distinct, key=lambda chosen: chosen != NO_ENGINE)
+def _told(lost: Mapping[str, str]) -> list[str]:
+    return [f"{label}: {why}" for label, why in lost.items()]
+
+
+def _require_earlier(choice: Choice, lost: Mapping[str, str]) -> None:
+    """Raise EngineDied for a cascade whose earlier stages were lost."""
+    if choice.after is not None and choice.after.earlier.label in lost:
+        raise EngineDied(f"its stage {choice.after.earlier.label} was not finished")
 
 
 def _open(chosen: EngineChoice, suite: Suite, stack: ExitStack) -> Engine:
@@ -117,82 +115,8 @@ def _open(chosen: EngineChoice, suite: Suite, stack: ExitStack) -> Engine:
     return engine
 
 
-@dataclass
-class _Plan:
-    """A run to be made, with the results so far; `label` is that of the reranker and variant."""
-
-    task: Task
-    pool: Pool
-    choice: Choice
-    variant: Variant
-    label: str
-    settings: Mapping[str, Any]
-    folder: Path
-    finished: bool
-    results: dict[str, QueryResult] = field(default_factory=dict)
-
-
-def _plan(
-    suite: Suite, prepared: Sequence[Prepared], engines: Mapping[EngineChoice, Engine]
-) -> list[_Plan]:
-    """Return every run; raise RunConflict for a folder of a run with other settings."""
-    plans: list[_Plan] = []
-    taken: set[Path] = set()
-    for item, choice, variant in product(prepared, suite.rerankers, suite.variants):
-        pool = _first_queries(item.pool, suite.scope) if variant.alone else item.pool
-        scope = _described(suite.scope, item) | variant.settings
-        instruction = in_effect(item.task, choice, suite.scope.instructions)
-        engine = engines[choice.engine]
-        described = settings(item.task, pool, choice, engine, scope=scope, instruction=instruction)
-        label = f"{choice.label}{variant.suffix}"
-        folder = run_folder(suite.out, item.task.name, pool.profile, label)
-        finished = check_finished(folder, described)
-        if folder in taken:
-            raise RunConflict(
-                f"two runs would both be stored in {folder}; "
-                "run them into different --out folders, or give rerankers as=NAME"
-            )
-        taken.add(folder)
-        if finished and not suite.scope.keep_going:
-            _require_no_failures(folder)
-        plan = _Plan(item.task, pool, choice, variant, label, described, folder, finished)
-        plans.append(plan)
-    return plans
-
-
-def _first_queries(pool: Pool, scope: Scope) -> Pool:
-    """Return the pool of the queries that are served one at a time."""
-    few = chosen_queries([row.query_id for row in pool.rows], replace(scope, queries=ALONE))
-    return replace(pool, rows=tuple(row for row in pool.rows if row.query_id in few))
-
-
-def _require_no_failures(folder: Path) -> None:
-    if failed := read_manifest(folder).get("failed", 0):
-        raise RunConflict(
-            f"{folder} is done, but {failed} of its queries failed; "
-            "move it away to run it again, or accept it with --keep-going"
-        )
-
-
-def _described(scope: Scope, item: Prepared) -> dict[str, Any]:
-    return {
-        "queries": scope.queries,
-        "seed": scope.seed,
-        "depth": scope.depth,
-        "max_doc_chars": scope.max_doc_chars,
-        "max_doc_tokens": scope.max_doc_tokens,
-        "qrels": item.task_options.qrels,
-        "min_grade": item.task_options.min_grade,
-        "exclude_identical": item.task_options.exclude_identical,
-        "ignore_column": list(item.task_options.ignore_column),
-        "query_prompt": item.pool_options.query_prompt,
-        "query_prompt_name": item.pool_options.query_prompt_name,
-        "doc_prompt": item.pool_options.doc_prompt,
-    }
-
-
 def _run_choice(
-    plans: Sequence[_Plan],
+    plans: Sequence[Planned],
     served: Served,
     cache: ReplyCache | None,
     scope: Scope,
@@ -212,7 +136,7 @@ def _run_choice(
 
 
 def _run_together(
-    plans: Sequence[_Plan],
+    plans: Sequence[Planned],
     served: Served,
     cache: ReplyCache | None,
     scope: Scope,
@@ -223,9 +147,9 @@ def _run_together(
     One query at a time finds nothing in memory that another one left there, and the first one an
     engine that has already served it once, uncounted.
     """
-    variant, choice = plans[0].variant, plans[0].choice
+    variant = plans[0].variant
     jobs = Jobs(served.engine, scope, variant.order)
-    asked = (job for plan in plans for job in jobs.of(plan.task, plan.pool, choice, plan))
+    asked = (job for plan in plans for job in _jobs(plan, jobs))
     for part in _singly(asked, served.engine) if variant.alone else [asked]:
         if not variant.is_main:
             served.engine.forget()
@@ -240,6 +164,27 @@ def _run_together(
         )
         for job, outcome in outcomes:
             _take(job, outcome, served, done)
+    for plan in plans:
+        if plan.results:  # all its queries had failed before
+            _write(plan, served)
+            done(_finished(plan))
+
+
+def _jobs(plan: Planned, jobs: Jobs) -> Iterator[Job]:
+    """Yield the jobs of a run; a cascade has none for a query that an earlier stage failed."""
+    after = plan.choice.after
+    if after is None or plan.earlier is None:
+        yield from jobs.of(plan.task, plan.pool, plan.choice, plan)
+        return
+    earlier = {result.query_id: result for result in read_run(plan.earlier).results}
+    parts = []
+    for row in plan.pool.rows:
+        result = earlier[row.query_id]
+        if result.failed is None:
+            parts.append(Part.of(row, result.doc_ids, result.scores, after.depth))
+        else:
+            plan.results[row.query_id] = replace(result, usage=Usage(), counts={})
+    yield from jobs.after(plan.task, parts, plan.choice, plan)
 
 
 def _singly(jobs: Iterable[Job], engine: Engine) -> Iterator[list[Job]]:
@@ -260,14 +205,17 @@ def _take(job: Job, outcome: Outcome, served: Served, done: Callable[[Finished],
         done(_finished(plan))
 
 
-def _finished(plan: _Plan) -> Finished:
+def _finished(plan: Planned) -> Finished:
     name, profile = plan.task.name, plan.pool.profile
     return Finished(plan.folder, name, profile, plan.label, plan.finished)
 
 
-def _write(plan: _Plan, served: Served) -> None:
+def _write(plan: Planned, served: Served) -> None:
+    """Write a finished run; that of a cascade with what its earlier stages did."""
     results = tuple(plan.results[row.query_id] for row in plan.pool.rows)
     qrels = {row.query_id: plan.task.qrels[row.query_id] for row in plan.pool.rows}
-    described = manifest(plan.task, plan.pool, plan.settings, results, served)
-    write_run(plan.folder, Run(described, results, qrels))
+    run = Run(manifest(plan.task, plan.pool, plan.own, results, served), results, qrels)
+    if plan.earlier is not None:
+        run = run_after(read_run(plan.earlier), run, plan.settings)
+    write_run(plan.folder, run)
     plan.results.clear()

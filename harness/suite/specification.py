@@ -23,7 +23,7 @@ from ..engines import option_kinds
 from ..errors import BadData, BadOption, unknown
 from ..places import cache_folder
 from ..pools import PoolOptions
-from ..reranking import Choice, Defaults, Scope, build, parse
+from ..reranking import Choice, Defaults, Scope, choose_with, with_stages
 from ..runs import variants
 from ..tasks import TaskOptions
 from .prepared import Suite
@@ -176,7 +176,7 @@ def _named(flags: Table, wanted: Mapping[str, type]) -> dict[str, Any]:
 
 
 def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
-    """Build the rerankers of a suite's `[[reranker]]` tables."""
+    """Build the rerankers of a suite's `[[reranker]]` tables, and the stages of cascades."""
     flags = {name: defaults.get(name.replace("_", "-")) for name in ("base_url", "data_parallel")}
     asked = {name: value for name, value in flags.items() if value is not None}
     fallback = Defaults(
@@ -184,9 +184,9 @@ def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
     )
     built = []
     for row in rows:
-        name, options = parse(row["reranker"])
-        options |= {key: value for key, value in row.items() if key != "reranker"}
-        built.append(build(name, options, fallback))
+        further = {key: value for key, value in row.items() if key != "reranker"}
+        built.append(choose_with(row["reranker"], further, fallback))
+    built = with_stages(built)
     for option in fallback.options:
         if not any(option in c.options or option in option_kinds(c.engine.name) for c in built):
             flag = f"--{option.replace('_', '-')}" if option in asked else f"-o {option}"

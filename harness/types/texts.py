@@ -23,8 +23,10 @@ class Document:
 class Candidates:
     """One query and its candidates in first-stage order, best first.
 
-    `signals` maps a name to one float per document: `first_stage` where the first stage's scores
-    are known. Texts are cut to the reranker's budget; `instruction` is the task's, if asked for.
+    A later stage of a cascade gets them in the order of the stages before it. `signals` maps a name
+    to one float per document: `first_stage` and, in a cascade, `previous`, where the scores of the
+    first stage or of the stage before are known. Texts are cut to the reranker's budget;
+    `instruction` is the task's, if asked for.
     """
 
     task: str

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerank_bench import Candidates, Document, Failure, Generation, UnknownName, errors
+from rerank_bench import Candidates, Document, Failure, Generation, UnknownName, errors, load_run
 from rerank_bench.engines import fake, overlap
 from rerank_bench.inspect.exchanges import NOT_CACHED
 from rerank_bench.inspect.replay import replay
@@ -30,12 +30,12 @@ QRELS = {f"q{i}": {f"d{i}": 2, f"d{i + 4}": 0} for i in range(3)} | {"q3": {"los
 def made(suite_of, beir, tmp_path, monkeypatch):
     """Make a run of one reranker on the folder `data` and return the run's folder."""
 
-    def make(name, *, answer=fake.overlap, corpus=CORPUS, **changes):
+    def make(name, *, answer=fake.overlap, corpus=CORPUS, profile="bm25", **changes):
         folder = tmp_path / "data"
         folder = folder if folder.exists() else beir(QUERIES, corpus, QRELS, name="data")
         monkeypatch.setattr(fake, "overlap", answer)
         suite = suite_of(folder, name, engine="fake", **changes)
-        profiles = [("bm25", PoolOptions(depth=6))]
+        profiles = [(profile, PoolOptions(depth=6))]
         return run_suite(dataclasses.replace(suite, profiles=profiles))[0]
 
     return make
@@ -294,3 +294,36 @@ def test_a_changed_prompt_is_noted(made):
     notes = seen(folder).notes
     assert any("ran as rerank-bench 0.0.1" in note for note in notes)
     assert any("prompt has changed" in note for note in notes)
+
+
+def test_the_stages_of_a_cascade_are_shown_one_after_the_other(made):
+    first = made("cross-encoder then listwise:window=3,stride=1,as=list at 4")
+    folder = first.parent / "cross-encoder+list@4"
+    view, result = seen(folder), load_run(folder).results[1]
+    assert view.notes == ("a cascade: cross-encoder then list at 4",)
+    asked = [(exchange.stage, exchange.request) for exchange in view.exchanges]
+    pairs = [("cross-encoder", "PairScore")] * len(result.doc_ids)
+    assert asked[: len(pairs)] == pairs
+    assert set(asked[len(pairs) :]) == {("list", "Generate")}
+    assert len(asked) == result.usage.calls
+    rounds = [exchange.round for exchange in view.exchanges]
+    assert rounds == sorted(rounds)
+    assert rounds[-1] == result.usage.rounds
+    assert all(exchange.known for exchange in view.exchanges)
+
+
+def test_a_fusion_names_its_runs_and_has_no_requests(made, call):
+    first = made("cross-encoder then reverse at 4")
+    root = first.parents[3]
+    call("fuse", "cross-encoder", "cross-encoder+reverse@4", "--runs", root, "--as", "both")
+    view = seen(first.parent / "both")
+    assert view.exchanges == ()
+    assert "a fusion of cross-encoder, cross-encoder+reverse@4; show these runs too" in view.notes
+    assert "no requests and replies: they are those of the runs that were fused" in view.notes
+
+
+def test_the_first_stages_scores_are_those_of_the_run(made):
+    view = seen(made("insertrank:scores=first_stage", profile="bm25()"))
+    assert view.notes == ()
+    assert view.exchanges
+    assert all(exchange.known for exchange in view.exchanges)

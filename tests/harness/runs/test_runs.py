@@ -111,6 +111,7 @@ def test_the_files_have_the_promised_columns(stored: Path) -> None:
         "first_stage_rank": 3,
         "is_safeguard": True,
         "failed": False,
+        "first_stage_score": None,
     }
     assert [row["failed"] for row in rows] == [False, False, False, True]
     usage = pq.read_table(stored / "usage.parquet").to_pylist()

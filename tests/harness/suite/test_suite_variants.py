@@ -14,7 +14,7 @@ from rerank_bench.evaluation import evaluate
 from rerank_bench.reranking import Scope
 from rerank_bench.runs import find_runs, variants
 from rerank_bench.suite import Suite, run_suite
-from rerank_bench.suite.execution import ALONE
+from rerank_bench.suite.planned import ALONE
 
 QUERIES = {f"q{i}": f"apple pear{i}" for i in range(24)}
 CORPUS = {f"d{i:02}": f"apple number {i} pear{i % 24}" for i in range(60)}

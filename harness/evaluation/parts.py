@@ -1,0 +1,88 @@
+"""What a manifest says of each part of a run: the stages of a cascade, the runs that were fused.
+
+A run that is not composed is its own only part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..reranking import checks
+from ..reranking import invalid as broken
+
+Manifest = Mapping[str, Any]
+
+
+def rerankers(described: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield each reranker that is part of the one that a run's settings describe."""
+    if "stages" not in described:
+        yield described
+        return
+    for stage in described["stages"].values():
+        yield from rerankers(stage)
+
+
+def budget(reranker: Mapping[str, Any], most: int | None) -> str:
+    """Write the tokens of a document: `128`, `509 with query`, `450, 3000 a window` or `all`.
+
+    most: the limit that all rerankers of a suite have.
+    """
+    options = reranker.get("options") or {}
+    limits = [options.get("max_doc_tokens"), most]
+    own = min((limit for limit in limits if limit is not None), default=None)
+    pair, window = options.get("max_pair_tokens"), options.get("max_window_tokens")
+    words = [] if own is None or own == pair else [str(own)]
+    words += [] if pair is None else [f"{pair} with query"]
+    words += [] if window is None else [f"{window} a window"]
+    return ", ".join(words) or "all"
+
+
+def hardware(manifest: Manifest) -> str:
+    """Name what the engines ran on; of a server only where it is."""
+    stages = manifest.get("stages") or ()
+    places = [_machine(stage) for stage in stages if stage["calls"]] or [_machine(manifest)]
+    return " + ".join(dict.fromkeys(places))
+
+
+def _machine(part: Manifest) -> str:
+    machine = part.get("hardware") or {}
+    if "servers" in machine:
+        places = sorted(machine["servers"])
+        return f"server {', '.join(places)}" if places else "a server"
+    number = machine.get("gpus", 1)
+    if "gpu" in machine:
+        return f"{machine['gpu']}{f' x {number}' if number > 1 else ''}"
+    return f"{machine.get('processor') or 'processor'}, {machine.get('cores', '?')} cores"
+
+
+def gpu_seconds(manifest: Manifest, seconds: float) -> float | None:
+    """Return engine seconds times the GPUs at work, over all queries; None without a GPU.
+
+    seconds: those of the whole run.
+    """
+    stages = manifest.get("stages") or ({**manifest, "seconds": seconds},)
+    spent = [stage["seconds"] * number for stage in stages if (number := _gpus(stage))]
+    return sum(spent) if spent else None
+
+
+def _gpus(part: Manifest) -> int:
+    """Return how many GPUs were at work; 0 without any, or where a server answered."""
+    engine = part.get("engine") or {}
+    if "gpu" not in (part.get("hardware") or {}):
+        return 0
+    return int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
+
+
+def invalid(manifest: Manifest, counts: Mapping[str, int]) -> str | None:
+    """Return why a method did not work as it is meant to; None where all did.
+
+    counts: those of the whole run.
+    """
+    if "stages" not in manifest:
+        return broken(checks(counts, exact_labels=manifest["exact_labels"]))
+    found = (
+        (stage["label"], broken(checks(stage["counts"], exact_labels=stage["exact_labels"])))
+        for stage in manifest["stages"]
+    )
+    return "; ".join(f"{label}: {why}" for label, why in found if why) or None
