@@ -14,6 +14,7 @@ from .local.buffers import load_whole
 from .models import PACKAGED, ModelPlace, find_model, packaged, small_json
 from .none import NO_ENGINE
 from .options import (
+    CHECKPOINT_OPTIONS,
     DEFAULT_ENGINE,
     EngineChoice,
     ModelOptions,
@@ -34,6 +35,7 @@ from .thinking import thoughts
 from .tokens import Tokens
 
 __all__ = [
+    "CHECKPOINT_OPTIONS",
     "DEFAULT_ENGINE",
     "NO_ENGINE",
     "PACKAGED",

@@ -80,6 +80,10 @@ class ModelOptions:
             raise BadOption(f"head {self.head!r} is none of {', '.join(known)}")
 
 
+CHECKPOINT_OPTIONS = frozenset(f.name for f in fields(ModelOptions))
+"""Options that say which checkpoint is read, and how."""
+
+
 @dataclass(frozen=True)
 class EngineChoice:
     """An engine's name and its options; equal choices share one engine."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from .candidates import FIRST_STAGE, RANDOM, REVERSE, Fitting, Jobs, arranged
 from .declared import Declared
+from .entries import Entry, catalogue
 from .fitting import Budget, Fitter
 from .flow import Failed, Job, Outcome, Reranked, Usage, total
 from .health import checks, invalid, label_probability
@@ -25,7 +26,7 @@ from .limits import (
     sequence_flops,
     sequences_held,
 )
-from .registry import Choice, Defaults, build, catalogue, choose, load_method, methods, parse
+from .registry import Choice, Defaults, build, choose, load_method, methods, parse
 from .scheduler import drive, order, rerank_one
 from .scope import TASK, Scope, chosen_queries, in_effect
 
@@ -38,6 +39,7 @@ __all__ = [
     "Choice",
     "Declared",
     "Defaults",
+    "Entry",
     "Failed",
     "Fitter",
     "Fitting",
