@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import RerankBenchError
-from .flags import JSON, SUITE, TABLES, TASK, TASK_OPTIONS, table_form
+from .flags import (
+    FILTERS,
+    JSON,
+    LISTS,
+    SUITE,
+    TABLES,
+    TASK,
+    TASK_OPTIONS,
+    check_list,
+    named_value,
+    suite_table,
+    table_form,
+)
 
 if TYPE_CHECKING:
     from .suite import Finished, Suite
@@ -68,7 +80,7 @@ def _suite(file: Path | None, flags: Mapping[str, Any], *, print_toml: bool) -> 
     """Lay the flags over the file and resolve all names; or print both as one file and exit."""
     from .suite import build_suite, merge, read_suite, to_toml
 
-    table = merge(read_suite(file) if file else {}, _table(flags))
+    table = merge(read_suite(file) if file else {}, suite_table(flags))
     if print_toml:
         click.echo(to_toml(table), nl=False)
         click.get_current_context().exit()
@@ -81,29 +93,6 @@ def _print_done(finished: Finished) -> None:
     click.echo(printable(line), err=True)
 
 
-def _table(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn click's values into a suite table."""
-    flags = dict(flags)
-    rows = {k: [{k: name} for name in flags.pop(k, ())] for k in ("task", "profile", "reranker")}
-    label = flags.pop("label", None)
-    if label is not None:
-        if len(rows["reranker"]) != 1:
-            raise click.UsageError("--as needs exactly one --reranker; else write NAME:as=LABEL")
-        rows["reranker"][0]["as"] = label
-    option = dict(_pair(text) for text in flags.pop("option", ()))
-    flags["base_url"] = ",".join(flags.pop("base_url", ())) or None
-    flags["ignore_column"] = list(flags.pop("ignore_column", ())) or None
-    values = {k.replace("_", "-"): v for k, v in flags.items() if v is not None}
-    return {"defaults": values | ({"option": option} if option else {}), **rows}
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"-o takes NAME=VALUE, not {text!r}")
-    return name, value
-
-
 @main.command()
 @TASK_OPTIONS
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write JSON lines.")
@@ -112,7 +101,7 @@ def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
     """Build pools, write them if asked, and print the first stages' own numbers."""
     from .inspect import listing
 
-    listing.pools(_table(flags), out, as_json=as_json)
+    listing.pools(suite_table(flags), out, as_json=as_json)
 
 
 @main.command()
@@ -213,18 +202,25 @@ def show(
 
 
 @main.command(name="list")
-@click.argument(
-    "what",
-    type=click.Choice(["tasks", "profiles", "rerankers", "engines", "prompts", "runs"]),
-)
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("what", type=click.Choice(list(LISTS)))
+@click.argument("name", required=False)
 @TASK
+@FILTERS
 @JSON
-def list_(what: str, folder: Path | None, task: Sequence[str], as_json: bool) -> None:
-    """List what can be named; `runs` takes a folder, `profiles` a --task."""
-    from .inspect import listing
+def list_(what: str, name: str | None, task: Sequence[str], as_json: bool, **filters: Any) -> None:
+    """List what can be named; `runs` takes a folder, `profiles` a --task, `rerankers` filters.
 
-    listing.listing(what, folder or Path("runs"), task, as_json=as_json)
+    With a NAME, `rerankers` shows one whole: its facts, its prompt on an example, and its cost.
+    """
+    from .inspect import card, listing
+    from .inspect.rerankers import Wanted
+
+    check_list(what, {"name": name, "task": task, **filters})
+    if what == "rerankers" and name is not None:
+        card.show(name, as_json=as_json)
+        return
+    wanted = Wanted.of(filters) if any(filters.values()) else None
+    listing.listing(what, Path(name or "runs"), task, wanted, as_json=as_json)
 
 
 @main.command()
@@ -262,7 +258,7 @@ def doctor(
 
     if len(engine) > 2:
         raise click.UsageError("--engine is given once or twice")
-    options = dict(_pair(text) for text in option)
+    options = dict(named_value(text) for text in option)
     options |= {"base_url": ",".join(base_url)} if base_url else {}
     report = examination.examine(examination.open_engines(engine, model, options), quick=quick)
     written = examination.as_json if as_json else examination.as_table

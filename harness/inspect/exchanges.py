@@ -17,8 +17,10 @@ from ..pools import PoolRow
 from ..reranking import TASK, Budget, Fitting, Job, Reranked, drive
 from ..runs import Variant
 from ..types import (
+    PASSAGES,
     Answers,
     AnyRequest,
+    Attend,
     Candidates,
     ContinuationScore,
     Failure,
@@ -90,7 +92,7 @@ class ReplayEngine(FakeEngine):
         return self._cut(texts, max_tokens)
 
 
-class _Recorder:
+class Recorder:
     """A reranker that records the rounds of requests of another, and the repairs it reports."""
 
     def __init__(self, reranker: Reranker) -> None:
@@ -99,6 +101,7 @@ class _Recorder:
         self._reranker = reranker
 
     def rerank(self, candidates: Candidates) -> Flow:
+        """Run the other's flow, and record what it yields."""
         result = self._reranker.rerank(candidates)
         scores = (yield from self._record(result)) if isinstance(result, Generator) else result
         self.repairs = scores.repairs if isinstance(scores, Scored) else ()
@@ -124,7 +127,7 @@ class _Recorder:
                 yield Exchange(
                     number,
                     type(request).__name__,
-                    _prompt_text(request),
+                    prompt_text(request),
                     _reply_text(replies[request]),
                     repaired=next(place) in self.repairs,
                     known=not isinstance(replies[request], Failure),
@@ -153,7 +156,7 @@ class Flows:
         row = PoolRow(result.query_id, doc_ids, result.safeguard).first(self.depth)
         self.fitting.prepare([row])
         candidates = self.fitting.candidates(row, instruction=self.instruction)
-        recorder = _Recorder(self.choice.reranker)
+        recorder = Recorder(self.choice.reranker)
         job = Job(None, recorder, candidates, self.choice.label)
         try:
             ((_, outcome),) = drive([job], self.engine, keep_going=True)
@@ -216,15 +219,29 @@ def _instruction(described: Mapping[str, Any], task: Task) -> str | None:
 # Texts
 
 
-def _prompt_text(request: AnyRequest) -> str:
+def prompt_text(request: AnyRequest) -> str:
     """Return a request's prompt, with its continuation if it has one, or its fields."""
     match request:
         case Likelihood():
             return f"{_prompt(request.prompt)}\n\ncontinuation:\n{request.continuation}"
+        case Attend():
+            return "\n\n".join(_attended(request))
         case object(prompt=Prompt() as prompt):
             return _prompt(prompt)
         case _:
             return _fields(request)
+
+
+def _attended(request: Attend) -> Iterator[str]:
+    """Yield the first prompt with its passages, and what follows them in the others."""
+    between = request.separator
+    passages = between + between.join(request.passages) + between
+    first, *others = map(_prompt, request.prompts)
+    yield first.replace(PASSAGES, passages)
+    for number, prompt in enumerate(others, 2):
+        yield f"the end of prompt {number}:\n{prompt.rpartition(PASSAGES)[2]}"
+    if request.heads:
+        yield f"heads: {request.heads}"
 
 
 def _prompt(prompt: Prompt) -> str:

@@ -15,6 +15,7 @@ from .fitting import Budget, Fitter
 from .flow import Failed, Job, Outcome, Reranked, Usage, total
 from .health import checks, invalid, label_probability
 from .limits import (
+    GIB,
     Gpu,
     Shape,
     decode_flops,
@@ -26,12 +27,13 @@ from .limits import (
     sequence_flops,
     sequences_held,
 )
-from .registry import Choice, Defaults, build, choose, load_method, methods, parse
+from .registry import Choice, Defaults, build, choose, find_entry, load_method, methods, parse
 from .scheduler import drive, order, rerank_one
 from .scope import TASK, Scope, chosen_queries, in_effect
 
 __all__ = [
     "FIRST_STAGE",
+    "GIB",
     "RANDOM",
     "REVERSE",
     "TASK",
@@ -60,6 +62,7 @@ __all__ = [
     "decode_flops",
     "decode_seconds",
     "drive",
+    "find_entry",
     "find_gpu",
     "find_shape",
     "ideal_flops",

@@ -10,6 +10,7 @@ from importlib import metadata, resources
 from typing import Any
 
 from ..errors import BadData, unknown
+from .limits import WIDTH
 
 CATALOGS = "rerank_bench.catalogs"
 MANY = "many"
@@ -43,6 +44,14 @@ class Entry:
     parameters: float | None = None
     languages: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def memory(self) -> float | None:
+        """Bytes of the weights in 16 bits and a fifth more; None where their number is not known.
+
+        The fifth is for activations and the keys and values of a few requests.
+        """
+        return None if self.parameters is None else self.parameters * 1e9 * WIDTH * 1.2
 
     def reads(self, language: str) -> bool:
         """Return whether it is known to rerank texts in the language of this code."""

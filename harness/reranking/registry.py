@@ -117,7 +117,7 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     Raises UnknownName for a method, name or option that does not exist, BadOption for a value of
     the wrong type or an option that is missing, RerankerFault for a class that cannot be built.
     """
-    entry = _find(name)
+    entry = find_entry(name)
     factory = load_method(entry.method)
     engines = {**defaults.named(), **entry.options, **defaults.options, **given}
     engine_name = str(engines.get("engine", DEFAULT_ENGINE))
@@ -175,8 +175,8 @@ def _engine(name: str, declared: Declared, engine: str, values: Mapping[str, Any
     return choose_engine(engine, given, labels=tuple(declared.fixed_labels))
 
 
-def _find(name: str) -> Entry:
-    """The catalogue entry `name`, or an empty one for a method or a file."""
+def find_entry(name: str) -> Entry:
+    """Return the catalogue entry `name`, or an empty one for a method or a file."""
     if name in catalogue():
         return catalogue()[name]
     if name in methods() or ":" in name:
