@@ -112,7 +112,9 @@ def test_the_cost_is_that_of_the_flow(name, calls, rounds):
 
 
 def test_seconds_are_told_of_a_model_that_is_here(cross_encoder):
-    found = card.card(f"cross-encoder:model={cross_encoder},max_pair_tokens=100")
+    found = card.card(
+        f"cross-encoder:model={cross_encoder},max_pair_tokens=100,max_query_tokens=50"
+    )
     assert found["model"] == str(cross_encoder)
     assert found["cost"]["tokens_of"] == str(cross_encoder)
     assert 0 < found["cost"]["gpu_seconds"] < 0.1
