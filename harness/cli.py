@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import RerankBenchError, printable
-from .flags import FUSE, JSON, SUITE, TABLES, TASK, TASK_OPTIONS, pair, suite_table, table_form
+from .flags import (
+    FILTERS,
+    FUSE,
+    JSON,
+    LISTS,
+    SUITE,
+    TABLES,
+    TASK,
+    TASK_OPTIONS,
+    check_list,
+    named_value,
+    suite_table,
+    table_form,
+)
 
 if TYPE_CHECKING:
     from .suite import Finished, Suite
@@ -215,18 +228,25 @@ def show(
 
 
 @main.command(name="list")
-@click.argument(
-    "what",
-    type=click.Choice(["tasks", "profiles", "rerankers", "engines", "prompts", "runs"]),
-)
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("what", type=click.Choice(list(LISTS)))
+@click.argument("name", required=False)
 @TASK
+@FILTERS
 @JSON
-def list_(what: str, folder: Path | None, task: Sequence[str], as_json: bool) -> None:
-    """List what can be named; `runs` takes a folder, `profiles` a --task."""
-    from .inspect import listing
+def list_(what: str, name: str | None, task: Sequence[str], as_json: bool, **filters: Any) -> None:
+    """List what can be named; `runs` takes a folder, `profiles` a --task, `rerankers` filters.
 
-    listing.listing(what, folder or Path("runs"), task, as_json=as_json)
+    With a NAME, `rerankers` shows one whole: its facts, its prompt on an example, and its cost.
+    """
+    from .inspect import card, listing
+    from .inspect.rerankers import Wanted
+
+    check_list(what, {"name": name, "task": task, **filters})
+    if what == "rerankers" and name is not None:
+        card.show(name, as_json=as_json)
+        return
+    wanted = Wanted.of(filters) if any(filters.values()) else None
+    listing.listing(what, Path(name or "runs"), task, wanted, as_json=as_json)
 
 
 @main.command()
@@ -264,7 +284,7 @@ def doctor(
 
     if len(engine) > 2:
         raise click.UsageError("--engine is given once or twice")
-    options = dict(pair(text) for text in option)
+    options = dict(named_value(text) for text in option)
     options |= {"base_url": ",".join(base_url)} if base_url else {}
     report = examination.examine(examination.open_engines(engine, model, options), quick=quick)
     written = examination.as_json if as_json else examination.as_table

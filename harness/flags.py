@@ -25,6 +25,35 @@ def _flags(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Co
     return decorate
 
 
+FILTERS = _flags(
+    click.option("--kind", multiple=True, metavar="METHOD", help="Rerankers of a method; repeats."),
+    click.option("--engine", metavar="NAME", help="Rerankers whose requests the engine answers."),
+    click.option("--licence", metavar="TEXT", help="Whose weights' licence begins so: apache."),
+    click.option("--language", metavar="CODE", help="That are made for a language: de."),
+    click.option("--fits", metavar="SIZE", help="Whose 16-bit weights and a fifth fit: 24GB."),
+)
+LISTS: dict[str, set[str]] = {
+    "tasks": set(),
+    "profiles": {"task"},
+    "rerankers": {"name", "kind", "engine", "licence", "language", "fits"},
+    "engines": set(),
+    "prompts": set(),
+    "runs": {"name"},
+}
+"""What can be listed, and the argument and flags that each reads."""
+
+
+def check_list(what: str, given: Mapping[str, Any]) -> None:
+    """Raise UsageError for what a list does not read, and for filters beside a name."""
+    set_ = [name for name, value in given.items() if value]
+    for name in set_:
+        if name not in LISTS[what]:
+            flag = f"argument {given['name']}" if name == "name" else f"--{name}"
+            raise click.UsageError(f"list {what} takes no {flag}")
+    if what == "rerankers" and "name" in set_ and len(set_) > 1:
+        raise click.UsageError("a reranker's name and filters: give one or the other")
+
+
 TABLES = _flags(
     click.option("--wide", is_flag=True, help="Print all tables and columns."),
     click.option("--explain", is_flag=True, help="Say what the columns mean."),
@@ -36,6 +65,30 @@ def table_form(*, wide: bool, explain: bool, form: str | None = None) -> str:
     if form is not None and (wide or explain):
         raise click.UsageError("--wide and --explain are for tables; leave them out")
     return form or ("wide" if wide else "table")
+
+
+def suite_table(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn click's values of `SUITE` or `TASK_OPTIONS` into a suite table."""
+    flags = dict(flags)
+    rows = {k: [{k: name} for name in flags.pop(k, ())] for k in ("task", "profile", "reranker")}
+    label = flags.pop("label", None)
+    if label is not None:
+        if len(rows["reranker"]) != 1:
+            raise click.UsageError("--as needs exactly one --reranker; else write NAME:as=LABEL")
+        rows["reranker"][0]["as"] = label
+    option = dict(named_value(text) for text in flags.pop("option", ()))
+    flags["base_url"] = ",".join(flags.pop("base_url", ())) or None
+    flags["ignore_column"] = list(flags.pop("ignore_column", ())) or None
+    values = {k.replace("_", "-"): v for k, v in flags.items() if v is not None}
+    return {"defaults": values | ({"option": option} if option else {}), **rows}
+
+
+def named_value(text: str) -> tuple[str, str]:
+    """Split the value of `-o`; raises UsageError where it is not NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"-o takes NAME=VALUE, not {text!r}")
+    return name, value
 
 
 TASK_OPTIONS = _flags(
@@ -141,27 +194,3 @@ FUSE = _flags(
     click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Else into --runs."),
     JSON,
 )
-
-
-def suite_table(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn click's values into a suite table."""
-    flags = dict(flags)
-    rows = {k: [{k: name} for name in flags.pop(k, ())] for k in ("task", "profile", "reranker")}
-    label = flags.pop("label", None)
-    if label is not None:
-        if len(rows["reranker"]) != 1:
-            raise click.UsageError("--as needs exactly one --reranker; else write NAME:as=LABEL")
-        rows["reranker"][0]["as"] = label
-    option = dict(pair(text) for text in flags.pop("option", ()))
-    flags["base_url"] = ",".join(flags.pop("base_url", ())) or None
-    flags["ignore_column"] = list(flags.pop("ignore_column", ())) or None
-    values = {k.replace("_", "-"): v for k, v in flags.items() if v is not None}
-    return {"defaults": values | ({"option": option} if option else {}), **rows}
-
-
-def pair(text: str) -> tuple[str, str]:
-    """Split `NAME=VALUE`; raises UsageError for another text."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"-o takes NAME=VALUE, not {text!r}")
-    return name, value

@@ -89,6 +89,24 @@ def byte_pairs(folder: Path, *, chat: str | None, bos: bool = False) -> Any:
     return found
 
 
+def fixed_pairs(*, chat: str) -> Any:
+    """A byte-level BPE tokenizer of a few merges written here, so its ids never change."""
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    merges = [("t", "h"), ("th", "e"), ("i", "n"), ("e", "r"), ("a", "n"), ("o", "n"), ("r", "e")]
+    merges += [("\u0120", "the"), ("\u0120", "a"), ("in", "g"), ("\u010a", "\u010a")]  # space, line
+    pieces = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet()), *(a + b for a, b in merges)]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(special)
+    ends = {"bos_token": special[0], "eos_token": special[2], "pad_token": special[2]}
+    found = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ends)
+    found.add_special_tokens({"additional_special_tokens": special[1:2]})
+    found.chat_template = chat
+    return found
+
+
 def decoder_shape(vocabulary: int) -> dict[str, Any]:
     """A decoder of two layers whose head dimension (32) vLLM's CPU attention knows too."""
     return {

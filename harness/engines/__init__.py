@@ -14,10 +14,12 @@ from .local.buffers import load_whole
 from .models import PACKAGED, ModelPlace, find_model, packaged, small_json
 from .none import NO_ENGINE
 from .options import (
+    CHECKPOINT_OPTIONS,
     DEFAULT_ENGINE,
     EngineChoice,
     ModelOptions,
     choose_engine,
+    could_answer,
     engine_class,
     engine_points,
     missing_option,
@@ -34,6 +36,7 @@ from .thinking import thoughts
 from .tokens import Tokens
 
 __all__ = [
+    "CHECKPOINT_OPTIONS",
     "DEFAULT_ENGINE",
     "NO_ENGINE",
     "PACKAGED",
@@ -50,6 +53,7 @@ __all__ = [
     "ReplyCache",
     "Tokens",
     "choose_engine",
+    "could_answer",
     "decode",
     "default_device",
     "engine_class",

@@ -80,6 +80,10 @@ class ModelOptions:
             raise BadOption(f"head {self.head!r} is none of {', '.join(known)}")
 
 
+CHECKPOINT_OPTIONS = frozenset(f.name for f in fields(ModelOptions))
+"""Options that say which checkpoint is read, and how."""
+
+
 @dataclass(frozen=True)
 class EngineChoice:
     """An engine's name and its options; equal choices share one engine."""
@@ -190,13 +194,13 @@ def require_support(engine: Engine, kinds: frozenset[type], *, reranker: str) ->
     if engine.supports(kinds):
         return
     wanted = ", ".join(sorted(kind.__name__ for kind in kinds))
-    others = [name for name in engine_points() if name != engine.name and _could(name, kinds)]
+    others = [name for name in engine_points() if name != engine.name and could_answer(name, kinds)]
     cure = f"use --engine {' or '.join(others)}" if others else "no engine here does"
     raise EngineFault(f"{reranker} yields {wanted}, which {engine.name} cannot answer; {cure}")
 
 
-def _could(name: str, kinds: frozenset[type]) -> bool:
-    """Whether an engine of any model answers `kinds`."""
+def could_answer(name: str, kinds: frozenset[type]) -> bool:
+    """Return whether the engine `name` answers these request types with some model."""
     missing = missing_option(name, {})
     try:
         return choose_engine(name, {missing: "any"} if missing else {}).open().supports(kinds)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..engines import FakeEngine, Keys, decode
 from ..types import (
+    PASSAGES,
     Answers,
     AnyRequest,
+    Attend,
     Candidates,
     ContinuationScore,
     Failure,
@@ -120,7 +122,7 @@ class Recorder:
                 yield Exchange(
                     number,
                     type(request).__name__,
-                    _prompt_text(request),
+                    prompt_text(request),
                     _reply_text(replies[request]),
                     repaired=next(place) in self.repairs,
                     known=not isinstance(replies[request], Failure),
@@ -131,15 +133,29 @@ class Recorder:
 # Texts
 
 
-def _prompt_text(request: AnyRequest) -> str:
+def prompt_text(request: AnyRequest) -> str:
     """Return a request's prompt, with its continuation if it has one, or its fields."""
     match request:
         case Likelihood():
             return f"{_prompt(request.prompt)}\n\ncontinuation:\n{request.continuation}"
+        case Attend():
+            return "\n\n".join(_attended(request))
         case object(prompt=Prompt() as prompt):
             return _prompt(prompt)
         case _:
             return _fields(request)
+
+
+def _attended(request: Attend) -> Iterator[str]:
+    """Yield the first prompt with its passages, and what follows them in the others."""
+    between = request.separator
+    passages = between + between.join(request.passages) + between
+    first, *others = map(_prompt, request.prompts)
+    yield first.replace(PASSAGES, passages)
+    for number, prompt in enumerate(others, 2):
+        yield f"the end of prompt {number}:\n{prompt.rpartition(PASSAGES)[2]}"
+    if request.heads:
+        yield f"heads: {request.heads}"
 
 
 def _prompt(prompt: Prompt) -> str:

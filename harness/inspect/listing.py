@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..pools import Pool
     from ..suite import Prepared
     from ..tasks import Task
+    from .rerankers import Wanted
 
 Record = Mapping[str, Any]
 
@@ -91,17 +92,32 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
     }
 
 
-def listing(what: str, folder: Path, tasks: Sequence[str], *, as_json: bool) -> None:
-    """Print the names of `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `runs`."""
+def listing(
+    what: str,
+    folder: Path,
+    tasks: Sequence[str],
+    wanted: Wanted | None = None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print the names of `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `runs`.
+
+    folder: that of the runs. tasks: whose own profiles are printed. wanted: which rerankers are.
+    """
+    from .rerankers import records
+
     listings: dict[str, Callable[[], Iterable[Record]]] = {
         "tasks": _tasks,
         "profiles": lambda: _profiles(tasks),
-        "rerankers": _rerankers,
+        "rerankers": lambda: records(wanted),
         "engines": _engines,
         "prompts": _prompts,
         "runs": lambda: _runs(folder),
     }
-    _print(list(listings[what]()), as_json=as_json)
+    found = list(listings[what]())
+    if not found and wanted is not None:
+        click.echo("no reranker meets all of these", err=True)
+    _print(found, as_json=as_json)
 
 
 def _tasks() -> Iterable[Record]:
@@ -136,22 +152,6 @@ def _profiles(tasks: Sequence[str]) -> Iterable[Record]:
         return [{"profile": name, "what": what} for name, what in _PROFILES.items()]
     refs = [ref for name in tasks for ref in find_tasks(name)]
     return [{"task": r.name, "profile": n} for r in refs for n in r.load().shipped]
-
-
-def _rerankers() -> Iterable[Record]:
-    from ..reranking import catalogue, methods
-
-    for name in sorted(methods()):
-        yield {"reranker": name, "method": name, "model": "", "licence": "", "paper": ""}
-    for name, entry in sorted(catalogue().items()):
-        yield {
-            "reranker": name,
-            "method": entry.method,
-            "model": entry.model or "",
-            "licence": entry.licence,
-            "paper": entry.paper,
-            "context": entry.context,
-        }
 
 
 def _engines() -> Iterable[Record]:
@@ -209,4 +209,6 @@ def _print(records: Sequence[Record], *, as_json: bool, hidden: Iterable[str] = 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, tuple):
+        return " ".join(value)
     return f"{value:.4f}" if isinstance(value, float) else plain(str(value))

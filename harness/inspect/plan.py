@@ -115,7 +115,7 @@ def plan_suite(suite: Suite, gpu: Gpu, *, shape: str | None = None, block: int =
             chosen = choice.engine
             if chosen not in jobs:
                 jobs[chosen] = Jobs(_open(chosen, gpu, shape, block), suite.scope)
-            rows.append(_row(item, choice, jobs[chosen], advance))
+            rows.append(estimate(item, choice, jobs[chosen], advance))
     engines = [each.engine for each in jobs.values()]
     readers = [engine.reader for engine in engines if isinstance(engine, CountingEngine)]
     others = [reader.checkpoint.name for reader in readers if reader.stand_in]
@@ -129,7 +129,9 @@ def _open(chosen: EngineChoice, gpu: Gpu, shape: str | None, block: int) -> Engi
     return CountingEngine(open_reader(chosen, shape), gpu, block)
 
 
-def _row(item: Prepared, choice: Choice, jobs: Jobs, advance: Callable[[int], None]) -> Estimate:
+def estimate(
+    item: Prepared, choice: Choice, jobs: Jobs, advance: Callable[[int], None]
+) -> Estimate:
     """Run one reranker over one pool, query by query; `advance` is called after each."""
     engine = jobs.engine
     engine.forget()

@@ -12,10 +12,12 @@ from .candidates import FIRST_STAGE, RANDOM, REVERSE, Fitting, Jobs, Part, arran
 from .cascade import choose, choose_with, is_cascade, with_stages
 from .choice import After, Choice
 from .declared import Declared
+from .entries import Entry, catalogue
 from .fitting import Budget, Fitter
 from .flow import Failed, Job, Outcome, Reranked, Usage, total
 from .health import checks, invalid, label_probability
 from .limits import (
+    GIB,
     Gpu,
     Shape,
     decode_flops,
@@ -27,12 +29,13 @@ from .limits import (
     sequence_flops,
     sequences_held,
 )
-from .registry import Defaults, build, catalogue, load_method, methods, parse
+from .registry import Defaults, build, find_entry, load_method, methods, parse
 from .scheduler import drive, order, rerank_one
 from .scope import TASK, Scope, chosen_queries, in_effect
 
 __all__ = [
     "FIRST_STAGE",
+    "GIB",
     "RANDOM",
     "REVERSE",
     "TASK",
@@ -41,6 +44,7 @@ __all__ = [
     "Choice",
     "Declared",
     "Defaults",
+    "Entry",
     "Failed",
     "Fitter",
     "Fitting",
@@ -63,6 +67,7 @@ __all__ = [
     "decode_flops",
     "decode_seconds",
     "drive",
+    "find_entry",
     "find_gpu",
     "find_shape",
     "ideal_flops",

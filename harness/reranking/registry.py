@@ -18,14 +18,14 @@ import importlib.util
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from importlib import metadata, resources
+from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
 from ..engines import (
+    CHECKPOINT_OPTIONS,
     DEFAULT_ENGINE,
     NO_ENGINE,
     EngineChoice,
@@ -40,32 +40,11 @@ from ..signatures import parameters, signature, typed
 from ..types import Reranker
 from .choice import Choice
 from .declared import Declared
+from .entries import Entry, catalogue
 
 RERANKERS = "rerank_bench.rerankers"
-CATALOGS = "rerank_bench.catalogs"
 _FILE = re.compile(r"(?P<path>[^:]+\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<options>.*))?", re.DOTALL)
 _NEXT_OPTION = re.compile(r",(?=\s*[A-Za-z_]\w*=)")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A named reranker.
-
-    url: where the model is. code: the official code of the method.
-    notes: what was verified, where, and what is only claimed.
-    context: the most tokens that its model reads and writes.
-    """
-
-    name: str
-    method: str
-    model: str | None = None
-    paper: str = ""
-    url: str = ""
-    code: str = ""
-    licence: str = ""
-    notes: str = ""
-    context: int | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,27 +65,6 @@ class Defaults:
 def methods() -> Mapping[str, metadata.EntryPoint]:
     """Every installed method, name -> entry point; nothing is imported."""
     return {entry.name: entry for entry in metadata.entry_points(group=RERANKERS)}
-
-
-@functools.cache
-def catalogue() -> Mapping[str, Entry]:
-    """Every named reranker of the installed catalogues. BadData for one that is broken."""
-    entries: dict[str, Entry] = {}
-    for point in sorted(metadata.entry_points(group=CATALOGS), key=lambda e: e.name):
-        text = (resources.files(point.value) / "catalog.toml").read_text(encoding="utf-8")
-        for name, table in tomllib.loads(text).items():
-            entries[name] = _entry(name, table)
-    return entries
-
-
-def _entry(name: str, table: Mapping[str, Any]) -> Entry:
-    known = {f.name for f in fields(Entry)} - {"name"}
-    for key in table:
-        if key not in known:
-            raise unknown(f"key in catalogue entry {name}:", key, known)
-    if "method" not in table:
-        raise BadData(f"catalogue entry {name} names no method")
-    return Entry(name, **table)
 
 
 def parse(text: str, *, kind: str = "reranker") -> tuple[str, dict[str, Any]]:
@@ -134,12 +92,13 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     Raises UnknownName for a method, name or option that does not exist, BadOption for a value of
     the wrong type or an option that is missing, RerankerFault for a class that cannot be built.
     """
-    entry = _find(name)
+    entry = find_entry(name)
     factory = load_method(entry.method)
-    fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
-    asked = {**defaults.named(), **fixed, **defaults.options, **given}
-    engine_name = str(asked.get("engine", DEFAULT_ENGINE))
+    engines = {**defaults.named(), **entry.options, **defaults.options, **given}
+    engine_name = str(engines.get("engine", DEFAULT_ENGINE))
     of_engine, of_method = option_kinds(engine_name), parameters(factory)
+    fixed = _fixed(entry, of_engine)
+    asked = {**defaults.named(), **fixed, **defaults.options, **given}
     kinds = {"engine": str, **of_engine, **of_method, "as": str}
     _check_names(name, {**fixed, **given}, kinds)
 
@@ -155,6 +114,14 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     changed = _changed(values, read(fixed), factory, engine_name)
     label = values.get("as") or _label(entry, engine, changed)
     return Choice(label, entry.method, reranker, options, engine, _code(entry.method))
+
+
+def _fixed(entry: Entry, of_engine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry's options without those of a checkpoint where the engine reads none."""
+    fixed = dict(entry.options) | ({} if entry.model is None else {"model": entry.model})
+    if "revision" in of_engine:
+        return fixed
+    return {k: v for k, v in fixed.items() if k in of_engine or k not in CHECKPOINT_OPTIONS}
 
 
 def _check_names(name: str, given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
@@ -183,8 +150,8 @@ def _engine(name: str, declared: Declared, engine: str, values: Mapping[str, Any
     return choose_engine(engine, given, labels=tuple(declared.fixed_labels))
 
 
-def _find(name: str) -> Entry:
-    """The catalogue entry `name`, or an empty one for a method or a file."""
+def find_entry(name: str) -> Entry:
+    """Return the catalogue entry `name`, or an empty one for a method or a file."""
     if name in catalogue():
         return catalogue()[name]
     if name in methods() or ":" in name:

@@ -12,8 +12,14 @@ from rerank_bench.rerankers.in_context import InContext
 from rerank_bench.reranking import catalogue, choose
 
 MARK = "\N{SNOWMAN}"
-BERTS = ("ms-marco-MiniLM", "ettin")  # [CLS] [SEP] [SEP]; XLM-RoBERTa's <s> </s></s> </s> are 4
-OUTPUT = {"listwise": 6, "first": 0}  # tokens written for each passage
+BERTS = ("ms-marco", "ettin", "mxbai", "monoBERT", "jina-reranker-v1")
+"""Models with [CLS] [SEP] [SEP] around a pair; XLM-RoBERTa's <s> </s></s> </s> are 4."""
+OUTPUT = {
+    "listwise": 6,
+    "acurank": 6,
+    "insertrank": 6,
+    "first": 0,
+}  # tokens written for each passage
 CHOOSING = {"setwise", "pairwise", "duo"}
 ENTRIES = pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.name)
 
@@ -67,7 +73,10 @@ def needed(entry, tokens: Tokens) -> int:
     document, query = reranker.max_doc_tokens, reranker.max_query_tokens
     pair = getattr(reranker, "max_pair_tokens", None)
     if entry.method == "cross-encoder":
-        return (pair or document + query) + (3 if entry.name.startswith(BERTS) else 4)
+        (around,) = tokens.encode([entry.options.get("pair_template", "")])
+        framed = len(around) * 6 // 5 + (3 if entry.name.startswith(BERTS) else 4)
+        together = document + query if document else pair
+        return framed + min(pair or together, together)
     if entry.method == "late-interaction":
         return max(document, query) + 2
     prompt, window = prompt_tokens(tokens, reranker), together_in(reranker)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from rerank_bench import Candidates, Document, FakeEngine, load_template, rerank_one
+from rerank_bench import BadOption, Candidates, Document, FakeEngine, load_template, rerank_one
 from rerank_bench.engines import PACKAGED, overlap
 from rerank_bench.reranking import catalogue, choose
 
@@ -35,7 +35,13 @@ def test_the_rerankers_of_the_first_papers_are_all_there():
 def test_an_entry_says_what_it_is_and_where_it_is_from(entry):
     assert entry.url.startswith("https://")
     assert entry.licence
-    assert entry.paper or entry.notes
+    assert "not run" in entry.notes or "run in the tests" in entry.notes
+    assert entry.context > 0
+    assert 0.004 < entry.parameters < 50, "billions"
+    assert entry.languages
+    for language in entry.languages:
+        assert re.fullmatch(r"[a-z]{2}|many|not stated", language)
+    assert entry.revision is None or re.fullmatch(r"[0-9a-f]{40}", entry.revision)
     if entry.name in WANTED | CHOOSING:
         weights = entry.options.get("adapter", entry.model)
         assert entry.url == f"https://huggingface.co/{weights}"
@@ -48,6 +54,21 @@ def test_an_entry_reranks(entry):
     reranker = choose(f"{entry.name}:engine=fake").reranker
     given = Candidates("task", "q", "text 7", documents)
     assert len(rerank_one(reranker, given, FakeEngine(overlap)).scores) == 12
+
+
+def test_an_engine_without_a_model_leaves_out_how_one_is_read():
+    named = choose("RankLLaMA-7B")
+    assert named.engine.values["adapter"] == "castorini/rankllama-v1-7b-lora-passage"
+    assert "<s>document" in named.engine.values["pair_template"]
+    assert choose("RankLLaMA-7B:engine=fake").label == named.label
+    with pytest.raises(BadOption, match="pair_template is an option of engine"):
+        choose("RankLLaMA-7B:engine=fake,pair_template=x")
+
+
+def test_a_language_is_read_where_it_is_named_or_many_are():
+    assert catalogue()["bge-reranker-v2-m3"].reads("sw")
+    assert catalogue()["Qwen3-Reranker-0.6B"].reads("sw")
+    assert not catalogue()["RankZephyr"].reads("sw")
 
 
 def test_the_score_of_mxbai_is_the_logit_of_1_over_that_of_0():
