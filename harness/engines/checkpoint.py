@@ -98,6 +98,15 @@ class Checkpoint:
         return int(self.config.pad_token_id or 0)
 
     @property
+    def added_tokens(self) -> int:
+        """How many tokens a model reads beside a prompt's own: BOS, or an encoder's end and start.
+
+        A chat template brings its own.
+        """
+        tokens = self.tokens
+        return tokens.leading + (len(tokens.single.after) + 1 if self.encoder_decoder else 0)
+
+    @property
     def pair_template(self) -> str | None:
         """The source of the option `pair_template`: its text, or that of the `.jinja` file."""
         given = self.options.pair_template

@@ -123,7 +123,7 @@ class TransformersEngine:
         return Statistics(
             self._loading_seconds,
             config=self._config,
-            leading_tokens=self.checkpoint.tokens.leading,
+            leading_tokens=self.checkpoint.added_tokens,
         )
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:

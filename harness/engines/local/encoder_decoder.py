@@ -103,7 +103,8 @@ def _logits(model: Loaded, batch: Sequence[Prepared]) -> torch.Tensor:
     """Return the logits of all decoder positions, shape (rows, longest, vocabulary)."""
     states, mask = together(encoded(model, [one.ids for one in batch]))
     begun, _ = _padded([one.begun for one in batch], model.checkpoint.device)
-    return _run(model.network, begun, states, mask, use_cache=False).logits
+    logits: torch.Tensor = _run(model.network, begun, states, mask, use_cache=False).logits
+    return logits
 
 
 def _run(
