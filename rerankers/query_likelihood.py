@@ -21,7 +21,7 @@ class QueryLikelihood:
     The mean that UPR takes orders the same, since a query's length is that of all its candidates.
     prompt: filled with `document`; the query follows it behind one space. max_doc_tokens,
     max_query_tokens, max_pair_tokens (of both together): budgets in tokens. instruction: as for
-    pointwise.
+    pointwise. end: counted with the query, such as the end token `</s>`, with which T5 was trained.
     """
 
     prompt: str = "query-likelihood"
@@ -29,6 +29,7 @@ class QueryLikelihood:
     max_query_tokens: int | None = 256
     max_pair_tokens: int | None = None
     instruction: str = ""
+    end: str = ""
     asks = frozenset({Likelihood})
 
     def __post_init__(self) -> None:
@@ -46,7 +47,7 @@ class QueryLikelihood:
         template = load_template(self.prompt)
         # Tokenised apart, a space in front of the query is part of its first token, as in running
         # text; behind the prompt it would be a token of its own.
-        continuation = f" {candidates.query.strip()}"
+        continuation = f" {candidates.query.strip()}{self.end}"
         instruction = self.instruction or candidates.instruction
         prompts = [
             template.fill(document=d.text, instruction=instruction) for d in candidates.documents

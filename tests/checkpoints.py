@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import pydoc_data.topics
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3ForSequenceClassification,
+    T5Config,
+    T5ForConditionalGeneration,
+    T5Tokenizer,
 )
 
 CHATML = (
@@ -104,6 +108,27 @@ def fixed_pairs(*, chat: str) -> Any:
     found = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ends)
     found.add_special_tokens({"additional_special_tokens": special[1:2]})
     found.chat_template = chat
+    return found
+
+
+def pieces(folder: Path) -> Any:
+    """A Unigram tokenizer as T5 has it: whole words, characters, `</s>` behind, 100 extra ids."""
+    counts = collections.Counter(word for text in TEXTS[:3000] for word in text.split())
+    words = [f"▁{word}" for word, _ in counts.most_common(400)]
+    words += [f"▁{word}" for word in ("true", "false", "yes", "no", "Yes", "No", *"123456789")]
+    characters = sorted({character for text in TEXTS[:3000] for character in text} | set("[]>"))
+    special = ["<pad>", "</s>", "<unk>", "▁"]
+    known = list(dict.fromkeys([*words, *characters]))
+    extra = [f"<extra_id_{number}>" for number in reversed(range(100))]
+    scores = [(piece, -1.0 if len(piece) > 1 else -9.0) for piece in known]
+    vocabulary = [
+        *((s, 0.0) for s in special[:3]),
+        ("▁", -2.0),
+        *scores,
+        *((e, 0.0) for e in extra),
+    ]
+    found = T5Tokenizer(vocab=vocabulary)
+    found.save_pretrained(folder)
     return found
 
 
@@ -186,3 +211,20 @@ def qwen_reranker(folder: Path) -> None:
     shape = decoder_shape(len(byte_pairs(folder, chat=ROLES)))
     torch.manual_seed(7)
     Qwen3ForSequenceClassification(Qwen3Config(**shape, num_labels=1)).save_pretrained(folder)
+
+
+def t5(folder: Path) -> None:
+    """A random T5 whose head is not its embedding, as in mT5 and flan-t5."""
+    size = len(pieces(folder))
+    torch.manual_seed(8)
+    shape = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
+    config = T5Config(
+        vocab_size=size,
+        **shape,
+        num_decoder_layers=2,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+        decoder_start_token_id=0,
+        initializer_factor=1.0,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(folder)

@@ -10,7 +10,7 @@ import hashlib
 import math
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rerank_bench.engines import FakeEngine
@@ -18,6 +18,8 @@ from rerank_bench.types import (
     Attend,
     Attention,
     ContinuationScore,
+    Fuse,
+    FuseScore,
     Generation,
     LabelScores,
     Likelihood,
@@ -52,6 +54,8 @@ def oracle(relevance: Mapping[str, float], *, noise: float = 0.0, seed: int = 0)
         if isinstance(request, Attend):
             found = tuple((belief(_only(passage), request),) for passage in request.passages)
             return Attention((found, ((0.0,),) * len(found)), prompt_tokens=1)
+        if isinstance(request, Fuse | FuseScore):
+            return _fused(request, [belief(_only(_whole(p)), request) for p in request.prompts])
         texts = _passages(request.prompt)
         ranked = sorted(texts, key=lambda name: -belief(texts[name], request))
         text = _written(request.prompt, ranked).removeprefix(request.prompt.prefill)
@@ -71,6 +75,18 @@ def _written(prompt: Prompt, ranked: list[str]) -> str:
     if "worst" in whole:
         return f"[{ranked[0]}] > [{ranked[-1]}]"
     return " > ".join(f"[{name}]" for name in ranked)
+
+
+def _fused(request: Fuse | FuseScore, found: Sequence[float]) -> Any:
+    """Scores, or a ranking: `[2] > [1]` of prompts with such identifiers, else the best last."""
+    if isinstance(request, FuseScore):
+        return Logits(tuple(found), prompt_tokens=1)
+    ranked = sorted(range(len(found)), key=lambda place: -found[place])
+    if "[1]" in _whole(request.prompts[0]):
+        text = " > ".join(f"[{place + 1}]" for place in ranked)
+    else:
+        text = " ".join(str(place + 1) for place in reversed(ranked))
+    return Generation(text, finished=True, prompt_tokens=1, output_tokens=len(ranked))
 
 
 def _labels(request: NextToken, belief: Any) -> dict[Any, float]:

@@ -96,6 +96,7 @@ qwen = _checkpoint("qwen")
 base_llama = _checkpoint("base_llama")
 llama_classifier = _checkpoint("llama_classifier")
 qwen_reranker = _checkpoint("qwen_reranker")
+t5 = _checkpoint("t5")
 
 
 @pytest.fixture

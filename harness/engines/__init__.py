@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .cache import Keys, ReplyCache, decode
 from .checkpoint import Checkpoint, default_device, no_language_model, open_checkpoint
+from .encoder_decoder import preparer_of
 from .fake import FakeEngine, overlap
 from .hardware import machine
 from .local.buffers import load_whole
@@ -72,6 +73,7 @@ __all__ = [
     "overlap",
     "packaged",
     "pair_head",
+    "preparer_of",
     "readers",
     "require_pair_text",
     "require_support",

@@ -77,6 +77,35 @@ class Checkpoint:
         masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
         return self.architecture.endswith("ForCausalLM") or (causal and not masked)
 
+    @functools.cached_property
+    def encoder_decoder(self) -> bool:
+        """Whether an encoder reads the prompt and a decoder writes the answer, as in T5."""
+        from transformers.models.auto import modeling_auto
+
+        kinds = modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+        headless = self.architecture.endswith(("EncoderModel", "ForSequenceClassification"))
+        return self.config.is_encoder_decoder and self.config.model_type in kinds and not headless
+
+    @property
+    def start_id(self) -> int:
+        """The token with which an encoder-decoder's decoder begins; that of T5 is the padding."""
+        for source in (_generation_config(self.place), self.config):
+            found = getattr(source, "decoder_start_token_id", None)
+            if found is not None:
+                return int(found)
+        if self.config.model_type not in T5_KINDS:
+            raise EngineFault(f"model {self.name} does not say with which token its decoder begins")
+        return int(self.config.pad_token_id or 0)
+
+    @property
+    def added_tokens(self) -> int:
+        """How many tokens a model reads beside a prompt's own: BOS, or an encoder's end and start.
+
+        A chat template brings its own.
+        """
+        tokens = self.tokens
+        return tokens.leading + (len(tokens.single.after) + 1 if self.encoder_decoder else 0)
+
     @property
     def pair_template(self) -> str | None:
         """The source of the option `pair_template`: its text, or that of the `.jinja` file."""
@@ -146,6 +175,7 @@ class Checkpoint:
         return frozenset()
 
 
+T5_KINDS = {"t5", "mt5", "umt5"}
 _POSITIONS_AFTER_PADDING = {
     "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "xmod", "data2vec-text", "longformer",
 }  # fmt: skip
@@ -165,11 +195,22 @@ def open_checkpoint(options: ModelOptions, *, device: str | None = None) -> Chec
     return Checkpoint(options, place, config, tokenizer, device)
 
 
-def no_language_model(checkpoint: Checkpoint) -> EngineFault:
-    """The error for a model that predicts no next token."""
+def no_language_model(checkpoint: Checkpoint, *, cure: str = "") -> EngineFault:
+    """The error for a model that predicts no next token, or does so with an encoder.
+
+    cure: what to do about the latter.
+    """
+    model = f"model {checkpoint.name} ({checkpoint.architecture})"
+    if checkpoint.encoder_decoder:
+        return EngineFault(f"{model} is an encoder-decoder, not a causal language model{cure}")
+    return EngineFault(f"{model} is no causal language model: it predicts no next token")
+
+
+def no_encoder_decoder(checkpoint: Checkpoint) -> EngineFault:
+    """The error for a model without the encoder and decoder that fusion needs."""
     return EngineFault(
-        f"model {checkpoint.name} ({checkpoint.architecture}) is no causal language model: "
-        "it predicts no next token"
+        f"model {checkpoint.name} ({checkpoint.architecture}) is no encoder-decoder: "
+        "fusion in the decoder needs one, such as T5"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ from ..types import (
     ContinuationScore,
     Failure,
     Fitted,
+    Fuse,
+    FuseScore,
     Generate,
     Generation,
     Label,
@@ -206,10 +209,38 @@ def _attend(request: Attend) -> Attention:
     return Attention(tuple(weights(prompt) for prompt in request.prompts), prompt_tokens=tokens)
 
 
+def _fused(prompts: Sequence[Prompt]) -> list[float]:
+    """Overlap of what is a prompt's own with what all prompts begin with."""
+    texts = [_whole(prompt) for prompt in prompts]
+    first, last = min(texts, default=""), max(texts, default="")
+    agree = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    shared = "".join(letter for letter, _ in agree)
+    return [_shared(shared, text[len(shared) :]) for text in texts]
+
+
+def _fuse(request: Fuse) -> Generation:
+    """Rank the prompts: `[2] > [1]` where they have identifiers in brackets, else the best last."""
+    shares = _fused(request.prompts)
+    ranked = sorted(range(len(shares)), key=lambda place: -shares[place])
+    if "[1]" in _whole(request.prompts[0]):
+        text = " > ".join(f"[{place + 1}]" for place in ranked)
+    else:
+        text = " ".join(str(place + 1) for place in reversed(ranked))
+    read = sum(_length(_whole(prompt)) for prompt in request.prompts)
+    return Generation(text, finished=True, prompt_tokens=read, output_tokens=_length(text))
+
+
+def _fuse_score(request: FuseScore) -> Logits:
+    read = sum(_length(_whole(prompt)) for prompt in request.prompts)
+    return Logits(tuple(_fused(request.prompts)), prompt_tokens=read)
+
+
 _ANSWERS: Mapping[type, Callable[[Any], Reply]] = {
     PairScore: _pair,
     NextToken: _next_token,
     Generate: _generate,
     Likelihood: _likelihood,
     Attend: _attend,
+    Fuse: _fuse,
+    FuseScore: _fuse_score,
 }

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import EngineFault
 from ..types import (
-    PASSAGES,
     Attend,
     ContinuationScore,
     Failure,
+    Fuse,
+    FuseScore,
     Generate,
     Label,
     Likelihood,
@@ -25,6 +26,7 @@ from ..types import (
     Prompt,
     Reply,
 )
+from .passages import Parts, parts_of, rows_of
 from .tokens import Rendered, Tokens
 
 if TYPE_CHECKING:
@@ -59,26 +61,14 @@ class TokenVectors:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The token ids of an `Attend` request.
-
-    before: what is read once, in parts. passages: which of those parts are the passages.
-    ends: what is read behind it for each prompt.
-    """
-
-    before: Sequence[Sequence[int]]
-    passages: Sequence[int]
-    ends: Sequence[Sequence[int]]
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
     """A request, and the sequence that a model reads for it.
 
     index: of the request. ids: token ids of the whole sequence. room: positions that the sequence
     takes, with those that are still to be written. types: segment ids, where a tokenizer makes
     them. labels: token ids of the labels. ending: how many of the last ids are the continuation.
-    parts: of `Attend`.
+    parts: of `Attend`. rows: the prompts of `Fuse` and `FuseScore`, one after another in `ids`.
+    begun: what an encoder-decoder's decoder reads; `ids` are then its encoder's.
     """
 
     index: int
@@ -89,6 +79,13 @@ class Prepared:
     labels: Mapping[Label, int] = field(default_factory=dict)
     ending: int = 0
     parts: Parts | None = None
+    rows: Sequence[Sequence[int]] = ()
+    begun: Sequence[int] = ()
+
+    @property
+    def read(self) -> int:
+        """The tokens that the model reads."""
+        return len(self.ids) + len(self.begun)
 
 
 Numbered: TypeAlias = Sequence[tuple[int, Any]]
@@ -103,6 +100,9 @@ class Preparer:
     pair_template: makes one text of a pair; without it the tokenizer's own frame is used.
     written: tokens that the engine writes behind a prompt even where none is asked for.
     """
+
+    start: Sequence[int] = ()
+    """Token ids with which a decoder begins that has an encoder."""
 
     def __init__(
         self,
@@ -122,6 +122,8 @@ class Preparer:
             PairScore: pairs,
             Encode: self._texts,
             Attend: self._attended,
+            Fuse: self._fused,
+            FuseScore: self._fused,
         }
 
     def prepare(self, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
@@ -195,7 +197,7 @@ class Preparer:
 
     def _attended(self, numbered: Numbered) -> Found:
         for index, request in numbered:
-            parts = self._parts(request)
+            parts = parts_of(request, self.tokens)
             longest = max(parts.ends, key=len)
             ids = [i for part in (*parts.before, longest) for i in part]
             failure = too_long(len(ids), self.context, lower="max_doc_tokens, or --depth")
@@ -204,26 +206,16 @@ class Preparer:
             else:
                 yield Prepared(index, request, ids, len(ids), parts=parts)
 
-    def _parts(self, request: Attend) -> Parts:
-        """Tokenise what is before the passages, each passage, and what is behind them, apart."""
-        heads, ends = zip(*map(self._halves, request.prompts), strict=True)
-        if len(set(heads)) > 1:
-            raise EngineFault("the prompts of a request for attention differ before the passages")
-        texts = [heads[0], request.separator, *ends, *request.passages]
-        head, separator, *rest = self.tokens.encode(texts)
-        if not self.tokens.templated(request.prompts[0]):
-            head = self.tokens.framed(head, closed=False)
-        before = [head]
-        for passage in rest[len(ends) :]:
-            before += [separator, passage]
-        places = range(2, len(before), 2)
-        return Parts([*before, separator], places, rest[: len(ends)])
-
-    def _halves(self, prompt: Prompt) -> tuple[str, str]:
-        head, found, end = self.tokens.render(prompt).partition(PASSAGES)
-        if not found or not end:
-            raise EngineFault("a prompt for attention needs passages, and an end behind them")
-        return head, end
+    def _fused(self, numbered: Numbered) -> Found:
+        for index, request in numbered:
+            rows = rows_of(request, self.tokens)
+            failure = too_long(max(map(len, rows)), self.context, lower=LOWER_PAIR)
+            if failure:
+                yield index, failure
+            else:
+                ids = [i for row in rows for i in row]
+                room = len(ids) + len(self.start)
+                yield Prepared(index, request, ids, room, rows=rows, begun=self.start)
 
     def _paired(
         self, index: int, request: Any, ids: Sequence[int], types: Sequence[int] | None = None

@@ -18,7 +18,7 @@ from ..reranking import (
     prefill_seconds,
     sequence_flops,
 )
-from ..types import Answers, Failure, Fitted, Generate, Likelihood, NextToken, PairScore
+from ..types import Answers, Failure, Fitted, Fuse, Generate, Likelihood, NextToken, PairScore
 
 if TYPE_CHECKING:
     from ..engines import Checkpoint, Preparer
@@ -49,7 +49,8 @@ class Reader:
 
         if self.stand_in:
             return
-        if kind in {NextToken, Generate, Likelihood} and not self.checkpoint.decoder:
+        predicts = self.checkpoint.decoder or self.checkpoint.encoder_decoder
+        if kind in {NextToken, Generate, Likelihood} and not predicts:
             raise no_language_model(self.checkpoint)
         bare = not self.checkpoint.architecture.endswith("ForSequenceClassification")
         headless = bare and self.head == "classifier" and not self.checkpoint.options.adapter
@@ -64,7 +65,7 @@ def open_reader(chosen: EngineChoice, shape: str | None) -> Reader:
 
     Raises EngineFault if the model is not on this machine or its sizes cannot be read.
     """
-    from ..engines import PairTemplate, Preparer, open_checkpoint, pair_head
+    from ..engines import PairTemplate, open_checkpoint, pair_head, preparer_of
 
     values = chosen.values
     model = values.get("tokenizer") or chosen.model
@@ -83,7 +84,7 @@ def open_reader(chosen: EngineChoice, shape: str | None) -> Reader:
     templated = shape is None or options.pair_template is not None
     template = PairTemplate.find(checkpoint) if templated else None
     context = (options.max_model_len or sys.maxsize) if shape else checkpoint.context
-    preparer = Preparer(checkpoint.tokens, context, template)
+    preparer = preparer_of(checkpoint, context, template)
     return Reader(checkpoint, preparer, sizes, head, stand_in=shape is not None)
 
 
@@ -219,13 +220,13 @@ class CountingEngine(FakeEngine):
         for index, answer in done:
             yield index, answer, ()
         for one in todo:
-            request, length = requests[one.index], len(one.ids)
+            request, length = requests[one.index], one.read
             reply: Any = overlap(request)
-            written = self._written(request, reply) if isinstance(request, Generate) else 0
+            written = self._written(request, reply) if isinstance(request, Generate | Fuse) else 0
             logits, computed = _positions(one)
             cacheable = length - computed if self.reader.shape.causal else 0
             tokens = {"prompt_tokens": length} | ({"output_tokens": written} if written else {})
-            reading = Reading(one.ids, logits, cacheable, written)
+            reading = Reading([*one.ids, *one.begun], logits, cacheable, written)
             yield one.index, replace(reply, **tokens), [reading]
 
     def _without_labels(self, request: Any) -> Any:
@@ -233,7 +234,7 @@ class CountingEngine(FakeEngine):
         replaced = self.reader.stand_in and isinstance(request, NextToken)
         return replace(request, labels=()) if replaced else request
 
-    def _written(self, request: Generate, reply: Any) -> int:
+    def _written(self, request: Generate | Fuse, reply: Any) -> int:
         """Return the tokens of an answer and its end token, at most those requested."""
         (ids,) = self.reader.preparer.tokens.encode([reply.text])
         return min(len(ids) + 1, request.max_tokens)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engines import thoughts
-from ..types import Candidates, Generate, Generation, LabelScores, NextToken
+from ..types import Candidates, Fuse, Generate, Generation, LabelScores, NextToken
 
 MOST_REPAIRED = 0.20
 """Share of answers that may be repaired or unusable before a run is invalid."""
@@ -38,8 +38,9 @@ def observed(request: Any, reply: Any) -> Mapping[str, int]:
     """Count what one reply shows: labels and tokens of a label call, the state of a generation."""
     if isinstance(reply, LabelScores) and isinstance(request, NextToken):
         return _of_labels(request, reply)
-    if isinstance(reply, Generation) and isinstance(request, Generate):
-        return {"generations": 1, **_of_text(request, reply)}
+    if isinstance(reply, Generation) and isinstance(request, Generate | Fuse):
+        thinks = isinstance(request, Generate) and request.prompt.thinking
+        return {"generations": 1, **_of_text(reply, thinks=thinks)}
     return {}
 
 
@@ -70,8 +71,8 @@ def equal_scores(candidates: Candidates, scores: Sequence[float], calls: int) ->
     return {"scored_queries": 1, "equal_scores": int(len(set(scores)) == 1)}
 
 
-def _of_text(request: Generate, reply: Generation) -> dict[str, int]:
-    unasked = any(map(str.strip, thoughts(reply.text))) and not request.prompt.thinking
+def _of_text(reply: Generation, *, thinks: bool) -> dict[str, int]:
+    unasked = any(map(str.strip, thoughts(reply.text))) and not thinks
     found = {"unfinished": not reply.finished, "thoughts": unasked}
     return {name: 1 for name, true in found.items() if true}
 

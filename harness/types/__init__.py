@@ -32,10 +32,10 @@ from .texts import Candidates, Document, Label, Message, Prompt
 
 __all__ = [
     "PASSAGES", "Answers", "AnyRequest", "Attend", "Attention", "Candidates",
-    "ContinuationScore", "Document", "Engine", "Failure", "Fitted", "Flow", "Generate",
-    "Generation", "Label", "LabelScores", "Likelihood", "Logits", "Message", "NextToken",
-    "PairScore", "Prompt", "Reply", "Request", "Reranker", "Scored", "Scores", "Statistics",
-    "ask", "batched", "ready",
+    "ContinuationScore", "Document", "Engine", "Failure", "Fitted", "Flow", "Fuse", "FuseScore",
+    "Generate", "Generation", "Label", "LabelScores", "Likelihood", "Logits", "Message",
+    "NextToken", "PairScore", "Prompt", "Reply", "Request", "Reranker", "Scored", "Scores",
+    "Statistics", "ask", "batched", "ready",
 ]  # fmt: skip
 
 # Requests are in this module, as its name is part of their keys in the reply cache.
@@ -109,6 +109,35 @@ class Attend:
     heads: tuple[tuple[int, int], ...] = ()
 
     reply: ClassVar[type[Attention]] = Attention
+
+
+@dataclass(frozen=True, slots=True)
+class Fuse:
+    """Ask for text that a decoder writes after an encoder has read each prompt alone.
+
+    The decoder reads all of them at once (fusion-in-decoder, Izacard & Grave 2021,
+    arXiv:2007.01282).
+    """
+
+    prompts: tuple[Prompt, ...]
+    max_tokens: int
+
+    reply: ClassVar[type[Generation]] = Generation
+
+
+@dataclass(frozen=True, slots=True)
+class FuseScore:
+    """Ask for one score of each prompt, compared with all prompts that an encoder has read alone.
+
+    views: of each prompt the encoder's vectors at its first `views` tokens are used. For each view
+    a decoder reads the vectors of all prompts and writes one vector, the anchor; the score of a
+    prompt is the mean over the views of the product of its vector and the anchor.
+    """
+
+    prompts: tuple[Prompt, ...]
+    views: int
+
+    reply: ClassVar[type[Logits]] = Logits
 
 
 @dataclass(frozen=True, slots=True)

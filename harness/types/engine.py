@@ -29,7 +29,7 @@ class Statistics:
     in_effect: the settings in effect, as JSON values; a run's manifest stores them as `engine`.
     config: the model's `config.json`, from which the operations of a call are computed; None where
         it is not known or does not determine them.
-    leading_tokens: how many tokens the tokenizer puts before a text; None where not known.
+    leading_tokens: how many tokens a model reads beside those of a text; None where not known.
     """
 
     loading_seconds: float = 0.0

@@ -13,6 +13,7 @@ PASSAGES = [
     {"id": "2", "text": "second", "score": "1.5"},
 ]
 VALUES = {"query": "QUERY", "document": "DOCUMENT", "instruction": "INSTRUCTION", "picks": 1}
+VALUES |= {"index": 7}
 
 
 def passages_of(name: str) -> object:
@@ -30,7 +31,7 @@ def test_every_prompt_says_where_it_is_from_and_can_be_filled(name):
     written = prompt.text or "".join(message.text for message in prompt.messages)
     listed = re.search(r"\d\W+first.*\d\W+second", written, re.DOTALL)
     assert listed or "DOCUMENT" in written or "EVERY PASSAGE" in written
-    assert "QUERY" in written or name == "query-likelihood"
+    assert "QUERY" in written or name in {"query-likelihood", "upr", "flan-t5-question"}
     assert "{{" not in written
     assert "{%" not in written
 

@@ -24,7 +24,7 @@ from rerank_bench import (
 )
 from rerank_bench.rerankers.parsing import read_permutation
 from rerank_bench.reranking import Defaults, choose
-from rerank_bench.types import Attend, Attention
+from rerank_bench.types import Attend, Attention, FuseScore
 
 GRADED = "pointwise:prompt=graded,graded=true"
 THINKING = "listwise:thinking=true"
@@ -36,6 +36,7 @@ SORTING = [
 ASKING = [
     *("cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"),
     *("acurank", "groupwise", "in-context", "insertrank", "rating:weight=none", "tourrank"),
+    *("lit5", "listt5", "mvp"),
     *SORTING,
 ]
 MOST = {"pairwise": 12, "duo": 12}  # documents, as all pairs of them are asked about
@@ -61,6 +62,8 @@ def alike(request):
         return ContinuationScore(-3.0, 2)
     if isinstance(request, Attend):
         return Attention(tuple(tuple((0.5,) for _ in request.passages) for _ in request.prompts))
+    if isinstance(request, FuseScore):
+        return Logits((0.25,) * len(request.prompts))
     return Generation("", finished=True)
 
 
@@ -86,6 +89,8 @@ def noise(draw):
             some = st.lists(st.floats(0, 40), max_size=4).map(tuple)
             weights = [draw(some) for _ in request.passages]
             return Attention(tuple(tuple(weights) for _ in request.prompts))
+        if isinstance(request, FuseScore):
+            return Logits(tuple(draw(st.floats(-1e6, 1e6)) for _ in request.prompts))
         return Generation(draw(ANSWERS), finished=draw(st.booleans()))
 
     return FakeEngine(answer)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from dataclasses import replace
 
 import pytest
 
 from rerank_bench import BadOption, NextToken, load_template
 from rerank_bench.engines import ModelOptions, Tokens, open_checkpoint
 from rerank_bench.rerankers.in_context import InContext
+from rerank_bench.rerankers.listt5 import ListT5
+from rerank_bench.rerankers.lit5 import LiT5
+from rerank_bench.rerankers.mvp import MVP
 from rerank_bench.reranking import catalogue, choose
 
 MARK = "\N{SNOWMAN}"
@@ -40,6 +45,8 @@ def together_in(reranker) -> int:
     """How many documents stand in one prompt at most."""
     if isinstance(reranker, InContext):
         return 101
+    if isinstance(reranker, LiT5 | ListT5 | MVP):
+        return 1
     return getattr(reranker, "group", getattr(reranker, "window", 1))
 
 
@@ -53,8 +60,10 @@ def prompt_tokens(tokens: Tokens, reranker) -> int:
     template = load_template(reranker.prompt)
     usual = "Given a web search query, retrieve relevant passages that answer the query"
     filled = template.fill(
-        query="", document="", instruction=usual, passages=passages(window), picks=1
+        query="", document="", instruction=usual, passages=passages(window), picks=1, index=20
     )
+    if filled.text is not None:  # one token to T5, and seven to SmolLM2
+        filled = replace(filled, text=re.sub(r"<extra_id_\d+>", " x", filled.text))
     (rendered,) = tokens.prompts([filled])
     return len(rendered.ids) * 6 // 5 + window + 2
 

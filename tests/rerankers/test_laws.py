@@ -24,13 +24,13 @@ from rerank_bench import (
     rerank_one,
 )
 from rerank_bench.reranking import Defaults, choose
-from rerank_bench.types import Attend, Attention
+from rerank_bench.types import Attend, Attention, Fuse, FuseScore
 
 SIZES = [0, 1, 2, 19, 20, 21, 95, 100, 101]
 MODEL_FREE = ["identity", "reverse", "random"]
 POINTWISE = ["cross-encoder", "late-interaction", "pointwise", "query-likelihood"]
-WINDOWED = ["listwise", "first"]
-WHOLE = ["in-context", "insertrank", "listwise:window=101"]
+WINDOWED = ["listwise", "first", "lit5"]
+WHOLE = ["in-context", "insertrank", "listwise:window=101", "mvp"]
 RANK_R1 = "setwise:prompt=rank-r1,answer=tagged,children=19,shuffle=true"
 SORTING = [
     *("setwise", "setwise:sort=bubble", "setwise:answer=generate,children=2", RANK_R1),
@@ -38,7 +38,7 @@ SORTING = [
 ]
 FORCED = ["setwise:answer=generate,children=2", RANK_R1]  # a label is written, whatever is equal
 COMPLETE = ["pairwise", "pairwise:answer=generate", "duo:k=101", "dual-end"]
-ASKING = [*POINTWISE, *WINDOWED, *WHOLE, *SORTING, *COMPLETE]
+ASKING = [*POINTWISE, *WINDOWED, *WHOLE, *SORTING, *COMPLETE, "listt5:top=16"]
 ALL = [*MODEL_FREE, *ASKING]
 
 
@@ -85,7 +85,7 @@ def test_an_exact_judge_of_all_documents_gives_the_ideal_order_in_one_call(
     texts, grades = pool(count)
     result = rerank_one(built(name), candidates(texts), comparator.oracle(grades))
     assert order(result.scores) == ideal(texts, grades)
-    least = 1 if name == "in-context" else 2
+    least = 1 if name in {"in-context", "mvp"} else 2
     assert result.usage.calls == int(count >= least)
 
 
@@ -250,8 +250,10 @@ def test_a_constant_scorer_equals_identity(name, count):
             return LabelScores(dict.fromkeys(request.labels, -3.0))
         if isinstance(request, Likelihood):
             return ContinuationScore(-7.0, 3)
-        if isinstance(request, Generate):
+        if isinstance(request, Generate | Fuse):
             return Generation("", finished=True)
+        if isinstance(request, FuseScore):
+            return Logits((0.5,) * len(request.prompts))
         if isinstance(request, Attend):
             weights = tuple((0.5,) for _ in request.passages)
             return Attention((weights,) * len(request.prompts))
@@ -316,7 +318,9 @@ def test_identifiers_in_documents_are_made_harmless_and_counted(name):
     seen = []
 
     def watch(request):
-        seen.append("\n".join(m.text for m in request.prompt.messages))
+        prompts = request.prompts if isinstance(request, Fuse) else [request.prompt]
+        messages = [message.text for prompt in prompts for message in prompt.messages]
+        seen.append("\n".join([*messages, *(prompt.text or "" for prompt in prompts)]))
         if isinstance(request, NextToken):
             return LabelScores(dict.fromkeys(request.labels, -1.0))
         return Generation("[1]", finished=True)

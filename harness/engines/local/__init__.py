@@ -20,6 +20,8 @@ from ...types import (
     AnyRequest,
     Attend,
     Fitted,
+    Fuse,
+    FuseScore,
     Generate,
     Likelihood,
     NextToken,
@@ -27,15 +29,18 @@ from ...types import (
     Statistics,
     batched,
 )
-from ..checkpoint import Checkpoint, no_language_model, open_checkpoint
+from ..checkpoint import Checkpoint, no_encoder_decoder, no_language_model, open_checkpoint
+from ..encoder_decoder import preparer_of
 from ..hardware import machine
 from ..identity import describe, packages
 from ..maxsim import MaxSim
 from ..options import ModelOptions
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_pair_text
 from ..prepare import Answer, Encode, Numbered, Prepared, Preparer, by_kind
+from . import encoder_decoder
 from .attention import attend
 from .batches import Batcher
+from .fusion import fuse, fuse_scores
 from .generation import write
 from .language import likelihoods, next_tokens
 from .loading import Loaded, Task, load
@@ -46,15 +51,26 @@ FORMAT = 2
 
 HEADS = ("classifier", "maxsim")
 
-_FORWARDS: Mapping[type, tuple[Task, Callable[[Loaded, Sequence[Prepared]], list[Answer]]]] = {
+_Forward = tuple[Task, Callable[[Loaded, Sequence[Prepared]], list[Answer]]]
+
+_FORWARDS: Mapping[type, _Forward] = {
     NextToken: ("causal", next_tokens),
     Likelihood: ("causal", likelihoods),
     Generate: ("causal", write),
     PairScore: ("classifier", classify),
     Encode: ("encoder", hidden_states),
     Attend: ("causal", attend),
+    Fuse: ("seq2seq", fuse),
+    FuseScore: ("seq2seq", fuse_scores),
 }
 """What is loaded for each request type, and the function that answers a batch of it."""
+
+_ENCODER_DECODER: Mapping[type, _Forward] = {
+    NextToken: ("seq2seq", encoder_decoder.next_tokens),
+    Likelihood: ("seq2seq", encoder_decoder.likelihoods),
+    Generate: ("seq2seq", encoder_decoder.write),
+}
+"""The same for a model with an encoder and a decoder, where it differs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +123,7 @@ class TransformersEngine:
         return Statistics(
             self._loading_seconds,
             config=self._config,
-            leading_tokens=self.checkpoint.tokens.leading,
+            leading_tokens=self.checkpoint.added_tokens,
         )
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
@@ -156,12 +172,22 @@ class TransformersEngine:
 
     def _answer(self, kind: type, numbered: Numbered) -> Answers:
         """Prepare requests of one type and run them; the model is loaded after the refusals."""
-        task, forward = _FORWARDS[kind]
-        if task == "causal" and not self.checkpoint.decoder:
-            raise no_language_model(self.checkpoint)
+        task, forward = self._forward(kind)
         todo, done = self._preparer.prepare(numbered)
         yield from done
         yield from self.batcher.run(todo, functools.partial(forward, self._load(task)))
+
+    def _forward(self, kind: type) -> _Forward:
+        """Return what is loaded for `kind` and answers it; raises EngineFault without its head."""
+        if self.checkpoint.encoder_decoder:
+            found = _ENCODER_DECODER.get(kind, _FORWARDS[kind])
+        else:
+            found = _FORWARDS[kind]
+        if found[0] == "causal" and not self.checkpoint.decoder:
+            raise no_language_model(self.checkpoint)
+        if found[0] == "seq2seq" and not self.checkpoint.encoder_decoder:
+            raise no_encoder_decoder(self.checkpoint)
+        return found
 
     def _load(self, task: Task) -> Loaded:
         """Return the network for `task`, loaded once; the seconds of loading are kept apart."""
@@ -189,7 +215,7 @@ class TransformersEngine:
     def _preparer(self) -> Preparer:
         given = self.options.pair_template is not None
         template = PairTemplate.of(self.checkpoint) if given else None
-        return Preparer(self.checkpoint.tokens, self.checkpoint.context, template)
+        return preparer_of(self.checkpoint, self.checkpoint.context, template)
 
     @functools.cached_property
     def batcher(self) -> Batcher:

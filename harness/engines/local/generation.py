@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...types import Failure, Generate, Generation
 from ..checkpoint import Checkpoint
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     import torch
 
 _NO_PATTERN = "the transformers engine cannot force a pattern; leave it out or use engine vllm"
+
+
+class Steps(Protocol):
+    """The rows of a batch that are being written, one token each at a time."""
+
+    def logits(self) -> torch.Tensor:
+        """Return the logits of the next token, float32, shape (rows, vocabulary)."""
+
+    def advance(self, tokens: list[int], keep: list[int]) -> None:
+        """Drop the rows that are done and append `tokens` to those in `keep`."""
 
 
 @dataclass
@@ -41,13 +51,22 @@ class _Row:
 
 
 @dataclass
-class _State:
+class _Causal:
     """What the next forward pass reads: new ids, the mask over all positions, and the cache."""
 
+    network: Any
     ids: torch.Tensor
     mask: torch.Tensor
     positions: torch.Tensor
     cache: Any = None
+
+    def logits(self) -> torch.Tensor:
+        """Return the logits of the next token, float32, shape (rows, vocabulary)."""
+        found, self.cache = step(
+            self.network, self.ids, self.mask, self.positions, keep=1, use_cache=True,
+            past_key_values=self.cache,
+        )  # fmt: skip
+        return found[:, -1].float()
 
     def advance(self, tokens: list[int], keep: list[int]) -> None:
         """Drop the rows that are done and append `tokens` to those in `keep`."""
@@ -65,7 +84,14 @@ class _State:
 
 
 def write(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
-    """Answer `Generate`.
+    """Answer `Generate` with a causal model; see `written`."""
+    padded = pad(batch, model.checkpoint)
+    causal = _Causal(model.network, padded.ids, padded.mask, padded.positions)
+    return written(causal, batch, model.checkpoint)
+
+
+def written(steps: Steps, batch: Sequence[Prepared], checkpoint: Checkpoint) -> list[Answer]:
+    """Answer requests with texts that `steps` writes token by token.
 
     Greedy at temperature 0, ties to the lower id. Otherwise each request draws from a generator of
     its own, seeded with the request, so neither its neighbours nor its place in a batch matter.
@@ -73,29 +99,23 @@ def write(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     defaults. The end token is among `tokens` and counted, but not in `text`; `text` ends before the
     first stop string and holds no special token. `logprobs` are taken at temperature 1.
     """
-    checkpoint, rows = model.checkpoint, [_row(one) for one in batch]
-    padded = pad(batch, checkpoint)
-    state = _State(padded.ids, padded.mask, padded.positions)
+    rows = [_row(one) for one in batch]
     going = rows
     while any(not row.done for row in going):
-        logits, state.cache = step(
-            model.network, state.ids, state.mask, state.positions, keep=1, use_cache=True,
-            past_key_values=state.cache,
-        )  # fmt: skip
-        last = logits[:, -1].float()
+        last = steps.logits()
         if not bool(last.amax(-1).isfinite().all()):
             return [Failure(NOT_FINITE)] * len(batch)
         _extend(going, last, checkpoint)
         keep = [number for number, row in enumerate(going) if not row.done]
         going = [going[number] for number in keep]
-        state.advance([row.ids[-1] for row in going], keep)
+        steps.advance([row.ids[-1] for row in going], keep)
     return [_finish(row, checkpoint) for row in rows]
 
 
 def _row(one: Prepared) -> _Row:
     import torch
 
-    row = _Row(one.request, len(one.ids))
+    row = _Row(one.request, one.read)
     if (seed := seed_of(one.request)) is not None:
         row.generator = torch.Generator().manual_seed(seed)
     return row

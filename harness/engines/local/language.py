@@ -19,14 +19,15 @@ def next_tokens(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `NextToken`: float32 log-softmax over the full vocabulary, last position."""
     logits = _last_logits(model, batch, 1)[:, 0].float()
     logprobs = logits.log_softmax(-1)
-    return [_labels(*row) for row in zip(batch, logits, logprobs, strict=True)]
+    return [labels_of(*row) for row in zip(batch, logits, logprobs, strict=True)]
 
 
-def _labels(one: Prepared, logits: torch.Tensor, logprobs: torch.Tensor) -> Answer:
+def labels_of(one: Prepared, logits: torch.Tensor, logprobs: torch.Tensor) -> Answer:
+    """Return the labels of one row; both tensors are float32, shape (vocabulary,)."""
     ids = list(one.labels.values())
     logit = dict(zip(one.labels, logits[ids].tolist(), strict=True))
     logprob = dict(zip(one.labels, logprobs[ids].tolist(), strict=True))
-    return sound(logprob.values(), LabelScores(logprob, logit, prompt_tokens=len(one.ids)))
+    return sound(logprob.values(), LabelScores(logprob, logit, prompt_tokens=one.read))
 
 
 def likelihoods(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
@@ -34,13 +35,13 @@ def likelihoods(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     logits = _last_logits(model, batch, max(one.ending for one in batch) + 1)
     answers = []
     for one, row in zip(batch, logits, strict=True):
-        total = _logprob_of(one.ids[-one.ending :], row[-one.ending - 1 : -1])
+        total = logprob_of(one.ids[-one.ending :], row[-one.ending - 1 : -1])
         score = ContinuationScore(total, one.ending, prompt_tokens=len(one.ids))
         answers.append(sound((total,), score))
     return answers
 
 
-def _logprob_of(ids: Sequence[int], logits: torch.Tensor) -> float:
+def logprob_of(ids: Sequence[int], logits: torch.Tensor) -> float:
     """Return the sum of log p of `ids`, given logits of shape (len(ids), vocabulary)."""
     import torch
 

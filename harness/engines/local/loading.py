@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from ...errors import EngineFault
 from ...quiet import quiet
-from ..checkpoint import Checkpoint, clear_errors, where
+from ..checkpoint import T5_KINDS, Checkpoint, clear_errors, where
 from ..models import find_model
 from .buffers import load_whole
 from .heads import float32_heads, float32_module
 
-Task = Literal["causal", "classifier", "composed", "encoder"]
+Task = Literal["causal", "classifier", "composed", "encoder", "seq2seq"]
 """What a network is loaded for: which of its heads, if any, is loaded with it."""
 
 
@@ -49,6 +49,7 @@ def _network(checkpoint: Checkpoint, task: Task) -> Any:
         "causal": transformers.AutoModelForCausalLM,
         "classifier": transformers.AutoModelForSequenceClassification,
         "encoder": transformers.AutoModel,
+        "seq2seq": transformers.AutoModelForSeq2SeqLM,
     }
     options, adapter = checkpoint.options, checkpoint.options.adapter
     read = functools.partial(
@@ -59,9 +60,24 @@ def _network(checkpoint: Checkpoint, task: Task) -> Any:
         weights_only=True,
         **where(checkpoint.place, options),
         **_pinned(checkpoint),
+        **_renamed(checkpoint, task),
     )
     found = load_whole(read, checkpoint.name, head_elsewhere=_brings_head(adapter))
     return found if adapter is None else _merged(found, adapter)
+
+
+def _renamed(checkpoint: Checkpoint, task: Task) -> dict[str, Any]:
+    """Return how to name weights that were saved with a wrapper around T5's encoder.
+
+    The code of fusion-in-decoder (ListT5, MVP) wraps the encoder and each of its blocks.
+    """
+    if task != "seq2seq" or checkpoint.config.model_type not in T5_KINDS:
+        return {}
+    names = {
+        r"^encoder\.encoder\.block\.(\d+)\.module\.": r"encoder.block.\1.",
+        r"^encoder\.encoder\.": "encoder.",
+    }
+    return {"key_mapping": names}
 
 
 def _config_for(checkpoint: Checkpoint, task: Task) -> Any:

@@ -189,7 +189,9 @@ class VllmEngine:
     def _mode_of(self, kind: type) -> Mode:
         """Return which of vLLM's modes answers a request type; a process has one of them."""
         if _MODES[kind] == "generate" and not self.checkpoint.decoder:
-            raise no_language_model(self.checkpoint)
+            raise no_language_model(
+                self.checkpoint, cure=", and vLLM runs none: use --engine transformers"
+            )
         if kind is NextToken and self.head == "labels":
             return "labels"
         if kind is PairScore and self.head in {"none", "labels"}:

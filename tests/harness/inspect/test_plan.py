@@ -185,6 +185,7 @@ def test_a_shape_takes_the_place_of_the_models_own_sizes_and_context(build, llam
     [
         ("first:max_model_len=60", "llama", 16, RequestFailed, "exceed the model's context of 60"),
         ("cross-encoder", "llama", 16, EngineFault, "has no head for pairs"),
+        (POINTWISE, "t5", 16, EngineFault, "no limit is known for a model of type t5"),
         (POINTWISE, "encoder", 16, EngineFault, "no causal language model"),
         ("pointwise:engine=fake", None, 16, BadOption, "give --model"),
         (POINTWISE, "llama", 0, BadOption, "--block must be at least 1"),
@@ -200,6 +201,11 @@ def test_an_error_is_raised_before_anything_runs(
 
 def test_a_tokenizer_of_another_model_need_not_have_the_labels_nor_predict(build, encoder):
     suite = build(POINTWISE, model=encoder)
+    assert plan_suite(suite, H200, shape="Qwen3-0.6B").rows[0].calls == 36
+
+
+def test_the_tokenizer_of_an_encoder_decoder_counts_for_another_model(build, t5):
+    suite = build("pointwise:prompt=yes-no", model=t5)
     assert plan_suite(suite, H200, shape="Qwen3-0.6B").rows[0].calls == 36
 
 

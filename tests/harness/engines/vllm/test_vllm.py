@@ -244,6 +244,12 @@ def test_a_language_head_in_half_precision_is_computed_in_float32(llama: Path, d
         arguments(llama, "generate", vllm='{"hf_overrides": 1}')
 
 
+def test_an_encoder_decoder_is_refused_with_the_engine_that_runs_it(t5: Path) -> None:
+    request = NextToken(Prompt(text="a"), ("true", "false"))
+    with pytest.raises(EngineFault, match="vLLM runs none: use --engine transformers"):
+        list(VllmEngine(VllmOptions(model=str(t5))).stream(iter([request])))
+
+
 @pytest.mark.parametrize(("reads", "model"), [(True, "bfloat16"), (False, "float32")])
 def test_a_vllm_that_computes_no_head_in_float32_is_refused(
     monkeypatch: pytest.MonkeyPatch, reads: bool, model: str
