@@ -10,6 +10,7 @@ from .cache import Keys, ReplyCache, decode
 from .checkpoint import Checkpoint, default_device, no_language_model, open_checkpoint
 from .fake import FakeEngine, overlap
 from .hardware import machine
+from .late import Encode, plain
 from .local.buffers import load_whole
 from .models import PACKAGED, ModelPlace, find_model, packaged, small_json
 from .none import NO_ENGINE
@@ -29,7 +30,8 @@ from .options import (
     require_support,
 )
 from .pairing import PairTemplate, no_pair_head, pair_head, require_pair_text
-from .prepare import Encode, Prepared, Preparer
+from .pooling import pooling_of
+from .prepare import Prepared, Preparer
 from .thinking import thoughts
 from .tokens import Tokens
 
@@ -68,6 +70,8 @@ __all__ = [
     "overlap",
     "packaged",
     "pair_head",
+    "plain",
+    "pooling_of",
     "readers",
     "require_pair_text",
     "require_support",

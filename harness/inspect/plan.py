@@ -18,7 +18,8 @@ from ..progress import bar
 from ..report import NOTHING, Table, count, print_table
 from ..reranking import Gpu, Jobs, drive, prefill_seconds, sequences_held, total
 from ..suite import build_pools
-from .plan_engine import CountingEngine, open_reader
+from .plan_engine import CountingEngine
+from .plan_reader import open_reader
 
 if TYPE_CHECKING:
     from ..reranking import Choice

@@ -8,6 +8,7 @@ import pytest
 
 from rerank_bench import BadOption, load_template
 from rerank_bench.engines import ModelOptions, Tokens, open_checkpoint
+from rerank_bench.rerankers.e2rank import E2Rank
 from rerank_bench.rerankers.in_context import InContext
 from rerank_bench.reranking import catalogue, choose
 
@@ -33,6 +34,8 @@ def together_in(reranker) -> int:
     """How many documents stand in one prompt at most."""
     if isinstance(reranker, InContext):
         return 101
+    if isinstance(reranker, E2Rank):
+        return reranker.feedback
     return getattr(reranker, "group", getattr(reranker, "window", 1))
 
 

@@ -27,9 +27,10 @@ from ..checkpoint import Checkpoint, no_language_model, open_checkpoint
 from ..feed import Feed
 from ..hardware import machine
 from ..identity import describe, vllm_environment
+from ..late import Encode
 from ..maxsim import MaxSim
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_template
-from ..prepare import Answered, Encode, Numbered, Prepared, Preparer, by_kind
+from ..prepare import Answered, Numbered, Prepared, Preparer, by_kind
 from .settings import Mode, VllmOptions, environments, visible_gpus, worker_settings
 from .workers import Workers
 

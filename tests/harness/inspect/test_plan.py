@@ -13,7 +13,8 @@ from rerank_bench.cli import main
 from rerank_bench.engines import choose_engine
 from rerank_bench.errors import RequestFailed
 from rerank_bench.inspect.plan import plan_suite, summed
-from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache, open_reader
+from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache
+from rerank_bench.inspect.plan_reader import open_reader
 from rerank_bench.reranking import Scope
 from rerank_bench.reranking.limits import GPUS, SHAPES
 from rerank_bench.runs import read_run
