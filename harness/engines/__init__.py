@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from .cache import Keys, ReplyCache, decode
 from .checkpoint import Checkpoint, default_device, no_language_model, open_checkpoint
+from .colbert import sides_of
 from .fake import FakeEngine, overlap
 from .hardware import machine
-from .late import Encode, plain
+from .late import Encode
 from .local.buffers import load_whole
 from .models import PACKAGED, ModelPlace, find_model, packaged, small_json
 from .none import NO_ENGINE
@@ -70,11 +71,11 @@ __all__ = [
     "overlap",
     "packaged",
     "pair_head",
-    "plain",
     "pooling_of",
     "readers",
     "require_pair_text",
     "require_support",
+    "sides_of",
     "small_json",
     "thoughts",
 ]

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from ..errors import BadOption, EngineFault
+from ..errors import BadOption
 from ..types import Failure, Logits, PairScore
 from .checkpoint import Checkpoint
+from .colbert import sides_of
 from .kept import Kept
-from .late import Encode, TokenVectors, plain
-from .pairing import module_types
+from .late import Encode, TokenVectors
 from .prepare import Answer, Answered, Numbered
 
 Encoded: TypeAlias = TokenVectors | Failure
@@ -24,10 +24,10 @@ _SHORTEST = 1e-12  # torch.nn.functional.normalize divides by no less
 class MaxSim:
     """Scores a pair by the sum, over query tokens, of the best cosine to any document token.
 
-    Khattab and Zaharia, ColBERT (SIGIR 2020), equation 3, on any encoder's last hidden states.
-    What the tokenizer puts around a text, such as `[CLS]` and `[SEP]`, takes part in encoding but
-    not in scoring; punctuation takes part in both. No `[Q]` and `[D]` markers and no query
-    expansion: a checkpoint trained with those, or with a projection, is refused.
+    Khattab and Zaharia, ColBERT (SIGIR 2020), equation 3. A checkpoint of pylate or ColBERT is read
+    with its markers, its queries filled up with mask tokens, its projection and its skipped
+    punctuation (`sides_of`); what the tokenizer puts around a text is then scored too. Of any other
+    encoder the text's own tokens are scored, with their last hidden states.
 
     encode: answers (index, Encode) pairs with TokenVectors or a Failure.
     """
@@ -37,15 +37,10 @@ class MaxSim:
         encode: Callable[[Numbered], Iterator[Answered]],
         checkpoint: Checkpoint,
     ) -> None:
-        kinds = module_types(checkpoint)
-        if "Dense" in kinds or checkpoint.architecture == "HF_ColBERT":
-            raise EngineFault(
-                f"model {checkpoint.name} projects its token vectors, which maxsim does not"
-            )
         if checkpoint.options.pair_template is not None:
             raise BadOption("pair_template is for a classification head: maxsim reads texts apart")
-        self._encode, self._query = encode, plain(checkpoint.tokens)
-        self._document = self._query
+        self._encode = encode
+        self._query, self._document = sides_of(checkpoint)
         self._kept: Kept[Encode, Encoded] = Kept(_KEPT_BYTES)
 
     def answer(self, numbered: Numbered) -> Iterator[Answered]:

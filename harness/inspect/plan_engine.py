@@ -11,7 +11,7 @@ from ..engines import (
     FakeEngine,
     Prepared,
     overlap,
-    plain,
+    sides_of,
 )
 from ..errors import BadOption
 from ..reranking import (
@@ -133,7 +133,7 @@ class CountingEngine(FakeEngine):
         self.counted, self.writing_rounds = Counted(), 0
         self.flops = self.seconds_alone = 0.0
         self._cache = PrefixCache(self._block)
-        self._encoded: set[str | Embed] = set()
+        self._encoded: set[Encode | Embed] = set()
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the tokenizer, as every engine does."""
@@ -187,14 +187,15 @@ class CountingEngine(FakeEngine):
 
     def _late_interaction(self, pairs: Sequence[tuple[int, PairScore]]) -> Iterator[_Counts]:
         """Yield the reply of each pair; each distinct text is read once, and no pair is."""
-        texts = list(dict.fromkeys(text for _, r in pairs for text in (r.query, r.document)))
-        side = plain(self.reader.preparer.tokens)
-        encoded = [(place, Encode(text, side)) for place, text in enumerate(texts)]
-        todo, done = self.reader.preparer.prepare(encoded)
+        if not pairs:
+            return
+        query, document = sides_of(self.reader.checkpoint)
+        both = [(Encode(r.query, query), Encode(r.document, document)) for _, r in pairs]
+        texts = list(dict.fromkeys(text for pair in both for text in pair))
+        todo, done = self.reader.preparer.prepare(list(enumerate(texts)))
         refused = {texts[index]: failure for index, failure in done}
         ids = {texts[one.index]: one.ids for one in todo}
-        for index, request in pairs:
-            pair = (request.query, request.document)
+        for (index, request), pair in zip(pairs, both, strict=True):
             failure = next((refused[text] for text in pair if text in refused), None)
             if failure is not None:
                 yield index, failure, ()

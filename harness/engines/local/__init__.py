@@ -33,9 +33,10 @@ from ..checkpoint import Checkpoint, no_language_model, open_checkpoint
 from ..hardware import machine
 from ..identity import describe, packages
 from ..kept import Kept
+from ..languages import set_language
 from ..late import Encode
 from ..maxsim import MaxSim
-from ..options import ModelOptions
+from ..options import ModelOptions, option
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_pair_text
 from ..pooling import pooling_of
 from ..prepare import Answer, Numbered, Prepared, Preparer, by_kind
@@ -45,6 +46,7 @@ from .generation import write
 from .language import likelihoods, next_tokens
 from .loading import Loaded, Task, load
 from .pairs import classify, prepare_composed, score_composed
+from .projection import load_projection
 from .vectors import embed, token_vectors
 
 FORMAT = 2
@@ -68,9 +70,14 @@ _FORWARDS: Mapping[type, tuple[Task, Callable[[Loaded, Sequence[Prepared]], list
 
 @dataclass(frozen=True, kw_only=True)
 class TransformersOptions(ModelOptions):
-    """Options of engine transformers. device: `cpu`, `cuda`, `cuda:1`, `mps`."""
+    """Options of engine transformers.
+
+    device: `cpu`, `cuda`, `cuda:1`, `mps`. language: the language adapter of an XMOD model that
+        reads queries and documents, such as `de_DE`; by default the checkpoint's own.
+    """
 
     device: str | None = None
+    language: str | None = option(None, in_label=True)
 
 
 class TransformersEngine:
@@ -99,6 +106,7 @@ class TransformersEngine:
     def identity(self) -> Mapping[str, str]:
         """Everything a reply depends on; reads config, tokenizer and the ends of weight files."""
         found = {**describe(self.checkpoint), "head": self._head}
+        found["language"] = self.options.language
         known = {key: value for key, value in found.items() if value is not None}
         if self._head == "composed":
             known["composed_by"] = packages(("sentence-transformers",))
@@ -195,7 +203,8 @@ class TransformersEngine:
         adapted = self.options.adapter and self.checkpoint.architecture.endswith("ForCausalLM")
         if task == "encoder" and adapted:
             # An adapter of a language model names its layers as they are below the language head.
-            return Loaded(self._load("causal").network.base_model, self.checkpoint)
+            base = self._load("causal").network.base_model
+            return Loaded(base, self.checkpoint, load_projection(self.checkpoint))
         if task not in self._loaded:
             started = time.perf_counter()
             self._loaded[task] = load(self.checkpoint, task)
@@ -207,7 +216,9 @@ class TransformersEngine:
     @functools.cached_property
     def checkpoint(self) -> Checkpoint:
         """The model's config and tokenizer."""
-        return open_checkpoint(self.options, device=self.options.device)
+        found = open_checkpoint(self.options, device=self.options.device)
+        set_language(found, self.options.language)
+        return found
 
     @functools.cached_property
     def _config(self) -> Mapping[str, Any] | None:

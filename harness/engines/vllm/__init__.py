@@ -24,6 +24,7 @@ from ...types import (
     Statistics,
 )
 from ..checkpoint import Checkpoint, no_language_model, open_checkpoint
+from ..colbert import is_plain
 from ..feed import Feed
 from ..hardware import machine
 from ..identity import describe, vllm_environment
@@ -182,6 +183,12 @@ class VllmEngine:
 
     @functools.cached_property
     def _maxsim(self) -> MaxSim:
+        if not is_plain(self.checkpoint):
+            raise EngineFault(
+                f"model {self.checkpoint.name} has markers or a projection of its own for late "
+                "interaction: use --engine transformers"
+            )
+
         def encode(numbered: Numbered) -> Iterator[Answered]:
             todo, done = self.preparer.prepare(numbered)
             yield from done

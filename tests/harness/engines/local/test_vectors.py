@@ -172,7 +172,7 @@ def test_e2rank_reads_documents_with_an_end_token_and_the_query_without(
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(qwen)
     network = AutoModelForCausalLM.from_pretrained(qwen).float().eval().model
-    documents, instruction = texts[:6], "Find"
+    documents, instruction = [" ".join(text.split()) for text in texts[:6]], "Find"
     listed = "\n".join(f"[{n}] {text}" for n, text in enumerate(documents[:3], start=1))
     chat = [
         {"role": "user", "content": f"Find:\nDocuments:\n{listed}\nSearch Query: names of classes"}
@@ -246,7 +246,7 @@ def test_jina_reranks_by_the_projected_states_of_its_tokens(
     some = texts[:10]
     blocks = [some[start : start + block] for start in range(0, len(some), block)]
     expected = jina_scores(jina, "names of classes", blocks)
-    assert np.std(expected) > 0.05
+    assert np.std(expected) > 0.02
     result = rerank_one(JinaListwise(block=block), given(some), engine(jina))
     assert result.scores == pytest.approx(expected, abs=1e-4)
     assert result.usage.calls == len(blocks)
