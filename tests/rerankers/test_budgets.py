@@ -71,7 +71,9 @@ def needed(entry, tokens: Tokens) -> int:
     if entry.method == "cross-encoder":
         return (pair or document + query) + (3 if entry.name.startswith(BERTS) else 4)
     if entry.method == "late-interaction":
-        return max(document, query) + 2
+        return max(document, query) + 3  # [CLS], [SEP] and a marker
+    if entry.method == "bi-encoder":
+        return max(document, prompt_tokens(tokens, reranker) + query)
     prompt, window = prompt_tokens(tokens, reranker), together_in(reranker)
     answer = getattr(reranker, "max_tokens", None) or OUTPUT.get(entry.method, 0) * window + 1
     if window == 1:
