@@ -116,7 +116,8 @@ def _marked(checkpoint: Checkpoint, marker: str) -> Side:
 
 def _id(checkpoint: Checkpoint, token: str) -> int | None:
     """Return the id of a token, None for what is not in the vocabulary."""
-    return checkpoint.tokenizer.get_vocab().get(token)
+    found: int | None = checkpoint.tokenizer.get_vocab().get(token)
+    return found
 
 
 def _known(checkpoint: Checkpoint, words: Iterable[str]) -> frozenset[int]:

@@ -16,6 +16,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from rerank_bench import Candidates, Document, EngineFault, Message, Prompt, rerank_one
+from rerank_bench.engines.cache import decode, encode
 from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.errors import BadOption
 from rerank_bench.rerankers.bi_encoder import BiEncoder
@@ -142,6 +143,15 @@ def test_a_language_model_that_embeds_still_answers_with_its_head(
     assert dict(opened.stream(iter([NextToken(Prompt(text="a"), (40, 41))])))
     opened.forget()
     assert (vectors(opened, embed(["the end"], "last"))[0] == before[0]).all()
+
+
+def test_vectors_keep_every_bit_in_the_reply_cache() -> None:
+    rows = np.random.default_rng(3).normal(size=(3, 5)).astype(np.float32)
+    reply = Vectors.of(rows, prompt_tokens=7)
+    found = decode(encode(reply), Embed(Prompt(text="a"), NAMED))
+    assert found == reply
+    assert (reply.array == rows).all()
+    assert len(encode(reply)) < 5 * rows.size + 40
 
 
 # Rerankers
