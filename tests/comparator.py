@@ -13,11 +13,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from rerank_bench.engines import FakeEngine
 from rerank_bench.types import (
     Attend,
     Attention,
     ContinuationScore,
+    Embed,
     Fuse,
     FuseScore,
     Generation,
@@ -27,6 +30,7 @@ from rerank_bench.types import (
     NextToken,
     PairScore,
     Prompt,
+    Vectors,
 )
 
 WORD = re.compile(r"text[0-9a-f]{8}")
@@ -56,6 +60,8 @@ def oracle(relevance: Mapping[str, float], *, noise: float = 0.0, seed: int = 0)
             return Attention((found, ((0.0,),) * len(found)), prompt_tokens=1)
         if isinstance(request, Fuse | FuseScore):
             return _fused(request, [belief(_only(_whole(p)), request) for p in request.prompts])
+        if isinstance(request, Embed):
+            return _vectors(request, belief)
         texts = _passages(request.prompt)
         ranked = sorted(texts, key=lambda name: -belief(texts[name], request))
         text = _written(request.prompt, ranked).removeprefix(request.prompt.prefill)
@@ -100,6 +106,22 @@ def _labels(request: NextToken, belief: Any) -> dict[Any, float]:
     share = 1 / (1 + math.exp(-value))
     first, *rest = request.labels
     return {first: math.log(share), **{r: math.log((1 - share) / len(rest)) for r in rest}}
+
+
+def _vectors(request: Embed, belief: Any) -> Vectors:
+    """A document's vector is the nearer to the query's, the more relevant it is."""
+    whole, query = _whole(request.prompt), [1.0, 0.0]
+    if not isinstance(request.pooling, str):  # the last named token is the query's
+        ends = "|".join(map(re.escape, request.pooling))
+        texts = [WORD.findall(part)[-1] for part in re.split(ends, whole)[:-2]]
+    elif request.prompt.messages:  # a query that lists documents
+        texts = []
+    else:
+        texts = WORD.findall(whole)
+    shares = [1 / (1 + math.exp(-belief(text, request))) for text in texts]
+    rows = [[share, math.sqrt(1 - share**2)] for share in shares]
+    asks_query = not isinstance(request.pooling, str) or not rows
+    return Vectors.of(np.array([*rows, *([query] if asks_query else [])]), prompt_tokens=1)
 
 
 def _whole(prompt: Prompt) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from .cache import Keys, ReplyCache, decode
 from .checkpoint import Checkpoint, default_device, no_language_model, open_checkpoint
+from .colbert import sides_of
 from .encoder_decoder import preparer_of
 from .fake import FakeEngine, overlap
 from .hardware import machine
+from .late import Encode
 from .local.buffers import load_whole
 from .models import PACKAGED, ModelPlace, find_model, packaged, small_json
 from .none import NO_ENGINE
@@ -32,7 +34,8 @@ from .options import (
     require_support,
 )
 from .pairing import PairTemplate, no_pair_head, pair_head, require_pair_text
-from .prepare import Encode, Prepared, Preparer
+from .pooling import pooling_of
+from .prepare import Prepared, Preparer
 from .thinking import thoughts
 from .tokens import Tokens
 
@@ -73,10 +76,12 @@ __all__ = [
     "overlap",
     "packaged",
     "pair_head",
+    "pooling_of",
     "preparer_of",
     "readers",
     "require_pair_text",
     "require_support",
+    "sides_of",
     "small_json",
     "thoughts",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from ..types import (
     Attend,
     Attention,
     ContinuationScore,
+    Embed,
     Failure,
     Fitted,
     Fuse,
@@ -30,12 +32,14 @@ from ..types import (
     Prompt,
     Reply,
     Statistics,
+    Vectors,
     batched,
 )
 from .hardware import machine
 
 Handler = Callable[[Any], Reply | Failure]
 
+_FAKE_DIM = 512
 _WORD = re.compile(r"\w+")
 _PASSAGE = re.compile(r"^\[(\w+)\]\s?(.*?)(?=^\[\w+\]|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -235,6 +239,20 @@ def _fuse_score(request: FuseScore) -> Logits:
     return Logits(tuple(_fused(request.prompts)), prompt_tokens=read)
 
 
+def _embed(request: Embed) -> Vectors:
+    """Count the words before each named token, or of the whole text, in 512 numbers."""
+    import numpy as np
+
+    whole = _whole(request.prompt)
+    parts = [whole]
+    if not isinstance(request.pooling, str):
+        parts = re.split("|".join(map(re.escape, request.pooling)), whole)[:-1]
+    found = np.zeros((max(len(parts), 1), _FAKE_DIM), dtype=np.float32)
+    for row, part in zip(found, parts, strict=False):
+        row[[zlib.crc32(word.encode()) % _FAKE_DIM for word in sorted(_words(part))]] = 1
+    return Vectors.of(found, prompt_tokens=_length(whole))
+
+
 _ANSWERS: Mapping[type, Callable[[Any], Reply]] = {
     PairScore: _pair,
     NextToken: _next_token,
@@ -243,4 +261,5 @@ _ANSWERS: Mapping[type, Callable[[Any], Reply]] = {
     Attend: _attend,
     Fuse: _fuse,
     FuseScore: _fuse_score,
+    Embed: _embed,
 }

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from typing import TypeAlias
 
-from ..errors import BadOption, EngineFault
-from ..types import Failure, Logits
+from ..errors import BadOption
+from ..types import Failure, Logits, PairScore
 from .checkpoint import Checkpoint
-from .pairing import module_types
-from .prepare import Answer, Answered, Encode, Numbered, TokenVectors
+from .colbert import sides_of
+from .kept import Kept
+from .late import Encode, TokenVectors
+from .prepare import Answer, Answered, Numbered
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Vectors: TypeAlias = NDArray[np.float32] | Failure
+Encoded: TypeAlias = TokenVectors | Failure
 
 _TEXTS_AT_ONCE = 96  # two seconds on two cores: what a killed run would encode again
 _KEPT_BYTES = 512 << 20
@@ -26,10 +24,10 @@ _SHORTEST = 1e-12  # torch.nn.functional.normalize divides by no less
 class MaxSim:
     """Scores a pair by the sum, over query tokens, of the best cosine to any document token.
 
-    Khattab and Zaharia, ColBERT (SIGIR 2020), equation 3, on any encoder's last hidden states.
-    What the tokenizer puts around a text, such as `[CLS]` and `[SEP]`, takes part in encoding but
-    not in scoring; punctuation takes part in both. No `[Q]` and `[D]` markers and no query
-    expansion: a checkpoint trained with those, or with a projection, is refused.
+    Khattab and Zaharia, ColBERT (SIGIR 2020), equation 3. A checkpoint of pylate or ColBERT is read
+    with its markers, its queries filled up with mask tokens, its projection and its skipped
+    punctuation (`sides_of`); what the tokenizer puts around a text is then scored too. Of any other
+    encoder the text's own tokens are scored, with their last hidden states.
 
     encode: answers (index, Encode) pairs with TokenVectors or a Failure.
     """
@@ -39,83 +37,63 @@ class MaxSim:
         encode: Callable[[Numbered], Iterator[Answered]],
         checkpoint: Checkpoint,
     ) -> None:
-        kinds = module_types(checkpoint)
-        if "Dense" in kinds or checkpoint.architecture == "HF_ColBERT":
-            raise EngineFault(
-                f"model {checkpoint.name} projects its token vectors, which maxsim does not"
-            )
         if checkpoint.options.pair_template is not None:
             raise BadOption("pair_template is for a classification head: maxsim reads texts apart")
-        self._encode, self._frame = encode, checkpoint.tokens.single
-        self._kept: OrderedDict[str, Vectors] = OrderedDict()
-        self._bytes = 0
+        self._encode = encode
+        self._query, self._document = sides_of(checkpoint)
+        self._kept: Kept[Encode, Encoded] = Kept(_KEPT_BYTES)
 
     def answer(self, numbered: Numbered) -> Iterator[Answered]:
         """Answer pairs, encoding each distinct text once and about 96 new ones at a time."""
-        around = 2 * self._frame.size
         for part in self._parts(numbered):
-            texts = dict.fromkeys(t for _, pair in part for t in (pair.query, pair.document))
-            known = self._vectors(list(texts))
-            for index, pair in part:
-                yield index, _score(known[pair.query], known[pair.document], around)
+            sides = [(index, *self._sides(pair)) for index, pair in part]
+            known = self._vectors(list(dict.fromkeys(one for _, *both in sides for one in both)))
+            for index, query, document in sides:
+                yield index, _score(known[query], known[document])
+
+    def _sides(self, pair: PairScore) -> tuple[Encode, Encode]:
+        return Encode(pair.query, self._query), Encode(pair.document, self._document)
 
     def _parts(self, numbered: Numbered) -> Iterator[Numbered]:
-        part: list[tuple[int, object]] = []
-        new: set[str] = set()
+        part: list[tuple[int, PairScore]] = []
+        new: set[Encode] = set()
         for index, pair in numbered:
             part.append((index, pair))
-            new |= {pair.query, pair.document} - self._kept.keys()
+            new |= {one for one in self._sides(pair) if one not in self._kept}
             if len(new) >= _TEXTS_AT_ONCE:
                 yield part
                 part, new = [], set()
         if part:
             yield part
 
-    def _vectors(self, texts: Sequence[str]) -> dict[str, Vectors]:
-        known = {text: self._kept[text] for text in texts if text in self._kept}
-        for text in known:
-            self._kept.move_to_end(text)
+    def _vectors(self, texts: Sequence[Encode]) -> dict[Encode, Encoded]:
+        known = {text: self._kept.get(text) for text in texts if text in self._kept}
         new = [text for text in texts if text not in known]
-        for index, answer in self._encode([(i, Encode(text)) for i, text in enumerate(new)]):
-            vectors = self._unit(answer)
-            known[new[index]] = vectors
-            self._keep(new[index], vectors)
+        for index, answer in self._encode(list(enumerate(new))):
+            vectors = known[new[index]] = _unit(answer)
+            size = 0 if isinstance(vectors, Failure) else int(vectors.vectors.nbytes)
+            self._kept.put(new[index], vectors, size)
         return known
 
-    def _unit(self, answer: Answer) -> Vectors:
-        """Return a text's own token vectors, each of length 1."""
-        import numpy as np
 
-        if not isinstance(answer, TokenVectors):
-            return answer if isinstance(answer, Failure) else Failure("the encoder gave no vectors")
-        before, after = len(self._frame.before), len(self._frame.after)
-        inner = answer.vectors[before : len(answer.vectors) - after]
-        lengths = np.linalg.norm(inner, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = inner / np.maximum(lengths, _SHORTEST)
-        return unit
+def _unit(answer: Answer) -> Encoded:
+    """Return a text's token vectors, each of length 1."""
+    import numpy as np
 
-    def _keep(self, text: str, vectors: Vectors) -> None:
-        self._kept[text] = vectors
-        self._bytes += _size(vectors)
-        while self._bytes > _KEPT_BYTES:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= _size(oldest)
+    if not isinstance(answer, TokenVectors):
+        return answer if isinstance(answer, Failure) else Failure("the encoder gave no vectors")
+    lengths = np.linalg.norm(answer.vectors, axis=1, keepdims=True)
+    return replace(answer, vectors=answer.vectors / np.maximum(lengths, _SHORTEST))
 
 
-def _size(vectors: Vectors) -> int:
-    return 0 if isinstance(vectors, Failure) else int(vectors.nbytes)
-
-
-def _score(query: Vectors, document: Vectors, around: int) -> Answer:
-    """Return the sum over query tokens; an empty text on either side scores 0.
-
-    around: tokens that were read but not scored.
-    """
+def _score(query: Encoded, document: Encoded) -> Answer:
+    """Return the sum over query tokens; an empty text on either side scores 0."""
     if isinstance(query, Failure):
         return query
     if isinstance(document, Failure):
         return document
-    read = len(query) + len(document) + around
-    if not len(query) or not len(document):
+    read = query.prompt_tokens + document.prompt_tokens
+    if not len(query.vectors) or not len(document.vectors):
         return Logits((0.0,), prompt_tokens=read)
-    return Logits((float((query @ document.T).max(axis=1).sum()),), prompt_tokens=read)
+    best = (query.vectors @ document.vectors.T).max(axis=1)
+    return Logits((float(best.sum()),), prompt_tokens=read)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import EngineFault
 from ..types import (
     Attend,
     ContinuationScore,
+    Embed,
     Failure,
     Fuse,
     FuseScore,
@@ -26,13 +27,11 @@ from ..types import (
     Prompt,
     Reply,
 )
+from .late import Encode
 from .passages import Parts, parts_of, rows_of
 from .tokens import Rendered, Tokens
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from .pairing import PairTemplate
 
 Answer: TypeAlias = Reply | Failure
@@ -41,23 +40,7 @@ Answered: TypeAlias = tuple[int, Answer]
 NOT_FINITE = "the model answered NaN or infinity; if its dtype is float16, try bfloat16"
 LOWER_PROMPT = "max_doc_tokens, or window where several documents share a prompt"
 LOWER_PAIR = "max_doc_tokens or max_query_tokens"
-
-
-@dataclass(frozen=True, slots=True)
-class Encode:
-    """Compute the token vectors of a text, for late interaction; no reranker yields it."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenVectors:
-    """The last hidden state of every position, float32, shape (tokens, dim)."""
-
-    vectors: NDArray[np.float32]
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
+LOWER_TEXT = "max_doc_tokens, or the number of documents that share a prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +52,8 @@ class Prepared:
     them. labels: token ids of the labels. ending: how many of the last ids are the continuation.
     parts: of `Attend`. rows: the prompts of `Fuse` and `FuseScore`, one after another in `ids`.
     begun: what an encoder-decoder's decoder reads; `ids` are then its encoder's.
+    places: positions whose vectors are wanted, of `Encode` and `Embed`.
+    unseen: how many of the last ids no other token attends to.
     """
 
     index: int
@@ -81,6 +66,8 @@ class Prepared:
     parts: Parts | None = None
     rows: Sequence[Sequence[int]] = ()
     begun: Sequence[int] = ()
+    places: Sequence[int] = ()
+    unseen: int = 0
 
     @property
     def read(self) -> int:
@@ -124,6 +111,7 @@ class Preparer:
             Attend: self._attended,
             Fuse: self._fused,
             FuseScore: self._fused,
+            Embed: self._embedded,
         }
 
     def prepare(self, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
@@ -190,10 +178,24 @@ class Preparer:
             yield self._paired(index, request, closed)
 
     def _texts(self, numbered: Numbered) -> Found:
-        """Single texts in the tokenizer's own frame."""
+        """Single texts, as their side of a pair is read."""
         texts = self.tokens.encode([request.text for _, request in numbered])
-        for (index, request), ids in zip(numbered, texts, strict=True):
-            yield self._paired(index, request, self.tokens.single.around(ids))
+        for (index, request), own in zip(numbered, texts, strict=True):
+            ids, places, unseen = request.side.read(own)
+            found = self._paired(index, request, ids)
+            if isinstance(found, Prepared):
+                found = replace(found, places=places, unseen=unseen)
+            yield found
+
+    def _embedded(self, numbered: Numbered) -> Found:
+        """Whole prompts, with the tokenizer's own tokens behind a plain text too."""
+        for index, request, prompt in self._rendered(numbered, closed=True):
+            found = self._prompted(index, request, prompt.ids, more=0, lower=LOWER_TEXT)
+            if isinstance(found, Prepared) and not isinstance(request.pooling, str):
+                wanted = {self.tokens.special_id(token) for token in request.pooling}
+                places = [place for place, i in enumerate(prompt.ids) if i in wanted]
+                found = replace(found, places=places)
+            yield found
 
     def _attended(self, numbered: Numbered) -> Found:
         for index, request in numbered:
@@ -224,17 +226,27 @@ class Preparer:
         return (index, failure) if failure else Prepared(index, request, ids, len(ids), types)
 
     def _prompted(
-        self, index: int, request: Any, ids: Sequence[int], *, more: int, written: int = 0
+        self,
+        index: int,
+        request: Any,
+        ids: Sequence[int],
+        *,
+        more: int,
+        written: int = 0,
+        lower: str = LOWER_PROMPT,
     ) -> Prepared | Answered:
         """Prepare a prompt, behind which `more` tokens need a place, `written` of them new."""
         if not ids:
             return index, Failure("the prompt is empty: there is no position to predict from")
-        failure = too_long(len(ids) + more, self.context, lower=LOWER_PROMPT)
+        failure = too_long(len(ids) + more, self.context, lower=lower)
         return (index, failure) if failure else Prepared(index, request, ids, len(ids) + written)
 
-    def _rendered(self, numbered: Numbered) -> Iterator[tuple[int, Any, Rendered]]:
+    def _rendered(
+        self, numbered: Numbered, *, closed: bool = False
+    ) -> Iterator[tuple[int, Any, Rendered]]:
         prompts: list[Prompt] = [request.prompt for _, request in numbered]
-        for (index, request), prompt in zip(numbered, self.tokens.prompts(prompts), strict=True):
+        rendered = self.tokens.prompts(prompts, closed=closed)
+        for (index, request), prompt in zip(numbered, rendered, strict=True):
             yield index, request, prompt
 
     def _encoded(self, texts: Iterable[str]) -> dict[str, list[int]]:

@@ -182,6 +182,13 @@ class Tokens:
 
     # Labels
 
+    def special_id(self, token: str) -> int:
+        """Return the id of a special token; raise EngineFault for what is none."""
+        for known, added in self.tokenizer.added_tokens_decoder.items():
+            if str(added) == token:
+                return int(known)
+        raise EngineFault(f"model {self.name} has no special token {token}: it was not trained so")
+
     def label_id(self, label: Label, *, after: str, lead: str = "") -> int:
         """Return the token id of `label` behind the rendered prompt `after`.
 

@@ -30,6 +30,7 @@ from ..types import (
     Reranker,
     Scored,
     Scores,
+    Vectors,
 )
 
 if TYPE_CHECKING:
@@ -187,5 +188,7 @@ def _reply_text(reply: Reply | Failure) -> str:
             return "  ".join(f"{value:.4f}" for value in reply.logits)
         case ContinuationScore():
             return f"{reply.logprob:.4f} over {reply.tokens} tokens"
+        case Vectors():
+            return f"{len(reply.array)} vectors of {reply.dim} numbers"
         case _:
             return _fields(reply)

@@ -28,7 +28,8 @@ from ..reranking import (
     with_stages,
 )
 from ..suite import build_pools
-from .plan_engine import CountingEngine, open_reader
+from .plan_engine import CountingEngine
+from .plan_reader import open_reader
 
 if TYPE_CHECKING:
     from ..reranking import Choice

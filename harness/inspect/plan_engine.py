@@ -2,90 +2,41 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..engines import Encode, EngineChoice, FakeEngine, ModelOptions, Prepared, overlap
-from ..errors import BadOption, EngineFault, MissingExtra
+from ..engines import (
+    Encode,
+    FakeEngine,
+    Prepared,
+    overlap,
+    sides_of,
+)
+from ..errors import BadOption
 from ..reranking import (
     Gpu,
     Shape,
     decode_flops,
     decode_seconds,
-    find_shape,
     prefill_seconds,
     sequence_flops,
 )
-from ..types import Answers, Failure, Fitted, Fuse, Generate, Likelihood, NextToken, PairScore
-
-if TYPE_CHECKING:
-    from ..engines import Checkpoint, Preparer
-    from ..types import AnyRequest, Reply
-
-_WITHOUT_MODEL = (
-    "to plan without the model, use another tokenizer and name the sizes: "
-    "NAME:model=smollm2 with --shape Qwen3-4B"
+from ..types import (
+    Answers,
+    Embed,
+    Failure,
+    Fitted,
+    Fuse,
+    Generate,
+    Likelihood,
+    NextToken,
+    PairScore,
 )
 
-
-@dataclass(frozen=True)
-class Reader:
-    """A model's tokenizer and sizes.
-
-    head: what answers pairs. stand_in: whether the tokenizer is that of another model.
-    """
-
-    checkpoint: Checkpoint
-    preparer: Preparer
-    shape: Shape
-    head: str
-    stand_in: bool
-
-    def require(self, kind: type) -> None:
-        """Raise EngineFault for a request type that the model has no head for, as engines do."""
-        from ..engines import no_language_model, no_pair_head, require_pair_text
-
-        if self.stand_in:
-            return
-        predicts = self.checkpoint.decoder or self.checkpoint.encoder_decoder
-        if kind in {NextToken, Generate, Likelihood} and not predicts:
-            raise no_language_model(self.checkpoint)
-        bare = not self.checkpoint.architecture.endswith("ForSequenceClassification")
-        headless = bare and self.head == "classifier" and not self.checkpoint.options.adapter
-        if kind is PairScore and (headless or self.head == "none"):
-            raise no_pair_head(self.checkpoint)
-        if kind is PairScore and self.head == "composed":
-            require_pair_text(self.checkpoint)
-
-
-def open_reader(chosen: EngineChoice, shape: str | None) -> Reader:
-    """Open a model's config and tokenizer; with `shape` its sizes are those of the named shape.
-
-    Raises EngineFault if the model is not on this machine or its sizes cannot be read.
-    """
-    from ..engines import PairTemplate, open_checkpoint, pair_head, preparer_of
-
-    values = chosen.values
-    model = values.get("tokenizer") or chosen.model
-    if not model:
-        raise BadOption("a plan counts a model's tokens, whatever the engine: give --model")
-    options = ModelOptions.of({**values, "model": model})
-    try:
-        checkpoint = open_checkpoint(options)
-    except MissingExtra:
-        raise
-    except EngineFault as error:
-        raise EngineFault(f"{error}\n{_WITHOUT_MODEL}") from error
-    name = checkpoint.name.rstrip("/").rpartition("/")[2]
-    sizes = find_shape(shape) if shape else Shape.of(checkpoint.config.to_dict(), name=name)
-    head = (options.head or "classifier") if shape else pair_head(checkpoint)
-    templated = shape is None or options.pair_template is not None
-    template = PairTemplate.find(checkpoint) if templated else None
-    context = (options.max_model_len or sys.maxsize) if shape else checkpoint.context
-    preparer = preparer_of(checkpoint, context, template)
-    return Reader(checkpoint, preparer, sizes, head, stand_in=shape is not None)
+if TYPE_CHECKING:
+    from ..types import AnyRequest, Reply
+    from .plan_reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +143,7 @@ class CountingEngine(FakeEngine):
         self.counted, self.writing_rounds = Counted(), 0
         self.flops = self.seconds_alone = 0.0
         self._cache = PrefixCache(self._block)
-        self._encoded: set[str] = set()
+        self._encoded: set[Encode | Embed] = set()
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the tokenizer, as every engine does."""
@@ -202,6 +153,9 @@ class CountingEngine(FakeEngine):
         """Yield the replies, type by type; a request that an engine would refuse is a Failure."""
         for kind in dict.fromkeys(map(type, requests)):
             self.reader.require(kind)
+        for request in requests:
+            if isinstance(request, Embed) and isinstance(request.pooling, str):
+                self.reader.require_pooling(request)
         read: list[tuple[AnyRequest, Sequence[Reading]]] = []
         for index, reply, readings in self._count(list(enumerate(requests))):
             read.append((requests[index], readings))
@@ -226,8 +180,10 @@ class CountingEngine(FakeEngine):
             logits, computed = _positions(one)
             cacheable = length - computed if self.reader.shape.causal else 0
             tokens = {"prompt_tokens": length} | ({"output_tokens": written} if written else {})
+            known = isinstance(request, Embed) and request in self._encoded
             reading = Reading([*one.ids, *one.begun], logits, cacheable, written)
-            yield one.index, replace(reply, **tokens), [reading]
+            yield one.index, replace(reply, **tokens), [] if known else [reading]
+            self._encoded |= {request} if isinstance(request, Embed) else set()
 
     def _without_labels(self, request: Any) -> Any:
         """Remove labels if another model's tokenizer counts: to it they need not be one token."""
@@ -241,12 +197,15 @@ class CountingEngine(FakeEngine):
 
     def _late_interaction(self, pairs: Sequence[tuple[int, PairScore]]) -> Iterator[_Counts]:
         """Yield the reply of each pair; each distinct text is read once, and no pair is."""
-        texts = list(dict.fromkeys(text for _, r in pairs for text in (r.query, r.document)))
-        todo, done = self.reader.preparer.prepare([(i, Encode(t)) for i, t in enumerate(texts)])
+        if not pairs:
+            return
+        query, document = sides_of(self.reader.checkpoint)
+        both = [(Encode(r.query, query), Encode(r.document, document)) for _, r in pairs]
+        texts = list(dict.fromkeys(text for pair in both for text in pair))
+        todo, done = self.reader.preparer.prepare(list(enumerate(texts)))
         refused = {texts[index]: failure for index, failure in done}
         ids = {texts[one.index]: one.ids for one in todo}
-        for index, request in pairs:
-            pair = (request.query, request.document)
+        for (index, request), pair in zip(pairs, both, strict=True):
             failure = next((refused[text] for text in pair if text in refused), None)
             if failure is not None:
                 yield index, failure, ()

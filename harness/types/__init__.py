@@ -27,15 +27,16 @@ from .replies import (
     Logits,
     Reply,
     Request,
+    Vectors,
 )
 from .texts import Candidates, Document, Label, Message, Prompt
 
 __all__ = [
     "PASSAGES", "Answers", "AnyRequest", "Attend", "Attention", "Candidates",
-    "ContinuationScore", "Document", "Engine", "Failure", "Fitted", "Flow", "Fuse", "FuseScore",
-    "Generate", "Generation", "Label", "LabelScores", "Likelihood", "Logits", "Message",
-    "NextToken", "PairScore", "Prompt", "Reply", "Request", "Reranker", "Scored", "Scores",
-    "Statistics", "ask", "batched", "ready",
+    "ContinuationScore", "Document", "Embed", "Engine", "Failure", "Fitted", "Flow", "Fuse",
+    "FuseScore", "Generate", "Generation", "Label", "LabelScores", "Likelihood", "Logits",
+    "Message", "NextToken", "PairScore", "Pooling", "Prompt", "Reply", "Request", "Reranker",
+    "Scored", "Scores", "Statistics", "Vectors", "ask", "batched", "ready",
 ]  # fmt: skip
 
 # Requests are in this module, as its name is part of their keys in the reply cache.
@@ -87,6 +88,28 @@ class Likelihood:
     continuation: str
 
     reply: ClassVar[type[ContinuationScore]] = ContinuationScore
+
+
+Pooling: TypeAlias = str | tuple[str, ...]
+"""`saved`, `last`, `mean`, `cls`, or the special tokens whose positions are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Ask for the vectors of a prompt, which is read with the tokenizer's own tokens around it.
+
+    pooling: which last hidden states become vectors: the mean of all, that of the first (`cls`) or
+        last token, what the checkpoint was saved with (`saved`), or those of all positions that
+        hold one of several special tokens, in their order: a vector each. What the checkpoint
+        projects its vectors with is applied.
+    normalise: scale each vector to length 1.
+    """
+
+    prompt: Prompt
+    pooling: Pooling = "saved"
+    normalise: bool = True
+
+    reply: ClassVar[type[Vectors]] = Vectors
 
 
 PASSAGES = "\ue000passages\ue000"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from .texts import Label
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,34 @@ class ContinuationScore:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Vectors of one text.
+
+    data: their float32 numbers, little-endian and row by row, in base64. dim: numbers of a vector.
+    """
+
+    data: str
+    dim: int
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.floating[Any]], *, prompt_tokens: int = 0) -> Vectors:
+        """Return the reply that holds `vectors`, shape (count, dim)."""
+        data = base64.b64encode(vectors.astype("<f4").tobytes()).decode()
+        return cls(data, vectors.shape[1], prompt_tokens)
+
+    @property
+    def array(self) -> NDArray[np.float32]:
+        """The vectors as an array of shape (count, dim), which cannot be written to."""
+        import numpy as np
+
+        found = np.frombuffer(base64.b64decode(self.data), dtype="<f4")
+        return found.reshape(-1, self.dim)
 
 
 @dataclass(frozen=True, slots=True)

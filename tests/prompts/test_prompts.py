@@ -12,6 +12,8 @@ PASSAGES = [
     {"id": "1", "text": "first", "score": "2.5"},
     {"id": "2", "text": "second", "score": "1.5"},
 ]
+OF_QUERIES = {"embed-query", "qwen3-embedding"}
+OF_DOCUMENTS = {"embed-document", "e2rank-document", "query-likelihood", "upr", "flan-t5-question"}
 VALUES = {"query": "QUERY", "document": "DOCUMENT", "instruction": "INSTRUCTION", "picks": 1}
 VALUES |= {"index": 7}
 
@@ -30,8 +32,8 @@ def test_every_prompt_says_where_it_is_from_and_can_be_filled(name):
     prompt = template.fill(**VALUES, passages=passages_of(name))
     written = prompt.text or "".join(message.text for message in prompt.messages)
     listed = re.search(r"\d\W+first.*\d\W+second", written, re.DOTALL)
-    assert listed or "DOCUMENT" in written or "EVERY PASSAGE" in written
-    assert "QUERY" in written or name in {"query-likelihood", "upr", "flan-t5-question"}
+    assert listed or "DOCUMENT" in written or "EVERY PASSAGE" in written or name in OF_QUERIES
+    assert "QUERY" in written or name in OF_DOCUMENTS
     assert "{{" not in written
     assert "{%" not in written
 
@@ -89,4 +91,39 @@ def test_rank_vicunas_prompt_is_the_one_its_published_figures_were_made_with():
         "identifiers, in descending order of relevance. The output format should be [] > [], e.g., "
         "[2] > [1], Answer concisely and directly and only respond with the ranking results, do "
         "not say any word or explain. ASSISTANT:"
+    )
+
+
+def test_qwen3_embeddings_query_has_no_space_before_it():
+    filled = load_template("qwen3-embedding").fill(query="QUERY", instruction="TASK").text
+    assert filled == "Instruct: TASK\nQuery:QUERY"
+
+
+def test_e2ranks_query_lists_the_documents_before_it():
+    (message,) = load_template("e2rank").fill(query="QUERY", passages=PASSAGES).messages
+    assert message.text == (
+        "Given a web search query and some relevant documents, rerank the documents that answer "
+        "the query:\nDocuments:\n[1] first\n[2] second\nSearch Query: QUERY"
+    )
+    assert load_template("e2rank-document").fill(document="DOCUMENT").text == (
+        "DOCUMENT<|endoftext|>"
+    )
+
+
+@pytest.mark.parametrize("instruction", ["", "TASK"])
+def test_jina_rerankers_prompt_is_the_one_it_was_trained_on(instruction):
+    template = load_template("jina-reranker-v3")
+    filled = template.fill(query="QUERY", passages=PASSAGES, instruction=instruction).text
+    block = f"<instruct>\n{instruction}\n</instruct>\n" if instruction else ""
+    assert filled == (
+        "<|im_start|>system\nYou are a search relevance expert who can determine a ranking of the "
+        "passages based on how relevant they are to the query. If the query is a question, how "
+        "relevant a passage is depends on how well it answers the question. If not, try to analyze "
+        "the intent of the query and assess how well each passage satisfies the intent. If an "
+        "instruction is provided, you should follow the instruction when determining the ranking."
+        "<|im_end|>\n<|im_start|>user\nI will provide you with 2 passages, each indicated by a "
+        "numerical identifier. Rank the passages based on their relevance to query: QUERY\n"
+        f'{block}<passage id="1">\nfirst<|embed_token|>\n</passage>\n<passage id="2">\n'
+        "second<|embed_token|>\n</passage>\n<query>\nQUERY<|rerank_token|>\n</query><|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from rerank_bench import (
 )
 from rerank_bench.rerankers.parsing import read_permutation
 from rerank_bench.reranking import Defaults, choose
-from rerank_bench.types import Attend, Attention, FuseScore
+from rerank_bench.types import Attend, Attention, Embed, FuseScore, Vectors
 
 GRADED = "pointwise:prompt=graded,graded=true"
 THINKING = "listwise:thinking=true"
@@ -37,6 +38,7 @@ ASKING = [
     *("cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"),
     *("acurank", "groupwise", "in-context", "insertrank", "rating:weight=none", "tourrank"),
     *("lit5", "listt5", "mvp"),
+    *("bi-encoder", "e2rank", "jina-listwise"),
     *SORTING,
 ]
 MOST = {"pairwise": 12, "duo": 12}  # documents, as all pairs of them are asked about
@@ -64,7 +66,16 @@ def alike(request):
         return Attention(tuple(tuple((0.5,) for _ in request.passages) for _ in request.prompts))
     if isinstance(request, FuseScore):
         return Logits((0.25,) * len(request.prompts))
+    if isinstance(request, Embed):
+        return Vectors.of(np.ones((rows_of(request), 3)))
     return Generation("", finished=True)
+
+
+def rows_of(request: Embed) -> int:
+    """How many vectors are asked for."""
+    if isinstance(request.pooling, str):
+        return 1
+    return sum(request.prompt.text.count(token) for token in request.pooling)
 
 
 WORDS = ["", " ", "[1]", "[2] > [2]", "[ 3 ]", "[0]", "[999]", "[", "]", ">", "7", "\n", "[٣]"]
@@ -91,6 +102,10 @@ def noise(draw):
             return Attention(tuple(tuple(weights) for _ in request.prompts))
         if isinstance(request, FuseScore):
             return Logits(tuple(draw(st.floats(-1e6, 1e6)) for _ in request.prompts))
+        if isinstance(request, Embed):
+            number = st.floats(-1e6, 1e6, width=32)
+            row = st.lists(number, min_size=3, max_size=3)
+            return Vectors.of(np.array([draw(row) for _ in range(rows_of(request))]))
         return Generation(draw(ANSWERS), finished=draw(st.booleans()))
 
     return FakeEngine(answer)

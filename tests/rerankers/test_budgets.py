@@ -10,6 +10,7 @@ import pytest
 
 from rerank_bench import BadOption, NextToken, load_template
 from rerank_bench.engines import ModelOptions, Tokens, open_checkpoint
+from rerank_bench.rerankers.e2rank import E2Rank
 from rerank_bench.rerankers.in_context import InContext
 from rerank_bench.rerankers.listt5 import ListT5
 from rerank_bench.rerankers.lit5 import LiT5
@@ -47,6 +48,8 @@ def together_in(reranker) -> int:
         return 101
     if isinstance(reranker, LiT5 | ListT5 | MVP):
         return 1
+    if isinstance(reranker, E2Rank):
+        return reranker.feedback
     return getattr(reranker, "group", getattr(reranker, "window", 1))
 
 
@@ -87,7 +90,9 @@ def needed(entry, tokens: Tokens) -> int:
         together = document + query if document else pair
         return framed + min(pair or together, together)
     if entry.method == "late-interaction":
-        return max(document, query) + 2
+        return max(document, query) + 3  # [CLS], [SEP] and a marker
+    if entry.method == "bi-encoder":
+        return max(document, prompt_tokens(tokens, reranker) + query)
     prompt, window = prompt_tokens(tokens, reranker), together_in(reranker)
     answer = getattr(reranker, "max_tokens", None) or OUTPUT.get(entry.method, 0) * window + 1
     if entry.method in CHOOSING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from rerank_bench import (
     rerank_one,
 )
 from rerank_bench.reranking import Defaults, choose
-from rerank_bench.types import Attend, Attention, Fuse, FuseScore
+from rerank_bench.types import Attend, Attention, Embed, Fuse, FuseScore, Vectors
 
 SIZES = [0, 1, 2, 19, 20, 21, 95, 100, 101]
 MODEL_FREE = ["identity", "reverse", "random"]
@@ -37,8 +38,9 @@ SORTING = [
     *("pairwise:sort=heap", "pairwise:sort=sliding", "pairwise:sort=heap,answer=generate"),
 ]
 FORCED = ["setwise:answer=generate,children=2", RANK_R1]  # a label is written, whatever is equal
+EMBEDDING = ["bi-encoder", "e2rank", "jina-listwise"]
 COMPLETE = ["pairwise", "pairwise:answer=generate", "duo:k=101", "dual-end"]
-ASKING = [*POINTWISE, *WINDOWED, *WHOLE, *SORTING, *COMPLETE, "listt5:top=16"]
+ASKING = [*POINTWISE, *WINDOWED, *WHOLE, *EMBEDDING, *SORTING, *COMPLETE, "listt5:top=16"]
 ALL = [*MODEL_FREE, *ASKING]
 
 
@@ -87,6 +89,45 @@ def test_an_exact_judge_of_all_documents_gives_the_ideal_order_in_one_call(
     assert order(result.scores) == ideal(texts, grades)
     least = 1 if name in {"in-context", "mvp"} else 2
     assert result.usage.calls == int(count >= least)
+
+
+@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize("name", EMBEDDING)
+def test_exact_vectors_give_the_ideal_order_in_one_round(comparator, pool, name, count):
+    texts, grades = pool(count)
+    result = rerank_one(built(name), candidates(texts), comparator.oracle(grades))
+    assert order(result.scores) == ideal(texts, grades)
+    blocks = -(-count // 64)
+    each = blocks if name == "jina-listwise" else count + 1
+    assert (result.usage.calls, result.usage.rounds) == ((each, 1) if count else (0, 0))
+
+
+def test_scores_of_e2rank_do_not_depend_on_the_order_behind_the_documents_in_the_query(
+    comparator, pool
+):
+    texts, grades = pool(60)
+    engine = comparator.oracle(grades, noise=0.1)
+    before = rerank_one(built("e2rank"), candidates(texts), engine).scores
+    places = [*range(20), *random.Random(5).sample(range(20, 60), 40)]
+    moved = candidates([texts[i] for i in places])
+    after = rerank_one(built("e2rank"), moved, engine).scores
+    assert after == tuple(before[i] for i in places)
+
+
+def test_the_query_of_e2rank_shows_the_first_documents_only():
+    seen = []
+
+    def watch(request):
+        seen.append(request.prompt)
+        return Vectors.of(np.ones((1, 2)))
+
+    texts = [f"text  {i} [7]" for i in range(30)]
+    result = rerank_one(built("e2rank:feedback=5"), candidates(texts), FakeEngine(watch))
+    (message,) = seen[0].messages
+    assert "[5] text 4 (7)\nSearch Query: what is sought" in message.text
+    assert "text 5" not in message.text
+    assert [p.text for p in seen[1:]] == [f"text {i} [7]<|endoftext|>" for i in range(30)]
+    assert result.counts["escaped_ids"] == 5
 
 
 @pytest.mark.parametrize("count", [*SIZES, 15, 35, 57])
@@ -214,7 +255,7 @@ def test_random_depends_on_seed_query_and_document_but_not_on_the_order_they_com
 
 
 @pytest.mark.parametrize(
-    "name", [*POINTWISE, "random", "pairwise", "pairwise:answer=generate", "duo:k=30"]
+    "name", [*POINTWISE, "bi-encoder", "random", "pairwise", "pairwise:answer=generate", "duo:k=30"]
 )
 def test_scores_of_single_documents_and_of_all_pairs_do_not_depend_on_their_order(
     comparator, pool, name
@@ -257,6 +298,9 @@ def test_a_constant_scorer_equals_identity(name, count):
         if isinstance(request, Attend):
             weights = tuple((0.5,) for _ in request.passages)
             return Attention((weights,) * len(request.prompts))
+        if isinstance(request, Embed):
+            rows = request.prompt.text.count("<|embed_token|>") + 1 if request.prompt.text else 1
+            return Vectors.of(np.full((rows, 7), 0.3))
         return Logits((0.5,))
 
     texts = [f"text {i}" for i in range(count)]

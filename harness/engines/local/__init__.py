@@ -19,6 +19,7 @@ from ...types import (
     Answers,
     AnyRequest,
     Attend,
+    Embed,
     Fitted,
     Fuse,
     FuseScore,
@@ -27,16 +28,21 @@ from ...types import (
     NextToken,
     PairScore,
     Statistics,
+    Vectors,
     batched,
 )
 from ..checkpoint import Checkpoint, no_encoder_decoder, no_language_model, open_checkpoint
 from ..encoder_decoder import preparer_of
 from ..hardware import machine
 from ..identity import describe, packages
+from ..kept import Kept
+from ..languages import set_language
+from ..late import Encode
 from ..maxsim import MaxSim
-from ..options import ModelOptions
+from ..options import ModelOptions, option
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_pair_text
-from ..prepare import Answer, Encode, Numbered, Prepared, Preparer, by_kind
+from ..pooling import pooling_of
+from ..prepare import Answer, Numbered, Prepared, Preparer, by_kind
 from . import encoder_decoder
 from .attention import attend
 from .batches import Batcher
@@ -44,12 +50,16 @@ from .fusion import fuse, fuse_scores
 from .generation import write
 from .language import likelihoods, next_tokens
 from .loading import Loaded, Task, load
-from .pairs import classify, hidden_states, prepare_composed, score_composed
+from .pairs import classify, prepare_composed, score_composed
+from .projection import load_projection
+from .vectors import embed, token_vectors
 
 FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
 
 HEADS = ("classifier", "maxsim")
+KEPT_BYTES = 256 << 20
+"""Of vectors of texts, as base64; a query's hundred documents take at most 3 MB."""
 
 _Forward = tuple[Task, Callable[[Loaded, Sequence[Prepared]], list[Answer]]]
 
@@ -58,7 +68,8 @@ _FORWARDS: Mapping[type, _Forward] = {
     Likelihood: ("causal", likelihoods),
     Generate: ("causal", write),
     PairScore: ("classifier", classify),
-    Encode: ("encoder", hidden_states),
+    Encode: ("encoder", token_vectors),
+    Embed: ("encoder", embed),
     Attend: ("causal", attend),
     Fuse: ("seq2seq", fuse),
     FuseScore: ("seq2seq", fuse_scores),
@@ -75,9 +86,14 @@ _ENCODER_DECODER: Mapping[type, _Forward] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TransformersOptions(ModelOptions):
-    """Options of engine transformers. device: `cpu`, `cuda`, `cuda:1`, `mps`."""
+    """Options of engine transformers.
+
+    device: `cpu`, `cuda`, `cuda:1`, `mps`. language: the language adapter of an XMOD model that
+        reads queries and documents, such as `de_DE`; by default the checkpoint's own.
+    """
 
     device: str | None = None
+    language: str | None = option(None, in_label=True)
 
 
 class TransformersEngine:
@@ -106,6 +122,7 @@ class TransformersEngine:
     def identity(self) -> Mapping[str, str]:
         """Everything a reply depends on; reads config, tokenizer and the ends of weight files."""
         found = {**describe(self.checkpoint), "head": self._head}
+        found["language"] = self.options.language
         known = {key: value for key, value in found.items() if value is not None}
         if self._head == "composed":
             known["composed_by"] = packages(("sentence-transformers",))
@@ -139,7 +156,9 @@ class TransformersEngine:
         for kind, numbered in by_kind(list(enumerate(requests))).items():
             if kind not in _FORWARDS:
                 raise EngineFault(f"the transformers engine cannot answer {kind.__name__}")
-            yield from self._pairs(numbered) if kind is PairScore else self._answer(kind, numbered)
+            by_kind_of = {PairScore: self._pairs, Embed: self._embeddings}
+            answer = by_kind_of.get(kind, functools.partial(self._answer, kind))
+            yield from answer(numbered)
 
     def close(self) -> None:
         """Release the model's memory; the next request would load it anew."""
@@ -153,8 +172,24 @@ class TransformersEngine:
     def forget(self) -> None:
         """Drop the vectors of texts that were encoded before."""
         self.__dict__.pop("_maxsim", None)
+        self.__dict__.pop("_vectors", None)
 
     # Answering
+
+    def _embeddings(self, numbered: Numbered) -> Answers:
+        """Embed each distinct text once, as long as its vectors are kept."""
+        if self.checkpoint.config.is_encoder_decoder:
+            raise EngineFault(f"model {self.checkpoint.name} is an encoder-decoder: no vectors")
+        new = {index: request for index, request in numbered if request not in self._vectors}
+        for index, request in numbered:
+            if index not in new:
+                yield index, self._vectors.get(request)
+            elif isinstance(request.pooling, str):
+                pooling_of(request, self.checkpoint)  # a refusal comes before weights are loaded
+        for index, answer in self._answer(Embed, list(new.items())):
+            if isinstance(answer, Vectors):
+                self._vectors.put(new[index], answer, len(answer.data))
+            yield index, answer
 
     def _pairs(self, numbered: Numbered) -> Answers:
         if self._head == "none":
@@ -191,9 +226,11 @@ class TransformersEngine:
 
     def _load(self, task: Task) -> Loaded:
         """Return the network for `task`, loaded once; the seconds of loading are kept apart."""
-        if task == "encoder" and self.checkpoint.architecture.endswith("ForCausalLM"):
+        adapted = self.options.adapter and self.checkpoint.architecture.endswith("ForCausalLM")
+        if task == "encoder" and adapted:
             # An adapter of a language model names its layers as they are below the language head.
-            return Loaded(self._load("causal").network.base_model, self.checkpoint)
+            base = self._load("causal").network.base_model
+            return Loaded(base, self.checkpoint, load_projection(self.checkpoint))
         if task not in self._loaded:
             started = time.perf_counter()
             self._loaded[task] = load(self.checkpoint, task)
@@ -205,7 +242,9 @@ class TransformersEngine:
     @functools.cached_property
     def checkpoint(self) -> Checkpoint:
         """The model's config and tokenizer."""
-        return open_checkpoint(self.options, device=self.options.device)
+        found = open_checkpoint(self.options, device=self.options.device)
+        set_language(found, self.options.language)
+        return found
 
     @functools.cached_property
     def _config(self) -> Mapping[str, Any] | None:
@@ -230,6 +269,10 @@ class TransformersEngine:
     def _head(self) -> str:
         """How pairs are scored: the option, else what the checkpoint was saved as."""
         return pair_head(self.checkpoint)
+
+    @functools.cached_property
+    def _vectors(self) -> Kept[AnyRequest, Vectors]:
+        return Kept(KEPT_BYTES)
 
     @functools.cached_property
     def _maxsim(self) -> MaxSim:

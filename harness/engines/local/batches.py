@@ -95,7 +95,8 @@ def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> Padded:
     """Pad to the longest sequence, on the left for decoders, and move it to the model's device.
 
     The mask comes from lengths, never from ids: many tokenizers pad with their end token.
-    Positions count a row's own tokens, so a reply does not depend on its neighbours.
+    Positions count a row's own tokens, so a reply does not depend on its neighbours. What a row has
+    behind its text that no token attends to counts as a token, and is masked.
     """
     import torch
 
@@ -111,6 +112,9 @@ def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> Padded:
         if types is not None:
             types[row, at] = torch.tensor(one.types, dtype=torch.long)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
+    for row, one in enumerate(batch):
+        end = width if checkpoint.decoder else len(one.ids)
+        mask[row, end - one.unseen : end] = 0
     device = checkpoint.device
     ids, mask, positions = (x.to(device) for x in (ids, mask, positions))
     return Padded(ids, mask, positions, None if types is None else types.to(device))

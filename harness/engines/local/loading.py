@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import EngineFault
 from ...quiet import quiet
@@ -12,6 +12,10 @@ from ..checkpoint import T5_KINDS, Checkpoint, clear_errors, where
 from ..models import find_model
 from .buffers import load_whole
 from .heads import float32_heads, float32_module
+from .projection import Layer, load_projection
+
+if TYPE_CHECKING:
+    import torch
 
 Task = Literal["causal", "classifier", "composed", "encoder", "seq2seq"]
 """What a network is loaded for: which of its heads, if any, is loaded with it."""
@@ -19,10 +23,20 @@ Task = Literal["causal", "classifier", "composed", "encoder", "seq2seq"]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network with its weights, and the checkpoint that it was loaded from."""
+    """A network with its weights, and the checkpoint that it was loaded from.
+
+    projection: the layers behind an encoder's hidden states.
+    """
 
     network: Any
     checkpoint: Checkpoint
+    projection: tuple[Layer, ...] = ()
+
+    def project(self, states: torch.Tensor) -> torch.Tensor:
+        """Return hidden states behind the projection, shape (…, dim)."""
+        for layer in self.projection:
+            states = layer(states)
+        return states
 
 
 def load(checkpoint: Checkpoint, task: Task) -> Loaded:
@@ -38,7 +52,8 @@ def load(checkpoint: Checkpoint, task: Task) -> Loaded:
         network = _network(checkpoint, task)
         if task != "encoder":  # what is read of it is its last hidden states
             float32_heads(network)
-        return Loaded(network.to(checkpoint.device).eval(), checkpoint)
+        projection = load_projection(checkpoint) if task == "encoder" else ()
+        return Loaded(network.to(checkpoint.device).eval(), checkpoint, projection)
 
 
 def _network(checkpoint: Checkpoint, task: Task) -> Any:

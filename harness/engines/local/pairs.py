@@ -1,4 +1,4 @@
-"""Scores of pairs from a model's own head, and hidden states for late interaction."""
+"""Scores of pairs from a model's own head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ..prepare import (
     Answered,
     Numbered,
     Prepared,
-    TokenVectors,
     sound,
     too_long,
 )
@@ -89,18 +88,3 @@ def _features(model: Loaded, requests: Sequence[Any]) -> dict[str, Any]:
             return dict(network.preprocess(pairs, prompt=prompt, processing_kwargs=whole))
         except ValueError as error:
             raise EngineFault(str(error).splitlines()[0]) from error
-
-
-def hidden_states(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
-    """Answer `Encode` with the last hidden states of each sequence, padding cut off."""
-    left = model.checkpoint.decoder
-    padded = pad(batch, model.checkpoint)
-    where = {"position_ids": padded.positions} if left else {}
-    hidden = model.network(padded.ids, attention_mask=padded.mask, **where).last_hidden_state
-    answers = []
-    for one, row in zip(batch, hidden.float(), strict=True):
-        size = len(one.ids)
-        states = row[-size:] if left else row[:size]
-        vectors = TokenVectors(states.cpu().numpy(), prompt_tokens=size)
-        answers.append(sound((states.sum().item(),), vectors))
-    return answers

@@ -25,12 +25,14 @@ from ...types import (
     ready,
 )
 from ..checkpoint import Checkpoint, no_language_model, open_checkpoint
+from ..colbert import is_plain
 from ..feed import Feed
 from ..hardware import machine
 from ..identity import describe, vllm_environment
+from ..late import Encode
 from ..maxsim import MaxSim
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_template
-from ..prepare import Answer, Answered, Encode, Numbered, Prepared, Preparer, by_kind
+from ..prepare import Answer, Answered, Numbered, Prepared, Preparer, by_kind
 from .settings import Mode, VllmOptions, environments, visible_gpus, worker_settings
 from .workers import Workers
 
@@ -177,6 +179,12 @@ class VllmEngine:
 
     @functools.cached_property
     def _maxsim(self) -> MaxSim:
+        if not is_plain(self.checkpoint):
+            raise EngineFault(
+                f"model {self.checkpoint.name} has markers or a projection of its own for late "
+                "interaction: use --engine transformers"
+            )
+
         def encode(numbered: Numbered) -> Iterator[Answered]:
             todo, done = self.preparer.prepare(numbered)
             yield from done

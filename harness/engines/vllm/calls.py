@@ -19,7 +19,8 @@ from ...types import (
     NextToken,
     PairScore,
 )
-from ..prepare import Answer, Encode, Prepared, TokenVectors, seed_of, sound
+from ..late import Encode, TokenVectors
+from ..prepare import Answer, Prepared, seed_of, sound
 from .settings import Settings
 
 
@@ -146,7 +147,7 @@ def _pair(one: Prepared, settings: Settings, output: Any) -> Answer:
 
 
 def _vectors(one: Prepared, settings: Settings, output: Any) -> Answer:
-    states = output.outputs.data.float().cpu().numpy()
+    states = output.outputs.data.float().cpu().numpy()[list(one.places)]
     return sound((float(states.sum()),), TokenVectors(states, len(one.ids), 0, _cached(output)))
 
 

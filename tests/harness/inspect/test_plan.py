@@ -13,7 +13,8 @@ from rerank_bench.cli import main
 from rerank_bench.engines import choose_engine
 from rerank_bench.errors import RequestFailed
 from rerank_bench.inspect.plan import plan_suite, summed
-from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache, open_reader
+from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache
+from rerank_bench.inspect.plan_reader import open_reader
 from rerank_bench.reranking import Scope
 from rerank_bench.reranking.limits import GPUS, SHAPES
 from rerank_bench.runs import read_run
@@ -77,6 +78,23 @@ def test_late_interaction_reads_each_text_once(build, encoder):
     names = ("late-interaction", "cross-encoder:head=maxsim")
     row, pairs = (plan_suite(build(name, model=encoder), H200).rows[0] for name in names)
     assert row.read_tokens == pairs.read_tokens < row.prompt_tokens / 2
+
+
+def test_a_bi_encoder_reads_each_text_once_and_is_counted_as_a_run_counts_it(build, encoder):
+    suite = build("bi-encoder:pooling=mean", model=encoder)
+    (row,) = plan_suite(suite, H200).rows
+    (run,) = (read_run(folder) for folder in run_suite(suite))
+    assert row.calls == sum(result.usage.calls for result in run.results) > 0
+    assert row.prompt_tokens == sum(result.usage.prompt_tokens for result in run.results)
+    assert row.repeated > 0
+    assert row.read_tokens < row.prompt_tokens / 2
+
+
+def test_a_bi_encoder_whose_pooling_is_not_known_is_refused_as_a_run_refuses_it(build, encoder):
+    suite = build("bi-encoder", model=encoder)
+    for use in (lambda: plan_suite(suite, H200), lambda: list(run_suite(suite))):
+        with pytest.raises(EngineFault, match="does not say how it is pooled"):
+            use()
 
 
 def test_a_pair_head_with_a_template_is_counted_with_it(build, qwen_reranker, llama_classifier):

@@ -123,6 +123,7 @@ def test_maxsim_encodes_each_distinct_text_once_and_drops_the_oldest_or_all(
     monkeypatch.setattr(opened.batcher, "run", lambda t, f: (encoded.append(len(t)), run(t, f))[1])
     whole = scores(opened, pairs)
     assert sum(encoded) == len({t for p in pairs for t in (p.query, p.document)})
+    opened._maxsim._kept.limit = 5_000
     monkeypatch.setattr(module, "_KEPT_BYTES", 5_000)
     monkeypatch.setattr(module, "_TEXTS_AT_ONCE", 4)
     encoded.clear()
@@ -131,7 +132,7 @@ def test_maxsim_encodes_each_distinct_text_once_and_drops_the_oldest_or_all(
     opened.forget()
     assert scores(opened, pairs) == pytest.approx(whole, abs=1e-4)
     assert sum(encoded) >= len({t for p in pairs for t in (p.query, p.document)})
-    assert opened._maxsim._bytes <= 5_000
+    assert opened._maxsim._kept.bytes <= 5_000
 
 
 def test_a_pair_that_exceeds_the_context_fails_alone_and_says_what_to_lower(
