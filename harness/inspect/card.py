@@ -21,7 +21,8 @@ from ..tasks import Source, Task, TaskOptions
 from ..types import Candidates, Document, PairScore
 from .exchanges import Recorder, prompt_text
 from .plan import Estimate, estimate
-from .plan_engine import CountingEngine, open_reader
+from .plan_engine import CountingEngine
+from .plan_reader import open_reader
 from .rerankers import ANY_MODEL
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..errors import BadOption
 from .choice import After, Choice
-from .registry import Defaults, build, catalogue, methods, parse
+from .entries import catalogue
+from .registry import Defaults, build, methods, parse
 
 LEAST_DEPTH = 2
 """A stage that is given one document cannot change an order."""

@@ -63,13 +63,7 @@ def small_frames(
         "claims": of_runs(
             found.claims,
             "measured",
-            measure=_claimed_measure,
-            claimed=lambda row: row.claim.value,
-            difference=lambda row: row.measured - row.claim.value,
-            tolerance=lambda row: row.claim.tolerance,
-            verdict=lambda row: "agrees" if row.within else "differs",
-            why=lambda row: row.claim.why or None,
-            source=lambda row: row.claim.source,
+            **_CLAIM,
         ),
     }
 
@@ -126,3 +120,14 @@ def _promotions(rows: Sequence[OrderRow]) -> Packed:
 def _claimed_measure(row: ClaimRow) -> str:
     claim = row.claim
     return f"{claim.measure}, safeguarded" if claim.safeguarded else claim.measure
+
+
+_CLAIM: dict[str, Callable[[Any], Any]] = {
+    "measure": _claimed_measure,
+    "claimed": lambda row: row.claim.value,
+    "difference": lambda row: row.measured - row.claim.value,
+    "tolerance": lambda row: row.claim.tolerance,
+    "verdict": lambda row: "agrees" if row.within else "differs",
+    "why": lambda row: row.claim.why or None,
+    "source": lambda row: row.claim.source,
+}
