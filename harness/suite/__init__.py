@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .execution import Finished, run_suite
 from .prepared import Prepared, Suite, build_pools
-from .specification import build_suite, merge, pool_suite, read_suite, to_toml
+from .specification import build_suite, merge, pool_suite, read_suite, shipped_suites, to_toml
 
 __all__ = [
     "Finished",
@@ -20,5 +20,6 @@ __all__ = [
     "pool_suite",
     "read_suite",
     "run_suite",
+    "shipped_suites",
     "to_toml",
 ]
