@@ -60,7 +60,8 @@ def run(
 ) -> None:
     """Rerank every task x profile with every reranker, and print the gains.
 
-    SUITE is a TOML file with the same names as these flags; flags win over it.
+    SUITE is a TOML file with the same names as these flags, or the name of a shipped one (`list
+    suites`); flags win over it.
     """
     from .inspect.listing import note_printer
     from .report import printing

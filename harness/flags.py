@@ -38,6 +38,7 @@ LISTS: dict[str, set[str]] = {
     "rerankers": {"name", "kind", "engine", "licence", "language", "fits"},
     "engines": set(),
     "prompts": set(),
+    "suites": set(),
     "runs": {"name"},
 }
 """What can be listed, and the argument and flags that each reads."""

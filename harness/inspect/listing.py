@@ -100,7 +100,7 @@ def listing(
     *,
     as_json: bool,
 ) -> None:
-    """Print the names of `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `runs`.
+    """Print the names of `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `suites`, `runs`.
 
     folder: that of the runs. tasks: whose own profiles are printed. wanted: which rerankers are.
     """
@@ -112,6 +112,7 @@ def listing(
         "rerankers": lambda: records(wanted),
         "engines": _engines,
         "prompts": _prompts,
+        "suites": _suites,
         "runs": lambda: _runs(folder),
     }
     found = list(listings[what]())
@@ -168,6 +169,14 @@ def _prompts() -> Iterable[Record]:
     for name in sorted(prompt_files()):
         template = load_template(name)
         yield {"prompt": name, "licence": template.licence, "source": template.source}
+
+
+def _suites() -> Iterable[Record]:
+    from ..suite import shipped_suites
+
+    for name, file in sorted(shipped_suites().items()):
+        first = file.read_text(encoding="utf-8").partition("\n")[0]
+        yield {"suite": name, "what": first.removeprefix("# ").rstrip(":.")}
 
 
 def _runs(folder: Path) -> Iterable[Record]:

@@ -119,7 +119,7 @@ def plan_suite(suite: Suite, gpu: Gpu, *, shape: str | None = None, block: int =
             rows.append(estimate(item, choice, jobs[chosen], advance))
     engines = [each.engine for each in jobs.values()]
     readers = [engine.reader for engine in engines if isinstance(engine, CountingEngine)]
-    others = [reader.checkpoint.name for reader in readers if reader.stand_in]
+    others = list(dict.fromkeys(r.checkpoint.name for r in readers if r.stand_in))
     assumed = [*_assumptions(gpu, block, others), *_of_cascades(choices)]
     return Plan(gpu, block, tuple(rows), tuple(assumed))
 

@@ -11,7 +11,7 @@ from ..runs import Fusion
 from .execution import Finished, run_suite
 from .fusing import fuse_folders, fuse_runs
 from .prepared import Prepared, Suite, build_pools
-from .specification import build_suite, merge, pool_suite, read_suite, to_toml
+from .specification import build_suite, merge, pool_suite, read_suite, shipped_suites, to_toml
 
 __all__ = [
     "Finished",
@@ -26,5 +26,6 @@ __all__ = [
     "pool_suite",
     "read_suite",
     "run_suite",
+    "shipped_suites",
     "to_toml",
 ]

@@ -16,8 +16,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..engines import option_kinds
 from ..errors import BadData, BadOption, unknown
@@ -27,6 +28,9 @@ from ..reranking import Choice, Defaults, Scope, choose_with, with_stages
 from ..runs import variants
 from ..tasks import TaskOptions
 from .prepared import Suite
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 Table = Mapping[str, Any]
 
@@ -75,10 +79,24 @@ _LISTS: Mapping[str, Mapping[str, type] | None] = {
 }
 
 
+def shipped_suites() -> dict[str, Traversable]:
+    """Return the suite files of this package by name."""
+    files = resources.files(__package__).iterdir()
+    return {f.name.removesuffix(".toml"): f for f in files if f.name.endswith(".toml")}
+
+
 def read_suite(path: Path) -> Table:
-    """Read a suite file. BadData names the file and the key that is wrong."""
+    """Read a suite file, or the shipped suite of this name where no such file is.
+
+    UnknownName for a mere name that is neither; BadData names the file and the key that is wrong.
+    """
+    shipped = {} if path.exists() else shipped_suites()
+    is_name = path.name == str(path) and not path.suffix
+    if is_name and not path.exists() and path.name not in shipped:
+        raise unknown("suite file or shipped suite", path.name, shipped)
+    file = shipped.get(str(path), path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadData(f"suite {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
