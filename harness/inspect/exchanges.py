@@ -189,6 +189,6 @@ def _reply_text(reply: Reply | Failure) -> str:
         case ContinuationScore():
             return f"{reply.logprob:.4f} over {reply.tokens} tokens"
         case Vectors():
-            return f"{len(reply.array)} vectors of {reply.dim} numbers"
+            return f"vectors, shape {reply.array.shape}"
         case _:
             return _fields(reply)
