@@ -24,6 +24,8 @@ from ..types import (
     Failure,
     Fitted,
     Flow,
+    Fuse,
+    FuseScore,
     Generation,
     LabelScores,
     Likelihood,
@@ -221,6 +223,8 @@ def _prompt_text(request: AnyRequest) -> str:
     match request:
         case Likelihood():
             return f"{_prompt(request.prompt)}\n\ncontinuation:\n{request.continuation}"
+        case Fuse() | FuseScore():
+            return "\n\n".join(map(_prompt, request.prompts))
         case object(prompt=Prompt() as prompt):
             return _prompt(prompt)
         case _:
