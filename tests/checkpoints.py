@@ -225,6 +225,12 @@ def t5(folder: Path) -> None:
         feed_forward_proj="gated-gelu",
         tie_word_embeddings=False,
         decoder_start_token_id=0,
-        initializer_factor=1.0,
     )
-    T5ForConditionalGeneration(config).save_pretrained(folder)
+    network = T5ForConditionalGeneration(config)
+    with torch.no_grad():
+        # As it is initialised, T5 hardly attends and writes one token over and over.
+        network.shared.weight.mul_(0.3)
+        for name, weights in network.named_parameters():
+            if name.endswith((".v.weight", ".o.weight")):
+                weights.mul_(8)
+    network.save_pretrained(folder)

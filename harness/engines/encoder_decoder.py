@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import EngineFault
-from ..types import ContinuationScore
+from ..types import ContinuationScore, Fuse, FuseScore
 from .checkpoint import Checkpoint
 from .pairing import PairTemplate
+from .passages import require_markers
 from .prepare import LOWER_PROMPT, Found, Numbered, Prepared, Preparer, too_long
 from .tokens import Tokens
 
@@ -55,6 +56,12 @@ class EncoderDecoderPreparer(Preparer):
             if isinstance(found, Prepared) and not ending:
                 found = index, ContinuationScore(0.0, 0, prompt_tokens=prepared.read)
             yield found
+
+    def _rows(self, request: Fuse | FuseScore) -> list[list[int]]:
+        rows = super()._rows(request)
+        if isinstance(request, FuseScore):
+            require_markers(rows, request.views, self.tokens)
+        return rows
 
     def _read(self, numbered: Numbered) -> Iterator[tuple[int, Any, Sequence[int], Sequence[int]]]:
         """Yield index and request with what the encoder and the decoder read."""

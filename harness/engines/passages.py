@@ -52,18 +52,19 @@ def _halves(prompt: Prompt, tokens: Tokens) -> tuple[str, str]:
 def rows_of(request: Fuse | FuseScore, tokens: Tokens) -> list[list[int]]:
     """Tokenise each prompt as a finished sequence.
 
-    Raises EngineFault where there is no prompt, where one has a prefill, which nothing reads, and
-    where the first tokens of a prompt with views are no special tokens of the tokenizer.
+    Raises EngineFault where there is no prompt, or one has a prefill, which nothing reads.
     """
     if not request.prompts or any(prompt.prefill for prompt in request.prompts):
         raise EngineFault("a request for fusion needs prompts, and none of them with a prefill")
-    rows = [prompt.ids for prompt in tokens.prompts(request.prompts, closed=True)]
-    if isinstance(request, FuseScore):
-        known = tokens.tokenizer.added_tokens_decoder
-        for row in rows:
-            if not known.keys() >= set(row[: request.views]) or len(row) <= request.views:
-                raise EngineFault(
-                    f"a prompt with {request.views} views must begin with as many special tokens "
-                    f"of {tokens.name}, such as <extra_id_0>, and a text behind them"
-                )
-    return rows
+    return [prompt.ids for prompt in tokens.prompts(request.prompts, closed=True)]
+
+
+def require_markers(rows: Sequence[Sequence[int]], views: int, tokens: Tokens) -> None:
+    """Raise EngineFault where the first `views` tokens of a row are no special tokens."""
+    known = tokens.tokenizer.added_tokens_decoder.keys()
+    for row in rows:
+        if not known >= set(row[:views]) or len(row) <= views:
+            raise EngineFault(
+                f"a prompt with {views} views must begin with as many special tokens of "
+                f"{tokens.name}, such as <extra_id_0>, and a text behind them"
+            )

@@ -210,7 +210,7 @@ class Preparer:
 
     def _fused(self, numbered: Numbered) -> Found:
         for index, request in numbered:
-            rows = rows_of(request, self.tokens)
+            rows = self._rows(request)
             failure = too_long(max(map(len, rows)), self.context, lower=LOWER_PAIR)
             if failure:
                 yield index, failure
@@ -218,6 +218,9 @@ class Preparer:
                 ids = [i for row in rows for i in row]
                 room = len(ids) + len(self.start)
                 yield Prepared(index, request, ids, room, rows=rows, begun=self.start)
+
+    def _rows(self, request: Fuse | FuseScore) -> list[list[int]]:
+        return rows_of(request, self.tokens)
 
     def _paired(
         self, index: int, request: Any, ids: Sequence[int], types: Sequence[int] | None = None

@@ -21,6 +21,8 @@ from ..types import (
     Failure,
     Fitted,
     Flow,
+    Fuse,
+    FuseScore,
     Generation,
     LabelScores,
     Likelihood,
@@ -141,6 +143,8 @@ def prompt_text(request: AnyRequest) -> str:
             return f"{_prompt(request.prompt)}\n\ncontinuation:\n{request.continuation}"
         case Attend():
             return "\n\n".join(_attended(request))
+        case Fuse() | FuseScore():
+            return "\n\n".join(map(_prompt, request.prompts))
         case object(prompt=Prompt() as prompt):
             return _prompt(prompt)
         case _:

@@ -227,6 +227,15 @@ def test_the_tokenizer_of_an_encoder_decoder_counts_for_another_model(build, t5)
     assert plan_suite(suite, H200, shape="Qwen3-0.6B").rows[0].calls == 36
 
 
+@pytest.mark.parametrize("reranker", ["mvp", "lit5", "listt5", "pointwise:prompt=rankt5,raw=true"])
+def test_rerankers_of_encoder_decoders_are_planned_with_another_models_tokenizer(
+    build, llama, reranker
+):
+    (row,) = plan_suite(build(reranker, model=llama), H200, shape="Qwen3-0.6B").rows
+    assert row.calls > 0
+    assert row.prompt_tokens > row.calls
+
+
 def test_a_model_that_is_not_on_this_machine_is_an_error_with_an_alternative(build, tmp_path):
     suite = build(POINTWISE, model=tmp_path / "absent")
     with pytest.raises(EngineFault, match=r"no such folder.*\n.*--shape Qwen3-4B"):

@@ -98,6 +98,7 @@ def test_text_is_what_transformers_generates_greedily(engine, t5, texts, peer):
     tokenizer, network = peer
     asked = [*prompts(texts[:5]), *prompts(texts[5:8], prefill="the list")]
     requests = [Generate(prompt, 9 + place) for place, prompt in enumerate(asked)]
+    written = set()
     for request, reply in zip(requests, replies(engine(t5), requests), strict=True):
         prefill = tokenizer(request.prompt.prefill, add_special_tokens=False).input_ids
         start = torch.tensor([[0, *prefill]])
@@ -109,6 +110,8 @@ def test_text_is_what_transformers_generates_greedily(engine, t5, texts, peer):
         assert list(reply.tokens) == found.tolist()
         assert reply.text == tokenizer.decode(found, skip_special_tokens=True)
         assert reply.output_tokens == len(found)
+        written.add(reply.tokens)
+    assert len(written) > 4
 
 
 @pytest.mark.parametrize("kind", ["labels", "likelihood"])

@@ -52,7 +52,7 @@ def generated(peer, prompts, max_tokens):
     _, network = peer
     passages, mask = states(peer, prompts)
     fused = passages.reshape(1, -1, passages.shape[-1])
-    ids = [0]
+    ids, logprobs = [0], []
     while len(ids) <= max_tokens and ids[-1] != 1:
         output = network(
             encoder_outputs=BaseModelOutput(last_hidden_state=fused),
@@ -61,7 +61,8 @@ def generated(peer, prompts, max_tokens):
             use_cache=False,
         )
         ids.append(int(output.logits[0, -1].argmax()))
-    return ids[1:]
+        logprobs.append(float(output.logits[0, -1].log_softmax(-1)[ids[-1]]))
+    return ids[1:], logprobs
 
 
 @torch.inference_mode()
@@ -82,13 +83,19 @@ def anchored(peer, prompts, views):
 def test_the_decoder_reads_all_passages_that_the_encoder_read_alone(engine, t5, texts, peer):
     requests = [Fuse(numbered(texts[at : at + 4]), 12) for at in (0, 3, 9)]
     requests.append(Fuse(numbered(texts[:1]), 5))
+    bare = [tuple(Prompt(text=text) for text in texts[at : at + 3]) for at in range(3)]
+    requests += [Fuse(prompts, 8) for prompts in bare]
+    written = set()
     for request, reply in zip(requests, replies(engine(t5), requests), strict=True):
-        expected = generated(peer, request.prompts, request.max_tokens)
+        expected, logprobs = generated(peer, request.prompts, request.max_tokens)
         assert list(reply.tokens) == expected
+        assert reply.logprobs == pytest.approx(logprobs, abs=1e-4)
+        written.add(reply.tokens)
         tokenizer, _ = peer
         read = [tokenizer(prompt.text).input_ids for prompt in request.prompts]
         assert reply.prompt_tokens == sum(map(len, read)) + 1
         assert reply.output_tokens == len(expected)
+    assert len(written) > 2
 
 
 def test_the_order_of_passages_is_seen_by_their_numbers_alone(engine, t5, texts):
@@ -96,6 +103,7 @@ def test_the_order_of_passages_is_seen_by_their_numbers_alone(engine, t5, texts)
     turned = Fuse(prompts[::-1], 10)
     first, second = replies(engine(t5), [Fuse(prompts, 10), turned])
     assert first.tokens == second.tokens
+    assert first.logprobs == pytest.approx(second.logprobs, abs=1e-4)
 
 
 @pytest.mark.parametrize("views", [1, 4])
