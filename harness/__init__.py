@@ -55,7 +55,7 @@ from .types import (
 
 if TYPE_CHECKING:
     from .api import Ranked, RankedDocument, load_run, rerank
-    from .engines import open_engine
+    from .engines import answer_after_thoughts, open_engine
     from .engines.fake import FakeEngine
     from .evaluation.frames import Runs, load_runs
     from .pools import Pool, PoolOptions, PoolRow, build_pool
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 _LATER = {
     "reranking": ("Job", "Reranked", "Usage", "drive", "order", "rerank_one"),
-    "engines": ("open_engine",),
+    "engines": ("answer_after_thoughts", "open_engine"),
     "engines.fake": ("FakeEngine",),
     "evaluation.frames": ("Runs", "load_runs"),
     "api": ("Ranked", "RankedDocument", "load_run", "rerank"),
@@ -83,13 +83,13 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "BadData", "BadOption", "Candidates", "ContinuationScore", "Document", "Engine",
-    "EngineDied", "EngineFault", "Failure", "FakeEngine", "Fitted", "Flow",
-    "Generate", "Generation", "Job", "LabelScores", "Likelihood", "Logits", "Message",
-    "MissingExtra", "NextToken", "PairScore", "Pool", "PoolOptions", "PoolRow", "Prompt", "Ranked",
-    "RankedDocument", "Reply", "Request", "RequestFailed", "RerankBenchError", "Reranked",
-    "Reranker", "RerankerFault", "RunConflict", "Runs", "Scored", "Scores", "Statistics", "Task",
-    "TaskOptions", "Template", "UnknownName", "Usage", "ask", "batched", "build_pool", "drive",
-    "escape_identifiers", "find_tasks", "load_run", "load_runs", "load_task",
-    "load_template", "open_engine", "order", "rerank", "rerank_one",
+    "BadData", "BadOption", "Candidates", "ContinuationScore", "Document", "Engine", "EngineDied",
+    "EngineFault", "Failure", "FakeEngine", "Fitted", "Flow", "Generate", "Generation", "Job",
+    "LabelScores", "Likelihood", "Logits", "Message", "MissingExtra", "NextToken", "PairScore",
+    "Pool", "PoolOptions", "PoolRow", "Prompt", "Ranked", "RankedDocument", "Reply", "Request",
+    "RequestFailed", "RerankBenchError", "Reranked", "Reranker", "RerankerFault", "RunConflict",
+    "Runs", "Scored", "Scores", "Statistics", "Task", "TaskOptions", "Template", "UnknownName",
+    "Usage", "answer_after_thoughts", "ask", "batched", "build_pool", "drive",
+    "escape_identifiers", "find_tasks", "load_run", "load_runs", "load_task", "load_template",
+    "open_engine", "order", "rerank", "rerank_one",
 ]  # fmt: skip

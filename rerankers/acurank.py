@@ -43,6 +43,7 @@ class AcuRank(Listwise):
     uncertain: int = 10
     max_calls: int = 100
     start: str = "ranks"
+    method = "acurank"
 
     def __post_init__(self) -> None:
         Listwise.__post_init__(self)
@@ -50,9 +51,14 @@ class AcuRank(Listwise):
             raise BadOption(f"acurank: start must be one of {', '.join(STARTS)}, not {self.start}")
         if not 0 < self.tolerance < 0.5:
             raise BadOption(f"acurank: tolerance must be between 0 and 0.5, not {self.tolerance}")
-        for name in ("k", "uncertain", "max_calls"):
-            if getattr(self, name) < 1:
-                raise BadOption(f"acurank: {name} must be at least 1")
+        for name, value in (("k", self.k), ("max_calls", self.max_calls)):
+            if value < 1:
+                raise BadOption(f"acurank: {name} must be at least 1, not {value}")
+        if self.uncertain < 2:
+            raise BadOption(
+                f"acurank: uncertain must be at least 2, not {self.uncertain}: one document alone "
+                "cannot be ordered"
+            )
         if self.stride is not None or self.passes != 1:
             raise BadOption("acurank: windows do not slide, so stride and passes have no meaning")
 

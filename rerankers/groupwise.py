@@ -7,11 +7,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask, load_template
-from rerank_bench.engines.thinking import answer_after_thoughts
+from rerank_bench import (
+    BadOption,
+    Candidates,
+    Flow,
+    Generate,
+    Generation,
+    Scored,
+    answer_after_thoughts,
+    ask,
+)
 
 from .budgets import check_budgets
-from .listwise import Conversation
+from .instructions import check_shows, takes_instruction
+from .listwise import Conversation, whole_answer
 from .shuffles import shuffled
 
 HIGHEST = 10
@@ -51,12 +60,22 @@ class GroupRank:
 
     def __post_init__(self) -> None:
         check_budgets("groupwise", self)
-        load_template(self.prompt)
-        for name in ("group", "repeats", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise BadOption(f"groupwise: {name} must be at least 1")
+        check_shows("groupwise", self.prompt, "query", "passages")
+        sizes = (("group", self.group), ("repeats", self.repeats), ("max_tokens", self.max_tokens))
+        for name, value in sizes:
+            if value < 1:
+                raise BadOption(f"groupwise: {name} must be at least 1, not {value}")
+        if self.temperature < 0:
+            raise BadOption(f"groupwise: temperature must not be negative, not {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise BadOption(f"groupwise: top_p must be over 0 and at most 1, not {self.top_p}")
         if not 1 <= self._step <= self.group:
             raise BadOption(f"groupwise: interval must be from 1 to group={self.group}")
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether the prompt has an instruction."""
+        return takes_instruction(self.prompt)
 
     @property
     def _step(self) -> int:
@@ -72,14 +91,14 @@ class GroupRank:
             for ordered in [shuffled(range(count), candidates.query_id, repeat)]
             for first in range(0, count, self._step)
         ]
-        replies = yield from ask(
-            [self._request(conversation, group, repeat) for repeat, group in groups]
-        )
+        requests = [self._request(conversation, group, repeat) for repeat, group in groups]
+        replies = yield from ask(requests)
         given: list[list[float]] = [[] for _ in range(count)]
         counts = {"repaired": 0, "unparsable": 0, "escaped_ids": conversation.escaped}
         repairs: list[int] = []
-        for number, ((_, group), reply) in enumerate(zip(groups, replies, strict=True)):
-            scores, sound = read_scores(reply.text, len(group))
+        for number, reply in enumerate(replies):
+            group = groups[number][1]
+            scores, sound = read_scores(_answer(requests[number], reply), len(group))
             for place, score in (scores or dict.fromkeys(range(len(group)), 0.0)).items():
                 given[group[place]].append(score)
             if not sound:
@@ -96,6 +115,12 @@ class GroupRank:
             top_p=self.top_p,
             sample=repeat,
         )
+
+
+def _answer(request: Generate, reply: Generation) -> str:
+    """Return the answer of a reply; nothing, where it was cut off before its answer began."""
+    text = whole_answer(request.prompt, reply)
+    return text if reply.finished or "<answer>" in text else ""
 
 
 def read_scores(text: str, count: int) -> tuple[dict[int, float], bool]:

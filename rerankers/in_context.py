@@ -15,6 +15,7 @@ from rerank_bench import BadOption, Candidates, Flow, Scored, ask, escape_identi
 from rerank_bench.types import PASSAGES, Attend
 
 from .budgets import check_budgets
+from .instructions import check_shows, takes_instruction
 
 _HEAD = re.compile(r"(\d+)-(\d+)")
 
@@ -32,8 +33,7 @@ class InContext:
     reverse: put the first stage's best document last, next to the query, as the paper does.
     calibrate: take off the weights for the query `N/A` and leave out outliers.
     heads: `layer-head` pairs separated by spaces, numbered from 0; by default all heads.
-    max_doc_tokens, max_query_tokens, max_window_tokens (of all documents together): budgets in
-        tokens.
+    max_doc_tokens, max_query_tokens: budgets in tokens.
     """
 
     prompt: str = "icr"
@@ -46,8 +46,13 @@ class InContext:
 
     def __post_init__(self) -> None:
         check_budgets("in-context", self)
-        load_template(self.prompt)
+        check_shows("in-context", self.prompt, "query", "passages")
         self._heads()
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether the prompt has an instruction."""
+        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for the attention of the query and of `N/A` to all documents in one prompt."""
@@ -62,7 +67,10 @@ class InContext:
         passages = tuple(f"[{n}] {texts[place][0]}" for n, place in enumerate(places, start=1))
         template = load_template(self.prompt)
         queries = (query, "N/A") if self.calibrate else (query,)
-        prompts = tuple(template.fill(query=text, passages=PASSAGES) for text in queries)
+        prompts = tuple(
+            template.fill(query=text, passages=PASSAGES, instruction=candidates.instruction)
+            for text in queries
+        )
         (reply,) = yield from ask([Attend(prompts, passages, heads=self._heads())])
         scores = [0.0] * len(texts)
         for number, place in enumerate(places):
@@ -74,7 +82,7 @@ class InContext:
         found = [_HEAD.fullmatch(text) for text in self.heads.split()]
         if None in found:
             raise BadOption(f"in-context: heads must be pairs such as 13-18 17-0, not {self.heads}")
-        return tuple((int(match[1]), int(match[2])) for match in found if match)
+        return tuple(sorted({(int(match[1]), int(match[2])) for match in found if match}))
 
 
 def calibrated(weights: Sequence[float], idle: Sequence[float]) -> float:

@@ -19,8 +19,9 @@ SOURCES = ("bm25", "first_stage")
 class InsertRank(Listwise):
     """Shows each passage with a retrieval score, and lets a model order all of them in one call.
 
-    scores: `bm25`, computed over the query's own candidates whatever the first stage is, or
-        `first_stage`, the profile's scores, which a shipped list does not have.
+    scores: `bm25`, computed over the query's own candidates, since a pool has no statistics of
+        its corpus and need not come from BM25; or `first_stage`, the profile's scores, which a
+        shipped list does not have.
     scale: `raw`, with three decimals; `minmax`, from 0 to 100 over the candidates; `rank`, from 1.
     window: by default 100 candidates and a safeguard, so that one call sees all.
     Others: as for listwise.
@@ -30,11 +31,13 @@ class InsertRank(Listwise):
     window: int = 101
     scores: str = "bm25"
     scale: str = "raw"
+    method = "insertrank"
 
     def __post_init__(self) -> None:
         Listwise.__post_init__(self)
-        for name, known in (("scale", SCALES), ("scores", SOURCES)):
-            if getattr(self, name) not in known:
+        options = (("scale", self.scale, SCALES), ("scores", self.scores, SOURCES))
+        for name, value, known in options:
+            if value not in known:
                 raise BadOption(f"insertrank: {name} must be one of {', '.join(known)}")
 
     def rerank(self, candidates: Candidates) -> Flow:

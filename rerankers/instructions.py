@@ -10,6 +10,12 @@ def takes_instruction(prompt: str) -> bool:
     return "instruction" in load_template(prompt).variables
 
 
+def check_shows(method: str, prompt: str, *variables: str) -> None:
+    """Raise BadOption, naming `method`, for a prompt without one of the variables that it needs."""
+    if missing := set(variables) - load_template(prompt).variables:
+        raise BadOption(f"{method}: prompt {prompt} does not show {min(missing)}")
+
+
 def check_instruction(method: str, prompt: str, instruction: str) -> None:
     """Raise BadOption, naming `method`, for an instruction that the prompt would not show."""
     if instruction and not takes_instruction(prompt):

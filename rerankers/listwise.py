@@ -14,11 +14,11 @@ from rerank_bench import (
     Generation,
     Prompt,
     Scored,
+    answer_after_thoughts,
     ask,
     escape_identifiers,
     load_template,
 )
-from rerank_bench.engines.thinking import answer_after_thoughts
 
 from .budgets import check_budgets
 from .instructions import check_instruction, takes_instruction
@@ -62,15 +62,16 @@ class Listwise:
     max_window_tokens: int | None = None
     instruction: str = ""
     asks = frozenset({Generate})
+    method = "listwise"
 
     def __post_init__(self) -> None:
         self._sliding()
-        check_budgets("listwise", self)
+        check_budgets(self.method, self)
         for name, value in (("max_tokens", self.max_tokens), ("orders", self.orders)):
             if value is not None and value < 1:
-                raise BadOption(f"listwise: {name} must be at least 1, not {value}")
+                raise BadOption(f"{self.method}: {name} must be at least 1, not {value}")
         load_template(self.prompt)
-        check_instruction("listwise", self.prompt, self.instruction)
+        check_instruction(self.method, self.prompt, self.instruction)
 
     @property
     def takes_instruction(self) -> bool:
@@ -84,7 +85,7 @@ class Listwise:
         return Scored(descending(ranking), windows.counts, windows.repairs)
 
     def _sliding(self) -> Sliding:
-        return Sliding("listwise", self.window, self.stride, self.passes)
+        return Sliding(self.method, self.window, self.stride, self.passes)
 
 
 class Windows:

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rerank_bench.engines.thinking import answer_after_thoughts
+from rerank_bench import answer_after_thoughts
 
 _NOUN = r"(?:(?:passage|document|doc|id)[\s:#.]+)?"
 _LISTED = rf"{_NOUN}(?:\d+|[a-z])"  # of several in one bracket none is a word: `[first, 10]`

@@ -13,13 +13,14 @@ from rerank_bench import (
     Generate,
     Generation,
     Scored,
+    answer_after_thoughts,
     ask,
     load_template,
 )
-from rerank_bench.engines.thinking import answer_after_thoughts
 
 from .budgets import check_budgets
-from .instructions import check_instruction, takes_instruction
+from .instructions import check_instruction, check_shows, takes_instruction
+from .listwise import whole_answer
 
 WEIGHTS = ("probability", "none")
 _TAGGED = re.compile(r"<answer>\s*(\d{1,3})\s*</answer>", re.IGNORECASE)
@@ -54,6 +55,7 @@ class Rating:
 
     def __post_init__(self) -> None:
         check_budgets("rating", self)
+        check_shows("rating", self.prompt, "query", "document")
         check_instruction("rating", self.prompt, self.instruction)
         for name, value in (("highest", self.highest), ("max_tokens", self.max_tokens)):
             if value < 1:
@@ -75,25 +77,27 @@ class Rating:
             for d in candidates.documents
         ]
         replies = yield from ask([Generate(prompt, self.max_tokens) for prompt in prompts])
-        found = [self._score(reply) for reply in replies]
+        found = [
+            self._score(whole_answer(*one), one[1]) for one in zip(prompts, replies, strict=True)
+        ]
         missing = [place for place, score in enumerate(found) if score is None]
         return Scored([score or 0.0 for score in found], {"unparsable": len(missing)}, missing)
 
-    def _score(self, reply: Generation) -> float | None:
-        """Return the score that a reply gives, or None where it gives no rating."""
-        match = read_rating(reply.text)
+    def _score(self, text: str, reply: Generation) -> float | None:
+        """Return the score that the text of a reply gives, or None where it gives no rating."""
+        match = read_rating(text)
         if match is None or int(match[1]) > self.highest:
             return None
         if self.weight == "none":
             return float(match[1])
-        return int(match[1]) * probability(reply, match.start(1), match.end(1))
+        before = len(text) - len(reply.text)  # the prompt's own beginning of the answer
+        return int(match[1]) * probability(reply, match.start(1) - before, match.end(1) - before)
 
 
 def read_rating(text: str) -> re.Match[str] | None:
     """Find the rating in an answer: the last one in `<answer>` tags, or a bare integer.
 
-    Group 1 is the integer; its offsets are those in `text`. Nothing is found while the model still
-    reasons.
+    Group 1 is the integer; its offsets are those in `text`. Nothing is found in a think block.
     """
     answer = answer_after_thoughts(text)
     start = len(text) - len(answer)

@@ -6,11 +6,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask, load_template, order
-from rerank_bench.engines.thinking import answer_after_thoughts
+from rerank_bench import (
+    BadOption,
+    Candidates,
+    Flow,
+    Generate,
+    Scored,
+    answer_after_thoughts,
+    ask,
+    order,
+)
 
 from .budgets import check_budgets
-from .listwise import Conversation
+from .instructions import check_shows, takes_instruction
+from .listwise import Conversation, whole_answer
 from .shuffles import shuffled
 
 STAGES = ((20, 0.5), (20, 0.2), (100, 0.1), (100, 0.05), (100, 0.02))
@@ -20,6 +29,7 @@ For 100 documents: 5 groups advance 50, 5 groups 20, and one group each 10, 5 an
 """
 
 _NAMED = re.compile(r"\bdocument\s*\[?(\d+)", re.IGNORECASE)
+_WORD = re.compile(r"\w")
 _TOKENS_PER_PICK = 5  # ", Document 20"
 
 
@@ -46,9 +56,15 @@ class TourRank:
 
     def __post_init__(self) -> None:
         check_budgets("tourrank", self)
-        load_template(self.prompt)
-        if self.tournaments < 1:
-            raise BadOption(f"tourrank: tournaments must be at least 1, not {self.tournaments}")
+        check_shows("tourrank", self.prompt, "query", "passages", "picks")
+        for name, value in (("tournaments", self.tournaments), ("max_tokens", self.max_tokens)):
+            if value is not None and value < 1:
+                raise BadOption(f"tourrank: {name} must be at least 1, not {value}")
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether the prompt has an instruction."""
+        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Play all tournaments side by side, stage by stage."""
@@ -68,14 +84,16 @@ class TourRank:
                 for number, group in enumerate(_groups(order(own)[:alive], count, size))
             ]
             picks = _shares(advancing, len(groups) // self.tournaments) * self.tournaments
-            replies = yield from ask(
-                [
-                    self._request(conversation, group, wanted)
-                    for (_, group), wanted in zip(groups, picks, strict=True)
-                ]
-            )
-            for (own, group), wanted, reply in zip(groups, picks, replies, strict=True):
-                picked, sound = read_picks(reply.text, len(group), wanted)
+            requests = [
+                self._request(conversation, group, wanted)
+                for (_, group), wanted in zip(groups, picks, strict=True)
+            ]
+            replies = yield from ask(requests)
+            for (own, group), wanted, request, reply in zip(
+                groups, picks, requests, replies, strict=True
+            ):
+                answer = whole_answer(request.prompt, reply)
+                picked, sound = read_picks(answer, len(group), wanted)
                 for place in picked:
                     own[group[place]] += 1
                 if not sound:
@@ -106,8 +124,11 @@ def _shares(total: int, groups: int) -> list[int]:
 def read_picks(text: str, count: int, wanted: int) -> tuple[list[int], bool]:
     """Read `Document 3, Document 1` as places from 0, and whether it is what was asked for.
 
-    Places that do not exist or are repeated are left out, and so are those beyond `wanted`.
+    Places that do not exist or are repeated are left out, and so are those beyond `wanted`. Words
+    beside the names were not asked for.
     """
-    named = [int(digits[:9]) - 1 for digits in _NAMED.findall(answer_after_thoughts(text))]
+    answer = answer_after_thoughts(text)
+    named = [int(digits[:9]) - 1 for digits in _NAMED.findall(answer)]
     known = [place for place in dict.fromkeys(named) if 0 <= place < count]
-    return known[:wanted], len(named) == len(known) == wanted
+    bare = not _WORD.search(_NAMED.sub("", answer))
+    return known[:wanted], bare and len(named) == len(known) == wanted

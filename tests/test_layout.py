@@ -70,6 +70,8 @@ def test_rerankers_and_tests_import_the_package_as_a_stranger_does(folder):
             assert level == 0 or folder == "rerankers", f"{path} imports relatively"
             first = module.partition(".")[0]
             assert first not in {"harness", "prompts"} or level, f"{path} imports {module}"
+            files = module.startswith("rerank_bench.") and module.count(".") > 1
+            assert folder == "tests" or not files, f"{path} imports a file, not a folder: {module}"
 
 
 def test_no_folder_of_the_root_is_imported_under_its_own_name():

@@ -36,7 +36,7 @@ from .options import (
 from .pairing import PairTemplate, no_pair_head, pair_head, require_pair_text
 from .pooling import pooling_of
 from .prepare import Prepared, Preparer
-from .thinking import thoughts
+from .thinking import answer_after_thoughts, thoughts
 from .tokens import Tokens
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Preparer",
     "ReplyCache",
     "Tokens",
+    "answer_after_thoughts",
     "choose_engine",
     "could_answer",
     "decode",

@@ -100,6 +100,7 @@ def test_the_stages_of_a_hundred_documents_give_their_points():
         ("Document 3, Document 99", [2], False),
         ("Document 3, Document 1, Document 2", [2, 0], False),
         ("the best of 2 is 3", [], False),
+        ("Perhaps Document 3 or Document 1. Wait", [2, 0], False),
         ("<think>Document 3, Document 1", [], False),
         (f"Document {'9' * 5000}", [], False),
     ],
@@ -148,6 +149,13 @@ def test_groups_cost_their_formula_and_give_the_order_of_their_scores(
 )
 def test_scores_of_a_group_are_read_from_its_json(text, scores, sound):
     assert read_scores(text, 2) == (scores, sound)
+
+
+def test_scores_within_reasoning_that_was_cut_off_are_not_read():
+    text = 'I think {"[1]": 5, "[2]": 3} maybe, but'
+    result = ranked("groupwise", lambda request: Generation(text, finished=False), 2)
+    assert result.counts["unparsable"] == 2
+    assert set(result.scores) == {0.0}
 
 
 def test_a_group_that_cannot_be_read_scores_nought_and_is_counted():
@@ -211,6 +219,12 @@ def test_a_rating_needs_the_tokens_of_the_answer_or_no_weight():
 def test_a_rating_is_read_where_the_prompt_wants_it(text, rating):
     match = read_rating(text)
     assert (match and match[1]) == rating
+
+
+def test_a_rating_within_reasoning_that_was_cut_off_is_not_read():
+    text = "I might write <answer> 7 </answer> but first"
+    answer = Generation(text, finished=False)
+    assert ranked("rating:weight=none", lambda request: answer, 1).counts["unparsable"] == 1
 
 
 def test_a_rating_over_the_highest_is_unparsable():
@@ -323,11 +337,25 @@ def test_bm25_over_the_candidates_ranks_the_document_that_holds_the_query():
         "tourrank:tournaments=0", "groupwise:group=0", "groupwise:interval=30", "rating:highest=0",
         "rating:weight=maybe", "acurank:start=luck", "acurank:tolerance=0.5", "acurank:stride=5",
         "insertrank:scale=log", "insertrank:scores=dense", "listwise:orders=0",
+        "acurank:uncertain=1", "groupwise:temperature=-1", "groupwise:top_p=5",
+        "tourrank:max_tokens=0", "tourrank:prompt=listwise", "in-context:prompt=yes-no",
+        "groupwise:prompt=yes-no", "rating:prompt=listwise",
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_are_refused(name):
     with pytest.raises(BadOption):
         built(name)
+
+
+@pytest.mark.parametrize("name", ["acurank:window=1", "insertrank:stride=300", "acurank:orders=0"])
+def test_an_error_names_the_reranker_that_was_asked_for(name):
+    with pytest.raises(BadOption, match=f"^{name.partition(':')[0]}: "):
+        built(name)
+
+
+@pytest.mark.parametrize("name", ["tourrank", "groupwise", "in-context"])
+def test_a_prompt_without_an_instruction_takes_none(name):
+    assert built(name).takes_instruction is False
 
 
 @pytest.mark.parametrize("name", ["tourrank", "groupwise", "listwise:orders=3"])
