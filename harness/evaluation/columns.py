@@ -193,7 +193,7 @@ COLUMNS: list[Column] = [
     Column("seconds_per_query", "seconds", "Engine time per query; none where any reply came from "
            "the cache.", of=facts.seconds_per_query, mean=rules.on_one_machine, unit="s",
            show="always"),
-    Column("gpu_seconds", "GPU seconds", "That time multiplied by the number of GPUs, per query.",
+    Column("gpu_seconds", "GPU seconds", "That time multiplied by the GPUs in use, per query.",
            of=facts.gpu_seconds, mean=rules.on_one_machine, unit="s", show="filled"),
     Column("startup_seconds", "loading", "Time to load the model, not in the seconds.",
            of=lambda own: own.run.manifest.get("startup_seconds"), mean=rules.total, unit="s",
