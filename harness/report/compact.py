@@ -27,8 +27,8 @@ _MOST_TASKS = 12
 
 LEGEND = (
     f"Gain in {MAIN} over each first stage, ± half its 95 % confidence interval; * significant "
-    "(paired t-test, Holm, 5 %). calls, seconds: per query. All columns: --wide; what they mean: "
-    "--explain."
+    "(paired t-test, Holm, 5 %). calls, seconds: per query. More columns: --wide; all: --json; "
+    "what they mean: --explain."
 )
 
 
