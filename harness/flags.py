@@ -56,7 +56,7 @@ def check_list(what: str, given: Mapping[str, Any]) -> None:
 
 
 TABLES = _flags(
-    click.option("--wide", is_flag=True, help="Print all tables and columns."),
+    click.option("--wide", is_flag=True, help="Print all tables, with more columns."),
     click.option("--explain", is_flag=True, help="Say what the columns mean."),
 )
 

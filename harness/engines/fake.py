@@ -51,8 +51,10 @@ class FakeEngine:
     are fitted by white-space words. `answered` counts what it was asked.
     """
 
+    is_real = False
+
     def __init__(self, handler: Handler, *, name: str = "fake") -> None:
-        self.name, self.is_real, self.exact_labels = name, False, True
+        self.name, self.exact_labels = name, True
         self.statistics = Statistics()
         self.hardware: Mapping[str, Any] = machine()
         self.identity: Mapping[str, str] = {"engine": name}

@@ -1,7 +1,8 @@
 """Engines by name: their options, and how an engine is chosen and opened.
 
 An engine is a class behind an entry point of the group `rerank_bench.engines`. Its class attribute
-`Options` is a frozen dataclass whose fields are its options; the class is called with an instance.
+`Options` is a frozen dataclass whose fields are its options, and `is_real` whether its numbers mean
+anything; the class is called with an instance.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class EngineClass(Protocol):
     """What an entry point of the group `rerank_bench.engines` refers to."""
 
     Options: type
+    is_real: bool
 
     def __call__(self, options: Any, /) -> Engine:
         """Open the engine; no model is loaded yet."""
@@ -194,9 +196,14 @@ def require_support(engine: Engine, kinds: frozenset[type], *, reranker: str) ->
     if engine.supports(kinds):
         return
     wanted = ", ".join(sorted(kind.__name__ for kind in kinds))
-    others = [name for name in engine_points() if name != engine.name and could_answer(name, kinds)]
+    others = [name for name in engine_points() if name != engine.name and _is_cure(name, kinds)]
     cure = f"use --engine {' or '.join(others)}" if others else "no engine here does"
     raise EngineFault(f"{reranker} yields {wanted}, which {engine.name} cannot answer; {cure}")
+
+
+def _is_cure(name: str, kinds: frozenset[type]) -> bool:
+    """Return whether the engine `name` answers these request types, with numbers that mean some."""
+    return could_answer(name, kinds) and engine_class(name).is_real
 
 
 def could_answer(name: str, kinds: frozenset[type]) -> bool:

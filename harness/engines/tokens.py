@@ -91,11 +91,11 @@ class Tokens:
         places = [whole.find(s) for s in stop if s in whole]
         return whole[: min(places)] if places else whole
 
-    # Fitting
-
     def pieces(self, ids: Sequence[int]) -> tuple[str, ...]:
         """Return the text of each token; special tokens have none."""
         return tuple(self.tokenizer.decode([i], skip_special_tokens=True) for i in ids)
+
+    # Fitting
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Make special tokens harmless, then cut each text to `max_tokens` at a token's end."""

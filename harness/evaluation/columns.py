@@ -36,8 +36,8 @@ class Column:
     unit: `s`, `tokens`, `queries`, …; empty for a share or a measure.
     format: the name of a function of `report/text.py` that writes it.
     fields: the columns whose values one cell shows together; itself alone if empty.
-    show: `always`; `filled`, where any row has a value; `more`, only where all columns are asked
-        for; `never`, in no table.
+    show: `always`; `filled`, where any row has a value; `more`, in no table
+        of a terminal, but offered by the page; `never`, in neither.
     absent: the value where it does not apply, as in a first stage's row, which has no reranker.
     is_written: whether JSON and CSV have it.
     of_pool: whether a first stage has it too.
@@ -193,7 +193,7 @@ COLUMNS: list[Column] = [
     Column("seconds_per_query", "seconds", "Engine time per query; none where any reply came from "
            "the cache.", of=facts.seconds_per_query, mean=rules.on_one_machine, unit="s",
            show="always"),
-    Column("gpu_seconds", "GPU seconds", "That time multiplied by the number of GPUs, per query.",
+    Column("gpu_seconds", "GPU seconds", "That time multiplied by the GPUs in use, per query.",
            of=facts.gpu_seconds, mean=rules.on_one_machine, unit="s", show="filled"),
     Column("startup_seconds", "loading", "Time to load the model, not in the seconds.",
            of=lambda own: own.run.manifest.get("startup_seconds"), mean=rules.total, unit="s",

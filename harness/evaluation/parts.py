@@ -68,10 +68,8 @@ def gpu_seconds(manifest: Manifest, seconds: float) -> float | None:
 
 def _gpus(part: Manifest) -> int:
     """Return how many GPUs were at work; 0 without any, or where a server answered."""
-    engine = part.get("engine") or {}
-    if "gpu" not in (part.get("hardware") or {}):
-        return 0
-    return int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
+    machine = part.get("hardware") or {}
+    return int(machine.get("gpus", 1)) if "gpu" in machine else 0
 
 
 def invalid(manifest: Manifest, counts: Mapping[str, int]) -> str | None:

@@ -191,7 +191,12 @@ class CountingEngine(FakeEngine):
         return replace(request, labels=()) if replaced else request
 
     def _written(self, request: Generate | Fuse, reply: Any) -> int:
-        """Return the tokens of an answer and its end token, at most those requested."""
+        """Return the tokens of an answer and its end token, at most those requested.
+
+        Thoughts, and an answer that is no order of passages, are as long as was requested.
+        """
+        if isinstance(request, Generate) and (request.prompt.thinking or not reply.text):
+            return request.max_tokens
         (ids,) = self.reader.preparer.tokens.encode([reply.text])
         return min(len(ids) + 1, request.max_tokens)
 

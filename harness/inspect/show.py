@@ -174,10 +174,7 @@ def _columns(
             if (head == "was" and shared) or (head == "score" and several and width < _WIDE):
                 continue
             yield letter if several and head == "rank" else head, _cell(place, cell)
-    yield (
-        "grade",
-        lambda row: NOTHING if _document(row).grade is None else str(_document(row).grade),
-    )
+    yield "grade", lambda row: _grade(_document(row))
     yield "", lambda row: "●" * _document(row).positive + "S" * _document(row).safeguard
     yield "document", lambda row: plain(_document(row).doc_id)
 

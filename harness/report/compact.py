@@ -7,11 +7,21 @@ the wide tables.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..evaluation import MAIN
-from .notes import by_reranker, grouped, headline, is_real, mean, named, queries, significance
+from .notes import (
+    by_reranker,
+    grouped,
+    headline,
+    in_brackets,
+    is_real,
+    marks,
+    mean,
+    queries,
+    significance,
+)
 from .tables import Table
 from .text import NOTHING, count, crop, number, signed
 
@@ -19,16 +29,25 @@ if TYPE_CHECKING:
     from ..evaluation import Evaluation
     from .notes import Record
 
+COMPACT = 100
+"""The most columns of a terminal that a matrix takes, where its first stages allow it."""
+
 _NAME, _CELL = 25, 14
-"""Longest name of a reranker, and of a first stage, in characters."""
+"""Room for the name of a reranker that a matrix has at least; longest name of a first stage."""
+
+_LABEL = 12
+"""The least that is left of a label beside its marks."""
+
+_GAP = 2
+"""Characters between two columns."""
 
 _MOST_TASKS = 12
 """A data set of more tasks has only the matrix of its means."""
 
 LEGEND = (
     f"Gain in {MAIN} over each first stage, ± half its 95 % confidence interval; * significant "
-    "(paired t-test, Holm, 5 %). calls, seconds: per query. All columns: --wide; what they mean: "
-    "--explain."
+    "(paired t-test, Holm, 5 %). calls, seconds: per query. More columns: --wide; all: --json; "
+    "what they mean: --explain."
 )
 
 
@@ -73,14 +92,47 @@ def _is_comparable(one: Record, other: Record) -> bool:
 def _matrix(title: str, rows: Sequence[Record]) -> Table:
     before = {row["profile"]: f"{number(row['first_stage'])} " for row in rows}
     profiles = sorted(before)
-    cells = [("first stage", *(before[profile] for profile in profiles), "", "")]
-    for own in by_reranker(rows).values():
+    every = _ordered(rows)
+    numbers = [("", *(before[profile] for profile in profiles), "", "")]
+    for own in every.values():
         gains = {row["profile"]: _gain(row) for row in own}
-        name = crop(named({**own[0], "invalid": None}), _NAME)
         costs = (_cost(own, column) for column in ("calls_per_query", "seconds_per_query"))
-        cells.append((name, *(gains.get(profile, f"{NOTHING} ") for profile in profiles), *costs))
+        numbers.append(("", *(gains.get(profile, f"{NOTHING} ") for profile in profiles), *costs))
     heads = ("reranker", *(crop(profile, _CELL) for profile in profiles), "calls", "seconds")
-    return Table(f"{title} · {queries(max(row['queries'] for row in rows))}", heads, tuple(cells))
+    room = _room([heads, *numbers])
+    names = ["first stage", *_names(every, room)]
+    cells = tuple((name, *own[1:]) for name, own in zip(names, numbers, strict=True))
+    title = f"{title} · {queries(max(row['queries'] for row in rows))}"
+    return Table(title, heads, cells, room=room)
+
+
+def _ordered(rows: Iterable[Record]) -> dict[str, list[Record]]:
+    """Return the rows of each reranker, the best first, and last those of which all is invalid."""
+    every = by_reranker(rows).items()
+    return dict(sorted(every, key=lambda item: all(row["invalid"] for row in item[1])))
+
+
+def _room(lines: Sequence[Sequence[str]]) -> int:
+    """Return how wide the first column may be beside the others."""
+    widths = (max(map(len, column)) + _GAP for column in list(zip(*lines, strict=True))[1:])
+    return max(COMPACT - _GAP - sum(widths), _NAME)
+
+
+def _names(every: Mapping[str, Sequence[Record]], room: int) -> Iterator[str]:
+    """Write each label with the marks of its rows; where it is too long, the label is cropped.
+
+    A crop that would make two labels alike is not made: the column is folded in place of it.
+    """
+    behind = {label: in_brackets(_marks(rows)) for label, rows in every.items()}
+    cropped = {label: crop(label, max(room - len(m), _LABEL)) for label, m in behind.items()}
+    shared = Counter(cropped.values())
+    for label, words in behind.items():
+        yield f"{cropped[label] if shared[cropped[label]] == 1 else label}{words}"
+
+
+def _marks(rows: Iterable[Record]) -> dict[str, None]:
+    """Return the marks of all rows, each once; which gains are invalid is said in their cells."""
+    return dict.fromkeys(word for row in rows for word in marks({**row, "invalid": None}))
 
 
 def _gain(row: Record) -> str:

@@ -33,14 +33,24 @@ _TOTALS = {
 
 def named(row: Record) -> str:
     """Return a reranker's label, with what a reader must know before its numbers."""
+    return f"{row['reranker']}{in_brackets(marks(row))}"
+
+
+def in_brackets(words: Iterable[str]) -> str:
+    """Write marks behind a name: ` (first 20, fake engine)`, or nothing where there are none."""
+    joined = ", ".join(words)
+    return f" ({joined})" if joined else ""
+
+
+def marks(row: Record) -> list[str]:
+    """Return what a reader must know before a row's numbers: how it was cut, what is wrong."""
     words = {
         f"first {row.get('depth')}": row.get("depth") is not None,
         f"{row.get('judgements')}": bool(row.get("judgements")),
         "fake engine": not row["is_real"],
         "invalid": row["invalid"] is not None,
     }
-    marks = ", ".join(word for word, is_so in words.items() if is_so)
-    return f"{row['reranker']} ({marks})" if marks else str(row["reranker"])
+    return [word for word, is_so in words.items() if is_so]
 
 
 def queries(number: int) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..errors import BadData, RerankBenchError, unknown
 from ..evaluation import Evaluation, compare, evaluate, parse_prices
-from .compact import LEGEND, conclusions, matrices
+from .compact import COMPACT, LEGEND, conclusions, matrices
 from .comparison import comparison_json, comparison_tables
 from .exports import to_csv, to_json
 from .latex import to_latex
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .html.views import View
 
 _PIPE = 500  # characters
-_COMPACT = 100
 _NAMES = (20, 60)  # columns after which a name is folded: a quarter of the width, within these
 _GAP = 2
 
@@ -94,8 +93,8 @@ def comparison(labels: tuple[str, str], runs: Path, *, queries: int, as_json: bo
 def print_compact(found: Evaluation, console: Console) -> None:
     """Print gains and costs in at most 100 columns, a conclusion, and what is not in the tables."""
     for table in matrices(found):
-        print_table(table, console, width=_COMPACT)
-    console = _sized(console, _COMPACT)
+        print_table(table, console, width=COMPACT)
+    console = _sized(console, COMPACT)
     for line in conclusions(found):
         console.print(Text(plain(line)))
     console.print(Text(LEGEND, style="dim"))
@@ -145,7 +144,10 @@ def _width(table: Table, column: int, width: int) -> int:
     """The longest cell or word of the head; a name's at most as long as is not folded."""
     texts = [*table.columns[column].split(), *(row[column] for row in table.rows)]
     longest = max(len(plain(text)) for text in texts)
-    return longest if column >= table.names else min(longest, max(width // 4, _NAMES[0]), _NAMES[1])
+    if column >= table.names:
+        return longest
+    room = table.room if width >= COMPACT else 0
+    return min(longest, max(width // 4, _NAMES[0], room), _NAMES[1])
 
 
 def _parts(widths: list[int], names: int, width: int) -> list[list[int]]:

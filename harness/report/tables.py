@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Table:
     """Cells as text, not yet escaped. The first `names` columns are names, the others numbers.
 
-    `lead` is one sentence that says what the table shows.
+    `lead` is one sentence that says what the table shows. `room`: characters that a name has on a
+    terminal of 100 columns before it is folded, where that is more than usual.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Table:
     names: int = 1
     notes: tuple[str, ...] = ()
     lead: str = ""
+    room: int = 0
 
     @classmethod
     def of(

@@ -210,18 +210,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _completed(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Add what manifests of version 0.1 leave to the name of the engine."""
+    """Add what manifests of version 0.1 leave to the name of the engine and its options."""
     if "is_real" in manifest:
         return manifest
     engine = (manifest["settings"].get("engine") or {}).get("name")
-    served = engine == "http"
-    hardware = {"servers": sorted(manifest.get("engine") or {})} if served else {}
     return {
         **manifest,
         "is_real": engine != "fake",
-        "exact_labels": not served,
-        "hardware": hardware or manifest.get("hardware"),
+        "exact_labels": engine != "http",
+        "hardware": _completed_hardware(manifest, served=engine == "http"),
     }
+
+
+def _completed_hardware(manifest: Mapping[str, Any], *, served: bool) -> dict[str, Any]:
+    """Return the servers of a run, or its machine with the GPUs in use in place of all it has."""
+    engine, hardware = manifest.get("engine") or {}, manifest.get("hardware") or {}
+    if served:
+        return {"servers": sorted(engine)}
+    used = int(engine.get("data_parallel", 1)) * int(engine.get("tensor_parallel_size", 1))
+    return {**hardware, "gpus": used} if "gpu" in hardware else dict(hardware)
 
 
 def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:

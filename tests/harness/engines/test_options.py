@@ -87,7 +87,8 @@ def test_a_label_head_needs_a_reranker_with_fixed_labels() -> None:
 
 def test_an_unsupported_type_names_the_engines_that_would_do() -> None:
     require_support(NO_ENGINE.open(), frozenset(), reranker="r")
-    with pytest.raises(EngineFault, match=r"r yields Generate, .*transformers or vllm"):
+    with pytest.raises(EngineFault, match=r"r yields Generate, .*transformers or vllm") as refused:
         require_support(NO_ENGINE.open(), frozenset({Generate}), reranker="r")
+    assert "fake" not in str(refused.value)
     with pytest.raises(EngineFault, match="yields PairScore, str, which none"):
         require_support(NO_ENGINE.open(), frozenset({PairScore, str}), reranker="r")

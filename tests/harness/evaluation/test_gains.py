@@ -341,12 +341,12 @@ def test_what_most_results_of_a_table_rest_on_is_what_compares(
 
 
 def test_gpu_seconds_count_every_gpu_at_work_and_only_those() -> None:
-    own_manifest = manifest() | {"hardware": {"gpu": "H200", "gpus": 8}}
-    own_manifest["engine"] = {"data_parallel": 2, "tensor_parallel_size": 2}
+    own_manifest = manifest() | {"hardware": {"gpu": "H200", "gpus": 4}}
+    own_manifest["engine"] = {"tensor_parallel_size": 2}  # an option, whose meaning is vLLM's
     spent = tuple(replace(r, usage=Usage(seconds=3.0)) for r in RESULTS)
     own = facts_of(Run(own_manifest, spent, QRELS))
     assert (facts.seconds_per_query(own), facts.gpu_seconds(own)) == (3.0, 12.0)
-    assert facts.hardware(own) == "H200 x 8"
+    assert facts.hardware(own) == "H200 x 4"
     own_manifest["hardware"] = {"servers": ["http://b:1", "http://a:1"]}
     own = facts_of(Run(own_manifest, spent, QRELS))
     assert (facts.gpu_seconds(own), facts.hardware(own)) == (None, "server http://a:1, http://b:1")

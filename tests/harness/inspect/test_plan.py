@@ -118,6 +118,14 @@ def test_a_generated_window_costs_a_permutation_and_an_end_and_waits_for_itself(
     assert listwise.flops > first.flops
 
 
+def test_thoughts_and_answers_that_are_no_order_cost_all_that_was_requested(build, llama):
+    names = ("rating:max_tokens=40", f"listwise:{WINDOWED},thinking=true,max_tokens=90")
+    plan = plan_suite(build(*names, model=llama), H200)
+    for row, most in zip(plan.rows, (40, 90), strict=True):
+        assert row.output_tokens == most * row.calls > 0
+    assert "other texts and all with thoughts by max_tokens" in " ".join(plan.assumptions)
+
+
 def test_a_model_free_reranker_costs_nothing(build):
     (row,) = plan_suite(build("reverse"), H200).rows
     assert (row.queries, row.calls, row.flops, row.seconds_alone, row.model) == (3, 0, 0, 0, "")

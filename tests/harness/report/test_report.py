@@ -29,6 +29,7 @@ from rerank_bench.report import (
     to_json,
     to_markdown,
 )
+from rerank_bench.report.compact import matrices
 from rerank_bench.reranking import Usage
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 
@@ -287,8 +288,8 @@ def test_the_compact_table_has_gains_by_first_stage_and_cost(tmp_path: Path) -> 
     assert lines[1] == ["reranker", "bm25", "dense", "calls", "seconds"]
     assert lines[3:6] == [
         ["first", "stage", "0.3155", "0.3155"],
-        ["bad", "(fake", "engine)", "invalid", "–", "1.5", "–"],
         ["flip", "(fake", "engine)", "+0.185", "±2.345", "+0.185", "±2.345", "1.5", "–"],
+        ["bad", "(fake", "engine)", "invalid", "–", "1.5", "–"],
     ]
     apart = text[text.index("toy, not comparable with the above · 2 queries") :]
     assert apart.splitlines()[4].split()[0] == "strict"
@@ -316,8 +317,40 @@ def test_the_compact_table_fits_the_terminal_and_crops_names_in_the_middle(
     assert max(map(len, text.splitlines())) <= width
     assert text.count("+0.050 ±0.040*") == 9 * profiles
     assert "dense(m…ame-0)" in text
-    assert "a-very-long-…f-a-method-0" in text or width < 100
+    assert ("a-very-long-…f-a-method-0" in text) == (profiles == 7)
     assert "is a-very-long-name-of-a-method-0 with +0.050" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("profiles", [1, 2, 4, 7])
+def test_two_labels_never_print_alike_and_no_mark_is_cropped(tmp_path: Path, profiles: int) -> None:
+    labels = [
+        "Qwen3-Reranker-0.6B",
+        "Qwen3-Reranker-4B",
+        "a-name-much-too-long-x-to-be-shown-whole",
+    ]
+    labels.append(labels[-1].replace("-x-", "-y-"))
+    for label in labels:
+        for profile in range(profiles):
+            store(tmp_path, label=label, profile=f"profile{profile}", depth=10)
+    found = evaluate([tmp_path])
+    (table,) = matrices(found)
+    names = [row[0] for row in table.rows[1:]]
+    assert len(set(names)) == len(labels)
+    assert all(name.endswith(" (first 10, fake engine)") for name in names)
+    text = compact(found)
+    assert max(map(len, text.splitlines())) <= 100
+    assert ("Qwen3-Reranker-0.6B (first 10, fake engine)" in text) == (profiles < 3)
+
+
+def test_a_row_has_the_marks_of_all_its_first_stages(tmp_path: Path) -> None:
+    rows = [
+        {
+            "task": "t", "profile": profile, "reranker": "r", "measure": "nDCG@10", "queries": 50,
+            "first_stage": 0.4, "natural": 0.45, "gain": 0.05, "depth": depth, "failed": 0,
+        }
+        for profile, depth in (("a", None), ("b", 20))
+    ]  # fmt: skip
+    assert "\nr (first 20) " in compact(Evaluation.of(rows))
 
 
 def test_a_set_of_many_tasks_has_one_compact_table(tmp_path: Path) -> None:

@@ -58,6 +58,19 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert runs.find_runs(tmp_path) == runs.find_runs(folder) == [folder]
 
 
+def test_a_manifest_of_version_0_1_is_completed_with_the_gpus_in_use(stored: Path) -> None:
+    file = stored / "manifest.json"
+    old = json.loads(file.read_text(encoding="utf-8"))
+    del old["is_real"], old["exact_labels"]
+    old["settings"]["engine"] = {"name": "vllm"}
+    old["hardware"] = {"gpu": "H200", "gpus": 8}  # all that the machine had
+    old["engine"] = {"data_parallel": 2, "tensor_parallel_size": 2}
+    file.write_text(json.dumps(old), encoding="utf-8")
+    found = runs.read_manifest(stored)
+    assert (found["is_real"], found["exact_labels"]) == (True, True)
+    assert found["hardware"] == {"gpu": "H200", "gpus": 4}
+
+
 @pytest.mark.parametrize("name", ["rankings", "qrels"])
 def test_in_which_order_rows_stand_in_a_file_does_not_matter(stored: Path, name: str) -> None:
     """A table that a data frame wrote back is sorted by something else, or not at all."""
