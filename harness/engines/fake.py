@@ -35,13 +35,14 @@ from ..types import (
     Vectors,
     batched,
 )
+from .fake_answers import judgement, passages, shared, whole, words, written
 from .hardware import machine
 
 Handler = Callable[[Any], Reply | Failure]
 
 _FAKE_DIM = 512
-_WORD = re.compile(r"\w+")
-_PASSAGE = re.compile(r"^\[(\w+)\]\s?(.*?)(?=^\[\w+\]|\Z)", re.MULTILINE | re.DOTALL)
+_PIECE = re.compile(r"\w+|\W")
+_LOGPROB = math.log(0.9)
 
 
 class FakeEngine:
@@ -112,7 +113,7 @@ class OverlapEngine(FakeEngine):
 
     def __init__(self, options: FakeOptions) -> None:
         super().__init__(overlap)
-        self.identity = {**self.identity, "answers": "word overlap, version 1"}
+        self.identity = {**self.identity, "answers": "word overlap, version 2"}
 
     def supports(self, kinds: frozenset[type]) -> bool:
         """Return whether all types are built in."""
@@ -122,8 +123,9 @@ class OverlapEngine(FakeEngine):
 def overlap(request: Any) -> Reply | Failure:
     """Answer any built-in request from the words its texts share: its numbers mean nothing.
 
-    Label requests prefer the first label in proportion to the overlap of the prompt's longest line
-    with the rest, unless the labels name bracketed passages: then each passage is judged.
+    Labels that name passages of the prompt, or are as many, are judged by these; else the first
+    label is preferred in proportion to the overlap of query and document. Texts are written in the
+    form that the prompt asks for.
     """
     for kind, answer in _ANSWERS.items():
         if isinstance(request, kind):
@@ -131,113 +133,99 @@ def overlap(request: Any) -> Reply | Failure:
     return Failure(f"the fake engine knows no {type(request).__name__}")
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(text.casefold()))
-
-
-def _shared(query: str, document: str) -> float:
-    """Share of the query's words that occur in the document, from 0 to 1."""
-    wanted = _words(query)
-    return len(wanted & _words(document)) / len(wanted) if wanted else 0.0
-
-
-def _whole(prompt: Prompt) -> str:
-    return prompt.text if prompt.text is not None else "\n".join(m.text for m in prompt.messages)
-
-
 def _length(text: str) -> int:
     return len(text.split())
 
 
-def _passages(prompt: Prompt) -> dict[str, float]:
-    """Overlap of each bracketed passage with the rest of the prompt, by its identifier."""
-    whole = _whole(prompt)
-    passages = dict(_PASSAGE.findall(whole))
-    rest = _PASSAGE.sub("", whole)
-    return {name: _shared(text, rest) for name, text in passages.items()}
-
-
-def _judgement(prompt: Prompt) -> float:
-    lines = [line for line in _whole(prompt).splitlines() if line.strip()]
-    longest = max(lines, key=len, default="")
-    return _shared("\n".join(line for line in lines if line is not longest), longest)
-
-
 def _pair(request: PairScore) -> Logits:
     return Logits(
-        (_shared(request.query, request.document),),
+        (shared(request.query, request.document),),
         prompt_tokens=_length(request.query) + _length(request.document),
     )
 
 
 def _next_token(request: NextToken) -> LabelScores:
-    passages = _passages(request.prompt)
-    if all(label in passages for label in request.labels):
-        weights = {label: math.exp(4 * passages[str(label)]) for label in request.labels}
+    weights = _weights(request)
+    whole_weight = sum(weights.values())
+    logprob: dict[Label, float] = {x: math.log(w / whole_weight) for x, w in weights.items()}
+    logit: dict[Label, float] = {x: math.log(w) for x, w in weights.items()}
+    return LabelScores(logprob, logit, prompt_tokens=_length(whole(request.prompt)))
+
+
+def _weights(request: NextToken) -> dict[Label, float]:
+    """Weigh labels by the passages they name, or that stand in their order, else by a judgement."""
+    labels, found = request.labels, passages(request.prompt)
+    named = {passage.label: passage.share for passage in found}
+    if all(str(label).strip() in named for label in labels):
+        shares = [named[str(label).strip()] for label in labels]
+    elif len(found) == len(labels):
+        shares = [passage.share for passage in found]
     else:
-        share = _judgement(request.prompt)
-        falling = range(len(request.labels), 0, -1)
-        weights = {
-            label: math.exp(4 * share * step)
-            for label, step in zip(request.labels, falling, strict=True)
-        }
-    whole = sum(weights.values())
-    logprob: dict[Label, float] = {label: math.log(w / whole) for label, w in weights.items()}
-    logit: dict[Label, float] = {label: math.log(w) for label, w in weights.items()}
-    return LabelScores(logprob, logit, prompt_tokens=_length(_whole(request.prompt)))
+        share = judgement(request.prompt)
+        shares = [share * step for step in range(len(labels), 0, -1)]
+    return {label: math.exp(4 * share) for label, share in zip(labels, shares, strict=True)}
 
 
 def _generate(request: Generate) -> Generation:
-    passages = _passages(request.prompt)
-    ranked = sorted(passages, key=lambda name: -passages[name])
-    text = " > ".join(f"[{name}]" for name in ranked)
-    text = text.removeprefix(request.prompt.prefill)
-    read, written = _length(_whole(request.prompt)), _length(text)
-    return Generation(text, finished=True, prompt_tokens=read, output_tokens=written)
+    text = written(request.prompt).removeprefix(request.prompt.prefill)
+    return _generation(text, _length(whole(request.prompt)))
+
+
+def _generation(text: str, read: int) -> Generation:
+    """Return a text whose tokens are words and single other characters, all as probable."""
+    pieces = tuple(_PIECE.findall(text))
+    return Generation(
+        text,
+        finished=True,
+        logprobs=(_LOGPROB,) * len(pieces),
+        prompt_tokens=read,
+        output_tokens=len(pieces),
+        pieces=pieces,
+    )
 
 
 def _likelihood(request: Likelihood) -> ContinuationScore:
-    whole, tokens = _whole(request.prompt), _length(request.continuation)
-    share = _shared(request.continuation, whole)
-    return ContinuationScore(tokens * (share - 1.0), tokens, prompt_tokens=_length(whole) + tokens)
+    text, tokens = whole(request.prompt), _length(request.continuation)
+    share = shared(request.continuation, text)
+    return ContinuationScore(tokens * (share - 1.0), tokens, prompt_tokens=_length(text) + tokens)
 
 
 def _attend(request: Attend) -> Attention:
     """Weigh each word of a passage by whether the end of the prompt holds it."""
 
     def weights(prompt: Prompt) -> tuple[tuple[float, ...], ...]:
-        end = _whole(prompt).rpartition(PASSAGES)[2]
+        end = whole(prompt).rpartition(PASSAGES)[2]
         return tuple(
-            tuple(_shared(word, end) for word in passage.split()) for passage in request.passages
+            tuple(shared(word, end) for word in passage.split()) for passage in request.passages
         )
 
-    tokens = sum(map(_length, request.passages)) + sum(_length(_whole(p)) for p in request.prompts)
+    tokens = sum(map(_length, request.passages)) + sum(_length(whole(p)) for p in request.prompts)
     return Attention(tuple(weights(prompt) for prompt in request.prompts), prompt_tokens=tokens)
 
 
 def _fused(prompts: Sequence[Prompt]) -> list[float]:
     """Overlap of what is a prompt's own with what all prompts begin with."""
-    texts = [_whole(prompt) for prompt in prompts]
+    texts = [whole(prompt) for prompt in prompts]
     first, last = min(texts, default=""), max(texts, default="")
     agree = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    shared = "".join(letter for letter, _ in agree)
-    return [_shared(shared, text[len(shared) :]) for text in texts]
+    start = "".join(letter for letter, _ in agree)
+    return [shared(start, text[len(start) :]) for text in texts]
 
 
 def _fuse(request: Fuse) -> Generation:
     """Rank the prompts: `[2] > [1]` where they have identifiers in brackets, else the best last."""
     shares = _fused(request.prompts)
     ranked = sorted(range(len(shares)), key=lambda place: -shares[place])
-    if "[1]" in _whole(request.prompts[0]):
+    if "[1]" in whole(request.prompts[0]):
         text = " > ".join(f"[{place + 1}]" for place in ranked)
     else:
         text = " ".join(str(place + 1) for place in reversed(ranked))
-    read = sum(_length(_whole(prompt)) for prompt in request.prompts)
-    return Generation(text, finished=True, prompt_tokens=read, output_tokens=_length(text))
+    read = sum(_length(whole(prompt)) for prompt in request.prompts)
+    return _generation(text, read)
 
 
 def _fuse_score(request: FuseScore) -> Logits:
-    read = sum(_length(_whole(prompt)) for prompt in request.prompts)
+    read = sum(_length(whole(prompt)) for prompt in request.prompts)
     return Logits(tuple(_fused(request.prompts)), prompt_tokens=read)
 
 
@@ -245,14 +233,14 @@ def _embed(request: Embed) -> Vectors:
     """Count the words before each named token, or of the whole text, in 512 numbers."""
     import numpy as np
 
-    whole = _whole(request.prompt)
-    parts = [whole]
+    text = whole(request.prompt)
+    parts = [text]
     if not isinstance(request.pooling, str):
-        parts = re.split("|".join(map(re.escape, request.pooling)), whole)[:-1]
+        parts = re.split("|".join(map(re.escape, request.pooling)), text)[:-1]
     found = np.zeros((max(len(parts), 1), _FAKE_DIM), dtype=np.float32)
     for row, part in zip(found, parts, strict=False):
-        row[[zlib.crc32(word.encode()) % _FAKE_DIM for word in sorted(_words(part))]] = 1
-    return Vectors.of(found, prompt_tokens=_length(whole))
+        row[[zlib.crc32(word.encode()) % _FAKE_DIM for word in sorted(words(part))]] = 1
+    return Vectors.of(found, prompt_tokens=_length(text))
 
 
 _ANSWERS: Mapping[type, Callable[[Any], Reply]] = {
