@@ -124,8 +124,8 @@ def overlap(request: Any) -> Reply | Failure:
     """Answer any built-in request from the words its texts share: its numbers mean nothing.
 
     Labels that name passages of the prompt, or are as many, are judged by these; else the first
-    label is preferred in proportion to the overlap of query and document. Texts are written in the
-    form that the prompt asks for.
+    label, or the last of grades, is preferred in proportion to the overlap of query and document.
+    Texts are written in the form that the prompt asks for.
     """
     for kind, answer in _ANSWERS.items():
         if isinstance(request, kind):
@@ -153,7 +153,10 @@ def _next_token(request: NextToken) -> LabelScores:
 
 
 def _weights(request: NextToken) -> dict[Label, float]:
-    """Weigh labels by the passages they name, or that stand in their order, else by a judgement."""
+    """Weigh labels by the passages that they name, or that are as many, else by a judgement.
+
+    A judgement prefers the first label, as `Yes` of Yes and No, and the last one of grades.
+    """
     labels, found = request.labels, passages(request.prompt)
     named = {passage.label: passage.share for passage in found}
     if all(str(label).strip() in named for label in labels):
@@ -162,8 +165,16 @@ def _weights(request: NextToken) -> dict[Label, float]:
         shares = [passage.share for passage in found]
     else:
         share = judgement(request.prompt)
-        shares = [share * step for step in range(len(labels), 0, -1)]
+        shares = [share * step for step in range(1, len(labels) + 1)]
+        if not _are_grades(labels):
+            shares.reverse()
     return {label: math.exp(4 * share) for label, share in zip(labels, shares, strict=True)}
+
+
+def _are_grades(labels: Sequence[Label]) -> bool:
+    """Return whether labels are written numbers that rise, such as `0`, `1` and `2`."""
+    numbers = [int(x) for x in labels if isinstance(x, str) and x.strip().isdecimal()]
+    return len(numbers) == len(labels) and numbers == sorted(numbers)
 
 
 def _generate(request: Generate) -> Generation:

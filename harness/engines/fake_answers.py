@@ -1,7 +1,7 @@
 """What the engine `fake` makes of a prompt: its query, its passages and the answer it asks for.
 
 A passage is one line that begins with its name: `[1] text`, `Passage A: text`, `Document 3: text`;
-`Document0: text` may stand within a line. The query follows the word `query`.
+`Document0: text` may stand within a line. The query follows the word `query`, or `A:`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PASSAGE = re.compile(
     re.MULTILINE,
 )
 _QUERY = re.compile(
-    r"(?i:\bquery)(?: is)?"
+    r"(?:(?i:\bquery)(?: is)?|^A)"
     r'(?::?\s*"(?P<quoted>[^"\n]+)"|(?::|>:?)\s*(?P<plain>.+?)(?=\W+[A-Z]\w*:|$))',
     re.MULTILINE,
 )
@@ -40,7 +40,7 @@ class Passage(NamedTuple):
     @property
     def label(self) -> str:
         """The last word of the name, by which an answer may call it."""
-        return _WORD.findall(self.name)[-1]
+        return str(_WORD.findall(self.name)[-1])
 
 
 def words(text: str) -> frozenset[str]:
