@@ -87,11 +87,16 @@ class AcuRank(Listwise):
         import trueskill
 
         groups = [chosen[i : i + self.window] for i in range(0, len(chosen), self.window)]
+        if len(chosen) > 1 and len(groups[-1]) == 1:  # one document alone cannot be ordered
+            groups[-1] = chosen[-2:]
         groups = [group for group in groups if len(group) > 1]
         orders = yield from windows.order_all(groups)
         for group, places in zip(groups, orders, strict=True):
             ranked = [group[place] for place in places]
-            updated = trueskill.rate([(ratings[place],) for place in ranked])
+            try:
+                updated = trueskill.rate([(ratings[place],) for place in ranked])
+            except FloatingPointError:  # an order too improbable to compute changes nothing
+                continue
             for place, (rating,) in zip(ranked, updated, strict=True):
                 ratings[place] = rating
         return len(groups)

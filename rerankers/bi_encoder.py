@@ -9,7 +9,7 @@ from rerank_bench.types import Embed
 
 from .budgets import check_budgets
 from .cosines import cosines
-from .instructions import check_instruction, takes_instruction
+from .instructions import check_instruction, check_shows, takes_instruction
 
 POOLINGS = ("saved", "last", "mean", "cls")
 
@@ -41,7 +41,8 @@ class BiEncoder:
         check_budgets("bi-encoder", self)
         check_pooling("bi-encoder", self.pooling)
         check_instruction("bi-encoder", self.prompt, self.instruction)
-        load_template(self.document_prompt)
+        check_shows("bi-encoder", self.prompt, "query")
+        check_shows("bi-encoder", self.document_prompt, "document")
 
     @property
     def takes_instruction(self) -> bool:

@@ -10,7 +10,7 @@ from rerank_bench.types import Embed
 from .bi_encoder import check_pooling
 from .budgets import check_budgets
 from .cosines import cosines
-from .instructions import check_instruction, takes_instruction
+from .instructions import check_instruction, check_shows, takes_instruction
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class E2Rank:
         check_budgets("e2rank", self)
         check_pooling("e2rank", self.pooling)
         check_instruction("e2rank", self.prompt, self.instruction)
-        load_template(self.document_prompt)
+        check_shows("e2rank", self.prompt, "query", "passages")
+        check_shows("e2rank", self.document_prompt, "document")
         if self.feedback < 1:
             raise BadOption(f"e2rank: feedback must be at least 1, not {self.feedback}")
 

@@ -20,6 +20,7 @@ from rerank_bench import (
 from rerank_bench.types import Fuse
 
 from .budgets import check_budgets
+from .instructions import check_shows
 from .orders import Ordering, Sliding, descending
 from .parsing import Permutation, read_permutation
 
@@ -52,7 +53,7 @@ class LiT5:
     def __post_init__(self) -> None:
         self._sliding()
         check_budgets("lit5", self)
-        load_template(self.prompt)
+        check_shows("lit5", self.prompt, "query")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise BadOption(f"lit5: max_tokens must be at least 1, not {self.max_tokens}")
 

@@ -11,6 +11,7 @@ from rerank_bench import BadOption, Candidates, Flow, ask, load_template
 from rerank_bench.types import FuseScore
 
 from .budgets import check_budgets
+from .instructions import check_shows
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class MVP:
 
     def __post_init__(self) -> None:
         check_budgets("mvp", self)
-        load_template(self.prompt)
+        check_shows("mvp", self.prompt, "query")
         if self.views < 1:
             raise BadOption(f"mvp: views must be at least 1, not {self.views}")
 

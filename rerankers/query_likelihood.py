@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rerank_bench import Candidates, Flow, Likelihood, ask, load_template
 
 from .budgets import check_budgets
-from .instructions import check_instruction, takes_instruction
+from .instructions import check_instruction, check_shows, takes_instruction
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class QueryLikelihood:
 
     def __post_init__(self) -> None:
         check_budgets("query-likelihood", self)
-        load_template(self.prompt)
+        check_shows("query-likelihood", self.prompt, "document")
         check_instruction("query-likelihood", self.prompt, self.instruction)
 
     @property

@@ -25,7 +25,8 @@ class Kept(Generic[K, V]):
         return self._values[key][0]
 
     def put(self, key: K, value: V, size: int) -> None:
-        """Keep a new value of `size` bytes."""
+        """Keep a value of `size` bytes, in place of an earlier one."""
+        self.bytes -= self._values.pop(key, (value, 0))[1]
         self._values[key] = value, size
         self.bytes += size
         while self.bytes > self.limit:

@@ -181,7 +181,11 @@ def documents(facts: Facts) -> int:
 def cut(facts: Facts) -> float | None:
     """Return the share of those documents that were truncated; None for a model-free reranker."""
     given = documents(facts)
-    return facts.counts["truncated"] / given if facts.reads and given else None
+    truncated = facts.counts["truncated"]
+    if "stages" in facts.run.manifest:
+        stages = facts.run.manifest["stages"]
+        truncated = sum(s["counts"].get("truncated", 0) for s in stages if s["documents"])
+    return truncated / given if facts.reads and given else None
 
 
 def budget(facts: Facts) -> str | None:

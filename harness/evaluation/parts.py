@@ -57,13 +57,17 @@ def _machine(part: Manifest) -> str:
 
 
 def gpu_seconds(manifest: Manifest, seconds: float) -> float | None:
-    """Return engine seconds times the GPUs at work, over all queries; None without a GPU.
+    """Return engine seconds times the GPUs at work, over all queries.
+
+    None where a part ran on no GPU of its own: the seconds of the others are not its cost.
 
     seconds: those of the whole run.
     """
     stages = manifest.get("stages") or ({**manifest, "seconds": seconds},)
-    spent = [stage["seconds"] * number for stage in stages if (number := _gpus(stage))]
-    return sum(spent) if spent else None
+    at_work = [stage for stage in stages if stage.get("calls", 1)]
+    if not at_work or not all(map(_gpus, at_work)):
+        return None
+    return float(sum(stage["seconds"] * _gpus(stage) for stage in at_work))
 
 
 def _gpus(part: Manifest) -> int:

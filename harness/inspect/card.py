@@ -170,7 +170,9 @@ def _estimate(choice: Choice, engine: Engine) -> Estimate:
 
 def _prepared() -> Prepared:
     """Return a task of one query and its documents, which differ in where the text begins."""
-    corpus = {str(place): " ".join((_TEXT[place:] + _TEXT)[:WORDS]) for place in range(DOCUMENTS)}
+    words = _TEXT.split()
+    turned = ((words[place % len(words) :] + words)[:WORDS] for place in range(DOCUMENTS))
+    corpus = {str(place): f"{place} {' '.join(own[1:])}" for place, own in enumerate(turned)}
     source = Source("example", "example")
     task = Task("example", "example", {"q": _QUERY}, corpus, {"q": {"0": 1}}, source)
     scores = tuple(float(DOCUMENTS - place) for place in range(DOCUMENTS))

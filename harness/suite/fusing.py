@@ -117,11 +117,13 @@ def fuse_folders(
     A folder may be given twice; it costs once. Raises BadData where the runs differ in more than
     their rerankers.
     """
+    folders = [folder.resolve() for folder in folders]
     by_folder = {folder: read_run(folder) for folder in folders}
     runs = list(by_folder.values())
     for folder, run in by_folder.items():
         _require_equal(folders[0], runs[0], folder, run)
     names = {folder: _label(run) for folder, run in by_folder.items()}
+    _require_labels(names)
     by_rank = _by_rank(runs[0], fusion)
     queries = [result.query_id for result in runs[0].results]
     by_query = {
@@ -137,6 +139,17 @@ def fuse_folders(
     manifest = {**made, "failed": sum(result.failed is not None for result in results)}
     note = "the first stage's scores are not known; its ranks are fused" if by_rank else ""
     return Run(manifest, results, runs[0].qrels), note
+
+
+def _require_labels(names: Mapping[Path, str]) -> None:
+    """Raise BadData for two runs of one label, which nothing in the fused run would tell apart."""
+    seen: dict[str, Path] = {}
+    for folder, name in names.items():
+        if name in seen:
+            raise BadData(
+                f"{seen[name]} and {folder} have one label, {name}: run one of them again with --as"
+            )
+        seen[name] = folder
 
 
 def _label(run: Run) -> str:

@@ -32,6 +32,7 @@ from ...types import (
     batched,
 )
 from ..checkpoint import Checkpoint, no_encoder_decoder, no_language_model, open_checkpoint
+from ..colbert import is_plain
 from ..encoder_decoder import preparer_of
 from ..hardware import machine
 from ..identity import describe, packages
@@ -126,6 +127,8 @@ class TransformersEngine:
         known = {key: value for key, value in found.items() if value is not None}
         if self._head == "composed":
             known["composed_by"] = packages(("sentence-transformers",))
+        if self._head == "maxsim" and not is_plain(self.checkpoint):
+            known["late"] = "2"  # markers and expansion are read since 2
         version = metadata.version("transformers")
         return {"engine": self.name, "format": str(FORMAT), "version": version, **known}
 

@@ -31,20 +31,25 @@ class Steps(Protocol):
 
 @dataclass
 class _Row:
-    """One text: its ids so far, their log-probabilities, and whether it ended by itself."""
+    """One text: its ids so far, their log-probabilities, and whether it ended by itself.
+
+    broken: its logits are not finite.
+    """
 
     request: Generate
     prompt_tokens: int
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finished: bool = False
+    broken: bool = False
     generator: torch.Generator | None = None
 
     @property
     def done(self) -> bool:
-        """Whether no token follows: it ended, has used up its tokens, or is refused."""
+        """Whether no token follows: it ended, broke, has used up its tokens, or is refused."""
         return (
             self.finished
+            or self.broken
             or len(self.ids) >= self.request.max_tokens
             or self.request.pattern is not None
         )
@@ -103,9 +108,10 @@ def written(steps: Steps, batch: Sequence[Prepared], checkpoint: Checkpoint) -> 
     going = rows
     while any(not row.done for row in going):
         last = steps.logits()
-        if not bool(last.amax(-1).isfinite().all()):
-            return [Failure(NOT_FINITE)] * len(batch)
-        _extend(going, last, checkpoint)
+        sound = last.amax(-1).isfinite().tolist()
+        for row, fine in zip(going, sound, strict=True):
+            row.broken = not fine
+        _extend(going, last.nan_to_num(), checkpoint)
         keep = [number for number, row in enumerate(going) if not row.done]
         going = [going[number] for number in keep]
         steps.advance([row.ids[-1] for row in going], keep)
@@ -160,6 +166,8 @@ def _draw(logits: torch.Tensor, row: _Row) -> int:
 def _finish(row: _Row, checkpoint: Checkpoint) -> Answer:
     if row.request.pattern is not None:
         return Failure(_NO_PATTERN)
+    if row.broken:
+        return Failure(NOT_FINITE)
     return Generation(
         checkpoint.tokens.text(row.ids, stop=row.request.stop),
         finished=row.finished,

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from rerank_bench.inspect import card
+from rerank_bench.inspect.card import _prepared
 from rerank_bench.reranking import catalogue, choose, methods
 
 
@@ -138,3 +139,9 @@ def test_the_example_is_the_first_request(name):
         assert "The Moon pulls the near side" in found["prompt"]
     else:
         assert found == {"request": "no request", "prompt": ""}
+
+
+def test_the_documents_of_a_cost_have_a_hundred_words_and_all_differ():
+    corpus = _prepared().task.corpus
+    assert {len(text.split()) for text in corpus.values()} == {100}
+    assert len(set(corpus.values())) == 100

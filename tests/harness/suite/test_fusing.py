@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -59,6 +60,14 @@ def test_a_fusion_under_a_taken_name_is_refused(call, refused, stored):
     call("fuse", "cross-encoder", "mixed", "--runs", stored, "--as", "both")
     error = refused("fuse", "cross-encoder", "reverse", "--runs", stored, "--as", "both")
     assert "other settings" in error
+
+
+def test_runs_of_one_label_are_not_fused(refused, stored, tmp_path):
+    copy = tmp_path / "other" / "data" / "test" / "bm25%28%29" / "mixed"
+    shutil.copytree(place(stored, "mixed"), copy)
+    error = refused("fuse", place(stored, "mixed"), copy, "--runs", stored)
+    assert "have one label, mixed" in error
+    assert "--as" in error
 
 
 def test_the_label_tells_method_and_weights(call, stored):
