@@ -22,9 +22,12 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}")
 class Wanted:
     """What a listed reranker must meet; None for anything.
 
-    kinds: methods. engine: one that answers its requests; whether it can open the model shows when
-    it does. licence: the beginning of the licence's name, in any case. language: a code such as
-    `en`. fits: bytes of memory.
+    kinds: methods.
+    engine: one that answers its requests and is not known to lack the model; whether it can open
+        the model shows when it does.
+    licence: the beginning of the licence's name, in any case.
+    language: a code such as `en`.
+    fits: bytes of memory.
     """
 
     kinds: Sequence[str] = ()
@@ -78,7 +81,8 @@ def request_kinds(entry: Entry) -> frozenset[type] | None:
 def answered_by(entry: Entry, engine: str) -> bool:
     """Return whether an engine answers all that a reranker is known to ask."""
     kinds = request_kinds(entry)
-    if kinds is None:
+    known = not entry.engines or engine in entry.engines or not engine_class(engine).is_real
+    if kinds is None or not known:
         return False
     return not kinds or (engine != NO_ENGINE.name and could_answer(engine, kinds))
 

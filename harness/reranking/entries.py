@@ -27,6 +27,8 @@ class Entry:
     notes: what was verified, where, and what is only claimed.
     context: the most tokens that its model reads and writes.
     parameters: those of the model and its adapter, in billions; None where not known.
+    engines: of the engines here the only ones that can run the model; none means any that answers
+        its requests.
     languages: codes such as `en` of those that its makers name or evaluate it in, or `many`, or
         `not stated`.
     """
@@ -42,6 +44,7 @@ class Entry:
     notes: str = ""
     context: int | None = None
     parameters: float | None = None
+    engines: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -76,4 +79,5 @@ def _entry(name: str, table: Mapping[str, Any]) -> Entry:
             raise unknown(f"key in catalogue entry {name}:", key, known)
     if "method" not in table:
         raise BadData(f"catalogue entry {name} names no method")
-    return Entry(name, **{**table, "languages": tuple(table.get("languages", ()))})
+    lists = {key: tuple(table.get(key, ())) for key in ("engines", "languages")}
+    return Entry(name, **{**table, **lists})

@@ -35,6 +35,8 @@ def test_an_engine_lists_what_it_can_answer(listed):
     assert "Qwen3-Reranker-0.6B" in served
     assert "identity" in served
     assert not {"ICR-Mistral-7B", "in-context"} & served, "vLLM shows no attention"
+    assert not {"monoT5-base", "PRP-flan-t5-xl", "LiT5-Distill-base"} & served
+    assert {"monoT5-base", "PRP-flan-t5-xl"} <= listed("--engine", "transformers")
     assert listed("--engine", "none") == {"identity", "random", "reverse"}
 
 
