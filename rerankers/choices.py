@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 from rerank_bench import BadOption, Candidates, Generate, Generation, NextToken, ask, load_template
 
 from .instructions import check_instruction
-from .listwise import Conversation, whole_answer
 from .parsing import read_labels, tagged_answer
+from .passages import Passages, whole_answer
 
 ANSWERS = ("labels", "generate", "tagged")
 _WRITTEN = 16  # "Passage B." or "<answer>[20]</answer>", with some tokens to spare
@@ -76,7 +76,7 @@ class Chooser:
     def __init__(self, candidates: Candidates, choices: Choices) -> None:
         self._choices = choices
         self._labels = choices.labels
-        self._conversation = Conversation(
+        self._passages = Passages(
             candidates,
             choices.prompt,
             instruction=choices.instruction,
@@ -100,7 +100,7 @@ class Chooser:
     @property
     def counts(self) -> dict[str, int]:
         """What was counted so far, as `Scored` takes it."""
-        return {"unparsable": sum(self.unusable), "escaped_ids": self._conversation.escaped}
+        return {"unparsable": sum(self.unusable), "escaped_ids": self._passages.escaped}
 
     @property
     def repairs(self) -> list[int]:
@@ -114,7 +114,7 @@ class Chooser:
 
     def _request(self, inside: Sequence[int]) -> NextToken | Generate:
         choices = self._choices
-        prompt = self._conversation.prompt(inside, self._names(len(inside)))
+        prompt = self._passages.prompt(inside, self._names(len(inside)))
         if choices.answer == "labels":
             return NextToken(prompt, self._labels[: len(inside)])
         usual = _WRITTEN + (_THOUGHT if prompt.thinking else 0)

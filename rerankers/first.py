@@ -14,8 +14,8 @@ from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, lo
 
 from .budgets import check_budgets
 from .instructions import check_instruction, takes_instruction
-from .listwise import Conversation
 from .orders import Ordering, Sliding, descending
+from .passages import Passages
 
 LETTERS = string.ascii_uppercase
 
@@ -62,15 +62,15 @@ class First:
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Slide; a letter that the server did not report comes last in its window."""
-        conversation = Conversation(candidates, self.prompt, instruction=self.instruction)
+        passages = Passages(candidates, self.prompt, instruction=self.instruction)
 
         def order_window(inside: Sequence[int]) -> Ordering:
             letters = tuple(LETTERS[: len(inside)])
-            (reply,) = yield from ask([NextToken(conversation.prompt(inside, letters), letters)])
+            (reply,) = yield from ask([NextToken(passages.prompt(inside, letters), letters)])
             return order([reply.of(letter) for letter in letters])
 
         ranking = yield from self._sliding().order(len(candidates.documents), order_window)
-        return Scored(descending(ranking), {"escaped_ids": conversation.escaped})
+        return Scored(descending(ranking), {"escaped_ids": passages.escaped})
 
     def _sliding(self) -> Sliding:
         return Sliding("first", self.window, self.stride, self.passes)

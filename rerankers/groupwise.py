@@ -20,7 +20,7 @@ from rerank_bench import (
 
 from .budgets import check_budgets
 from .instructions import check_shows, takes_instruction
-from .listwise import Conversation, whole_answer
+from .passages import Passages, whole_answer
 from .shuffles import shuffled
 
 HIGHEST = 10
@@ -83,7 +83,7 @@ class GroupRank:
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all groups of all repeats at once."""
-        conversation = Conversation(candidates, self.prompt)
+        passages = Passages(candidates, self.prompt)
         count = len(candidates.documents)
         groups = [
             (repeat, ordered[first : first + self.group])
@@ -91,10 +91,10 @@ class GroupRank:
             for ordered in [shuffled(range(count), candidates.query_id, repeat)]
             for first in range(0, count, self._step)
         ]
-        requests = [self._request(conversation, group, repeat) for repeat, group in groups]
+        requests = [self._request(passages, group, repeat) for repeat, group in groups]
         replies = yield from ask(requests)
         given: list[list[float]] = [[] for _ in range(count)]
-        counts = {"repaired": 0, "unparsable": 0, "escaped_ids": conversation.escaped}
+        counts = {"repaired": 0, "unparsable": 0, "escaped_ids": passages.escaped}
         repairs: list[int] = []
         for number, reply in enumerate(replies):
             group = groups[number][1]
@@ -106,8 +106,8 @@ class GroupRank:
                 repairs.append(number)
         return Scored([sum(own) / len(own) if own else 0.0 for own in given], counts, repairs)
 
-    def _request(self, conversation: Conversation, group: Sequence[int], repeat: int) -> Generate:
-        prompt = conversation.prompt(group, [str(place + 1) for place in range(len(group))])
+    def _request(self, passages: Passages, group: Sequence[int], repeat: int) -> Generate:
+        prompt = passages.prompt(group, [str(place + 1) for place in range(len(group))])
         return Generate(
             prompt,
             self.max_tokens,

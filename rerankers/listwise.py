@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rerank_bench import (
@@ -14,9 +14,7 @@ from rerank_bench import (
     Generation,
     Prompt,
     Scored,
-    answer_after_thoughts,
     ask,
-    escape_identifiers,
     load_template,
 )
 
@@ -24,6 +22,7 @@ from .budgets import check_budgets
 from .instructions import check_instruction, takes_instruction
 from .orders import Ordering, Sliding, descending
 from .parsing import Permutation, read_permutation
+from .passages import Passages, whole_answer
 from .shuffles import shuffled
 
 _TOKENS_PER_IDENTIFIER = 7  # "[100] > " where every digit and bracket is a token of its own
@@ -99,7 +98,7 @@ class Windows:
     ) -> None:
         self._options = options
         self._query_id = candidates.query_id
-        self._conversation = Conversation(
+        self._passages = Passages(
             candidates,
             options.prompt,
             thinking=options.thinking,
@@ -114,7 +113,7 @@ class Windows:
         return {
             "repaired": sum(answer.repaired for answer in self._read),
             "unparsable": sum(answer.unparsable for answer in self._read),
-            "escaped_ids": self._conversation.escaped,
+            "escaped_ids": self._passages.escaped,
         }
 
     @property
@@ -150,7 +149,7 @@ class Windows:
 
     def _request(self, passages: Sequence[int]) -> Generate:
         count, limit = len(passages), self._options.max_tokens
-        prompt = self._conversation.prompt(passages, [str(n + 1) for n in range(count)])
+        prompt = self._passages.prompt(passages, [str(n + 1) for n in range(count)])
         usual = _TOKENS_PER_IDENTIFIER * count + (2048 if prompt.thinking else 0)
         return Generate(prompt, limit or usual)
 
@@ -167,64 +166,3 @@ def mean_order(orders: Sequence[Sequence[int]]) -> list[int]:
         for position, place in enumerate(order):
             sums[place] += position
     return sorted(range(len(sums)), key=sums.__getitem__)
-
-
-def whole_answer(prompt: Prompt, reply: Generation) -> str:
-    """Return what the model said in all; nothing, where it was cut off within its thoughts.
-
-    Some chat templates open the think block themselves, so that the reply shows only its end.
-    """
-    no_end = answer_after_thoughts(reply.text) == reply.text
-    if prompt.thinking and not reply.finished and no_end:
-        return ""
-    return prompt.prefill + reply.text
-
-
-def _as_it_is(text: str) -> tuple[str, int]:
-    return text, 0
-
-
-class Conversation:
-    """One query's passages, made safe once: `escaped` counts the identifiers found in its texts.
-
-    scores: a text per document, which the prompt shows as a passage's `score`.
-    escape: whether the prompt names passages in brackets, so that other identifiers in brackets
-        have to be told apart.
-    """
-
-    def __init__(
-        self,
-        candidates: Candidates,
-        prompt: str,
-        *,
-        thinking: bool = False,
-        instruction: str = "",
-        scores: Sequence[str] = (),
-        escape: bool = True,
-    ) -> None:
-        self._template = load_template(prompt)
-        self._thinking = thinking
-        self._instruction = instruction or candidates.instruction
-        safely = escape_identifiers if escape else _as_it_is
-        self._query, count = safely(candidates.query)
-        safe = [safely(" ".join(d.text.split())) for d in candidates.documents]
-        self._passages = [{"text": text} for text, _ in safe]
-        for passage, score in zip(self._passages, scores, strict=False):
-            passage["score"] = score
-        self.escaped = count + sum(found for _, found in safe)
-
-    def prompt(self, inside: Sequence[int], names: Sequence[str], **values: object) -> Prompt:
-        """Fill the prompt with the documents `inside`, named by `names` in their order.
-
-        values: further variables of the prompt.
-        """
-        passages = [
-            {"id": name, **self._passages[index]} for name, index in zip(names, inside, strict=True)
-        ]
-        filled = self._template.fill(
-            query=self._query, passages=passages, instruction=self._instruction, **values
-        )
-        if self._thinking and not filled.thinking:
-            # A prefilled `[` would have the model answer before it thinks.
-            return replace(filled, thinking=True, prefill="")
-        return filled

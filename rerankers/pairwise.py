@@ -13,9 +13,9 @@ from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, lo
 from .budgets import check_budgets
 from .choices import Choices, Chooser
 from .instructions import check_instruction, takes_instruction
-from .listwise import Conversation
 from .odds import log_sum_exp
 from .orders import Choosing, bubble_sort, descending, heap_sort
+from .passages import Passages
 
 SORTS = ("all", "heap", "sliding")
 Pair: TypeAlias = tuple[int, int]
@@ -189,14 +189,12 @@ class Duo:
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all pairs at once."""
-        conversation = Conversation(
-            candidates, self.prompt, instruction=self.instruction, escape=False
-        )
+        passages = Passages(candidates, self.prompt, instruction=self.instruction, escape=False)
         count = len(candidates.documents)
         first = range(min(self.k, count))
         pairs = list((itertools.permutations if self.both else itertools.combinations)(first, 2))
         labels = self.fixed_labels
-        prompts = [conversation.prompt(pair, ("0", "1")) for pair in pairs]
+        prompts = [passages.prompt(pair, ("0", "1")) for pair in pairs]
         replies = yield from ask([NextToken(prompt, labels) for prompt in prompts])
         shares: list[list[float]] = [[] for _ in first]
         for (i, j), reply in zip(pairs, replies, strict=True):

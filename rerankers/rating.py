@@ -20,7 +20,7 @@ from rerank_bench import (
 
 from .budgets import check_budgets
 from .instructions import check_instruction, check_shows, takes_instruction
-from .listwise import whole_answer
+from .passages import whole_answer
 
 WEIGHTS = ("probability", "none")
 _TAGGED = re.compile(r"<answer>\s*(\d{1,3})\s*</answer>", re.IGNORECASE)

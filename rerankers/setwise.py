@@ -13,7 +13,6 @@ from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask, loa
 from .budgets import check_budgets
 from .choices import Choices, Chooser, Winners
 from .instructions import check_instruction, takes_instruction
-from .listwise import Conversation, whole_answer
 from .orders import (
     Choosing,
     Ending,
@@ -23,6 +22,7 @@ from .orders import (
     sort_from_both_ends,
 )
 from .parsing import read_labels
+from .passages import Passages, whole_answer
 
 SORTS = ("heap", "bubble")
 
@@ -167,12 +167,12 @@ class DualEnd:
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Choose from both ends; answers that had to be completed or left are counted."""
-        conversation = Conversation(candidates, self.prompt, instruction=self.instruction)
+        passages = Passages(candidates, self.prompt, instruction=self.instruction)
         named: list[int] = []  # how many passages each answer named, 0 where it is of no use
 
         def choose(inside: Sequence[int]) -> Ending:
             names = {str(place + 1): place for place in range(len(inside))}
-            prompt = conversation.prompt(inside, list(names))
+            prompt = passages.prompt(inside, list(names))
             (reply,) = yield from ask([Generate(prompt, self.max_tokens)])
             places = read_labels(whole_answer(prompt, reply), names)
             named.append(len(places) if len(places) <= 2 else 0)
@@ -182,7 +182,7 @@ class DualEnd:
         best = count if self.k is None else self.k
         ranking = yield from sort_from_both_ends(count, best=best, choose=choose)
         counts = {"repaired": named.count(1), "unparsable": named.count(0)}
-        counts["escaped_ids"] = conversation.escaped
+        counts["escaped_ids"] = passages.escaped
         repairs = [index for index, number in enumerate(named) if number != 2]
         return Scored(descending(ranking), counts, repairs)
 

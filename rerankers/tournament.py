@@ -19,7 +19,7 @@ from rerank_bench import (
 
 from .budgets import check_budgets
 from .instructions import check_shows, takes_instruction
-from .listwise import Conversation, whole_answer
+from .passages import Passages, whole_answer
 from .shuffles import shuffled
 
 STAGES = ((20, 0.5), (20, 0.2), (100, 0.1), (100, 0.05), (100, 0.02))
@@ -69,9 +69,9 @@ class TourRank:
     def rerank(self, candidates: Candidates) -> Flow:
         """Play all tournaments side by side, stage by stage."""
         count = len(candidates.documents)
-        conversation = Conversation(candidates, self.prompt)
+        passages = Passages(candidates, self.prompt)
         points = [[0] * count for _ in range(self.tournaments)]
-        counts = {"repaired": 0, "unparsable": 0, "escaped_ids": conversation.escaped}
+        counts = {"repaired": 0, "unparsable": 0, "escaped_ids": passages.escaped}
         repairs: list[int] = []
         asked, alive = 0, count
         for stage, (size, share) in enumerate(STAGES):
@@ -85,7 +85,7 @@ class TourRank:
             ]
             picks = _shares(advancing, len(groups) // self.tournaments) * self.tournaments
             requests = [
-                self._request(conversation, group, wanted)
+                self._request(passages, group, wanted)
                 for (_, group), wanted in zip(groups, picks, strict=True)
             ]
             replies = yield from ask(requests)
@@ -103,9 +103,9 @@ class TourRank:
             alive = advancing
         return Scored([float(sum(own)) for own in zip(*points, strict=True)], counts, repairs)
 
-    def _request(self, conversation: Conversation, group: Sequence[int], picks: int) -> Generate:
+    def _request(self, passages: Passages, group: Sequence[int], picks: int) -> Generate:
         names = [str(place + 1) for place in range(len(group))]
-        prompt = conversation.prompt(group, names, picks=picks)
+        prompt = passages.prompt(group, names, picks=picks)
         return Generate(prompt, self.max_tokens or _TOKENS_PER_PICK * (picks + 1))
 
 
