@@ -63,6 +63,15 @@ def test_heavy_packages_are_imported_only_inside_functions():
         assert part_of(path) == "engines" or not tops & HEAVY, f"{path} imports {tops & HEAVY}"
 
 
+def test_no_two_classes_of_the_harness_share_a_name():
+    found: dict[str, list[str]] = {}
+    for path in harness_files():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: paths for name, paths in found.items() if len(paths) > 1}
+
+
 @pytest.mark.parametrize("folder", ["rerankers", "tests"])
 def test_rerankers_and_tests_import_the_package_as_a_stranger_does(folder):
     for path in (ROOT / folder).rglob("*.py"):

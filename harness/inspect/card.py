@@ -16,11 +16,11 @@ from ..pools import Pool, PoolOptions, PoolRow
 from ..prompt import environment, load_template
 from ..report import count, plain
 from ..reranking import Choice, Jobs, Scope, build, find_entry, find_gpu, parse, rerank_one
-from ..suite import Prepared
+from ..suite import TaskPool
 from ..tasks import Source, Task, TaskOptions
 from ..types import Candidates, Document, PairScore
 from .exchanges import Recorder, prompt_text
-from .plan import Estimate, estimate
+from .plan import CostEstimate, estimate
 from .plan_engine import CountingEngine
 from .plan_reader import open_reader
 from .rerankers import ANY_MODEL
@@ -147,7 +147,7 @@ def cost(choice: Choice, model: str | None) -> Cost:
     return _cost(words, "white-space words", None, note)
 
 
-def _cost(found: Estimate, tokens_of: str, seconds: float | None, note: str = "") -> Cost:
+def _cost(found: CostEstimate, tokens_of: str, seconds: float | None, note: str = "") -> Cost:
     sums = (found.calls, found.rounds, found.prompt_tokens, found.output_tokens)
     return Cost(DOCUMENTS, *sums, tokens_of, GPU, seconds, note)
 
@@ -164,11 +164,11 @@ def _is_here(model: str) -> bool:
         return False
 
 
-def _estimate(choice: Choice, engine: Engine) -> Estimate:
+def _estimate(choice: Choice, engine: Engine) -> CostEstimate:
     return estimate(_prepared(), choice, Jobs(engine, Scope()), lambda _: None)
 
 
-def _prepared() -> Prepared:
+def _prepared() -> TaskPool:
     """Return a task of one query and its documents, which differ in where the text begins."""
     words = _TEXT.split()
     turned = ((words[place % len(words) :] + words)[:WORDS] for place in range(DOCUMENTS))
@@ -178,7 +178,7 @@ def _prepared() -> Prepared:
     scores = tuple(float(DOCUMENTS - place) for place in range(DOCUMENTS))
     rows = (PoolRow("q", tuple(corpus), scores=scores),)
     pool = Pool("example", "example", "example", "computed", DOCUMENTS, rows, sha256="")
-    return Prepared(task, pool, TaskOptions(), PoolOptions())
+    return TaskPool(task, pool, TaskOptions(), PoolOptions())
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -20,13 +20,13 @@ from ..types import Failure
 from .doctor_checks import (
     TOLERANCES,
     UNKNOWN_DTYPE,
-    Check,
+    DoctorCheck,
     Examined,
     Passes,
     checks_between,
     own_checks,
 )
-from .doctor_requests import LETTERS, REPLACES, Section, sections
+from .doctor_requests import LETTERS, REPLACES, RequestGroup, sections
 
 if TYPE_CHECKING:
     from ..types import Engine
@@ -37,11 +37,11 @@ class Report:
     """All checks; `notes` say what was left out and why."""
 
     engines: tuple[Examined, ...]
-    checks: tuple[Check, ...]
+    checks: tuple[DoctorCheck, ...]
     notes: tuple[str, ...]
 
     @property
-    def failed(self) -> tuple[Check, ...]:
+    def failed(self) -> tuple[DoctorCheck, ...]:
         """The checks that did not hold."""
         return tuple(check for check in self.checks if check.ok is False)
 
@@ -100,7 +100,7 @@ def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> Re
 
 
 def _examine_one(
-    letter: str, name: str, engine: Engine, requests: Mapping[str, Section]
+    letter: str, name: str, engine: Engine, requests: Mapping[str, RequestGroup]
 ) -> Examined:
     """Send all sections but those that an answered one replaces."""
     passes: dict[str, Passes] = {}
@@ -119,7 +119,7 @@ def _examine_one(
     return Examined(letter, name, dict(engine.identity), engine.statistics, passes, errors)
 
 
-def _passes(engine: Engine, section: Section, *, what: str) -> Passes:
+def _passes(engine: Engine, section: RequestGroup, *, what: str) -> Passes:
     """Send a section in one call, again, reversed, and every fourth request by itself."""
     indices = range(len(section.requests))
     alone = indices[::4]

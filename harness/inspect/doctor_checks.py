@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import EngineFault
 from ..types import ContinuationScore, Failure, LabelScores, Logits, Statistics
-from .doctor_requests import Section
+from .doctor_requests import RequestGroup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ Replies = Mapping[int, Any]
 
 
 @dataclass(frozen=True)
-class Check:
+class DoctorCheck:
     """One finding.
 
     value: None if there is no finite number. tolerance: the largest good value, or the smallest if
@@ -74,7 +74,7 @@ class Examined:
 # One engine
 
 
-def own_checks(one: Examined, requests: Mapping[str, Section]) -> Iterator[Check]:
+def own_checks(one: Examined, requests: Mapping[str, RequestGroup]) -> Iterator[DoctorCheck]:
     """Yield the checks of token counts, of scores that are all equal, and of repeatability."""
     mark = f"{one.letter} · "
     yield _refusals(one, requests, mark)
@@ -87,10 +87,10 @@ def own_checks(one: Examined, requests: Mapping[str, Section]) -> Iterator[Check
     for name in ("cold", "warm"):
         replies = (_served(getattr(passes, name)).values() for passes in one.passes.values())
         cached = sum(reply.cached_tokens for section in replies for reply in section)
-        yield Check(f"{mark}cached tokens, {name}", cached)
+        yield DoctorCheck(f"{mark}cached tokens, {name}", cached)
 
 
-def _refusals(one: Examined, requests: Mapping[str, Section], mark: str) -> Check:
+def _refusals(one: Examined, requests: Mapping[str, RequestGroup], mark: str) -> DoctorCheck:
     """Check that every refused request is longer than all that were served."""
     refused, ok = 0, True
     for name, passes in one.passes.items():
@@ -100,10 +100,12 @@ def _refusals(one: Examined, requests: Mapping[str, Section], mark: str) -> Chec
             failed = [sizes[i] for i in replies.keys() - _served(replies).keys()]
             ok &= not failed or (bool(served) and min(failed) > max(served))
         refused += len(passes.cold) - len(_served(passes.cold))
-    return Check(f"{mark}requests refused, none but the longest", refused, None, ok)
+    return DoctorCheck(f"{mark}requests refused, none but the longest", refused, None, ok)
 
 
-def _counts(one: Examined, served: Replies, section: Section, mark: str) -> Iterator[Check]:
+def _counts(
+    one: Examined, served: Replies, section: RequestGroup, mark: str
+) -> Iterator[DoctorCheck]:
     extra = [reply.prompt_tokens - section.sizes[i] for i, reply in served.items()]
     leading = one.statistics.leading_tokens
     if leading is None:  # a tokenizer puts one token before a text, or none
@@ -120,10 +122,10 @@ def _counts(one: Examined, served: Replies, section: Section, mark: str) -> Iter
         ),
     }
     for name, count in wrong.items():
-        yield Check(f"{mark}{name}", count, 0, count == 0)
+        yield DoctorCheck(f"{mark}{name}", count, 0, count == 0)
 
 
-def _spread(one: Examined, name: str) -> Check:
+def _spread(one: Examined, name: str) -> DoctorCheck:
     """Check that scores depend on the request: an engine whose scores do not repeats perfectly."""
     spreads = []
     for section in SCORES:
@@ -131,11 +133,11 @@ def _spread(one: Examined, name: str) -> Check:
         spreads += [_difference(replies[0], reply).max(initial=0.0) for reply in replies[1:]]
     largest = float(max(spreads, default=math.nan))
     ok = largest >= one.tolerance if spreads else None
-    return Check(name, _finite(largest), one.tolerance if spreads else None, ok)
+    return DoctorCheck(name, _finite(largest), one.tolerance if spreads else None, ok)
 
 
 def _repeated(
-    passes: Mapping[str, Passes], requests: Mapping[str, Section]
+    passes: Mapping[str, Passes], requests: Mapping[str, RequestGroup]
 ) -> dict[str, NDArray[np.float64]]:
     """Return the differences between replies to equal requests, by what differed in the call."""
     every = [(p, _duplicates(p.cold, requests[name])) for name, p in passes.items()]
@@ -147,7 +149,7 @@ def _repeated(
     }
 
 
-def _duplicates(replies: Replies, section: Section) -> Replies:
+def _duplicates(replies: Replies, section: RequestGroup) -> Replies:
     """Return, for each request that occurred before in the same call, the reply to the first."""
     first: dict[Any, int] = {}
     before = {i: first.setdefault(section.requests[i], i) for i in replies}
@@ -158,12 +160,12 @@ def _duplicates(replies: Replies, section: Section) -> Replies:
 
 
 def checks_between(
-    one: Examined, other: Examined, requests: Mapping[str, Section]
-) -> Iterator[Check]:
+    one: Examined, other: Examined, requests: Mapping[str, RequestGroup]
+) -> Iterator[DoctorCheck]:
     """Yield the checks that compare two engines' replies to the same requests."""
     for able, unable in ((one, other), (other, one)):
         for name in able.passes.keys() & unable.errors.keys():
-            yield Check(f"{name} answered by {able.letter} only", None, None, False)
+            yield DoctorCheck(f"{name} answered by {able.letter} only", None, None, False)
     cold = {
         name: (one.passes[name].cold, other.passes[name].cold)
         for name in one.passes
@@ -171,20 +173,20 @@ def checks_between(
     }
     both = [pair for replies in cold.values() for pair in _both(*replies)]
     unequal = sum(a.prompt_tokens != b.prompt_tokens for a, b in both)
-    yield Check("requests with unequal prompt tokens", unequal, 0, unequal == 0)
+    yield DoctorCheck("requests with unequal prompt tokens", unequal, 0, unequal == 0)
     for name, label in _NUMBERS.items():
         if name in cold:
             found = _differences([cold[name]])
             tolerance = max(one.tolerance, other.tolerance)
             yield _at_most(f"{label}, largest difference", found, tolerance)
-            yield Check(f"{label}, mean difference", _mean(found))
+            yield DoctorCheck(f"{label}, mean difference", _mean(found))
     for name in LABELS:
         if name in cold:
             noise = max(_noise(e.passes[name], requests[name]) for e in (one, other))
             yield from _orders(_both(*cold[name]), noise)
     if "texts" in cold:
         equal = [a.text == b.text for a, b in _both(*cold["texts"])]
-        yield Check("generated texts, share of equal ones", _mean(equal))
+        yield DoctorCheck("generated texts, share of equal ones", _mean(equal))
 
 
 _NUMBERS = {
@@ -195,13 +197,15 @@ _NUMBERS = {
 }
 
 
-def _noise(passes: Passes, section: Section) -> float:
+def _noise(passes: Passes, section: RequestGroup) -> float:
     """Return how far an engine's own replies to equal requests differ at most."""
     found = _repeated({"": passes}, {"": section}).values()
     return max(float(differences.max(initial=0.0)) for differences in found)
 
 
-def _orders(replies: Iterable[tuple[LabelScores, LabelScores]], noise: float) -> Iterator[Check]:
+def _orders(
+    replies: Iterable[tuple[LabelScores, LabelScores]], noise: float
+) -> Iterator[DoctorCheck]:
     """Compare the order of the labels, and the first label, prompt by prompt."""
     taus, firsts = [], []
     for a, b in replies:
@@ -212,8 +216,8 @@ def _orders(replies: Iterable[tuple[LabelScores, LabelScores]], noise: float) ->
         firsts += [left.index(max(left)) == right.index(max(right))] if labels else []
     mean = _mean(taus)
     ok = None if not taus else mean is not None and mean >= LEAST_TAU
-    yield Check("Kendall tau of the labels, mean, at least", mean, LEAST_TAU, ok)
-    yield Check("first label, share of equal ones", _mean(firsts))
+    yield DoctorCheck("Kendall tau of the labels, mean, at least", mean, LEAST_TAU, ok)
+    yield DoctorCheck("first label, share of equal ones", _mean(firsts))
 
 
 def kendall(one: Iterable[float], other: Iterable[float], *, noise: float) -> float | None:
@@ -276,9 +280,9 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _at_most(name: str, found: NDArray[np.float64], tolerance: float) -> Check:
+def _at_most(name: str, found: NDArray[np.float64], tolerance: float) -> DoctorCheck:
     """Check the largest of `found`; NaN is never good."""
     if not found.size:
-        return Check(name, None, tolerance)
+        return DoctorCheck(name, None, tolerance)
     largest = float(found.max())
-    return Check(name, _finite(largest), tolerance, largest <= tolerance)
+    return DoctorCheck(name, _finite(largest), tolerance, largest <= tolerance)

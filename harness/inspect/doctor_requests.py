@@ -64,7 +64,7 @@ _QUICK = _Sizes((17, 31, 32, 33, 75, 129), (33,), (80, 96), (17, 64), (20,))
 
 
 @dataclass(frozen=True)
-class Section:
+class RequestGroup:
     """Requests of one type. sizes: order them by length, in tokens. once: send them only once."""
 
     requests: Sequence[Any]
@@ -72,7 +72,7 @@ class Section:
     once: bool = False
 
 
-def sections(fit: Fit, *, quick: bool = False) -> dict[str, Section]:
+def sections(fit: Fit, *, quick: bool = False) -> dict[str, RequestGroup]:
     """Return the requests of every type by section; the sizes of `labels` are a text's tokens.
 
     quick: nine label requests of 526 tokens in all, in place of 40 of 7,806.
@@ -92,14 +92,14 @@ def sections(fit: Fit, *, quick: bool = False) -> dict[str, Section]:
     ]
     return {
         "pairs": _pairs(text, sizes),
-        "labels": Section([NextToken(p, LETTERS) for p in prompts], lengths),
-        "labels by id": Section([NextToken(p, LABEL_IDS) for p in prompts], lengths),
-        "likelihoods": Section(likelihoods, sizes.likelihoods),
-        "texts": Section(generations, sizes.generations, once=True),
+        "labels": RequestGroup([NextToken(p, LETTERS) for p in prompts], lengths),
+        "labels by id": RequestGroup([NextToken(p, LABEL_IDS) for p in prompts], lengths),
+        "likelihoods": RequestGroup(likelihoods, sizes.likelihoods),
+        "texts": RequestGroup(generations, sizes.generations, once=True),
     }
 
 
-def _pairs(text: Callable[..., str], sizes: _Sizes) -> Section:
+def _pairs(text: Callable[..., str], sizes: _Sizes) -> RequestGroup:
     """Return queries with documents; every other document begins with its query."""
     queries = [text(_QUERY, f"query {i}", end="") for i in range(4)]
     pairs = {}
@@ -108,7 +108,7 @@ def _pairs(text: Callable[..., str], sizes: _Sizes) -> Section:
         start = f"{query} " if place % 2 else ""
         pairs[size] = PairScore(query, text(size, "document", start=start, end=""))
     order = [*pairs, *(size for size in sizes.twice if size in pairs)]
-    return Section([pairs[size] for size in order], order)
+    return RequestGroup([pairs[size] for size in order], order)
 
 
 def _text(fit: Fit, size: int, seed: str, *, start: str = "", end: str = "\n") -> str:

@@ -17,7 +17,7 @@ from ..report import plain
 
 if TYPE_CHECKING:
     from ..pools import Pool
-    from ..suite import Prepared
+    from ..suite import TaskPool
     from ..tasks import Task
     from .rerankers import Wanted
 
@@ -40,14 +40,14 @@ def pools(table: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
     _print(records, as_json=as_json, hidden={"notes", "prompts", "sha256"})
 
 
-def note_printer() -> Callable[[Prepared], None]:
+def note_printer() -> Callable[[TaskPool], None]:
     """Return a function that prints the notes of a pool, and those of its task once.
 
     It also prints the prompts that dense models put before queries and documents.
     """
     printed: set[int] = set()
 
-    def print_notes(item: Prepared) -> None:
+    def print_notes(item: TaskPool) -> None:
         name = item.task.name
         for model, (query, document) in item.pool.prompts.items():
             prompts = f"{model}: query prompt {query}, document prompt {document}"

@@ -15,7 +15,7 @@ import click
 
 from ..engines import NO_ENGINE, EngineChoice
 from ..progress import bar
-from ..report import NOTHING, Table, count, print_table
+from ..report import NOTHING, ReportTable, count, print_table
 from ..reranking import (
     Gpu,
     Job,
@@ -33,12 +33,12 @@ from .plan_reader import open_reader
 
 if TYPE_CHECKING:
     from ..reranking import Choice
-    from ..suite import Prepared, Suite
+    from ..suite import Suite, TaskPool
     from ..types import Engine
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """The cost of one reranker after one first stage; every number is a sum over its queries.
 
     calls, rounds, prompt_tokens, output_tokens: as a run would report them.
@@ -82,12 +82,12 @@ class Estimate:
         return self.queries / (self.flops / 1e15) if self.flops else None
 
 
-def summed(rows: Iterable[Estimate]) -> Estimate:
+def summed(rows: Iterable[CostEstimate]) -> CostEstimate:
     """Return the sum of `rows`, named total."""
     rows = list(rows)
-    names = [f.name for f in fields(Estimate) if f.type in {"int", "float"}]
+    names = [f.name for f in fields(CostEstimate) if f.type in {"int", "float"}]
     sums = {name: sum(getattr(row, name) for row in rows) for name in names}
-    return Estimate("all", "", "total", **sums)
+    return CostEstimate("all", "", "total", **sums)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Plan:
 
     gpu: Gpu
     block: int
-    rows: tuple[Estimate, ...]
+    rows: tuple[CostEstimate, ...]
     assumptions: tuple[str, ...]
 
 
@@ -131,8 +131,8 @@ def _open(chosen: EngineChoice, gpu: Gpu, shape: str | None, block: int) -> Engi
 
 
 def estimate(
-    item: Prepared, choice: Choice, jobs: Jobs, advance: Callable[[int], None]
-) -> Estimate:
+    item: TaskPool, choice: Choice, jobs: Jobs, advance: Callable[[int], None]
+) -> CostEstimate:
     """Run one reranker over one pool, query by query; `advance` is called after each."""
     engine = jobs.engine
     engine.forget()
@@ -141,7 +141,7 @@ def estimate(
         usages.append(outcome.usage)
         advance(1)
     whole = total(usages)
-    row = Estimate(
+    row = CostEstimate(
         item.task.name,
         item.pool.profile,
         choice.label,
@@ -155,7 +155,7 @@ def estimate(
     return _with_cost(row, engine, deepest) if isinstance(engine, CountingEngine) else row
 
 
-def _jobs(item: Prepared, choice: Choice, jobs: Jobs) -> Iterator[Job]:
+def _jobs(item: TaskPool, choice: Choice, jobs: Jobs) -> Iterator[Job]:
     """Yield the jobs of one reranker; those of a cascade's last stage in first-stage order."""
     if choice.after is None:
         yield from jobs.of(item.task, item.pool, choice)
@@ -165,7 +165,7 @@ def _jobs(item: Prepared, choice: Choice, jobs: Jobs) -> Iterator[Job]:
     yield from jobs.after(item.task, parts, choice)
 
 
-def _with_cost(row: Estimate, engine: CountingEngine, deepest: int) -> Estimate:
+def _with_cost(row: CostEstimate, engine: CountingEngine, deepest: int) -> CostEstimate:
     """Return `row` with its cost; `deepest` is the largest number of rounds of a query."""
     counted, shape, gpu = engine.counted, engine.reader.shape, engine.gpu
     concurrent = row.queries * counted.writers / max(engine.writing_rounds, 1)
@@ -218,11 +218,11 @@ def _number(value: float | None) -> str:
     return count(value) if value >= 1000 or not value else f"{value:.3g}"
 
 
-def _per_query(value: float, row: Estimate) -> float:
+def _per_query(value: float, row: CostEstimate) -> float:
     return value / max(row.queries, 1)
 
 
-_COLUMNS: tuple[tuple[str, Callable[[Estimate], str], bool], ...] = (
+_COLUMNS: tuple[tuple[str, Callable[[CostEstimate], str], bool], ...] = (
     ("task · profile", lambda r: " · ".join(filter(None, (r.task, r.profile))), True),
     ("reranker", lambda r: r.reranker, True),
     ("model", lambda r: r.model or NOTHING, False),
@@ -242,7 +242,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Estimate], str], bool], ...] = (
 """Head and cell of each column, and whether the total has a value in it."""
 
 
-def _table(plan: Plan) -> Table:
+def _table(plan: Plan) -> ReportTable:
     """Return the plan as a table, with a total under two or more rows."""
     cells = [tuple(cell(row) for _, cell, _ in _COLUMNS) for row in plan.rows]
     if len(cells) > 1:
@@ -250,7 +250,7 @@ def _table(plan: Plan) -> Table:
         cells.append(tuple(cell(whole) if total_ else NOTHING for _, cell, total_ in _COLUMNS))
     heads = tuple(head for head, _, _ in _COLUMNS)
     title = f"plan · one {plan.gpu.name}"
-    return Table(title, heads, tuple(cells), names=2, notes=plan.assumptions)
+    return ReportTable(title, heads, tuple(cells), names=2, notes=plan.assumptions)
 
 
 def to_json(plan: Plan) -> str:
@@ -265,7 +265,7 @@ def to_json(plan: Plan) -> str:
     return json.dumps(whole, indent=2, ensure_ascii=False)
 
 
-def _record(row: Estimate) -> dict[str, Any]:
+def _record(row: CostEstimate) -> dict[str, Any]:
     derived = ("cacheable", "gpu_hours", "queries_per_pflop")
     return {**asdict(row), **{name: getattr(row, name) for name in derived}}
 

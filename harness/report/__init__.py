@@ -7,12 +7,12 @@ from .exports import export, to_csv, to_json
 from .latex import to_latex
 from .markdown import columns_page, to_markdown
 from .printing import print_compact, print_glossary, print_table, print_tables
-from .tables import Table
+from .tables import ReportTable
 from .text import NOTHING, count, number, plain, signed
 
 __all__ = [
     "NOTHING",
-    "Table",
+    "ReportTable",
     "columns_page",
     "comparison_json",
     "comparison_tables",

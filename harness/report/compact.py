@@ -22,7 +22,7 @@ from .notes import (
     queries,
     significance,
 )
-from .tables import Table
+from .tables import ReportTable
 from .text import NOTHING, count, crop, number, signed
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ LEGEND = (
 )
 
 
-def matrices(found: Evaluation) -> list[Table]:
+def matrices(found: Evaluation) -> list[ReportTable]:
     """Return the matrix of each data set's means, then those of its tasks.
 
     Runs on other queries, pools or judgements than most of a task have matrices of their own.
@@ -70,7 +70,7 @@ def matrices(found: Evaluation) -> list[Table]:
     return made
 
 
-def _matrices(title: str, rows: Iterable[Record]) -> list[Table]:
+def _matrices(title: str, rows: Iterable[Record]) -> list[ReportTable]:
     """Return matrices in each of which runs after a first stage share queries and judgements."""
     parts: list[list[Record]] = []
     for row in rows:
@@ -89,7 +89,7 @@ def _is_comparable(one: Record, other: Record) -> bool:
     return same and (one["profile"] != other["profile"] or one["ground"] == other["ground"])
 
 
-def _matrix(title: str, rows: Sequence[Record]) -> Table:
+def _matrix(title: str, rows: Sequence[Record]) -> ReportTable:
     before = {row["profile"]: f"{number(row['first_stage'])} " for row in rows}
     profiles = sorted(before)
     every = _ordered(rows)
@@ -103,7 +103,7 @@ def _matrix(title: str, rows: Sequence[Record]) -> Table:
     names = ["first stage", *_names(every, room)]
     cells = tuple((name, *own[1:]) for name, own in zip(names, numbers, strict=True))
     title = f"{title} · {queries(max(row['queries'] for row in rows))}"
-    return Table(title, heads, cells, room=room)
+    return ReportTable(title, heads, cells, room=room)
 
 
 def _ordered(rows: Iterable[Record]) -> dict[str, list[Record]]:

@@ -10,23 +10,23 @@ from typing import Any
 
 from ..evaluation import MAIN, Comparison, Duel
 from .notes import Record, headline, significant, statistics
-from .tables import Table
+from .tables import ReportTable
 from .text import bounds, gain, number, ratio, signed
 
 
-def comparison_tables(found: Comparison, *, queries: int) -> list[Table]:
+def comparison_tables(found: Comparison, *, queries: int) -> list[ReportTable]:
     """Return the table of differences, and that of the `queries` that differ most."""
     tasks = sorted(found.results.main, key=lambda row: (row["task"], row["profile"]))
     rows = [*found.means.main, *tasks]
     title = f"{found.one} (first) against {found.other} (second) · {MAIN}, natural"
     lead = _sentence(found)
-    main = Table.of(title, rows, _COLUMNS, names=2, notes=_notes(found, rows), lead=lead)
+    main = ReportTable.of(title, rows, _COLUMNS, names=2, notes=_notes(found, rows), lead=lead)
     if not queries:
         return [main]
     duels = [duel for duel in found.duels if duel.difference][:queries]
     most = f"The {len(duels)} queries that differ most"
     see = [_SEE] if duels else []
-    return [main, Table.of(most, duels, _DUELS, names=3, notes=see)]
+    return [main, ReportTable.of(most, duels, _DUELS, names=3, notes=see)]
 
 
 def _notes(found: Comparison, rows: Sequence[Record]) -> list[str]:

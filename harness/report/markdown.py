@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..evaluation import COLUMNS, Column, Evaluation
-from .tables import Table, glossary, tables
+from .tables import ReportTable, glossary, tables
 from .text import plain
 
 _COLUMNS_HEAD = """# Columns
@@ -49,7 +49,7 @@ def escape(text: str) -> str:
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _table(table: Table) -> str:
+def _table(table: ReportTable) -> str:
     rule = [":--" if i < table.names else "--:" for i in range(len(table.columns))]
     lines = [
         _line(escape(name) for name in table.columns),

@@ -19,7 +19,7 @@ from .comparison import comparison_json, comparison_tables
 from .exports import to_csv, to_json
 from .latex import to_latex
 from .markdown import to_markdown
-from .tables import Table, glossary, tables
+from .tables import ReportTable, glossary, tables
 from .text import plain
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def print_glossary(console: Console) -> None:
         console.print(Text.assemble((label, "bold"), f": {text}"))
 
 
-def print_table(table: Table, console: Console, *, width: int = _PIPE) -> None:
+def print_table(table: ReportTable, console: Console, *, width: int = _PIPE) -> None:
     """Print one table with its title and notes, and an empty line behind it.
 
     width: in characters, of a pipe or a file; a terminal's own width is kept.
@@ -140,7 +140,7 @@ def _sized(console: Console, width: int) -> Console:
     return Console(file=console.file, width=width, color_system=None)
 
 
-def _width(table: Table, column: int, width: int) -> int:
+def _width(table: ReportTable, column: int, width: int) -> int:
     """The longest cell or word of the head; a name's at most as long as is not folded."""
     texts = [*table.columns[column].split(), *(row[column] for row in table.rows)]
     longest = max(len(plain(text)) for text in texts)
@@ -164,7 +164,7 @@ def _parts(widths: list[int], names: int, width: int) -> list[list[int]]:
     return parts
 
 
-def _rich(table: Table, columns: list[int], widths: list[int]) -> RichTable:
+def _rich(table: ReportTable, columns: list[int], widths: list[int]) -> RichTable:
     shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
         head, width = Text(table.columns[column]), widths[column]

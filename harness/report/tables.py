@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Cells as text, not yet escaped. The first `names` columns are names, the others numbers.
 
     `lead` is one sentence that says what the table shows. `room`: characters that a name has on a
@@ -47,13 +47,13 @@ class Table:
         names: int,
         notes: Sequence[str] = (),
         lead: str = "",
-    ) -> Table:
+    ) -> ReportTable:
         """Return a table of `rows`, whose `columns` write a cell of a row by heading."""
         cells = tuple(tuple(write(row) for write in columns.values()) for row in rows)
         return cls(title, tuple(columns), cells, names, tuple(notes), lead)
 
 
-def tables(found: Evaluation) -> list[Table]:
+def tables(found: Evaluation) -> list[ReportTable]:
     """Return all tables of a report, in reading order."""
     means = grouped(records(found.means.rows()), "task")
     tasks = grouped(records(found.results.rows()), "task")
@@ -63,10 +63,10 @@ def tables(found: Evaluation) -> list[Table]:
         made.append(_first_stage_table(task, first_stages[task]))
         made += _reranker_tables(task, tasks.get(task, []))
     made += [
-        Table.of("Other input orders", found.orders, _ORDERS, names=2, notes=[_ORDER_NOTE]),
-        Table.of("One query at a time", found.latencies, _LATENCIES, names=3),
-        Table.of("Published figures", found.claims, _CLAIMS, names=3),
-        Table.of("Left out", found.left_out, {"what, and why": str}, names=1),
+        ReportTable.of("Other input orders", found.orders, _ORDERS, names=2, notes=[_ORDER_NOTE]),
+        ReportTable.of("One query at a time", found.latencies, _LATENCIES, names=3),
+        ReportTable.of("Published figures", found.claims, _CLAIMS, names=3),
+        ReportTable.of("Left out", found.left_out, {"what, and why": str}, names=1),
     ]
     return [table for table in made if table.rows]
 
@@ -80,7 +80,7 @@ def _shown_columns() -> list[Column]:
     return [column for column in COLUMNS if column.show in ("always", "filled")]
 
 
-def _group_tables(group: Group, rows: Sequence[Record]) -> list[Table]:
+def _group_tables(group: Group, rows: Sequence[Record]) -> list[ReportTable]:
     notes = [
         f"Plain means over {len(group.tasks)} tasks, taken as fixed: {', '.join(group.tasks)}."
     ]
@@ -97,7 +97,7 @@ def _group_tables(group: Group, rows: Sequence[Record]) -> list[Table]:
 
 def _reranker_tables(
     title: str, rows: Sequence[Record], *, notes: Sequence[str] = ()
-) -> list[Table]:
+) -> list[ReportTable]:
     """Return a table for each profile, one of other measures, and one of what does not compare.
 
     The best reranker after each profile comes first.
@@ -112,14 +112,16 @@ def _reranker_tables(
     return [*made, _measure_table(title, alike, rows), _apart_table(title, main)]
 
 
-def _gain_table(title: str, rows: Sequence[Record], notes: Iterable[str] = ()) -> Table:
+def _gain_table(title: str, rows: Sequence[Record], notes: Iterable[str] = ()) -> ReportTable:
     """Return the table of all columns that have anything to show."""
     cells = {column.label: [_cell(column, row) for row in rows] for column in _shown_columns()}
     for column in _shown_columns():
         if column.show == "filled" and set(cells[column.label]) <= {NOTHING}:
             del cells[column.label]
     lines = tuple(zip(*cells.values(), strict=True))
-    return Table(title, tuple(cells), lines, notes=(*notes, *notes_of(rows)), lead=sentence(rows))
+    return ReportTable(
+        title, tuple(cells), lines, notes=(*notes, *notes_of(rows)), lead=sentence(rows)
+    )
 
 
 def _cell(column: Column, row: Record) -> str:
@@ -128,7 +130,7 @@ def _cell(column: Column, row: Record) -> str:
     return FORMATS[column.format](*(row.get(name) for name in column.fields or (column.name,)))
 
 
-def _apart_table(title: str, main: Sequence[Record]) -> Table:
+def _apart_table(title: str, main: Sequence[Record]) -> ReportTable:
     """Return the table of other queries, pools or judgements than most results have."""
     rows = [row for row in main if row["apart"]]
     table = _gain_table(f"{title} · other queries, pools or judgements · {MAIN}", rows)
@@ -147,7 +149,7 @@ def _resolved(row: Record) -> str:
     return profile if resolved in {"", None, profile} else f"{profile} = {resolved}"
 
 
-def _measure_table(title: str, main: Sequence[Record], rows: Sequence[Record]) -> Table:
+def _measure_table(title: str, main: Sequence[Record], rows: Sequence[Record]) -> ReportTable:
     """Return the other measures of the same rows, in the same order."""
     found = {(row["profile"], row["reranker"], row["measure"]): row for row in rows}
 
@@ -163,10 +165,10 @@ def _measure_table(title: str, main: Sequence[Record], rows: Sequence[Record]) -
         "reranker": named,
         **{f"{m} and gain": partial(value_and_gain, measure=m) for m in MEASURES[1:]},
     }
-    return Table.of(f"{title} · other measures", main, columns, names=2)
+    return ReportTable.of(f"{title} · other measures", main, columns, names=2)
 
 
-def _first_stage_table(task: str, rows: Sequence[Record]) -> Table:
+def _first_stage_table(task: str, rows: Sequence[Record]) -> ReportTable:
     """Return the values of the first stages alone; no safeguard is in these numbers."""
     parts = grouped(rows, "profile", "ground").values()
     known = [(r["first_stage"], r["as_published"]) for r in rows if r["published"] is not None]
@@ -180,7 +182,7 @@ def _first_stage_table(task: str, rows: Sequence[Record]) -> Table:
         **{m: partial(_first_stage_value, measure=m) for m in (*MEASURES, MICRO, MACRO)},
         "safeguards": lambda part: str(part[0]["safeguards"]),
     }
-    return Table.of(f"{task} · first stages", parts, columns, names=2, notes=notes)
+    return ReportTable.of(f"{task} · first stages", parts, columns, names=2, notes=notes)
 
 
 def _judged_profile(part: Sequence[Record]) -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from ..runs import Fusion
 from .execution import Finished, run_suite
 from .fusing import fuse_folders, fuse_runs
-from .prepared import Prepared, Suite, build_pools
+from .prepared import Suite, TaskPool, build_pools
 from .specification import build_suite, merge, pool_suite, read_suite, shipped_suites, to_toml
 
 __all__ = [
     "Finished",
     "Fusion",
-    "Prepared",
     "Suite",
+    "TaskPool",
     "build_pools",
     "build_suite",
     "fuse_folders",

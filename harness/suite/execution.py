@@ -17,7 +17,7 @@ from ..errors import EngineDied, RerankBenchError
 from ..reranking import Job, Jobs, Outcome, Part, Scope, Usage, drive, with_stages
 from ..runs import Run, Served, finish, manifest, read_run, run_after, write_run
 from .planned import Planned, check_labels, plan_runs
-from .prepared import Prepared, Suite, build_pools
+from .prepared import Suite, TaskPool, build_pools
 from .turns import engines_of, in_turn
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run_suite(
     suite: Suite,
     *,
     done: Callable[[Finished], None] = lambda run: None,
-    noted: Callable[[Prepared], None] = lambda item: None,
+    noted: Callable[[TaskPool], None] = lambda item: None,
 ) -> list[Path]:
     """Rerank everything `suite` names and return the run folders in order.
 

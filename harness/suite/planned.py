@@ -22,7 +22,7 @@ from ..runs import (
     run_folder,
     settings,
 )
-from .prepared import Prepared, Suite
+from .prepared import Suite, TaskPool
 
 if TYPE_CHECKING:
     from ..reranking import Choice
@@ -64,7 +64,7 @@ class Planned:
 
 
 def plan_runs(
-    suite: Suite, prepared: Sequence[Prepared], engines: Mapping[EngineChoice, Engine]
+    suite: Suite, prepared: Sequence[TaskPool], engines: Mapping[EngineChoice, Engine]
 ) -> list[Planned]:
     """Return every run; raise RunConflict for a folder of a run with other settings."""
     plans: dict[Path, Planned] = {}
@@ -98,7 +98,7 @@ def plan_runs(
     return list(plans.values())
 
 
-def _folder(out: Path, item: Prepared, variant: Variant, choice: Choice) -> Path:
+def _folder(out: Path, item: TaskPool, variant: Variant, choice: Choice) -> Path:
     label = f"{choice.label}{variant.suffix}"
     return run_folder(out, item.task.name, item.pool.profile, label)
 
@@ -117,7 +117,7 @@ def _require_no_failures(folder: Path) -> None:
         )
 
 
-def _described(scope: Scope, item: Prepared) -> dict[str, Any]:
+def _described(scope: Scope, item: TaskPool) -> dict[str, Any]:
     return {
         "queries": scope.queries,
         "seed": scope.seed,

@@ -43,7 +43,7 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TaskPool:
     """A task with one of its pools, which holds only the queries that are run."""
 
     task: Task
@@ -52,7 +52,7 @@ class Prepared:
     pool_options: PoolOptions
 
 
-def build_pools(suite: Suite) -> list[Prepared]:
+def build_pools(suite: Suite) -> list[TaskPool]:
     """Load every task and build every pool, in the order they are named."""
     for profile, _ in suite.profiles:
         check_profile(profile)
@@ -65,7 +65,7 @@ def build_pools(suite: Suite) -> list[Prepared]:
     return prepared
 
 
-def _prepare(task: Task, options: TaskOptions, suite: Suite) -> Iterator[Prepared]:
+def _prepare(task: Task, options: TaskOptions, suite: Suite) -> Iterator[TaskPool]:
     chosen = chosen_queries(list(task.queries), suite.scope)
     if not chosen:
         raise BadData(f"task {task.name} has no query with a positive, so nothing to rerank")
@@ -73,4 +73,4 @@ def _prepare(task: Task, options: TaskOptions, suite: Suite) -> Iterator[Prepare
         pool_options = replace(pool_options, keep_going=suite.scope.keep_going)
         pool = build_pool(task, profile, pool_options)
         rows = tuple(row for row in pool.rows if row.query_id in chosen)
-        yield Prepared(task, replace(pool, rows=rows), options, pool_options)
+        yield TaskPool(task, replace(pool, rows=rows), options, pool_options)

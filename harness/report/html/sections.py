@@ -11,7 +11,7 @@ from .plots import COST, GAINS, ORDERS, QUALITY, RANKS, Plot
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selector:
     """A select over a section.
 
     key: `x` or `y` of a plot, `value` of a matrix, else the column whose rows are chosen.
@@ -45,7 +45,7 @@ class Section:
     title: str
     caption: str
     columns: tuple[str, ...] = ()
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[Selector, ...] = ()
     has_search: bool = True
     plot: Plot | None = None
 
@@ -55,11 +55,11 @@ _LEAD = (
     *_RUN, "gain", "gain_low", "first_stage", "natural", "calls_per_query", "prompt_tokens",
     "seconds_per_query", "gpu_seconds", "price", "queries",
 )  # fmt: skip
-_MATRIX = Choice(
+_MATRIX = Selector(
     "value", "Number", ("gain", "headroom_captured", "natural", "gain_safeguarded", "safeguarded")
 )
-_SCOPE = Choice("scope", "Of")
-_PROFILE = Choice("profile", "After")
+_SCOPE = Selector("scope", "Of")
+_PROFILE = Selector("profile", "After")
 
 SECTIONS = (
     Section(
@@ -86,17 +86,17 @@ SECTIONS = (
     Section(
         "cost", "Plots", "plot", "results", "Gain against cost", COST.caption,
         choices=(
-            _SCOPE, _PROFILE, Choice("hardware", "On", by_number=True),
-            Choice("x", "Cost", ("seconds_per_query", "tokens_per_query", "ideal_flops",
+            _SCOPE, _PROFILE, Selector("hardware", "On", by_number=True),
+            Selector("x", "Cost", ("seconds_per_query", "tokens_per_query", "ideal_flops",
                                  "gpu_seconds", "price")),
-            Choice("y", "Number", ("gain", "gain_safeguarded", "natural")),
+            Selector("y", "Number", ("gain", "gain_safeguarded", "natural")),
         ),
         plot=COST,
     ),
     Section("gains", "Plots", "plot", "results", "Gains", GAINS.caption, choices=(_SCOPE,),
             plot=GAINS),
     Section("quality", "Plots", "plot", "tasks", "Gain against first-stage quality",
-            QUALITY.caption, choices=(Choice("reranker", "Reranker", has_all=True),),
+            QUALITY.caption, choices=(Selector("reranker", "Reranker", has_all=True),),
             plot=QUALITY),
     Section(
         "recall", "First stages", "table", "first_stages", "First stages",
@@ -113,7 +113,7 @@ SECTIONS = (
          "queries"),
     ),
     Section("ranks", "Queries", "plot", "queries", "Rank of the best positive", RANKS.caption,
-            choices=(Choice("reranker", "Reranker"), Choice("profile", "After", has_all=True)),
+            choices=(Selector("reranker", "Reranker"), Selector("profile", "After", has_all=True)),
             plot=RANKS),
     Section(
         "queries", "Queries", "table", "queries", "Queries",
@@ -126,7 +126,7 @@ SECTIONS = (
         "query", "One query", "query", "texts", "One query",
         "The candidates of a query in finished order, how far each moved, and the requests and "
         "replies behind it; of the two best rerankers, or of all that the filter picks.",
-        choices=(Choice("task", "Task"), _PROFILE, Choice("query_id", "Query")),
+        choices=(Selector("task", "Task"), _PROFILE, Selector("query_id", "Query")),
     ),
     Section("promotions", "Robustness", "plot", "promotions", "Place in the input", ORDERS.caption,
             choices=(_SCOPE,), plot=ORDERS),
