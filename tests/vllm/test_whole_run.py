@@ -18,6 +18,9 @@ from rerank_bench import load_run
 from rerank_bench.engines import find_model
 from rerank_bench.runs import find_runs
 
+# A server's start and two runs of a language model on a CPU, which may be busy.
+pytestmark = pytest.mark.timeout(900)
+
 LABELLED = ["pointwise", "query-likelihood", "first"]
 BUDGET = "max_doc_tokens=32"
 Measured = Callable[[str], None]
