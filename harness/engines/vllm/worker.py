@@ -28,7 +28,7 @@ def main() -> None:
     """Serve the pipe whose file descriptor is the first argument."""
     with Connection(int(sys.argv[1])) as pipe:
         try:
-            served = Answering(pipe.recv())
+            served = WorkerModel(pipe.recv())
             pipe.send(("ready", served.room, served.in_effect))
             with suppress(ConnectionError):  # the other end is gone
                 served.serve(pipe)
@@ -67,7 +67,7 @@ Message = Sequence[Prepared] | Literal["forget"]
 _BUGS = (LookupError, TypeError, AttributeError, AssertionError)
 
 
-class Answering:
+class WorkerModel:
     """One `vllm.LLM`, which is given requests one by one, so that none waits for a batch to end.
 
     `room` is how many it is given at once: those it runs, and as many to follow them.

@@ -42,7 +42,7 @@ from rerank_bench.engines.vllm.settings import (
     worker_settings,
 )
 from rerank_bench.engines.vllm.worker import (
-    Answering,
+    WorkerModel,
     explain,
     in_effect,
     listen,
@@ -339,7 +339,7 @@ class Unreadable:
 def test_what_a_worker_cannot_read_is_an_error_and_no_silence() -> None:
     here, there = Pipe()
     here.send(Unreadable())
-    worker = Answering.__new__(Answering)
+    worker = WorkerModel.__new__(WorkerModel)
     worker._running, worker._waiting = {}, deque()
     with pytest.raises(KeyError, match="no such key"):
         worker.serve(there)
