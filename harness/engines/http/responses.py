@@ -137,7 +137,7 @@ class ApiKey:
             return read_as(lambda found: found.json(), response)
         error = self.error(response)
         if status in (400, 413, 422):
-            cure = "if it is too long, lower max_doc_tokens, max_query_tokens or window"
+            cure = "if it is too long, lower max_doc_tokens, max_tokens or window"
             return Refused(f"{where} refuses {error} ({cure})")
         if status in (401, 403):
             cure = f"check the key in {self.variable}" if self.variable else "set api_key_env=NAME"
