@@ -39,8 +39,8 @@ Answered: TypeAlias = tuple[int, Answer]
 
 NOT_FINITE = "the model answered NaN or infinity; if its dtype is float16, try bfloat16"
 LOWER_PROMPT = (
-    "max_doc_tokens, max_tokens where an answer is written, or the number of documents that share a "
-    "prompt (window, group)"
+    "max_doc_tokens, max_tokens where an answer is written, or the number of documents in a prompt "
+    "(window, group)"
 )
 LOWER_PAIR = "max_doc_tokens or max_query_tokens"
 LOWER_TEXT = "max_doc_tokens, or the number of documents that share a prompt"
