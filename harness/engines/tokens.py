@@ -74,6 +74,7 @@ class Tokens:
         self._backend.no_truncation()
         self._backend.no_padding()
         self._label_ids: dict[tuple[str, str], int] = {}
+        self._pieces: dict[int, str] = {}
 
     @property
     def pad_id(self) -> int:
@@ -93,7 +94,9 @@ class Tokens:
 
     def pieces(self, ids: Sequence[int]) -> tuple[str, ...]:
         """Return the text of each token; special tokens have none."""
-        return tuple(self.tokenizer.decode([i], skip_special_tokens=True) for i in ids)
+        for i in set(ids) - self._pieces.keys():
+            self._pieces[i] = str(self.tokenizer.decode([i], skip_special_tokens=True))
+        return tuple(self._pieces[i] for i in ids)
 
     # Fitting
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...types import ContinuationScore
 from ..prepare import Answer, Prepared, sound
-from .generation import written
+from .generation import kept_rows, written
 from .language import labels_of, logprob_of
 from .loading import Loaded
 
@@ -158,10 +158,5 @@ class _Decoder:
         """Drop the rows that are done and append `tokens` to those in `keep`."""
         import torch
 
-        if not keep:
-            return
-        if len(keep) < len(self.mask):
-            chosen = torch.tensor(keep, device=self.mask.device)
-            self.cache.batch_select_indices(chosen)
-            self.states, self.mask = self.states[chosen], self.mask[chosen]
+        self.states, self.mask = kept_rows(self.cache, keep, self.states, self.mask)
         self.ids = torch.tensor(tokens, device=self.mask.device)[:, None]

@@ -77,15 +77,21 @@ class _Causal:
         """Drop the rows that are done and append `tokens` to those in `keep`."""
         import torch
 
-        if not keep:
-            return
-        if len(keep) < len(self.mask):
-            chosen = torch.tensor(keep, device=self.mask.device)
-            self.cache.batch_select_indices(chosen)
-            self.mask, self.positions = self.mask[chosen], self.positions[chosen]
+        self.mask, self.positions = kept_rows(self.cache, keep, self.mask, self.positions)
         self.ids = torch.tensor(tokens, device=self.mask.device)[:, None]
         self.mask = torch.nn.functional.pad(self.mask, (0, 1), value=1)
         self.positions = self.positions[:, -1:] + 1
+
+
+def kept_rows(cache: Any, keep: Sequence[int], *parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the rows `keep` of each tensor, and drop the others from the cache too."""
+    import torch
+
+    if len(keep) == len(parts[0]):
+        return parts
+    chosen = torch.tensor(keep, device=parts[0].device)
+    cache.batch_select_indices(chosen)
+    return tuple(part[chosen] for part in parts)
 
 
 def write(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
@@ -111,10 +117,11 @@ def written(steps: Steps, batch: Sequence[Prepared], checkpoint: Checkpoint) -> 
         sound = last.amax(-1).isfinite().tolist()
         for row, fine in zip(going, sound, strict=True):
             row.broken = not fine
-        _extend(going, last.nan_to_num(), checkpoint)
+        _extend(going, last, checkpoint)
         keep = [number for number, row in enumerate(going) if not row.done]
         going = [going[number] for number in keep]
-        steps.advance([row.ids[-1] for row in going], keep)
+        if going:
+            steps.advance([row.ids[-1] for row in going], keep)
     return [_finish(row, checkpoint) for row in rows]
 
 

@@ -15,7 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rerank_bench.engines import ModelOptions, open_checkpoint, open_engine
 from rerank_bench.engines.local import TransformersEngine
+from rerank_bench.engines.local.generation import written
+from rerank_bench.engines.prepare import Prepared
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Failure, Generate, Likelihood, Message, NextToken, Prompt
 
@@ -221,3 +224,39 @@ def test_log_probabilities_of_a_text_are_its_likelihood(engine: Engines, llama: 
     logged = plain_logits(llama, before + list(made.tokens)).log_softmax(-1)
     expected = [float(logged[len(before) + i - 1, t]) for i, t in enumerate(made.tokens)]
     assert list(made.logprobs) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_row_that_is_not_finite_fails_alone_and_the_others_are_written(llama):
+    """Two rows from given logits; the second breaks at its second token."""
+    checkpoint = open_checkpoint(ModelOptions(model=str(llama)))
+    shown = []
+
+    class Given:
+        rows = 2
+
+        def logits(self):
+            shown.append(self.rows)
+            found = torch.zeros(self.rows, len(checkpoint.tokenizer))
+            found[:, 40 + len(shown)] = 5.0
+            if len(shown) == 2:
+                found[1, 7] = float("inf")
+            return found
+
+        def advance(self, tokens, keep):
+            self.rows = len(keep)
+
+    request = Generate(Prompt((), "a"), 3)
+    batch = [Prepared(index, request, [5], 4) for index in range(2)]
+    sound, broken = written(Given(), batch, checkpoint)
+    assert sound.tokens == (41, 42, 43)
+    assert isinstance(broken, Failure)
+    assert "NaN" in broken.reason
+    assert shown == [2, 2, 1]
+
+
+def test_the_pieces_of_a_generated_text_are_those_of_its_tokens(llama):
+    engine = open_engine("transformers", model=str(llama))
+    ((_, reply),) = engine.stream(iter([Generate(Prompt((), "A list of names"), 12)]))
+    decode = engine.checkpoint.tokenizer.decode
+    assert reply.pieces == tuple(decode([i], skip_special_tokens=True) for i in reply.tokens)
+    assert len(reply.logprobs) == len(reply.pieces) == reply.output_tokens
