@@ -10,6 +10,7 @@ from typing import Any
 
 from ..reranking import checks
 from ..reranking import invalid as broken
+from ..runs import invalid_parts
 
 Manifest = Mapping[str, Any]
 
@@ -83,8 +84,4 @@ def invalid(manifest: Manifest, counts: Mapping[str, int]) -> str | None:
     """
     if "stages" not in manifest:
         return broken(checks(counts, exact_labels=manifest["exact_labels"]))
-    found = (
-        (stage["label"], broken(checks(stage["counts"], exact_labels=stage["exact_labels"])))
-        for stage in manifest["stages"]
-    )
-    return "; ".join(f"{label}: {why}" for label, why in found if why) or None
+    return invalid_parts(manifest["stages"])

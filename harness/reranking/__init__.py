@@ -15,7 +15,7 @@ from .declared import Declared
 from .entries import Entry, catalogue
 from .fitting import Budget, Fitter
 from .flow import Failed, Job, Outcome, Reranked, Usage, total
-from .health import checks, invalid, label_probability
+from .health import Check, checks, invalid, label_probability
 from .limits import (
     GIB,
     Gpu,
@@ -41,6 +41,7 @@ __all__ = [
     "TASK",
     "After",
     "Budget",
+    "Check",
     "Choice",
     "Declared",
     "Defaults",

@@ -7,12 +7,12 @@ so that a report can check every part by its own engine.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from ..reranking import checks, invalid, total
+from ..reranking import Check, checks, invalid, total
 from .manifest import through_json
 from .results import Run
 
@@ -126,6 +126,18 @@ def spent_by(run: Run) -> list[dict[str, Any]]:
     ]
 
 
+def invalid_parts(parts: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return which parts of a composed run did not work as meant, and why; None where all did."""
+    broken = [f"{label}: {why}" for label, own in _checks(parts) if (why := invalid(own))]
+    return "; ".join(broken) or None
+
+
+def _checks(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Check]]]:
+    """Yield the label of each part and the checks of what it counted."""
+    for part in parts:
+        yield part["label"], checks(part["counts"], exact_labels=part["exact_labels"])
+
+
 def composed_manifest(
     base: Mapping[str, Any], settings: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
@@ -134,17 +146,15 @@ def composed_manifest(
     base: the manifest of the last part, or one with what all parts share.
     """
     flops = [part["ideal_flops"] for part in parts]
-    found = [(p["label"], checks(p["counts"], exact_labels=p["exact_labels"])) for p in parts]
-    broken = [f"{label}: {why}" for label, own in found if (why := invalid(own)) is not None]
     last = next((part for part in reversed(parts) if part["calls"]), parts[-1])
     composed = {
         "settings": settings,
         "mechanism": [
             {**asdict(check), "name": f"{label}: {check.name}"}
-            for label, own in found
+            for label, own in _checks(parts)
             for check in own
         ],
-        "invalid": "; ".join(broken) or None,
+        "invalid": invalid_parts(parts),
         "seconds": sum(part["seconds"] for part in parts),
         "ideal_flops": None if None in flops else sum(flops) or None,
         "engine": {},
