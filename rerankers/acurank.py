@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_bench import BadData, BadOption, Candidates, Flow, Scored
 
+from .budgets import check_counts
 from .listwise import Listwise, Windows
 
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ class AcuRank(Listwise):
             raise BadOption(f"acurank: start must be one of {', '.join(STARTS)}, not {self.start}")
         if not 0 < self.tolerance < 0.5:
             raise BadOption(f"acurank: tolerance must be between 0 and 0.5, not {self.tolerance}")
-        for name, value in (("k", self.k), ("max_calls", self.max_calls)):
-            if value < 1:
-                raise BadOption(f"acurank: {name} must be at least 1, not {value}")
+        check_counts("acurank", k=self.k, max_calls=self.max_calls)
         if self.uncertain < 2:
             raise BadOption(
                 f"acurank: uncertain must be at least 2, not {self.uncertain}: one document alone "

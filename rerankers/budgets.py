@@ -7,6 +7,13 @@ from rerank_bench import BadOption
 _NAMES = ("max_doc_tokens", "max_query_tokens", "max_pair_tokens", "max_window_tokens")
 
 
+def check_counts(method: str, **counts: int | None) -> None:
+    """Raise BadOption, naming `method`, for an option under 1; None is left out."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise BadOption(f"{method}: {name} must be at least 1, not {value}")
+
+
 def check_budgets(method: str, reranker: object) -> None:
     """Raise BadOption, naming `method`, for budgets of a reranker that cannot be; None is no limit.
 

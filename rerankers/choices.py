@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 from rerank_bench import BadOption, Candidates, Generate, Generation, NextToken, ask, load_template
 
+from .budgets import check_counts
 from .instructions import check_instruction
 from .parsing import read_labels, tagged_answer
-from .passages import Passages, whole_answer
+from .passages import THOUGHT, Passages, whole_answer
 
 ANSWERS = ("labels", "generate", "tagged")
 _WRITTEN = 16  # "Passage B." or "<answer>[20]</answer>", with some tokens to spare
-_THOUGHT = 2048
 
 Winners: TypeAlias = tuple[int, ...]
 """The documents that an answer prefers: one, several that are equal, or none if it is unusable."""
@@ -42,8 +42,7 @@ class Choices:
             raise BadOption(
                 f"{self.method}: answer must be one of {', '.join(ANSWERS)}, not {self.answer!r}"
             )
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise BadOption(f"{self.method}: max_tokens must be at least 1, not {self.max_tokens}")
+        check_counts(self.method, max_tokens=self.max_tokens)
         if self.answer == "labels" and not self.labels:
             raise BadOption(
                 f"{self.method}: prompt {self.prompt} has no labels to read: set answer=generate "
@@ -117,7 +116,7 @@ class Chooser:
         prompt = self._passages.prompt(inside, self._names(len(inside)))
         if choices.answer == "labels":
             return NextToken(prompt, self._labels[: len(inside)])
-        usual = _WRITTEN + (_THOUGHT if prompt.thinking else 0)
+        usual = _WRITTEN + (THOUGHT if prompt.thinking else 0)
         return Generate(prompt, usual if choices.max_tokens is None else choices.max_tokens)
 
     def _winners(self, inside: Sequence[int], request: NextToken | Generate, reply: Any) -> Winners:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rerank_bench import BadOption, Candidates, Flow, Scored, ask, escape_identifiers, load_template
+from rerank_bench import Candidates, Flow, Scored, ask, escape_identifiers, load_template
 from rerank_bench.types import Embed
 
 from .bi_encoder import check_pooling
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .cosines import cosines
 from .instructions import check_instruction, check_shows, takes_instruction
 
@@ -44,8 +44,7 @@ class E2Rank:
         check_instruction("e2rank", self.prompt, self.instruction)
         check_shows("e2rank", self.prompt, "query", "passages")
         check_shows("e2rank", self.document_prompt, "document")
-        if self.feedback < 1:
-            raise BadOption(f"e2rank: feedback must be at least 1, not {self.feedback}")
+        check_counts("e2rank", feedback=self.feedback)
 
     @property
     def takes_instruction(self) -> bool:

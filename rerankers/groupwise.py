@@ -18,7 +18,7 @@ from rerank_bench import (
     ask,
 )
 
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .instructions import check_shows, takes_instruction
 from .passages import Passages, whole_answer
 from .shuffles import shuffled
@@ -61,10 +61,8 @@ class GroupRank:
     def __post_init__(self) -> None:
         check_budgets("groupwise", self)
         check_shows("groupwise", self.prompt, "query", "passages")
-        sizes = (("group", self.group), ("repeats", self.repeats), ("max_tokens", self.max_tokens))
-        for name, value in sizes:
-            if value < 1:
-                raise BadOption(f"groupwise: {name} must be at least 1, not {value}")
+        counts = {"group": self.group, "repeats": self.repeats, "max_tokens": self.max_tokens}
+        check_counts("groupwise", **counts)
         if self.temperature < 0:
             raise BadOption(f"groupwise: temperature must not be negative, not {self.temperature}")
         if not 0 < self.top_p <= 1:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rerank_bench import BadOption, Candidates, EngineFault, Flow, ask, load_template
+from rerank_bench import Candidates, EngineFault, Flow, ask, load_template
 from rerank_bench.types import Embed, Prompt, Vectors
 
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .cosines import cosines
 from .instructions import check_instruction, takes_instruction
 
@@ -43,8 +43,7 @@ class JinaListwise:
     asks = frozenset({Embed})
 
     def __post_init__(self) -> None:
-        if self.block < 1:
-            raise BadOption(f"jina-listwise: block must be at least 1, not {self.block}")
+        check_counts("jina-listwise", block=self.block)
         check_budgets("jina-listwise", self)
         check_instruction("jina-listwise", self.prompt, self.instruction)
 

@@ -15,7 +15,7 @@ from typing import Any
 from rerank_bench import BadOption, Candidates, Flow, Scored, ask, load_template
 from rerank_bench.types import Fuse
 
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .instructions import check_shows
 from .orders import descending
 
@@ -56,8 +56,7 @@ class ListT5:
                 f"listt5: winners must be from 1 to half the group of {self.group}, "
                 f"not {self.winners}"
             )
-        if self.top < 1:
-            raise BadOption(f"listt5: top must be at least 1, not {self.top}")
+        check_counts("listt5", top=self.top)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Play tournaments until the best documents are found."""

@@ -7,22 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from rerank_bench import (
-    BadOption,
     Candidates,
     Flow,
     Generate,
-    Generation,
-    Prompt,
     Scored,
     ask,
     load_template,
 )
 
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .instructions import check_instruction, takes_instruction
 from .orders import Ordering, Sliding, descending
-from .parsing import Permutation, read_permutation
-from .passages import Passages, whole_answer
+from .parsing import Readings
+from .passages import THOUGHT, Passages, whole_answer
 from .shuffles import shuffled
 
 _TOKENS_PER_IDENTIFIER = 7  # "[100] > " where every digit and bracket is a token of its own
@@ -66,9 +63,7 @@ class Listwise:
     def __post_init__(self) -> None:
         self._sliding()
         check_budgets(self.method, self)
-        for name, value in (("max_tokens", self.max_tokens), ("orders", self.orders)):
-            if value is not None and value < 1:
-                raise BadOption(f"{self.method}: {name} must be at least 1, not {value}")
+        check_counts(self.method, max_tokens=self.max_tokens, orders=self.orders)
         load_template(self.prompt)
         check_instruction(self.method, self.prompt, self.instruction)
 
@@ -105,21 +100,17 @@ class Windows:
             instruction=options.instruction,
             scores=scores,
         )
-        self._read: list[Permutation] = []
+        self._readings = Readings()
 
     @property
     def counts(self) -> dict[str, int]:
         """How many answers were repaired or unparsable, and how many identifiers were escaped."""
-        return {
-            "repaired": sum(answer.repaired for answer in self._read),
-            "unparsable": sum(answer.unparsable for answer in self._read),
-            "escaped_ids": self._passages.escaped,
-        }
+        return {**self._readings.counts, "escaped_ids": self._passages.escaped}
 
     @property
     def repairs(self) -> list[int]:
         """The numbers of the requests whose answers were repaired or unparsable."""
-        return [i for i, answer in enumerate(self._read) if answer.repaired or answer.unparsable]
+        return self._readings.repairs
 
     def order(self, inside: Sequence[int]) -> Ordering:
         """Ask for the order of one window; return its places, best first."""
@@ -133,10 +124,10 @@ class Windows:
         shown = [(inside, places) for inside in windows for places in self._shown(len(inside))]
         requests = [self._request([inside[place] for place in places]) for inside, places in shown]
         replies = yield from ask(requests)
-        found = [
-            [places[place] for place in self._permutation(request.prompt, reply, len(places))]
-            for request, reply, (_, places) in zip(requests, replies, shown, strict=True)
-        ]
+        found = []
+        for request, reply, (_, places) in zip(requests, replies, shown, strict=True):
+            read = self._readings.read(whole_answer(request.prompt, reply), len(places))
+            found.append([places[place] for place in read])
         orders = self._options.orders
         return [mean_order(found[i : i + orders]) for i in range(0, len(found), orders)]
 
@@ -150,13 +141,8 @@ class Windows:
     def _request(self, passages: Sequence[int]) -> Generate:
         count, limit = len(passages), self._options.max_tokens
         prompt = self._passages.prompt(passages, [str(n + 1) for n in range(count)])
-        usual = _TOKENS_PER_IDENTIFIER * count + (2048 if prompt.thinking else 0)
+        usual = _TOKENS_PER_IDENTIFIER * count + (THOUGHT if prompt.thinking else 0)
         return Generate(prompt, limit or usual)
-
-    def _permutation(self, prompt: Prompt, reply: Generation, count: int) -> tuple[int, ...]:
-        names = {str(place + 1): place for place in range(count)}
-        self._read.append(read_permutation(whole_answer(prompt, reply), names))
-        return self._read[-1].places
 
 
 def mean_order(orders: Sequence[Sequence[int]]) -> list[int]:

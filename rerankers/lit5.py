@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rerank_bench import (
-    BadOption,
     Candidates,
     Flow,
     Scored,
@@ -19,10 +18,10 @@ from rerank_bench import (
 )
 from rerank_bench.types import Fuse
 
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .instructions import check_shows
 from .orders import Ordering, Sliding, descending
-from .parsing import Permutation, read_permutation
+from .parsing import Readings
 
 _TOKENS_PER_IDENTIFIER = 7  # the official code allows 140 for 20
 
@@ -54,8 +53,7 @@ class LiT5:
         self._sliding()
         check_budgets("lit5", self)
         check_shows("lit5", self.prompt, "query")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise BadOption(f"lit5: max_tokens must be at least 1, not {self.max_tokens}")
+        check_counts("lit5", max_tokens=self.max_tokens)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Order window by window; an answer without identifiers leaves its window as it was."""
@@ -77,28 +75,22 @@ class _Windows:
         safe = [escape_identifiers(document.text) for document in candidates.documents]
         self._texts = [text for text, _ in safe]
         self._escaped = found + sum(count for _, count in safe)
-        self._read: list[Permutation] = []
+        self._readings = Readings()
 
     @property
     def counts(self) -> dict[str, int]:
         """How many answers were repaired or unparsable, and how many identifiers were escaped."""
-        return {
-            "repaired": sum(answer.repaired for answer in self._read),
-            "unparsable": sum(answer.unparsable for answer in self._read),
-            "escaped_ids": self._escaped,
-        }
+        return {**self._readings.counts, "escaped_ids": self._escaped}
 
     @property
     def repairs(self) -> list[int]:
         """The numbers of the requests whose answers were repaired or unparsable."""
-        return [i for i, answer in enumerate(self._read) if answer.repaired or answer.unparsable]
+        return self._readings.repairs
 
     def order(self, inside: Sequence[int]) -> Ordering:
         """Ask for the order of one window; return its places, best first."""
         (reply,) = yield from ask([self._request(inside)])
-        names = {str(place + 1): place for place in range(len(inside))}
-        self._read.append(read_permutation(reply.text, names))
-        return self._read[-1].places
+        return self._readings.read(reply.text, len(inside))
 
     def _request(self, inside: Sequence[int]) -> Fuse:
         prompts = tuple(

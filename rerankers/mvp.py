@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rerank_bench import BadOption, Candidates, Flow, ask, load_template
+from rerank_bench import Candidates, Flow, ask, load_template
 from rerank_bench.types import FuseScore
 
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .instructions import check_shows
 
 
@@ -38,8 +38,7 @@ class MVP:
     def __post_init__(self) -> None:
         check_budgets("mvp", self)
         check_shows("mvp", self.prompt, "query")
-        if self.views < 1:
-            raise BadOption(f"mvp: views must be at least 1, not {self.views}")
+        check_counts("mvp", views=self.views)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for the scores of all documents together."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from rerank_bench import BadOption
 
+from .budgets import check_counts
+
 Ordering = Generator[Sequence[Any], Sequence[Any], Sequence[int]]
 """A flow that orders one window: it returns the window's places, best first."""
 
@@ -69,8 +71,7 @@ class Sliding:
                 f"{self.method}: stride must be from 1 to the window's {self.window}, "
                 f"not {self.stride}"
             )
-        if self.passes < 1:
-            raise BadOption(f"{self.method}: passes must be at least 1, not {self.passes}")
+        check_counts(self.method, passes=self.passes)
 
     @property
     def step(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, load_template
 
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .choices import Choices, Chooser
 from .instructions import check_instruction, takes_instruction
 from .odds import log_sum_exp
@@ -54,8 +54,7 @@ class Pairwise:
     def __post_init__(self) -> None:
         if self.sort not in SORTS:
             raise BadOption(f"pairwise: sort must be one of {', '.join(SORTS)}, not {self.sort!r}")
-        if self.k < 1:
-            raise BadOption(f"pairwise: k must be at least 1, not {self.k}")
+        check_counts("pairwise", k=self.k)
         self._choices().check_documents(2, "give it another label")
         check_budgets("pairwise", self)
 
@@ -162,8 +161,7 @@ class Duo:
     window = 2
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise BadOption(f"duo: k must be at least 1, not {self.k}")
+        check_counts("duo", k=self.k)
         if not self.both and not self.symmetric:
             raise BadOption(
                 "duo: with both=false and symmetric=false the last document could win nothing; "

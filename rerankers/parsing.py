@@ -41,6 +41,31 @@ class Permutation:
     unparsable: bool = False
 
 
+class Readings:
+    """The permutations that were read from the replies of one query's requests, in order."""
+
+    def __init__(self) -> None:
+        self._read: list[Permutation] = []
+
+    def read(self, text: str, count: int) -> tuple[int, ...]:
+        """Read an answer about `count` passages, numbered from 1; return their places."""
+        self._read.append(read_permutation(text, {str(n + 1): n for n in range(count)}))
+        return self._read[-1].places
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many answers were repaired, and how many were unparsable."""
+        return {
+            "repaired": sum(answer.repaired for answer in self._read),
+            "unparsable": sum(answer.unparsable for answer in self._read),
+        }
+
+    @property
+    def repairs(self) -> list[int]:
+        """The numbers of the requests whose answers were repaired or unparsable."""
+        return [i for i, answer in enumerate(self._read) if answer.repaired or answer.unparsable]
+
+
 def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
     """Read a ranking such as `[3] > [1] > [2]` or `[3, 1, 2]`; `identifiers` maps name to place.
 

@@ -9,10 +9,26 @@ from rerank_bench import (
     Candidates,
     Generation,
     Prompt,
+    Template,
     answer_after_thoughts,
     escape_identifiers,
     load_template,
 )
+
+THOUGHT = 2048
+"""Tokens that an answer may take beyond its usual length where the model thinks first."""
+
+
+def document_prompts(candidates: Candidates, template: Template, instruction: str) -> list[Prompt]:
+    """Fill a prompt with each document alone.
+
+    instruction: the reranker's own, which comes before the task's.
+    """
+    own = instruction or candidates.instruction
+    return [
+        template.fill(query=candidates.query, document=d.text, instruction=own)
+        for d in candidates.documents
+    ]
 
 
 def whole_answer(prompt: Prompt, reply: Generation) -> str:

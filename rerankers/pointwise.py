@@ -21,6 +21,7 @@ from rerank_bench.types import Label
 from .budgets import check_budgets
 from .instructions import check_instruction, takes_instruction
 from .odds import log_odds, log_sum_exp
+from .passages import document_prompts
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,7 @@ class Pointwise:
         """Ask about all documents at once."""
         template = load_template(self.prompt)
         labels = self._labels(template)
-        instruction = self.instruction or candidates.instruction
-        prompts = [
-            template.fill(query=candidates.query, document=d.text, instruction=instruction)
-            for d in candidates.documents
-        ]
+        prompts = document_prompts(candidates, template, self.instruction)
         replies = yield from ask([NextToken(prompt, labels) for prompt in prompts])
         if self.raw:
             return [_logit(reply, labels[0]) for reply in replies]

@@ -18,9 +18,9 @@ from rerank_bench import (
     load_template,
 )
 
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .instructions import check_instruction, check_shows, takes_instruction
-from .passages import whole_answer
+from .passages import document_prompts, whole_answer
 
 WEIGHTS = ("probability", "none")
 _TAGGED = re.compile(r"<answer>\s*(\d{1,3})\s*</answer>", re.IGNORECASE)
@@ -57,9 +57,7 @@ class Rating:
         check_budgets("rating", self)
         check_shows("rating", self.prompt, "query", "document")
         check_instruction("rating", self.prompt, self.instruction)
-        for name, value in (("highest", self.highest), ("max_tokens", self.max_tokens)):
-            if value < 1:
-                raise BadOption(f"rating: {name} must be at least 1, not {value}")
+        check_counts("rating", highest=self.highest, max_tokens=self.max_tokens)
         if self.weight not in WEIGHTS:
             raise BadOption(f"rating: weight must be one of {', '.join(WEIGHTS)}")
 
@@ -70,12 +68,7 @@ class Rating:
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""
-        template = load_template(self.prompt)
-        instruction = self.instruction or candidates.instruction
-        prompts = [
-            template.fill(query=candidates.query, document=d.text, instruction=instruction)
-            for d in candidates.documents
-        ]
+        prompts = document_prompts(candidates, load_template(self.prompt), self.instruction)
         replies = yield from ask([Generate(prompt, self.max_tokens) for prompt in prompts])
         found = [
             self._score(whole_answer(*one), one[1]) for one in zip(prompts, replies, strict=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask, load_template
 
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .choices import Choices, Chooser, Winners
 from .instructions import check_instruction, takes_instruction
 from .orders import (
@@ -64,12 +64,9 @@ class Setwise:
     def __post_init__(self) -> None:
         if self.sort not in SORTS:
             raise BadOption(f"setwise: sort must be one of {', '.join(SORTS)}, not {self.sort!r}")
-        fewest = 2 if self.sort == "heap" else 1
-        numbers = {"children": (self.children, fewest), "k": (self.k, 1)}
-        numbers["permutations"] = (self.permutations, 1)
-        for name, (given, lowest) in numbers.items():
-            if given < lowest:
-                raise BadOption(f"setwise: {name} must be at least {lowest}, not {given}")
+        if self.sort == "heap" and self.children < 2:
+            raise BadOption(f"setwise: children must be at least 2, not {self.children}")
+        check_counts("setwise", children=self.children, k=self.k, permutations=self.permutations)
         self._choices().check_documents(self.window, "lower children")
         check_budgets("setwise", self)
 
@@ -153,9 +150,7 @@ class DualEnd:
     asks = frozenset({Generate})
 
     def __post_init__(self) -> None:
-        for name, given in (("k", self.k), ("max_tokens", self.max_tokens)):
-            if given is not None and given < 1:
-                raise BadOption(f"dual-end: {name} must be at least 1, not {given}")
+        check_counts("dual-end", k=self.k, max_tokens=self.max_tokens)
         check_budgets("dual-end", self)
         load_template(self.prompt)
         check_instruction("dual-end", self.prompt, self.instruction)

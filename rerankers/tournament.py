@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rerank_bench import (
-    BadOption,
     Candidates,
     Flow,
     Generate,
@@ -17,7 +16,7 @@ from rerank_bench import (
     order,
 )
 
-from .budgets import check_budgets
+from .budgets import check_budgets, check_counts
 from .instructions import check_shows, takes_instruction
 from .passages import Passages, whole_answer
 from .shuffles import shuffled
@@ -57,9 +56,7 @@ class TourRank:
     def __post_init__(self) -> None:
         check_budgets("tourrank", self)
         check_shows("tourrank", self.prompt, "query", "passages", "picks")
-        for name, value in (("tournaments", self.tournaments), ("max_tokens", self.max_tokens)):
-            if value is not None and value < 1:
-                raise BadOption(f"tourrank: {name} must be at least 1, not {value}")
+        check_counts("tourrank", tournaments=self.tournaments, max_tokens=self.max_tokens)
 
     @property
     def takes_instruction(self) -> bool:
