@@ -18,10 +18,13 @@ from tokenizers import (
     trainers,
 )
 from transformers import (
+    AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
     BertModel,
     BertTokenizerFast,
+    GemmaConfig,
+    GemmaForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
@@ -69,8 +72,11 @@ def word_pieces(folder: Path) -> Any:
     return found
 
 
-def byte_pairs(folder: Path, *, chat: str | None, bos: bool = False) -> Any:
-    """A byte-level BPE tokenizer; pad and end token are the same, as in SmolLM2."""
+def byte_pairs(folder: Path, *, chat: str | None, bos: bool = False, words: str = "") -> Any:
+    """A byte-level BPE tokenizer; pad and end token are the same, as in SmolLM2.
+
+    words: become tokens of their own, at the start of a line.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -81,7 +87,8 @@ def byte_pairs(folder: Path, *, chat: str | None, bos: bool = False) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXTS[:3000], trainer)
+    answers = [word for word in words.split() for _ in range(3000)]
+    tokenizer.train_from_iterator([*TEXTS[:3000], *answers], trainer)
     if bos:
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<|endoftext|> $A", pair="<|endoftext|> $A $B", special_tokens=[(special[0], 0)]
@@ -171,6 +178,13 @@ def cross_encoder(folder: Path) -> None:
     BertForSequenceClassification(BertConfig(**shape, num_labels=1)).save_pretrained(folder)
 
 
+def two_labels(folder: Path) -> None:
+    """A random BERT with a classification head of two labels, as monoBERT has it."""
+    shape = encoder_shape(len(word_pieces(folder)))
+    torch.manual_seed(11)
+    BertForSequenceClassification(BertConfig(**shape, num_labels=2)).save_pretrained(folder)
+
+
 def encoder(folder: Path) -> None:
     """A random BERT without a head."""
     shape = encoder_shape(len(word_pieces(folder)))
@@ -190,6 +204,34 @@ def qwen(folder: Path) -> None:
     shape = decoder_shape(len(byte_pairs(folder, chat=THINKING)))
     torch.manual_seed(4)
     Qwen3ForCausalLM(Qwen3Config(**shape)).save_pretrained(folder)
+
+
+def qwen_judge(folder: Path) -> None:
+    """A random Qwen3 with a longer context, to which yes and no are single tokens."""
+    shape = decoder_shape(len(byte_pairs(folder, chat=CHATML, words="yes no Yes No")))
+    torch.manual_seed(9)
+    config = Qwen3Config(**shape | {"max_position_embeddings": 2048})
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+
+
+def qwen_classifier(folder: Path) -> None:
+    """The Qwen3 of `qwen_judge`, whose head is the row of yes minus that of no; no template."""
+    qwen_judge(folder)
+    judge = Qwen3ForCausalLM.from_pretrained(folder)
+    (folder / "chat_template.jinja").unlink()
+    yes, no = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(["yes", "no"])
+    found = Qwen3ForSequenceClassification.from_pretrained(folder, num_labels=1)
+    with torch.no_grad():
+        found.score.weight.copy_(judge.lm_head.weight[[yes]] - judge.lm_head.weight[[no]])
+    found.save_pretrained(folder)
+
+
+def gemma_judge(folder: Path) -> None:
+    """A random Gemma, whose tokenizer adds a BOS, to which yes and no are single tokens."""
+    shape = decoder_shape(len(byte_pairs(folder, chat=None, bos=True, words="yes no Yes No")))
+    torch.manual_seed(10)
+    config = GemmaConfig(**shape | {"max_position_embeddings": 2048})
+    GemmaForCausalLM(config).save_pretrained(folder)
 
 
 def base_llama(folder: Path) -> None:

@@ -90,9 +90,13 @@ def _checkpoint(name: str) -> Any:
 
 
 cross_encoder = _checkpoint("cross_encoder")
+two_labels = _checkpoint("two_labels")
 encoder = _checkpoint("encoder")
 llama = _checkpoint("llama")
 qwen = _checkpoint("qwen")
+qwen_judge = _checkpoint("qwen_judge")
+qwen_classifier = _checkpoint("qwen_classifier")
+gemma_judge = _checkpoint("gemma_judge")
 base_llama = _checkpoint("base_llama")
 llama_classifier = _checkpoint("llama_classifier")
 qwen_reranker = _checkpoint("qwen_reranker")
