@@ -24,6 +24,7 @@ from transformers import (
 
 from rerank_bench import FakeEngine, rerank
 from rerank_bench.engines import open_engine
+from rerank_bench.reranking import catalogue
 from rerank_bench.types import Generate, Generation, Prompt
 
 pytest.importorskip("mteb")
@@ -46,6 +47,25 @@ def predicted(peer: Any, query: str, documents: Sequence[str], **more: str) -> l
 def shares(scores: Sequence[float]) -> list[float]:
     """What log-odds are as probabilities, in which these loaders score."""
     return [1 / (1 + math.exp(-score)) for score in scores]
+
+
+FOUR_EMBEDDINGS = {"monoT5-base", "monoT5-3b"}  # are counted by mteb where T5 has one
+
+
+def test_the_catalogue_has_the_revisions_and_sizes_of_the_registry() -> None:
+    from mteb.models.model_implementations import MODEL_REGISTRY
+
+    entries = [entry for entry in catalogue().values() if entry.model in MODEL_REGISTRY]
+    assert len(entries) > 50
+    theirs = {entry.name: MODEL_REGISTRY[entry.model] for entry in entries}
+    assert {e.name: e.revision for e in entries} == {n: m.revision for n, m in theirs.items()}
+    sized = {
+        name: found.n_parameters / 1e9
+        for name, found in theirs.items()
+        if found.n_parameters and name not in FOUR_EMBEDDINGS
+    }
+    ours = {name: catalogue()[name].parameters for name in sized}
+    assert ours == pytest.approx(sized, rel=0.02)
 
 
 def test_qwen3_reranker_scores_by_the_share_of_yes(
