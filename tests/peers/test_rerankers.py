@@ -19,6 +19,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertConfig, BertModel
 from transformers.models.t5 import modeling_t5
 
+from rerank_bench import FakeEngine, rerank
+from rerank_bench.engines import open_engine
+from rerank_bench.types import Generation
+
 pytest.importorskip("rerankers")
 
 CPU = {"device": "cpu", "dtype": "float32", "verbose": 0}
@@ -28,6 +32,11 @@ def scored(peer: Any, query: str, documents: list[str]) -> list[float]:
     """What a ranker gives each document, in the order of the documents."""
     found = peer.rank(query, documents)
     return [found.get_score_by_docid(place) for place in range(len(documents))]
+
+
+def shares(scores: list[float]) -> list[float]:
+    """What log-odds are as probabilities."""
+    return [1 / (1 + math.exp(-score)) for score in scores]
 
 
 def test_a_cross_encoder_scores_alike(
@@ -65,8 +74,28 @@ def test_monot5_scores_by_the_share_of_its_two_labels(
     peer = T5Ranker(str(t5), token_false=labels[0], token_true=labels[1], **CPU)
     expected = scored(peer, query, documents)
     assert np.std(expected) > 0.05
-    shares = [1 / (1 + math.exp(-score)) for score in ours(name, t5, query, documents)]
-    assert shares == pytest.approx(expected, abs=1e-5)
+    assert shares(ours(name, t5, query, documents)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_long_document_is_cut_before_the_prompts_end_which_the_package_loses(
+    t5: Path, query: str, checkpoints: Any, ours: Any
+) -> None:
+    """The package cuts the whole prompt to 512 tokens, and so its last word, `Relevant:`, too."""
+    from rerankers.models.t5ranker import T5Ranker
+
+    peer, text = T5Ranker(str(t5), **CPU), " ".join(checkpoints.TEXTS[:200])
+    whole = peer.score(query, text)
+    peer.inputs_template = "Query: {query} Document: {text}"
+    assert peer.score(query, text) == whole
+    peer.inputs_template += " Relevant:"
+
+    budgets = {"max_pair_tokens": 400, "max_query_tokens": 200}
+    (score,) = ours("monoT5-base", t5, query, [text], **budgets)
+    room = 400 - len(peer.tokenizer(query, add_special_tokens=False).input_ids)
+    (kept,) = open_engine("transformers", model=str(t5), device="cpu").fit([text], room)
+    assert kept.truncated
+    assert text.startswith(kept.text)
+    assert peer.score(query, kept.text) == pytest.approx(shares([score])[0], abs=1e-5)
 
 
 def test_upr_scores_by_the_likelihood_of_the_query_and_its_end(
@@ -195,9 +224,6 @@ def test_the_adapter_of_rank_llm_orders_as_ours_does_where_the_stride_fits(
     adapter: Any, checkpoints: Any, query: str, count: int
 ) -> None:
     """Where it does not, rank_llm's last window is short: see the tests against rank_llm itself."""
-    from rerank_bench import FakeEngine, rerank
-    from rerank_bench.types import Generation
-
     words = [re.findall(r"\w+", text)[:6] for text in checkpoints.TEXTS[:count]]
     texts = [" ".join([*some, f"({place})"]) for place, some in enumerate(words)]
     found = adapter.rank(query, texts)
