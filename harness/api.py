@@ -65,6 +65,7 @@ def rerank(
 
     `reranker` is a name as on the command line, or an object with `rerank(candidates)`. `engine` is
     a name, or an open engine, which stays open; `options` are the reranker's and the engine's.
+    `model` and `engine` go before those of a named reranker.
     Raises RerankBenchError where the command line would print an error.
     """
     method, opened = _resolve(reranker, engine, model, options or {})
@@ -98,7 +99,8 @@ def _resolve(
                 "stage, or use `rerank-bench run`"
             )
         given_name, given = parse(reranker)
-        choice = build(given_name, {**given, **options}, Defaults(model, name))
+        chosen_here = {k: v for k, v in {"model": model, "engine": name}.items() if v is not None}
+        choice = build(given_name, {**given, **options}, Defaults(options=chosen_here))
         method, chosen = choice.reranker, choice.engine
     else:
         method = reranker

@@ -50,6 +50,13 @@ def test_options_are_those_of_the_command_line():
         rerank_bench.rerank("q", texts, reranker="listwise:widow=4", engine="fake")
 
 
+def test_the_model_of_a_call_takes_the_place_of_that_of_a_named_reranker(cross_encoder):
+    best = rerank_bench.rerank(
+        "q", ["a plum", "apples"], reranker="ms-marco-MiniLM-L6-v2", model=str(cross_encoder)
+    )
+    assert best.usage.calls == 2
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_nothing_or_one_document_is_no_reason_to_ask_a_listwise_model(count):
     best = rerank_bench.rerank("q", ["only"] * count, reranker="first", engine="fake")
