@@ -12,7 +12,7 @@ from rerank_bench.reranking import Defaults, choose
 
 ASKING = [
     *("cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"),
-    *("setwise", "pairwise", "duo", "dual-end"),
+    *("setwise", "pairwise", "duo", "dual-end", "ecorank"),
 ]
 
 HEADS = ["cross-encoder", "late-interaction"]
@@ -50,6 +50,11 @@ def built(text: str):
         ("duo:k=0", "duo: k must be at least 1"),
         ("duo:prompt=setwise", "needs two labels.*it has 23"),
         ("duo:both=false,symmetric=false", "the last document could win nothing"),
+        ("ecorank:split=1.5", "split must be from 0 to 1, not 1.5"),
+        ("ecorank:budget=0", "ecorank: budget must be at least 1"),
+        ("ecorank:prompt=setwise", "setwise does not show document"),
+        ("ecorank:prompt=graded", "prompt graded needs two labels; it has"),
+        ("ecorank:pair_prompt=setwise", "prompt setwise needs two labels; it has 23"),
         ("dual-end:k=0", "dual-end: k must be at least 1"),
         ("dual-end:max_tokens=0", "dual-end: max_tokens must be at least 1"),
     ],
