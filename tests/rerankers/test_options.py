@@ -71,6 +71,31 @@ def test_a_prompt_that_does_not_exist_is_answered_with_near_names(name):
         built(f"{name}:prompt=listwize")
 
 
+LISTING = ["setwise", "pairwise", "duo", "dual-end", "listwise", "insertrank", "acurank", "first"]
+LISTING += ["jina-listwise", "e2rank", "groupwise", "tourrank", "in-context", "ecorank"]
+SINGLE = ["pointwise", "query-likelihood", "rating", "lit5", "listt5", "mvp"]
+
+
+@pytest.mark.parametrize("name", [*LISTING, *SINGLE])
+def test_a_prompt_that_never_shows_a_document_is_refused_by_every_method(name, tmp_path):
+    file = tmp_path / "blind.toml"
+    labels = ["A", "B", "C", "D"] if name == "setwise" else ["A", "B"]
+    loop = "{% for passage in passages %}{{ passage.id }}{% endfor %}"
+    file.write_text(
+        f"source = 'test'\nlicence = 'none'\nchanges = 'none'\nlabels = {labels}\n"
+        f"text = '{{{{ query }}}} {loop if name in LISTING else ''} ['\n"
+    )
+    option = "pair_prompt" if name == "ecorank" else "prompt"
+    what = "passages" if name in LISTING else "document"
+    with pytest.raises(BadOption, match=f"blind.toml does not show {what}"):
+        built(f"{name}:{option}={file}")
+
+
+def test_insertrank_refuses_a_prompt_without_scores():
+    with pytest.raises(BadOption, match="insertrank: prompt listwise does not show score"):
+        built("insertrank:prompt=listwise")
+
+
 @pytest.mark.parametrize("option", ["max_doc_tokens", "max_query_tokens"])
 @pytest.mark.parametrize("name", ASKING)
 def test_every_budget_holds_at_least_one_token(name, option):
