@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rerank_bench import BadOption, load_template
 
 _VALUES = ("query", "document", "passages", "score", "picks", "index", "instruction")
@@ -19,7 +21,8 @@ def check_shows(method: str, prompt: str, *names: str) -> None:
     """
     marks = {name: f"<<{number}>>" for number, name in enumerate(_VALUES)}
     passage = {"id": "1", "text": marks["passages"], "score": marks["score"]}
-    filled = load_template(prompt).fill(**{**marks, "passages": [passage, passage]})
+    values: dict[str, Any] = {**marks, "passages": [passage, passage]}
+    filled = load_template(prompt).fill(**values)
     shown = (filled.text or "") + "".join(message.text for message in filled.messages)
     for name in names:
         if marks[name] not in shown:
