@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, load_template, order
 
 from .budgets import check_budgets
-from .instructions import check_instruction, takes_instruction
+from .instructions import check_instruction, check_shows, takes_instruction
 from .orders import Ordering, Sliding, descending
 from .passages import Passages
 
@@ -45,6 +45,7 @@ class First:
         if self.window > len(LETTERS):
             raise BadOption(f"first: window must be at most {len(LETTERS)}, not {self.window}")
         check_budgets("first", self)
+        check_shows("first", self.prompt, "query", "passages")
         check_instruction("first", self.prompt, self.instruction)
         template = load_template(self.prompt)
         if not ((template.text or "") + template.prefill).endswith("["):

@@ -12,11 +12,10 @@ from rerank_bench import (
     Generate,
     Scored,
     ask,
-    load_template,
 )
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_instruction, takes_instruction
+from .instructions import check_instruction, check_shows, takes_instruction
 from .orders import Ordering, Sliding, descending
 from .parsing import Readings
 from .passages import THOUGHT, Passages, whole_answer
@@ -64,7 +63,7 @@ class Listwise:
         self._sliding()
         check_budgets(self.method, self)
         check_counts(self.method, max_tokens=self.max_tokens, orders=self.orders)
-        load_template(self.prompt)
+        check_shows(self.method, self.prompt, "query", "passages")
         check_instruction(self.method, self.prompt, self.instruction)
 
     @property

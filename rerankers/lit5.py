@@ -52,11 +52,11 @@ class LiT5:
     def __post_init__(self) -> None:
         self._sliding()
         check_budgets("lit5", self)
-        check_shows("lit5", self.prompt, "query")
+        check_shows("lit5", self.prompt, "query", "document", "index")
         check_counts("lit5", max_tokens=self.max_tokens)
 
     def rerank(self, candidates: Candidates) -> Flow:
-        """Order window by window; an answer without identifiers leaves its window as it was."""
+        """Order window by window; an answer without numbers leaves its window as it was."""
         windows = _Windows(self, candidates)
         ranking = yield from self._sliding().order(len(candidates.documents), windows.order)
         return Scored(descending(ranking), windows.counts, windows.repairs)
@@ -75,7 +75,7 @@ class _Windows:
         safe = [escape_identifiers(document.text) for document in candidates.documents]
         self._texts = [text for text, _ in safe]
         self._escaped = found + sum(count for _, count in safe)
-        self._readings = Readings()
+        self._readings = Readings(bare=True)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -12,7 +12,7 @@ from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, lo
 
 from .budgets import check_budgets, check_counts
 from .choices import Choices, Chooser
-from .instructions import check_instruction, takes_instruction
+from .instructions import check_instruction, check_shows, takes_instruction
 from .odds import log_sum_exp
 from .orders import Choosing, bubble_sort, descending, heap_sort
 from .passages import Passages
@@ -173,6 +173,7 @@ class Duo:
                 f"first; it has {len(self.fixed_labels)}"
             )
         check_budgets("duo", self)
+        check_shows("duo", self.prompt, "query", "passages")
         check_instruction("duo", self.prompt, self.instruction)
 
     @property

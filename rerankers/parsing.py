@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rerank_bench import answer_after_thoughts
 
@@ -22,6 +22,8 @@ _BRACKETS = re.compile(_BRACKET, re.IGNORECASE)
 _CHAIN = re.compile(rf"{_BRACKET}(?:[^\w\[\]]*{_BRACKET})*", re.IGNORECASE)
 _NAME = re.compile(r"\w+(?=\s*[,>;\]])")
 _CALLED = re.compile(r"(?i:passage|document)[\s:#]*(\d+|[A-Z])(?!\w)")
+_NUMBER = re.compile(r"\d+")
+_NO_WORDS = re.compile(r"[\W\d]*")
 _ALONE = re.compile(r"\W*(\w+)\W*")
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _MARKS = str.maketrans("【】［］〔〕", "[][][]", "\\*`\"'“”")
@@ -42,15 +44,26 @@ class Permutation:
 
 
 class Readings:
-    """The permutations that were read from the replies of one query's requests, in order."""
+    """The permutations that were read from the replies of one query's requests, in order.
 
-    def __init__(self) -> None:
+    bare: read an answer without words, such as `3 1 2`, for the numbers in it, as a repair; for
+        models that write nothing else.
+    """
+
+    def __init__(self, *, bare: bool = False) -> None:
+        self._bare = bare
         self._read: list[Permutation] = []
 
     def read(self, text: str, count: int) -> tuple[int, ...]:
         """Read an answer about `count` passages, numbered from 1; return their places."""
-        self._read.append(read_permutation(text, {str(n + 1): n for n in range(count)}))
-        return self._read[-1].places
+        identifiers = {str(n + 1): n for n in range(count)}
+        found = read_permutation(text, identifiers)
+        if self._bare and (found.repaired or found.unparsable) and _NO_WORDS.fullmatch(text):
+            bracketed = " ".join(f"[{number}]" for number in _NUMBER.findall(text))
+            numbers = read_permutation(bracketed, identifiers)
+            found = found if numbers.unparsable else replace(numbers, repaired=True)
+        self._read.append(found)
+        return found.places
 
     @property
     def counts(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ from rerank_bench import (
 from rerank_bench.types import Label
 
 from .budgets import check_budgets
-from .instructions import check_instruction, takes_instruction
+from .instructions import check_instruction, check_shows, takes_instruction
 from .odds import log_odds, log_sum_exp
 from .passages import document_prompts
 
@@ -55,6 +55,7 @@ class Pointwise:
         labels = self._labels(load_template(self.prompt))
         self._check_labels(labels)
         self._check_scale(labels)
+        check_shows("pointwise", self.prompt, "query", "document")
 
     @property
     def fixed_labels(self) -> tuple[Label, ...]:

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask, load_template
+from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask
 
 from .budgets import check_budgets, check_counts
 from .choices import Choices, Chooser, Winners
-from .instructions import check_instruction, takes_instruction
+from .instructions import check_instruction, check_shows, takes_instruction
 from .orders import (
     Choosing,
     Ending,
@@ -152,7 +152,7 @@ class DualEnd:
     def __post_init__(self) -> None:
         check_counts("dual-end", k=self.k, max_tokens=self.max_tokens)
         check_budgets("dual-end", self)
-        load_template(self.prompt)
+        check_shows("dual-end", self.prompt, "query", "passages")
         check_instruction("dual-end", self.prompt, self.instruction)
 
     @property

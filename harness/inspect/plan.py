@@ -193,9 +193,10 @@ def _assumptions(gpu: Gpu, block: int, tokenizers: Sequence[str]) -> Iterator[st
     )
     counted = f" Tokens are those of {' and '.join(tokenizers)}." if tokenizers else ""
     yield (
-        "Assumed: windows are answered by a full permutation and the end token, other texts and "
-        "all with thoughts by max_tokens; equal calls are answered once; a prefix cache in blocks "
-        f"of {block} tokens forgets nothing.{counted}"
+        "Assumed: windows are answered by a full permutation and the end token; ratings, scores, "
+        "and all behind thoughts or in tags, by max_tokens, the most that a run can write; equal "
+        f"calls are answered once; a prefix cache in blocks of {block} tokens forgets nothing."
+        f"{counted}"
     )
 
 

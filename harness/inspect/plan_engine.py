@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ from ..types import (
 if TYPE_CHECKING:
     from ..types import AnyRequest, Reply
     from .plan_reader import Reader
+
+
+_NO_ORDER = re.compile(r"\d*|[<{].*", re.DOTALL)
+"""An answer of word overlap that is a rating, stands in tags behind reasons, or gives scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +198,10 @@ class CountingEngine(FakeEngine):
     def _written(self, request: Generate | Fuse, reply: Any) -> int:
         """Return the tokens of an answer and its end token, at most those requested.
 
-        Thoughts, and an answer that is no order of passages, are as long as was requested.
+        Thoughts, and an answer that does not just name passages, are as long as was requested.
         """
-        if isinstance(request, Generate) and (request.prompt.thinking or not reply.text):
+        reasons = isinstance(request, Generate) and request.prompt.thinking
+        if reasons or _NO_ORDER.fullmatch(reply.text):
             return request.max_tokens
         (ids,) = self.reader.preparer.tokens.encode([reply.text])
         return min(len(ids) + 1, request.max_tokens)

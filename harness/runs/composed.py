@@ -127,9 +127,12 @@ def spent_by(run: Run) -> list[dict[str, Any]]:
 
 
 def invalid_parts(parts: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return which parts of a composed run did not work as meant, and why; None where all did."""
+    """Return which parts of a composed run did not work as meant, and why; None where all did.
+
+    A stage that several fused cascades begin with is named once.
+    """
     broken = [f"{label}: {why}" for label, own in _checks(parts) if (why := invalid(own))]
-    return "; ".join(broken) or None
+    return "; ".join(dict.fromkeys(broken)) or None
 
 
 def _checks(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Check]]]:

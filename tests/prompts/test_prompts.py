@@ -50,7 +50,7 @@ def test_every_prompt_that_the_catalogue_names_fits_its_method(entry):
     if "prompt" not in entry.options:
         return
     template = load_template(entry.options["prompt"])
-    assert bool(template.labels) == (entry.method == "pointwise")
+    assert bool(template.labels) == (entry.method in {"pointwise", "ecorank"})
     assert (template.prefill == "[") == (entry.method == "first")
 
 

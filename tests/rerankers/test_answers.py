@@ -32,7 +32,7 @@ THINKING = "listwise:thinking=true"
 RANK_R1 = "setwise:prompt=rank-r1,answer=tagged,children=19,shuffle=true"
 SORTING = [
     *("setwise", "setwise:answer=generate,permutations=3,sort=bubble", RANK_R1),
-    *("pairwise", "pairwise:sort=heap,answer=generate", "duo", "dual-end"),
+    *("pairwise", "pairwise:sort=heap,answer=generate", "duo", "dual-end", "ecorank"),
 ]
 ASKING = [
     *("cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"),

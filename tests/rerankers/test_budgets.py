@@ -26,7 +26,7 @@ OUTPUT = {
     "insertrank": 6,
     "first": 0,
 }  # tokens written for each passage
-CHOOSING = {"setwise", "pairwise", "duo"}
+CHOOSING = {"setwise", "pairwise", "duo", "ecorank"}
 ENTRIES = pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.name)
 
 

@@ -103,6 +103,34 @@ def test_lit5_asks_for_windows_of_numbered_passages():
     assert order(result.scores)[:3] == [20, 21, 22]
 
 
+@pytest.mark.parametrize(
+    ("text", "best", "count"),
+    [
+        ("[3] > [1] > [2]", [2, 0, 1], ""),
+        ("3 1 2", [2, 0, 1], "repaired"),
+        ("[3] > 1 > 2", [2, 0, 1], "repaired"),
+        ("3,2", [2, 1, 0], "repaired"),
+        ("1 2 3", [0, 1, 2], "repaired"),
+        ("7 8", [0, 1, 2], "unparsable"),
+        ("the best is 3", [0, 1, 2], "unparsable"),
+        ("", [0, 1, 2], "unparsable"),
+    ],
+)
+def test_lit5_reads_bare_numbers_as_a_repair_and_none_among_words(text, best, count):
+    engine = FakeEngine(lambda request: Generation(text, finished=True))
+    result = rerank_one(LiT5(), candidates("abc"), engine)
+    assert order(result.scores) == best
+    told = [name for name in ("repaired", "unparsable") if result.counts.get(name)]
+    assert told == ([count] if count else [])
+
+
+def test_other_models_do_not_have_bare_numbers_read():
+    engine = FakeEngine(lambda request: Generation("3 1 2", finished=True))
+    result = rerank_one(choose("listwise:engine=fake").reranker, candidates("abc"), engine)
+    assert order(result.scores) == [0, 1, 2]
+    assert result.counts["unparsable"] == 1
+
+
 def test_mvp_scores_do_not_depend_on_the_order_of_documents(t5, checkpoints):
     engine = open_engine("transformers", model=str(t5))
     texts = checkpoints.TEXTS[:25]

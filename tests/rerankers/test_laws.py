@@ -39,7 +39,8 @@ SORTING = [
 ]
 FORCED = ["setwise:answer=generate,children=2", RANK_R1]  # a label is written, whatever is equal
 EMBEDDING = ["bi-encoder", "e2rank", "jina-listwise"]
-COMPLETE = ["pairwise", "pairwise:answer=generate", "duo:k=101", "dual-end"]
+ECORANK = "ecorank:budget=1000000,k=101"
+COMPLETE = ["pairwise", "pairwise:answer=generate", "duo:k=101", "dual-end", ECORANK]
 ASKING = [*POINTWISE, *WINDOWED, *WHOLE, *EMBEDDING, *SORTING, *COMPLETE, "listt5:top=16"]
 ALL = [*MODEL_FREE, *ASKING]
 

@@ -12,7 +12,7 @@ from rerank_bench.reranking import Defaults, choose
 
 ASKING = [
     *("cross-encoder", "late-interaction", "pointwise", "query-likelihood", "listwise", "first"),
-    *("setwise", "pairwise", "duo", "dual-end"),
+    *("setwise", "pairwise", "duo", "dual-end", "ecorank"),
 ]
 
 HEADS = ["cross-encoder", "late-interaction"]
@@ -50,6 +50,11 @@ def built(text: str):
         ("duo:k=0", "duo: k must be at least 1"),
         ("duo:prompt=setwise", "needs two labels.*it has 23"),
         ("duo:both=false,symmetric=false", "the last document could win nothing"),
+        ("ecorank:split=1.5", "split must be from 0 to 1, not 1.5"),
+        ("ecorank:budget=0", "ecorank: budget must be at least 1"),
+        ("ecorank:prompt=setwise", "setwise does not show document"),
+        ("ecorank:prompt=graded", "prompt graded needs two labels; it has"),
+        ("ecorank:pair_prompt=setwise", "prompt setwise needs two labels; it has 23"),
         ("dual-end:k=0", "dual-end: k must be at least 1"),
         ("dual-end:max_tokens=0", "dual-end: max_tokens must be at least 1"),
     ],
@@ -64,6 +69,31 @@ def test_an_option_that_cannot_work_is_refused_in_one_line(text, message):
 def test_a_prompt_that_does_not_exist_is_answered_with_near_names(name):
     with pytest.raises(UnknownName, match="did you mean listwise"):
         built(f"{name}:prompt=listwize")
+
+
+LISTING = ["setwise", "pairwise", "duo", "dual-end", "listwise", "insertrank", "acurank", "first"]
+LISTING += ["jina-listwise", "e2rank", "groupwise", "tourrank", "in-context", "ecorank"]
+SINGLE = ["pointwise", "query-likelihood", "rating", "lit5", "listt5", "mvp"]
+
+
+@pytest.mark.parametrize("name", [*LISTING, *SINGLE])
+def test_a_prompt_that_never_shows_a_document_is_refused_by_every_method(name, tmp_path):
+    file = tmp_path / "blind.toml"
+    labels = ["A", "B", "C", "D"] if name == "setwise" else ["A", "B"]
+    loop = "{% for passage in passages %}{{ passage.id }}{% endfor %}"
+    file.write_text(
+        f"source = 'test'\nlicence = 'none'\nchanges = 'none'\nlabels = {labels}\n"
+        f"text = '{{{{ query }}}} {loop if name in LISTING else ''} ['\n"
+    )
+    option = "pair_prompt" if name == "ecorank" else "prompt"
+    what = "passages" if name in LISTING else "document"
+    with pytest.raises(BadOption, match=f"blind.toml does not show {what}"):
+        built(f"{name}:{option}={file}")
+
+
+def test_insertrank_refuses_a_prompt_without_scores():
+    with pytest.raises(BadOption, match="insertrank: prompt listwise does not show score"):
+        built("insertrank:prompt=listwise")
 
 
 @pytest.mark.parametrize("option", ["max_doc_tokens", "max_query_tokens"])

@@ -118,12 +118,30 @@ def test_a_generated_window_costs_a_permutation_and_an_end_and_waits_for_itself(
     assert listwise.flops > first.flops
 
 
-def test_thoughts_and_answers_that_are_no_order_cost_all_that_was_requested(build, llama):
-    names = ("rating:max_tokens=40", f"listwise:{WINDOWED},thinking=true,max_tokens=90")
+def test_thoughts_and_answers_that_are_no_order_cost_all_that_was_requested(build, llama, tmp_path):
+    head = 'source = "test"\nlicence = "none"\nchanges = "none"\ntext = """'
+    rating, scores = tmp_path / "rating.toml", tmp_path / "scores.toml"
+    rating.write_text(head + 'Rate {{ document }} for {{ query }} from 0 to 10."""')
+    scores.write_text(
+        head + "Query: {{ query }}\n{% for passage in passages %}\n[{{ passage.id }}] "
+        '{{ passage.text }}\n{% endfor %}\nYour reasons, then <answer> tags."""'
+    )
+    names = (
+        *("rating:max_tokens=40", f"rating:prompt={rating},max_tokens=50,as=direct"),
+        f"listwise:{WINDOWED},thinking=true,max_tokens=90",
+        f"groupwise:prompt={scores},max_tokens=70,group=3,max_doc_tokens=30",
+    )
     plan = plan_suite(build(*names, model=llama), H200)
-    for row, most in zip(plan.rows, (40, 90), strict=True):
+    for row, most in zip(plan.rows, (40, 50, 90, 70), strict=True):
         assert row.output_tokens == most * row.calls > 0
-    assert "other texts and all with thoughts by max_tokens" in " ".join(plan.assumptions)
+    assert "all behind thoughts or in tags, by max_tokens" in " ".join(plan.assumptions)
+
+
+@pytest.mark.parametrize("name", ["dual-end:k=2", "setwise:answer=generate,children=2"])
+def test_an_answer_that_names_passages_costs_no_more_than_the_names(build, llama, name):
+    options = f"{name},max_tokens=200,max_doc_tokens=8"
+    (row,) = plan_suite(build(options, model=llama), H200).rows
+    assert 0 < row.output_tokens < 100 * row.calls
 
 
 def test_a_model_free_reranker_costs_nothing(build):

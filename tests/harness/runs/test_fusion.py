@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import BadData, BadOption
-from rerank_bench.runs import METHODS, Fusion, QueryResult, fuse
+from rerank_bench.runs import METHODS, Fusion, QueryResult, fuse, invalid_parts
 
 SCORES = st.one_of(
     st.floats(-1e6, 1e6, allow_subnormal=False), st.sampled_from([0.0, 1.0, -1.0, 0.1])
@@ -146,3 +146,14 @@ def test_scores_that_overflow_are_refused():
 def test_a_fusion_that_cannot_be_is_refused(given_, runs_, why):
     with pytest.raises(BadOption, match=why):
         Fusion(**given_).shares(runs_)
+
+
+def test_a_stage_that_several_cascades_begin_with_is_named_once():
+    def part(label, unparsable):
+        counts = {"generations": 10, "unparsable": unparsable}
+        return {"label": label, "counts": counts, "exact_labels": True}
+
+    parts = [part("a", 9), part("b", 0), part("a", 9), part("c", 8)]
+    reason = "answers repaired or unusable"
+    assert invalid_parts(parts) == f"a: {reason}: 9 of 10; c: {reason}: 8 of 10"
+    assert invalid_parts([part("b", 0)]) is None
