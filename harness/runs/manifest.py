@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import hashlib
 import json
 import platform
 from collections import Counter
@@ -108,9 +109,13 @@ def effective_options(choice: Choice) -> dict[str, Any]:
 
 
 def prompt_fingerprint(choice: Choice) -> str | None:
-    """Sha256 of the prompt file a reranker uses, by its attribute `prompt`; None without one."""
-    name = choice.declared.prompt
-    return load_template(name).fingerprint if name else None
+    """Sha256 of the prompt files a reranker uses, in `prompt` and options `…_prompt`, or None."""
+    further = {k: v for k, v in effective_options(choice).items() if k.endswith("_prompt")}
+    names = [name for name in (choice.declared.prompt, *further.values()) if name]
+    found = [load_template(name).fingerprint for name in names]
+    if len(found) < 2:
+        return found[0] if found else None
+    return hashlib.sha256("".join(found).encode()).hexdigest()
 
 
 @dataclass

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench.errors import BadData, RerankBenchError, RunConflict
-from rerank_bench.reranking import Usage
-from rerank_bench.runs import QueryResult, Run, read_run
+from rerank_bench.reranking import Defaults, Usage, build
+from rerank_bench.runs import QueryResult, Run, prompt_fingerprint, read_run
 from rerank_bench.runs import folder as runs
 
 SETTINGS: dict[str, Any] = {
@@ -294,3 +294,14 @@ def test_what_is_no_ranking_is_not_stored(tmp_path: Path, result: QueryResult, w
 def test_a_folder_of_runs_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="nowhere"):
         runs.find_runs(tmp_path / "nowhere")
+
+
+def test_a_run_knows_the_text_of_every_prompt_file(tmp_path: Path) -> None:
+    file = tmp_path / "document.toml"
+    words = 'source = "ours"\nlicence = "Apache-2.0"\nchanges = "none"\ntext = "{} {}"\n'
+    file.write_text(words.format("", "{{ document }}"))
+    choice = build("e2rank", {"document_prompt": str(file), "model": "m"}, Defaults())
+    found = {prompt_fingerprint(choice)}
+    file.write_text(words.format("Passage:", "{{ document }}"))
+    found.add(prompt_fingerprint(choice))
+    assert len(found) == 2
