@@ -85,7 +85,7 @@ def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
     Think blocks are dropped, and where one has no end nothing is an answer.
     Unknown and repeated identifiers are left out, missing ones follow in the window's own order.
     """
-    answer = answer_after_thoughts(text).translate(_MARKS)
+    answer = _plain_marks(answer_after_thoughts(text))
     named = [_plain(name) for name in _names(_longest_chain(answer))]
     known = [identifiers[name] for name in named if name in identifiers]
     if not known:
@@ -103,7 +103,7 @@ def read_labels(text: str, identifiers: Mapping[str, int]) -> tuple[int, ...]:
     `identifiers` maps label to place. An answer without labels, or with one that is unknown, names
     none: text that speaks of passages which are not there is no choice.
     """
-    answer = answer_after_thoughts(text).translate(_MARKS)
+    answer = _plain_marks(answer_after_thoughts(text))
     named = _names(answer) or _CALLED.findall(answer) or _only_word(answer)
     labels = list(dict.fromkeys(_plain(label) for label in named))
     known = all(label in identifiers for label in labels)
@@ -141,10 +141,13 @@ def _longest_chain(text: str) -> str:
     return longest if len(_names(longest)) > 1 else text
 
 
+def _plain_marks(text: str) -> str:
+    """Write brackets and digits of any kind, such as `²` and `③`, as ASCII has them."""
+    plain = text.translate(_MARKS)
+    return "".join(c if c.isascii() else str(unicodedata.digit(c, c)) for c in plain)
+
+
 def _plain(name: str) -> str:
-    """Write an identifier as the prompt did: plain digits without leading zeros, or upper case."""
-    digits = [unicodedata.digit(character, -1) for character in name]
-    if min(digits) >= 0:
-        # Not through int(), which refuses digits by the thousand, as a model in a loop writes them.
-        return "".join(map(str, digits)).lstrip("0")
-    return name.upper()
+    """Write an identifier as the prompt did: without leading zeros, or in upper case."""
+    # Not through int(), which refuses digits by the thousand, as a model in a loop writes them.
+    return name.lstrip("0") if name.isdecimal() else name.upper()

@@ -275,4 +275,5 @@ def t5(folder: Path) -> None:
         for name, weights in network.named_parameters():
             if name.endswith((".v.weight", ".o.weight")):
                 weights.mul_(8)
+    network.lm_head = torch.nn.Linear(config.d_model, size, bias=False)
     network.save_pretrained(folder)
