@@ -114,7 +114,7 @@ class TransformersEngine:
         if self._head == "composed":
             known["composed_by"] = packages(("sentence-transformers",))
         if self._head == "maxsim" and not is_plain(self.checkpoint):
-            known["late"] = "2"  # markers and expansion are read since 2
+            known["late"] = "3"  # 2: markers and expansion are read; 3: words that are no tokens
         version = metadata.version("transformers")
         return {"engine": self.name, "format": str(FORMAT), "version": version, **known}
 

@@ -153,6 +153,35 @@ def test_a_checkpoint_of_colbert_is_read_as_it_was_saved(
     check(engine(folder, max_num_batched_tokens=600), folder, texts)
 
 
+def test_skipped_words_that_are_no_tokens_skip_the_unknown_token_as_pylate_does(
+    tmp_path: Path, engine: Engines, encoder: Path
+) -> None:
+    documents = ["a 🙂 class of 漢 things", "what is 🙂", "a class"]
+    folder = pylate(tmp_path, *encoder_of(encoder), skiplist_words=["."])
+    kept = maxsim(folder, documents)
+    settings = folder / "config_sentence_transformers.json"
+    saved = json.loads(settings.read_text())
+    write(settings, saved | {"skiplist_words": [".", "[UNK]"]})
+    expected = maxsim(folder, documents)
+    assert kept != pytest.approx(expected, abs=1e-2)
+    write(settings, saved | {"skiplist_words": [".", "not a token"]})
+    assert scores(engine(folder), documents) == pytest.approx(expected, abs=1e-4)
+
+
+MARKERS = ("query_token_id", "doc_token_id")
+
+
+def test_a_marker_of_colbert_that_is_no_token_is_the_unknown_token(
+    tmp_path: Path, engine: Engines, encoder: Path
+) -> None:
+    documents = ["a class of things", "what is it"]
+    folder = colbert(tmp_path, encoder, mask_punctuation=False, **dict.fromkeys(MARKERS, "[UNK]"))
+    expected = maxsim(folder, documents)
+    saved = json.loads((folder / "artifact.metadata").read_text())
+    write(folder / "artifact.metadata", saved | dict.fromkeys(MARKERS, "[no]"))
+    assert scores(engine(folder), documents) == pytest.approx(expected, abs=1e-4)
+
+
 SHAPE = {
     "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
     "max_position_embeddings": 130, "pad_token_id": 0,
