@@ -178,7 +178,7 @@ class CountingEngine(FakeEngine):
             reply: Any = overlap(request)
             written = self._written(request, reply) if isinstance(request, Generate | Fuse) else 0
             logits, computed = _positions(one)
-            cacheable = length - computed if self.reader.shape.causal else 0
+            cacheable = max(length - computed, 0) if self.reader.shape.causal else 0
             tokens = {"prompt_tokens": length} | ({"output_tokens": written} if written else {})
             known = isinstance(request, Embed) and request in self._encoded
             reading = Reading([*one.ids, *one.begun], logits, cacheable, written)
