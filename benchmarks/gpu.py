@@ -27,7 +27,7 @@ import torch
 from rerank_bench import Candidates, Document, Job, MissingExtra, drive
 from rerank_bench.engines import EngineChoice, choose_engine, machine, packaged
 from rerank_bench.reranking import Shape, choose, decode_flops, sequence_flops
-from rerank_bench.reranking.limits import SHAPES
+from rerank_bench.reranking.shapes import SHAPES
 from rerank_bench.runs.manifest import versions
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"

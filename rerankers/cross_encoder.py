@@ -47,7 +47,10 @@ class CrossEncoder:
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all pairs at once."""
         replies = yield from ask(
-            [PairScore(candidates.query, d.text) for d in candidates.documents]
+            [
+                PairScore(candidates.query, d.text, candidates.query_language, d.language)
+                for d in candidates.documents
+            ]
         )
         return [self._score(reply) for reply in replies]
 

@@ -28,6 +28,9 @@ class LateInteraction:
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all pairs at once."""
         replies = yield from ask(
-            [PairScore(candidates.query, d.text) for d in candidates.documents]
+            [
+                PairScore(candidates.query, d.text, candidates.query_language, d.language)
+                for d in candidates.documents
+            ]
         )
         return [reply.logits[0] for reply in replies]

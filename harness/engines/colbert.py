@@ -8,7 +8,7 @@ Two formats are known. pylate saves markers, lengths and skipped words in
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,10 +56,11 @@ def _of_pylate(checkpoint: Checkpoint, saved: Mapping[str, Any]) -> tuple[Side, 
             "texts, which late interaction does not"
         )
     words = saved.get("skiplist_words")
-    skipped = _known(checkpoint, string.punctuation if words is None else words)
+    skipped = _skipped(checkpoint, string.punctuation if words is None else words)
+    prefixes = saved.get("query_prefix", "[Q] "), saved.get("document_prefix", "[D] ")
     return _sides(
         checkpoint,
-        markers=(saved.get("query_prefix", "[Q] "), saved.get("document_prefix", "[D] ")),
+        markers=tuple(_prefix(checkpoint, prefix) for prefix in prefixes),
         length=saved.get("query_length") or _QUERY_LENGTH,
         expand=saved.get("do_query_expansion") is not False,
         seen=bool(saved.get("attend_to_expansion_tokens")),
@@ -74,10 +75,10 @@ def _of_colbert(checkpoint: Checkpoint) -> tuple[Side, Side]:
     # ColBERT skips the first token of each symbol as a word of its own, whatever it is.
     symbols = checkpoint.tokens.encode(list(string.punctuation))
     skipped = frozenset(ids[0] for ids in symbols if ids)
-    markers = saved.get("query_token_id"), saved.get("doc_token_id")
+    markers = saved.get("query_token_id") or "[unused0]", saved.get("doc_token_id") or "[unused1]"
     return _sides(
         checkpoint,
-        markers=(markers[0] or "[unused0]", markers[1] or "[unused1]"),
+        markers=tuple(_marker(checkpoint, marker) for marker in markers),
         length=saved.get("query_maxlen") or _QUERY_LENGTH,
         expand=True,
         seen=bool(saved.get("attend_to_mask_tokens")),
@@ -88,42 +89,65 @@ def _of_colbert(checkpoint: Checkpoint) -> tuple[Side, Side]:
 def _sides(
     checkpoint: Checkpoint,
     *,
-    markers: tuple[str, str],
+    markers: Sequence[int | None],
     length: int,
     expand: bool,
     seen: bool,
     skipped: frozenset[int],
 ) -> tuple[Side, Side]:
-    """Return both sides; a query is filled up to `length` tokens, a document loses `skipped`."""
+    """Return both sides; a query is filled up to `length` tokens, a document loses `skipped`.
+
+    markers: token ids, of a query and of a document.
+    """
     query, document = (_marked(checkpoint, marker) for marker in markers)
     if expand:
         query = replace(query, fill=_fill(checkpoint), length=length, seen=seen)
     return query, replace(document, skipped=skipped)
 
 
-def _marked(checkpoint: Checkpoint, marker: str) -> Side:
+def _marked(checkpoint: Checkpoint, marker: int | None) -> Side:
     """Return the side whose texts have `marker` behind the tokenizer's first token."""
     frame = checkpoint.tokens.single
-    if not marker:
+    if marker is None:
         return Side(frame, framed=True)
-    found = _id(checkpoint, marker)
-    if found is None or not frame.before:
-        what = "no token before a text" if found is not None else f"no token {marker!r}"
-        raise EngineFault(f"model {checkpoint.name} has {what}: its marker cannot be placed")
+    if not frame.before:
+        raise EngineFault(
+            f"model {checkpoint.name} has no token before a text: its marker cannot be placed"
+        )
     first, *others = frame.before
-    return Side(replace(frame, before=(first, found, *others)), framed=True)
+    return Side(replace(frame, before=(first, marker, *others)), framed=True)
 
 
-def _id(checkpoint: Checkpoint, token: str) -> int | None:
-    """Return the id of a token, None for what is not in the vocabulary."""
-    found: int | None = checkpoint.tokenizer.get_vocab().get(token)
+def _prefix(checkpoint: Checkpoint, prefix: str) -> int | None:
+    """Return the id of a marker of pylate, None for an empty one."""
+    if prefix and prefix not in checkpoint.tokenizer.get_vocab():
+        raise EngineFault(
+            f"model {checkpoint.name} has no token {prefix!r}: its marker cannot be placed, since "
+            "pylate would read a new random vector for it; save the model with pylate"
+        )
+    return _id(checkpoint, prefix) if prefix else None
+
+
+def _marker(checkpoint: Checkpoint, marker: str) -> int:
+    """Return the id of a marker of ColBERT, which may be that of the unknown token (XLM-R)."""
+    found = _id(checkpoint, marker)
+    if found is None:
+        raise EngineFault(
+            f"model {checkpoint.name} has no token {marker!r}: its marker cannot be placed"
+        )
     return found
 
 
-def _known(checkpoint: Checkpoint, words: Iterable[str]) -> frozenset[int]:
-    """Return the ids of words that are a token; others are in no text."""
-    vocabulary = checkpoint.tokenizer.get_vocab()
-    return frozenset(vocabulary[word] for word in words if word in vocabulary)
+def _skipped(checkpoint: Checkpoint, words: Iterable[str]) -> frozenset[int]:
+    """Return the ids of words; for one that is no token pylate skips the unknown token."""
+    found = (_id(checkpoint, word) for word in words)
+    return frozenset(token for token in found if token is not None)
+
+
+def _id(checkpoint: Checkpoint, token: str) -> int | None:
+    """Return the id of a token, that of the unknown token for others, None if there is none."""
+    found: int | None = checkpoint.tokenizer.convert_tokens_to_ids(token)
+    return found
 
 
 def _fill(checkpoint: Checkpoint) -> int:

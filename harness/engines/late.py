@@ -45,10 +45,14 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Encode:
-    """Compute the token vectors of a text for late interaction; no reranker yields it."""
+    """Compute the token vectors of a text for late interaction; no reranker yields it.
+
+    language: of the text, where the model has an adapter for each language.
+    """
 
     text: str
     side: Side
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

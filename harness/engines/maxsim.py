@@ -29,17 +29,20 @@ class MaxSim:
     punctuation (`sides_of`); what the tokenizer puts around a text is then scored too. Of any other
     encoder the text's own tokens are scored, with their last hidden states.
 
-    encode: answers (index, Encode) pairs with TokenVectors or a Failure.
+    encode: answers (index, Encode) pairs with TokenVectors or a Failure. by_language: whether the
+        language of a text changes its vectors.
     """
 
     def __init__(
         self,
         encode: Callable[[Numbered], Iterator[Answered]],
         checkpoint: Checkpoint,
+        *,
+        by_language: bool = False,
     ) -> None:
         if checkpoint.options.pair_template is not None:
             raise BadOption("pair_template is for a classification head: maxsim reads texts apart")
-        self._encode = encode
+        self._encode, self._by_language = encode, by_language
         self._query, self._document = sides_of(checkpoint)
         self._kept: Kept[Encode, Encoded] = Kept(_KEPT_BYTES)
 
@@ -52,7 +55,12 @@ class MaxSim:
                 yield index, _score(known[query], known[document])
 
     def _sides(self, pair: PairScore) -> tuple[Encode, Encode]:
-        return Encode(pair.query, self._query), Encode(pair.document, self._document)
+        query = pair.query_language if self._by_language else None
+        document = pair.document_language if self._by_language else None
+        return (
+            Encode(pair.query, self._query, query),
+            Encode(pair.document, self._document, document),
+        )
 
     def _parts(self, numbered: Numbered) -> Iterator[Numbered]:
         part: list[tuple[int, PairScore]] = []

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import BadOption, EngineFault
-from ..types import Embed
+from ..types import Embed, Vectors
 from .checkpoint import Checkpoint
 from .models import small_json
+from .pairing import module_types
+from .prepare import Answer, Prepared, sound
 
 POOLINGS = ("last", "mean", "cls")
 _SAVED_NAMES = {"lasttoken": "last", "mean": "mean", "cls": "cls"}
 _FLAGS = "pooling_mode_"
 _FLAG_NAMES = {"lasttoken": "last", "mean_tokens": "mean", "cls_token": "cls"}
+_PROJECTED = {"HF_ColBERT", "JinaForRanking"}
+_SHORTEST = 1e-12  # torch.nn.functional.normalize divides by no less
 _KNOWN_MODULES = {"Transformer", "Pooling", "Dense", "Normalize"}
 
 
@@ -28,6 +32,41 @@ def pooling_of(request: Embed, checkpoint: Checkpoint) -> str:
     if asked not in POOLINGS:
         raise BadOption(f"pooling {asked!r} is none of saved, {', '.join(POOLINGS)}")
     return asked
+
+
+def server_pooling(request: Embed, checkpoint: Checkpoint) -> str:
+    """Return one of `POOLINGS` for a model that vLLM or another server is to pool.
+
+    Raises EngineFault for what only the transformers engine gives.
+    """
+    why = None
+    if checkpoint.config.is_encoder_decoder:
+        why = "is an encoder-decoder: no vectors"
+    elif not isinstance(request.pooling, str):
+        why = "is asked for the vectors of named tokens"
+    elif "Dense" in module_types(checkpoint) or checkpoint.architecture in _PROJECTED:
+        why = "projects its vectors"
+    if why is not None:
+        raise EngineFault(f"model {checkpoint.name} {why}: use --engine transformers")
+    return pooling_of(request, checkpoint)
+
+
+def without_tokens(checkpoint: Checkpoint) -> Vectors:
+    """Return the vector of a text without tokens: zeros, as in sentence-transformers."""
+    import numpy as np
+
+    return Vectors.of(np.zeros((1, checkpoint.config.get_text_config().hidden_size)))
+
+
+def pooled_vector(one: Prepared, values: Any, *, cached: int = 0) -> Answer:
+    """Return the reply that holds one vector, scaled to length 1 where that is asked for."""
+    import numpy as np
+
+    vector = np.asarray(values, dtype=np.float32).reshape(1, -1)
+    if one.request.normalise:
+        vector = vector / max(float(np.linalg.norm(vector)), _SHORTEST)
+    reply = Vectors.of(vector, prompt_tokens=len(one.ids), cached_tokens=cached)
+    return sound((float(vector.sum()),), reply)
 
 
 def saved_pooling(checkpoint: Checkpoint) -> str:

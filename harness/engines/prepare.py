@@ -191,8 +191,14 @@ class Preparer:
             yield found
 
     def _embedded(self, numbered: Numbered) -> Found:
-        """Whole prompts, with the tokenizer's own tokens behind a plain text too."""
+        """Whole prompts, with the tokenizer's own tokens behind a plain text too.
+
+        An empty text of a tokenizer that adds none has no tokens, and a vector all the same.
+        """
         for index, request, prompt in self._rendered(numbered, closed=True):
+            if not prompt.ids and isinstance(request.pooling, str):
+                yield Prepared(index, request, prompt.ids, 0)
+                continue
             found = self._prompted(index, request, prompt.ids, more=0, lower=LOWER_TEXT)
             if isinstance(found, Prepared) and not isinstance(request.pooling, str):
                 wanted = {self.tokens.special_id(token) for token in request.pooling}

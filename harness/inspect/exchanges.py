@@ -172,10 +172,11 @@ def _prompt(prompt: Prompt) -> str:
 
 
 def _fields(value: Any) -> str:
-    """Return the fields of a request or reply, one per line."""
+    """Return the fields of a request or reply that are set, one per line."""
     if not is_dataclass(value):
         return repr(value)
-    return "\n".join(f"{f.name}: {getattr(value, f.name)}" for f in fields(value))
+    found = {f.name: getattr(value, f.name) for f in fields(value)}
+    return "\n".join(f"{name}: {what}" for name, what in found.items() if what is not None)
 
 
 def _reply_text(reply: Reply | Failure) -> str:

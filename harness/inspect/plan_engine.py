@@ -20,6 +20,7 @@ from ..reranking import (
     Shape,
     decode_flops,
     decode_seconds,
+    encoded_flops,
     prefill_seconds,
     sequence_flops,
 )
@@ -29,6 +30,7 @@ from ..types import (
     Failure,
     Fitted,
     Fuse,
+    FuseScore,
     Generate,
     Likelihood,
     NextToken,
@@ -49,13 +51,28 @@ class Reading:
     """A sequence of tokens that a model reads, and the length of its answer.
 
     logits: positions at which the language head runs. cacheable: how many of the first tokens a
-    prefix cache may serve. written: tokens of the answer.
+    prefix cache may serve. written: tokens of the answer. begun: the last tokens, which a decoder
+    reads that has an encoder. alone: tokens of texts that an encoder reads one by one. crossed:
+    tokens of these that the decoder attends to, where not all.
     """
 
     ids: Sequence[int]
     logits: int = 0
     cacheable: int = 0
     written: int = 0
+    begun: int = 1
+    alone: Sequence[int] = ()
+    crossed: int | None = None
+
+    def flops(self, shape: Shape, cached: int = 0) -> float:
+        """Return the operations to read it; a prefix cache holds the first `cached` tokens."""
+        length = len(self.ids)
+        if not shape.decoder_layers:
+            return sequence_flops(shape, length, cached=cached, logits=self.logits)
+        texts = self.alone or [length - self.begun]
+        return encoded_flops(
+            shape, texts, begun=self.begun, crossed=self.crossed, logits=self.logits
+        )
 
 
 class PrefixCache:
@@ -97,12 +114,12 @@ class Counted:
 
     def add(self, sequence: Reading, cached: int, shape: Shape) -> None:
         """Add a sequence of which the prefix cache holds the first `cached` tokens."""
-        length, logits = len(sequence.ids), sequence.logits
+        length = len(sequence.ids)
         steps = max(sequence.written - 1, 0)  # reading gives the first token of the answer
         self.read += length
         self.cached += cached
-        self.flops += sequence_flops(shape, length, logits=logits)
-        self.flops_cached += sequence_flops(shape, length, cached=cached, logits=logits)
+        self.flops += sequence.flops(shape)
+        self.flops_cached += sequence.flops(shape, cached)
         self.writers += steps > 0
         self.steps += steps
         self.attended += steps * (length + sequence.written / 2)
@@ -183,10 +200,10 @@ class CountingEngine(FakeEngine):
             reply: Any = overlap(request)
             written = self._written(request, reply) if isinstance(request, Generate | Fuse) else 0
             logits, computed = _positions(one)
-            cacheable = length - computed if self.reader.shape.causal else 0
+            cacheable = max(length - computed, 0) if self.reader.shape.causal else 0
             tokens = {"prompt_tokens": length} | ({"output_tokens": written} if written else {})
             known = isinstance(request, Embed) and request in self._encoded
-            reading = Reading([*one.ids, *one.begun], logits, cacheable, written)
+            reading = Reading([*one.ids, *one.begun], logits, cacheable, written, **_encoded(one))
             yield one.index, replace(reply, **tokens), [] if known else [reading]
             self._encoded |= {request} if isinstance(request, Embed) else set()
 
@@ -246,6 +263,15 @@ class CountingEngine(FakeEngine):
             self.flops += whole.flops + decode_flops(shape, whole.steps, context=whole.context)
 
 
+def _encoded(one: Prepared) -> dict[str, Any]:
+    """Return what of a sequence an encoder and its decoder read."""
+    parts = {"begun": len(one.begun) or 1, "alone": [len(row) for row in one.rows]}
+    if isinstance(one.request, FuseScore):  # the anchors are read off the first vectors of each
+        views = one.request.views
+        return parts | {"begun": views, "crossed": views * len(one.rows)}
+    return parts
+
+
 def _positions(one: Prepared) -> tuple[int, int]:
     """Return at how many positions the language head runs, and how many last tokens are computed.
 
@@ -253,4 +279,5 @@ def _positions(one: Prepared) -> tuple[int, int]:
     """
     if isinstance(one.request, Likelihood):
         return one.ending, one.ending + 1
-    return (0, 1) if isinstance(one.request, PairScore) else (1, 1)
+    headless = isinstance(one.request, PairScore | Embed | FuseScore)
+    return (0 if headless else 1), 1

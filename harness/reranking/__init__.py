@@ -19,11 +19,10 @@ from .health import Check, checks, invalid, label_probability
 from .limits import (
     GIB,
     Gpu,
-    Shape,
     decode_flops,
     decode_seconds,
+    encoded_flops,
     find_gpu,
-    find_shape,
     ideal_flops,
     prefill_seconds,
     sequence_flops,
@@ -32,6 +31,7 @@ from .limits import (
 from .registry import Defaults, build, find_entry, load_method, methods, parse
 from .scheduler import drive, order, rerank_one
 from .scope import TASK, Scope, chosen_queries, in_effect
+from .shapes import Shape, find_shape
 
 __all__ = [
     "FIRST_STAGE",
@@ -68,6 +68,7 @@ __all__ = [
     "decode_flops",
     "decode_seconds",
     "drive",
+    "encoded_flops",
     "find_entry",
     "find_gpu",
     "find_shape",

@@ -58,7 +58,7 @@ class Fitting:
             query=query.text,
             documents=tuple(Document(d, one.text, self.task.language) for d, one in fitted),
             instruction=instruction,
-            query_language=self.task.query_languages.get(row.query_id),
+            query_language=self.task.query_languages.get(row.query_id, self.task.language),
             signals=signals,
         )
 

@@ -10,7 +10,7 @@ from importlib import metadata, resources
 from typing import Any
 
 from ..errors import BadData, unknown
-from .limits import WIDTH
+from .shapes import WIDTH
 
 CATALOGS = "rerank_bench.catalogs"
 MANY = "many"

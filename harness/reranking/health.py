@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engines import thoughts
-from ..types import Candidates, Fuse, Generate, Generation, LabelScores, NextToken
+from ..types import (
+    Candidates,
+    Fuse,
+    FuseScore,
+    Generate,
+    Generation,
+    LabelScores,
+    NextToken,
+    Vectors,
+)
 
 MOST_REPAIRED = 0.20
 """Share of answers that may be repaired or unusable before a run is invalid."""
@@ -35,13 +44,20 @@ _MILLION = 1_000_000
 
 
 def observed(request: Any, reply: Any) -> Mapping[str, int]:
-    """Count what one reply shows: labels and tokens of a label call, the state of a generation."""
+    """Count what one reply shows.
+
+    Labels and tokens of a label call, the state of a generation, a vector of a text without tokens,
+    the texts that an encoder read one by one.
+    """
     if isinstance(reply, LabelScores) and isinstance(request, NextToken):
         return _of_labels(request, reply)
+    alone = {"encoded_alone": len(request.prompts)} if isinstance(request, Fuse | FuseScore) else {}
     if isinstance(reply, Generation) and isinstance(request, Generate | Fuse):
         thinks = isinstance(request, Generate) and request.prompt.thinking
-        return {"generations": 1, **_of_text(reply, thinks=thinks)}
-    return {}
+        return {"generations": 1, **_of_text(reply, thinks=thinks), **alone}
+    if isinstance(reply, Vectors) and not reply.prompt_tokens:
+        return {"without_tokens": 1}
+    return alone
 
 
 def _of_labels(request: NextToken, reply: LabelScores) -> dict[str, int]:

@@ -8,148 +8,16 @@ biases and pooling heads are left out: together less than 1 % of any model named
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import EngineFault, unknown
+from .shapes import WIDTH, Shape
 
 if TYPE_CHECKING:
     from ..types import Engine
     from .flow import Usage
-
-WIDTH = 2
-"""Bytes of a number in bfloat16 or float16, which all limits here assume."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a transformer.
-
-    gated: the feed-forward has three matrices, not two. causal: a token attends only to those
-    before it. tied: the language head is the embedding. window: tokens of the sliding window that
-    `sliding_layers` of the layers have; both are 0 without one. source: of a named shape's sizes.
-    """
-
-    name: str
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    tied: bool = True
-    gated: bool = True
-    causal: bool = True
-    window: int = 0
-    sliding_layers: int = 0
-    source: str = ""
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any], *, name: str = "the model") -> Shape:
-        """Read the sizes from a model's configuration, as `to_dict()` of transformers gives it.
-
-        Raises EngineFault for a model type that is not known, such as a mixture of experts or an
-        encoder-decoder, whose operations are counted differently.
-        """
-        config = config.get("text_config") or config
-        kind = str(config.get("model_type", ""))
-        if kind not in _DECODERS and kind not in _ENCODERS:
-            raise EngineFault(
-                f"{name}: no limit is known for a model of type {kind or '(none)'}; "
-                f"known: {', '.join(sorted(_DECODERS | _ENCODERS))}"
-            )
-        try:
-            return _read(config, kind, name)
-        except (KeyError, TypeError, ValueError) as error:
-            raise EngineFault(
-                f"{name}: config.json ({kind}) has no usable value of {error}"
-            ) from error
-
-    @property
-    def attention_width(self) -> int:
-        """Units of all query heads of one layer."""
-        return self.heads * self.head_dim
-
-    @property
-    def embedding(self) -> int:
-        """Weights of the embedding; a language head has as many."""
-        return self.vocabulary * self.hidden
-
-    @property
-    def body(self) -> int:
-        """Weights without embedding and language head: every token is multiplied by all of them."""
-        attention = 2 * self.hidden * (self.heads + self.kv_heads) * self.head_dim
-        forward = (3 if self.gated else 2) * self.hidden * self.intermediate
-        return self.layers * (attention + forward)
-
-    @property
-    def parameters(self) -> int:
-        """All weights, with the language head of a causal model unless it is tied."""
-        heads = 2 if self.causal and not self.tied else 1
-        return self.body + heads * self.embedding
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of the weights that a forward pass reads; of a mere embedding it reads few rows."""
-        return WIDTH * (self.body + (self.embedding if self.causal else 0))
-
-    def attended(self, context: float) -> float:
-        """Return how many of `context` tokens the next one attends to, summed over the layers."""
-        near = min(context, self.window) if self.window else context
-        return (self.layers - self.sliding_layers) * context + self.sliding_layers * near
-
-    def kv_bytes(self, context: float) -> float:
-        """Return the bytes of keys and values that the next token reads of `context` tokens."""
-        return 2 * WIDTH * self.kv_heads * self.head_dim * self.attended(context)
-
-    def pairs(self, length: int) -> float:
-        """Return the pairs of positions that attend to each other, summed over the layers."""
-        near = min(self.window, length) if self.window else length
-        sliding = near * length - (near**2 / 2 if self.causal else 0)
-        full = length**2 / 2 if self.causal else length**2
-        return (self.layers - self.sliding_layers) * full + self.sliding_layers * sliding
-
-
-_DECODERS = {
-    "gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2",
-    "qwen3", "smollm3",
-}  # fmt: skip
-_ENCODERS = {"bert", "camembert", "modernbert", "roberta", "xlm-roberta"}
-_SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
-
-
-def _read(config: Mapping[str, Any], kind: str, name: str) -> Shape:
-    layers, hidden, inner, heads = (int(config[key]) for key in _SIZES)
-    window = int(config.get("local_attention") or config.get("sliding_window") or 0)
-    layer_types = config.get("layer_types") or ["sliding_attention"] * layers
-    sliding = sum("sliding" in str(layer) for layer in layer_types) if window else 0
-    return Shape(
-        *(name, layers, hidden, inner, heads),
-        kv_heads=int(config.get("num_key_value_heads") or heads),
-        head_dim=int(config.get("head_dim") or hidden // heads),
-        vocabulary=int(config["vocab_size"]),
-        tied=bool(config.get("tie_word_embeddings")),
-        gated=kind in _DECODERS or kind == "modernbert",
-        causal=kind in _DECODERS,
-        window=window if sliding else 0,
-        sliding_layers=sliding,
-    )
-
-
-_QWEN = "config.json of huggingface.co/Qwen/Qwen3-"
-_SHAPES = (
-    Shape("Qwen3-0.6B", 28, 1024, 3072, 16, 8, 128, 151_936, source=f"{_QWEN}0.6B"),
-    Shape("Qwen3-4B", 36, 2560, 9728, 32, 8, 128, 151_936, source=f"{_QWEN}4B"),
-    Shape("Qwen3-8B", 36, 4096, 12_288, 32, 8, 128, 151_936, tied=False, source=f"{_QWEN}8B"),
-    Shape(
-        "Mistral-7B", 32, 4096, 14_336, 32, 8, 128, 32_768, tied=False,
-        source="config.json of huggingface.co/mistralai/Mistral-7B-Instruct-v0.3",
-    ),
-)  # fmt: skip
-SHAPES: Mapping[str, Shape] = {shape.name: shape for shape in _SHAPES}
-"""Sizes by name, for a plan without the model."""
 
 
 @dataclass(frozen=True)
@@ -192,21 +60,39 @@ def find_gpu(name: str) -> Gpu:
     return GPUS[name]
 
 
-def find_shape(name: str) -> Shape:
-    """Return the shape `name`; UnknownName offers the nearest."""
-    if name not in SHAPES:
-        raise unknown("shape", name, SHAPES)
-    return SHAPES[name]
-
-
 def sequence_flops(shape: Shape, length: int, *, cached: int = 0, logits: int = 1) -> float:
     """Return the operations to read `length` tokens, of which a cache holds the first `cached`.
 
-    logits: positions at which the language head runs; 0 for a model with a small head.
+    logits: positions at which the language head runs; 0 for a model with a small head. The last
+    token is the decoder's, where there is an encoder.
     """
+    if shape.decoder_layers:
+        return encoded_flops(shape, [length - 1], logits=logits)
     body = 2 * shape.body * (length - cached)
     attention = 4 * shape.attention_width * (shape.pairs(length) - shape.pairs(cached))
     return body + attention + 2 * shape.embedding * logits
+
+
+def encoded_flops(
+    shape: Shape,
+    lengths: Sequence[float],
+    *,
+    begun: int = 1,
+    crossed: float | None = None,
+    logits: int = 1,
+) -> float:
+    """Return the operations of an encoder and a decoder that reads what was encoded.
+
+    lengths: tokens of the texts that are encoded, each alone. begun: tokens that the decoder reads.
+    crossed: encoded tokens that the decoder attends to; by default all.
+    """
+    read = sum(lengths)
+    crossed = read if crossed is None else crossed
+    width, layers = shape.attention_width, shape.decoder_layers
+    encoder = 2 * shape.body * read + 4 * width * sum(shape.pairs(n) for n in lengths)
+    weights = 2 * (shape.cross_body * crossed + shape.decoder_body * begun)
+    attention = 4 * width * layers * (begun**2 / 2 + begun * crossed)
+    return encoder + weights + attention + 2 * shape.embedding * logits
 
 
 def prefill_seconds(flops: float, shape: Shape, gpu: Gpu, *, passes: int = 1) -> float:
@@ -216,7 +102,7 @@ def prefill_seconds(flops: float, shape: Shape, gpu: Gpu, *, passes: int = 1) ->
 
 def decode_flops(shape: Shape, tokens: float, *, context: float) -> float:
     """Return the operations to write `tokens` tokens, each after `context` others."""
-    weights = 2 * (shape.body + shape.embedding)
+    weights = 2 * (shape.writing_body + shape.embedding)
     return tokens * (weights + 4 * shape.attention_width * shape.attended(context))
 
 
@@ -227,7 +113,7 @@ def decode_seconds(
 
     Each step reads the weights once, and the keys and values of `context` tokens per sequence.
     """
-    moved = (shape.weight_bytes + batch * shape.kv_bytes(context)) / gpu.bandwidth
+    moved = (shape.step_bytes + batch * shape.kv_bytes(context)) / gpu.bandwidth
     computed = decode_flops(shape, batch, context=context) / gpu.matmul
     return tokens / batch * max(moved, computed)
 
@@ -247,12 +133,13 @@ def sequences_held(shape: Shape, gpu: Gpu, *, context: float) -> int:
     return max(int((0.92 * gpu.memory - weights) / kv), 1) if kv else 1
 
 
-def ideal_flops(engine: Engine, spent: Usage) -> float | None:
+def ideal_flops(engine: Engine, spent: Usage, *, encoded_alone: int = 0) -> float | None:
     """Return the floating-point operations of all calls of a run; None if they are not known.
 
     Every call is taken to read the mean prompt and to write the mean answer. Attention grows with
     the square of the length, so very unequal prompts need slightly more. Prefix caches are ignored,
-    so that methods compare on any engine. Not known: a model whose config gives no sizes, and late
+    so that methods compare on any engine. encoded_alone: texts that an encoder read one by one for
+    calls that fuse them. Not known: a model whose config gives no sizes, and late
     interaction, which encodes a text once for many calls.
     """
     config = engine.statistics.config
@@ -263,7 +150,13 @@ def ideal_flops(engine: Engine, spent: Usage) -> float | None:
     except EngineFault:
         return None
     length = round(spent.prompt_tokens / spent.calls)
-    read = spent.calls * sequence_flops(shape, length, logits=1 if shape.causal else 0)
+    logits = 1 if shape.writes else 0
+    read = spent.calls * sequence_flops(shape, length, logits=logits)
+    if encoded_alone and shape.decoder_layers:
+        texts = encoded_alone / spent.calls
+        alone = (length - 1) / texts
+        saved = shape.pairs(length - 1) - texts * shape.pairs(alone)
+        read -= spent.calls * 4 * shape.attention_width * saved
     further = max(spent.output_tokens - spent.calls, 0)  # reading gives the first token
     written = spent.output_tokens / spent.calls
     return read + decode_flops(shape, further, context=length + written / 2)

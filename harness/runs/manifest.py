@@ -155,7 +155,8 @@ def manifest(
     engine = served.engine
     counts: Counter[str] = sum((Counter(result.counts) for result in results), Counter())
     found = checks(counts, exact_labels=engine.exact_labels)
-    flops = ideal_flops(engine, total(result.usage for result in results))
+    alone, spent = counts["encoded_alone"], total(result.usage for result in results)
+    flops = ideal_flops(engine, spent, encoded_alone=alone)
     return through_json(
         {
             "format": FORMAT,

@@ -44,10 +44,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PairScore:
-    """Score a query and a document together with a model's own pair head."""
+    """Score a query and a document together with a model's own pair head.
+
+    query_language, document_language: codes for a model that has an adapter for each language.
+    """
 
     query: str
     document: str
+    query_language: str | None = None
+    document_language: str | None = None
 
     reply: ClassVar[type[Logits]] = Logits
 

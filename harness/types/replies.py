@@ -145,10 +145,12 @@ class Vectors:
     cached_tokens: int = 0
 
     @classmethod
-    def of(cls, vectors: NDArray[np.floating[Any]], *, prompt_tokens: int = 0) -> Vectors:
+    def of(
+        cls, vectors: NDArray[np.floating[Any]], *, prompt_tokens: int = 0, cached_tokens: int = 0
+    ) -> Vectors:
         """Return the reply that holds `vectors`, shape (count, dim)."""
         data = base64.b64encode(vectors.astype("<f4").tobytes()).decode()
-        return cls(data, vectors.shape[1], prompt_tokens)
+        return cls(data, vectors.shape[1], prompt_tokens, cached_tokens=cached_tokens)
 
     @property
     def array(self) -> NDArray[np.float32]:

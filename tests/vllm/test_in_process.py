@@ -17,7 +17,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` brin
 from rerank_bench import NextToken, PairScore, Prompt
 from rerank_bench.engines import EngineChoice, choose_engine
 from rerank_bench.errors import EngineDied, EngineFault
-from rerank_bench.types import Engine, Failure, Generate, Likelihood
+from rerank_bench.types import Embed, Engine, Failure, Generate, Likelihood
 
 asking: Any = sys.modules["asking"]
 answers, chat, LETTERS = asking.answers, asking.chat, asking.LETTERS
@@ -208,6 +208,28 @@ def test_late_interaction_equals_transformers(
     expected = answers(opened("transformers", encoder, head="maxsim"), pairs)
     for one, other in zip(found, expected, strict=True):
         assert one.logits == pytest.approx(other.logits, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling"), [("base_llama", "last"), ("qwen", "mean"), ("encoder", "cls")]
+)
+def test_vectors_equal_transformers(
+    name: str, pooling: str, opened: Opened, texts: list[str], request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(name)
+    head = " ".join(texts[:4]) if name != "encoder" else ""
+    prompts = [*(Prompt(text=f"{head} {text}".strip()) for text in texts[:12]), Prompt(text="")]
+    for normalise in (True, False):
+        asked = [Embed(prompt, pooling, normalise=normalise) for prompt in prompts]
+        ours = opened("vllm", folder)
+        found = answers(ours, asked)
+        expected = answers(opened("transformers", folder), asked)
+        for one, other in zip(found, expected, strict=True):
+            assert one.array == pytest.approx(other.array, abs=1e-3)
+            assert one.prompt_tokens == other.prompt_tokens
+    cached = sum(reply.cached_tokens for reply in found)
+    assert bool(cached) == (pooling == "last")
+    assert ours.statistics.in_effect["prefix_caching"] == (pooling == "last")
 
 
 def test_two_replicas_share_one_queue_and_answer_as_one(

@@ -17,7 +17,7 @@ from rerank_bench.engines import open_engine
 from rerank_bench.engines.http import HttpEngine, HttpOptions
 from rerank_bench.engines.http.fit import fit_at_server
 from rerank_bench.errors import EngineFault
-from rerank_bench.types import Engine, Generate, Likelihood
+from rerank_bench.types import Embed, Engine, Generate, Likelihood
 
 asking: Any = sys.modules["asking"]
 answers, chat, LETTERS = asking.answers, asking.chat, asking.LETTERS
@@ -195,3 +195,29 @@ class TestClassifier:
         engine = opened(classifying, **template)
         for ours, theirs in both(engine, llama_classifier, requests, **template):
             assert ours.logits == pytest.approx(theirs.logits, abs=1e-3)
+
+
+@pytest.fixture(scope="class")
+def embedding(base_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("server") / "log"
+    pooling = ("--runner", "pooling", "--convert", "embed")
+    with asking.serving(base_llama, "tiny", log, *pooling, key=KEY) as found:
+        yield found
+
+
+class TestEmbedding:
+    @pytest.mark.parametrize("dialect", ["vllm", "openai"])
+    def test_vectors_equal_transformers(
+        self, embedding: str, base_llama: Path, opened: Callable[..., HttpEngine],
+        texts: list[str], dialect: str,
+    ) -> None:  # fmt: skip
+        requests = [Embed(Prompt(text=text), "last") for text in texts]
+        engine = opened(embedding, dialect=dialect, pooling="last")
+        for ours, theirs in both(engine, base_llama, requests):
+            assert ours.array == pytest.approx(theirs.array, abs=1e-3)
+
+    def test_another_pooling_is_refused(
+        self, embedding: str, opened: Callable[..., HttpEngine]
+    ) -> None:
+        with pytest.raises(EngineFault, match="the server pools as last: start vLLM with"):
+            answers(opened(embedding), [Embed(Prompt(text="a"), "mean")])

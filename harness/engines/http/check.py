@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ...errors import EngineFault
-from ...types import Failure, Label, Logits, NextToken, PairScore
+from ...types import Embed, Failure, Label, Logits, NextToken, PairScore, Prompt, Vectors
 from ..prepare import Prepared
 from .client import Client
 from .completions import reported
@@ -134,6 +134,8 @@ async def check(client: Client, url: str, dialect: Dialect, ids: Sequence[int]) 
             tokens = reply.prompt_tokens if call.path != CLASSIFY else 0
             numbers += (float(tokens), *reply.logits[: len(LABELS)])
             pair_tokens = pair_tokens or tokens
+        elif isinstance(reply, Vectors):
+            numbers += map(float, reply.array[0, : len(LABELS)])
         else:
             ranked = sorted(reported(payload["choices"][0]).values(), reverse=True)
             numbers += ranked[: len(LABELS) if dialect.name == "vllm" else _RANKED]
@@ -147,6 +149,9 @@ def _questions(dialect: Dialect, ids: Sequence[int]) -> Iterator[Call]:
     if ids and NextToken in KINDS[dialect.name]:
         labels: dict[Label, int] = {label: label for label in LABELS}
         yield dialect.call(NextToken, [Prepared(0, None, ids, len(ids), labels=labels)])
+    if ids and Embed in KINDS[dialect.name]:
+        asked = Embed(Prompt(text=TEXT))
+        yield dialect.call(Embed, [Prepared(0, asked, ids, len(ids))])
     if ids and dialect.name == "vllm":
         yield dialect.call(PairScore, [Prepared(0, None, ids, len(ids))], as_ids=True)
 

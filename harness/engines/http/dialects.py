@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...errors import EngineFault
-from ...types import Generate, Likelihood, Logits, NextToken, PairScore
+from ...types import Embed, Generate, Likelihood, Logits, NextToken, PairScore
 from ..prepare import Prepared, sound
 from .completions import Completions
+from .embeddings import embeddings
 from .responses import Call, Replies, in_order, number, usage
 
 CLASSIFY = "/classify"
-_LANGUAGE = frozenset({NextToken, Likelihood, Generate})
+_LANGUAGE = frozenset({NextToken, Likelihood, Generate, Embed})
 KINDS: Mapping[str, frozenset[type]] = {
     "vllm": _LANGUAGE | {PairScore},
     "openai": _LANGUAGE,
@@ -28,7 +29,9 @@ KINDS: Mapping[str, frozenset[type]] = {
 }
 """Dialect -> the request types that a server of it can answer."""
 
-AT_ONCE: Mapping[type, int] = {NextToken: 16, Likelihood: 16, Generate: 1, PairScore: 100}
+AT_ONCE: Mapping[type, int] = {
+    NextToken: 16, Likelihood: 16, Generate: 1, PairScore: 100, Embed: 16,
+}  # fmt: skip
 """Requests in one call. A text has a call of its own, so that it does not wait for a longer one."""
 
 _ROUNDING = 2e-7
@@ -81,6 +84,8 @@ class Dialect:
         """Make one call of `batch`, requests of one kind; `as_ids`: pairs as token ids."""
         if kind is PairScore:
             call = self._classify(batch) if as_ids else self._pairs(batch)
+        elif kind is Embed:
+            call = embeddings(batch)
         else:
             assert self.completions  # noqa: S101 - nothing is prepared without a tokenizer
             call = self.completions.call(kind, batch)

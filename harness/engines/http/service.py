@@ -9,17 +9,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...errors import EngineFault, unknown
-from ...types import PairScore
+from ...types import Embed, PairScore
 from ..checkpoint import Checkpoint, open_checkpoint
 from ..identity import packages
 from ..options import ModelOptions
 from ..pairing import PairTemplate, is_composed, output_names, pair_head, require_template
+from ..pooling import without_tokens
 from ..prepare import Answered, Numbered, Prepared, Preparer, by_kind
 from ..tokens import Tokens
 from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, list_models, require_alike
 from .client import Client
 from .completions import COMPLETIONS, Completions
 from .dialects import CLASSIFY, KINDS, PAIRS, Dialect
+from .embeddings import EMBEDDINGS, require_pooling
 
 if TYPE_CHECKING:
     from . import HttpOptions
@@ -112,6 +114,7 @@ class Service:
             "adapter_root": adapter and first.root(self.model),
             "dtype": self.options.dtype,
             "head": self.options.head,
+            "pooling": self.options.pooling,
             "pair_template": self.checkpoint.pair_template if self.checkpoint else None,
         }
 
@@ -163,10 +166,16 @@ class Service:
         kinds = by_kind(numbered)
         for kind in kinds:
             self._require_kind(kind)
+        if self.checkpoint is not None:
+            for _, request in kinds.get(Embed, []):
+                require_pooling(request, self.checkpoint, self.options)
         plain = self.checkpoint is not None and not is_composed(self.checkpoint)
         bare = [] if plain or self.pairs_as_ids else kinds.pop(PairScore, [])
         known = [one for own in kinds.values() for one in own]
         todo, done = self._preparer.prepare(known) if known else ([], [])
+        if self.checkpoint is not None:
+            done += [(one.index, without_tokens(self.checkpoint)) for one in todo if not one.ids]
+            todo = [one for one in todo if one.ids]
         return todo + [Prepared(index, pair, (), 0) for index, pair in bare], done
 
     def _require_kind(self, kind: type) -> None:
@@ -174,7 +183,7 @@ class Service:
             raise EngineFault(f"dialect={self.options.dialect} cannot answer {kind.__name__}")
         if kind is not PairScore:
             _ = self.tokens
-            self._require(COMPLETIONS, kind)
+            self._require(EMBEDDINGS if kind is Embed else COMPLETIONS, kind)
         elif self.pairs_as_ids:
             self._require_classify()
         else:

@@ -10,7 +10,6 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -37,10 +36,9 @@ from ..encoder_decoder import preparer_of
 from ..hardware import machine
 from ..identity import describe, packages
 from ..kept import Kept
-from ..languages import set_language
+from ..languages import Adapters, find_adapters
 from ..late import Encode
 from ..maxsim import MaxSim
-from ..options import ModelOptions, option
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_pair_text
 from ..pooling import pooling_of
 from ..prepare import Answer, Numbered, Prepared, Preparer, by_kind
@@ -51,6 +49,7 @@ from .fusion import fuse, fuse_scores
 from .generation import write
 from .language import likelihoods, next_tokens
 from .loading import Loaded, Task, load
+from .options import TransformersOptions
 from .pairs import classify, prepare_composed, score_composed
 from .projection import load_projection
 from .vectors import embed, token_vectors
@@ -85,18 +84,6 @@ _ENCODER_DECODER: Mapping[type, _Forward] = {
 """The same for a model with an encoder and a decoder, where it differs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TransformersOptions(ModelOptions):
-    """Options of engine transformers.
-
-    device: `cpu`, `cuda`, `cuda:1`, `mps`. language: the language adapter of an XMOD model that
-        reads queries and documents, such as `de_DE`; by default the checkpoint's own.
-    """
-
-    device: str | None = None
-    language: str | None = option(None, in_label=True)
-
-
 class TransformersEngine:
     """A model in this process, on CPU or GPU.
 
@@ -122,13 +109,12 @@ class TransformersEngine:
     @functools.cached_property
     def identity(self) -> Mapping[str, str]:
         """Everything a reply depends on; reads config, tokenizer and the ends of weight files."""
-        found = {**describe(self.checkpoint), "head": self._head}
-        found["language"] = self.options.language
+        found = {**describe(self.checkpoint), "head": self._head, **self._adapters.identity}
         known = {key: value for key, value in found.items() if value is not None}
         if self._head == "composed":
             known["composed_by"] = packages(("sentence-transformers",))
         if self._head == "maxsim" and not is_plain(self.checkpoint):
-            known["late"] = "2"  # markers and expansion are read since 2
+            known["late"] = "3"  # 2: markers and expansion are read; 3: words that are no tokens
         version = metadata.version("transformers")
         return {"engine": self.name, "format": str(FORMAT), "version": version, **known}
 
@@ -201,6 +187,7 @@ class TransformersEngine:
             yield from self._maxsim.answer(numbered)
         elif self._head == "composed":
             require_pair_text(self.checkpoint)
+            self._adapters.refuse(self.checkpoint.name)
             model = self._load("composed")
             todo, done = prepare_composed(model, numbered)
             yield from done
@@ -212,8 +199,12 @@ class TransformersEngine:
         """Prepare requests of one type and run them; the model is loaded after the refusals."""
         task, forward = self._forward(kind)
         todo, done = self._preparer.prepare(numbered)
-        yield from done
-        yield from self.batcher.run(todo, functools.partial(forward, self._load(task)))
+        parts, refused = self._adapters.split(todo)
+        yield from (*done, *refused)
+        for adapter, part in parts.items():
+            model = self._load(task)
+            model.read_with(adapter)
+            yield from self.batcher.run(part, functools.partial(forward, model))
 
     def _forward(self, kind: type) -> _Forward:
         """Return what is loaded for `kind` and answers it; raises EngineFault without its head."""
@@ -229,14 +220,19 @@ class TransformersEngine:
 
     def _load(self, task: Task) -> Loaded:
         """Return the network for `task`, loaded once; the seconds of loading are kept apart."""
-        adapted = self.options.adapter and self.checkpoint.architecture.endswith("ForCausalLM")
-        if task == "encoder" and adapted:
+        adapted = self.options.adapter is not None or bool(self._adapters.places)
+        if task == "encoder" and adapted and self.checkpoint.architecture.endswith("ForCausalLM"):
             # An adapter of a language model names its layers as they are below the language head.
-            base = self._load("causal").network.base_model
-            return Loaded(base, self.checkpoint, load_projection(self.checkpoint))
+            whole = self._load("causal")
+            return Loaded(
+                whole.network.base_model,
+                self.checkpoint,
+                load_projection(self.checkpoint),
+                whole.languages,
+            )
         if task not in self._loaded:
             started = time.perf_counter()
-            self._loaded[task] = load(self.checkpoint, task)
+            self._loaded[task] = load(self.checkpoint, task, self._adapters.places)
             self._loading_seconds += time.perf_counter() - started
         return self._loaded[task]
 
@@ -245,9 +241,18 @@ class TransformersEngine:
     @functools.cached_property
     def checkpoint(self) -> Checkpoint:
         """The model's config and tokenizer."""
-        found = open_checkpoint(self.options, device=self.options.device)
-        set_language(found, self.options.language)
-        return found
+        return open_checkpoint(self.options, device=self.options.device)
+
+    @functools.cached_property
+    def _adapters(self) -> Adapters:
+        """The adapters by language, of the model or of the option `language_adapters`."""
+        options = self.options
+        return find_adapters(
+            self.checkpoint,
+            language=options.language,
+            folder=options.language_adapters,
+            pair_side=options.pair_language,
+        )
 
     @functools.cached_property
     def _config(self) -> Mapping[str, Any] | None:
@@ -279,4 +284,6 @@ class TransformersEngine:
 
     @functools.cached_property
     def _maxsim(self) -> MaxSim:
-        return MaxSim(functools.partial(self._answer, Encode), self.checkpoint)
+        by_language = bool(self._adapters.names)
+        encode = functools.partial(self._answer, Encode)
+        return MaxSim(encode, self.checkpoint, by_language=by_language)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import EngineFault
@@ -25,12 +27,14 @@ Task = Literal["causal", "classifier", "composed", "encoder", "seq2seq"]
 class Loaded:
     """A network with its weights, and the checkpoint that it was loaded from.
 
-    projection: the layers behind an encoder's hidden states.
+    projection: the layers behind an encoder's hidden states. languages: PEFT's view of the network,
+        where it has adapters of languages.
     """
 
     network: Any
     checkpoint: Checkpoint
     projection: tuple[Layer, ...] = ()
+    languages: Any = None
 
     def project(self, states: torch.Tensor) -> torch.Tensor:
         """Return hidden states behind the projection, shape (…, dim)."""
@@ -38,9 +42,20 @@ class Loaded:
             states = layer(states)
         return states
 
+    def read_with(self, adapter: str | None) -> None:
+        """Read what follows with the language adapter of this name; None for a model without."""
+        if self.languages is not None:
+            self.languages.set_adapter(_peft_name(adapter))
+        elif adapter is not None:
+            self.network.set_default_language(adapter)
 
-def load(checkpoint: Checkpoint, task: Task) -> Loaded:
+
+def load(
+    checkpoint: Checkpoint, task: Task, languages: Mapping[str, str] = MappingProxyType({})
+) -> Loaded:
     """Load the weights for `task`, merge the adapter, and move the network to its device.
+
+    languages: PEFT adapters, hub id or folder, by the language that each of them reads.
 
     Raises EngineFault where a weight that the task needs is not in the checkpoint: transformers
     would fill it with random numbers. Pickled weights are read with `weights_only=True`, which
@@ -50,10 +65,12 @@ def load(checkpoint: Checkpoint, task: Task) -> Loaded:
         return Loaded(_cross_encoder(checkpoint), checkpoint)
     with quiet(), clear_errors(checkpoint.name):
         network = _network(checkpoint, task)
+        read = {_peft_name(language): adapter for language, adapter in languages.items()}
+        adapted = _adapted(network, read) if read else None
         if task != "encoder":  # what is read of it is its last hidden states
             float32_heads(network)
         projection = load_projection(checkpoint) if task == "encoder" else ()
-        return Loaded(network.to(checkpoint.device).eval(), checkpoint, projection)
+        return Loaded(network.to(checkpoint.device).eval(), checkpoint, projection, adapted)
 
 
 def _network(checkpoint: Checkpoint, task: Task) -> Any:
@@ -104,12 +121,45 @@ def _config_for(checkpoint: Checkpoint, task: Task) -> Any:
 
 
 def _merged(network: Any, adapter: str) -> Any:
-    """Merge the LoRA adapter (hub id or folder) into the weights."""
-    from peft import PeftModel
+    """Merge the ranking adapter (hub id or folder) into the weights."""
+    return _adapted(network, {"default": adapter}).merge_and_unload()
 
-    place = find_model(adapter)
-    found = PeftModel.from_pretrained(network, place.source, revision=place.revision)
-    return found.merge_and_unload()
+
+def _adapted(network: Any, adapters: Mapping[str, str]) -> Any:
+    """Add PEFT adapters by name to a network, in place; return what switches between them.
+
+    Raises EngineFault for an adapter whose weights are not those of the network's layers: PEFT
+    would leave them out.
+    """
+    from peft import PeftModel
+    from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
+
+    names, found = _names_of_adapters(network), None
+    for name, adapter in adapters.items():
+        place = find_model(adapter)
+        read = {"revision": place.revision, "key_mapping": names}
+        if found is None:
+            found = PeftModel.from_pretrained(network, place.source, name, **read)
+        loaded = found.load_adapter(place.source, name, **read)
+        added = PEFT_TYPE_TO_PREFIX_MAPPING[found.peft_config[name].peft_type]
+        wrong = [*loaded.missing_keys, *(key for key in loaded.unexpected_keys if added in key)]
+        if wrong:
+            raise EngineFault(f"adapter {adapter} does not fit the model's layers: {wrong[0]}")
+    return found
+
+
+def _names_of_adapters(network: Any) -> dict[str, str] | None:
+    """Return how weights are renamed that were trained with another head, or without one."""
+    prefix, bare = network.base_model_prefix, network.base_model
+    if bare is network:
+        return {rf"^{prefix}\.": ""}
+    layers = "|".join(name for name, _ in bare.named_children())
+    return {rf"^({layers})\.": rf"{prefix}.\1."}
+
+
+def _peft_name(language: str | None) -> str:
+    # PEFT removes an adapter's name from names of weights, which may hold that of a language
+    return f"read-{language}"
 
 
 def _brings_head(adapter: str | None) -> bool:

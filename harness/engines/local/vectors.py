@@ -27,11 +27,18 @@ def token_vectors(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
 
 
 def embed(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
-    """Answer `Embed`: pool the last hidden states, project them, scale them to length 1."""
+    """Answer `Embed`: pool the last hidden states, project them, scale them to length 1.
+
+    What is pooled of a text without tokens is zeros, as in a batch of sentence-transformers.
+    """
     import torch
 
+    read = [one for one in batch if one.ids]
+    found = iter(_states(model, read) if read else ())
+    nothing = torch.zeros(1, model.checkpoint.config.get_text_config().hidden_size)
     answers = []
-    for one, states in zip(batch, _states(model, batch), strict=True):
+    for one in batch:
+        states = next(found) if one.ids else nothing.to(model.checkpoint.device)
         vectors = model.project(_pooled(model, one, states))
         if one.request.normalise:
             vectors = torch.nn.functional.normalize(vectors, dim=-1)

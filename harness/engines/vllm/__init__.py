@@ -15,12 +15,14 @@ from ...errors import EngineFault, MissingExtra
 from ...types import (
     Answers,
     AnyRequest,
+    Embed,
     Fitted,
     Generate,
     Generation,
     Likelihood,
     NextToken,
     PairScore,
+    Pooling,
     Statistics,
     ready,
 )
@@ -32,6 +34,7 @@ from ..identity import describe, vllm_environment
 from ..late import Encode
 from ..maxsim import MaxSim
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_template
+from ..pooling import server_pooling, without_tokens
 from ..prepare import Answer, Answered, Numbered, Prepared, Preparer, by_kind
 from .settings import Mode, VllmOptions, environments, visible_gpus, worker_settings
 from .workers import Workers
@@ -56,9 +59,10 @@ _MODES: Mapping[type, Mode] = {
     Generate: "generate",
     Likelihood: "generate",
     PairScore: "classify",
-    Encode: "embed",
+    Encode: "tokens",
 }
-_KINDS = frozenset(_MODES) - {Encode}
+_POOLED: Mapping[str, Mode] = {"last": "last", "mean": "mean", "cls": "cls"}
+_KINDS = (frozenset(_MODES) | {Embed}) - {Encode}
 
 
 def _installed_version() -> str:
@@ -91,6 +95,7 @@ class VllmEngine:
         self._workers: Workers | None = None
         self._mode: Mode | None = None
         self._label_ids: tuple[int, ...] = ()
+        self._poolings: dict[Pooling, str] = {}
 
     def supports(self, kinds: frozenset[type]) -> bool:
         """Return whether all types are known; whether the model has the head shows later."""
@@ -188,14 +193,19 @@ class VllmEngine:
         def encode(numbered: Numbered) -> Iterator[Answered]:
             todo, done = self.preparer.prepare(numbered)
             yield from done
-            yield from ((one.index, vectors) for one, vectors in self._run("embed", iter(todo)))
+            yield from ((one.index, vectors) for one, vectors in self._run("tokens", iter(todo)))
 
         return MaxSim(encode, self.checkpoint)
 
     # Answering
 
-    def _mode_of(self, kind: type) -> Mode:
-        """Return which of vLLM's modes answers a request type; a process has one of them."""
+    def _mode_of(self, request: AnyRequest) -> Mode:
+        """Return which of vLLM's modes answers a request; a process has one of them."""
+        kind = type(request)
+        if isinstance(request, Embed):
+            if request.pooling not in self._poolings:
+                self._poolings[request.pooling] = server_pooling(request, self.checkpoint)
+            return _POOLED[self._poolings[request.pooling]]
         if _MODES[kind] == "generate" and not self.checkpoint.decoder:
             raise no_language_model(
                 self.checkpoint, cure=", and vLLM runs none: use --engine transformers"
@@ -209,8 +219,8 @@ class VllmEngine:
     def _prepare(self, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
         """Prepare requests; those of late interaction are prepared text by text, later."""
         kinds = by_kind(numbered)
-        for kind in kinds:
-            self._mode_of(kind)
+        for _, request in numbered:
+            self._mode_of(request)
         pairs = kinds.get(PairScore, [])
         if pairs and self.head == "composed":
             require_template(self.checkpoint)
@@ -219,6 +229,8 @@ class VllmEngine:
         for one in todo:
             if isinstance(one.request, NextToken):
                 self._require_labels(one)
+        done += [(one.index, without_tokens(self.checkpoint)) for one in todo if not one.ids]
+        todo = [one for one in todo if one.ids]
         return todo + [Prepared(index, pair, (), 0) for index, pair in late], done
 
     def _is_late(self, one: Prepared) -> bool:
@@ -250,8 +262,8 @@ class VllmEngine:
             late = ready(feed.take(self._is_late))
             yield from self._maxsim.answer([(one.index, one.request) for one in late])
             return
-        mode = self._mode_of(type(first.request))
-        taken = feed.take(lambda one: self._mode_of(type(one.request)) == mode)
+        mode = self._mode_of(first.request)
+        taken = feed.take(lambda one: self._mode_of(one.request) == mode)
         for one, answer in self._run(mode, taken):
             if isinstance(answer, Generation):
                 tokens = self.checkpoint.tokens

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...types import (
     ContinuationScore,
+    Embed,
     Generate,
     Generation,
     Label,
@@ -20,6 +21,7 @@ from ...types import (
     PairScore,
 )
 from ..late import Encode, TokenVectors
+from ..pooling import pooled_vector
 from ..prepare import Answer, Prepared, seed_of, sound
 from .settings import Settings
 
@@ -107,6 +109,10 @@ def _for_vectors(one: Prepared, settings: Settings) -> Any:
     return _pooling("token_embed", None)
 
 
+def _for_vector(one: Prepared, settings: Settings) -> Any:
+    return _pooling("embed", None)
+
+
 def _labels(one: Prepared, settings: Settings, output: Any) -> Answer:
     read, cached = len(one.ids), _cached(output)
     if settings.label_head:
@@ -151,6 +157,10 @@ def _vectors(one: Prepared, settings: Settings, output: Any) -> Answer:
     return sound((float(states.sum()),), TokenVectors(states, len(one.ids), 0, _cached(output)))
 
 
+def _vector(one: Prepared, settings: Settings, output: Any) -> Answer:
+    return pooled_vector(one, _pooled(output), cached=_cached(output))
+
+
 def _pooled(output: Any) -> tuple[float, ...]:
     return tuple(output.outputs.data.float().reshape(-1).tolist())
 
@@ -167,4 +177,5 @@ _CALLS: Mapping[type, tuple[_Make, _Read]] = {
     Generate: (_for_text, _text),
     PairScore: (_for_pair, _pair),
     Encode: (_for_vectors, _vectors),
+    Embed: (_for_vector, _vector),
 }

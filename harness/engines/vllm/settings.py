@@ -15,8 +15,11 @@ from ..models import find_model
 from ..options import ModelOptions, option
 from ..pairing import output_names
 
-Mode = Literal["generate", "labels", "classify", "embed"]
+Mode = Literal["generate", "labels", "classify", "tokens", "last", "mean", "cls"]
+"""What a process answers; `tokens` gives a vector of each token, the last three a pooled one."""
 
+_WHOLE = {"mean", "cls"}  # all of a text's states are needed, and a cached prefix has none
+_POOLED = {"last", *_WHOLE}
 _USUAL = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the worker is a process of its own already
     "VLLM_NO_USAGE_STATS": "1",
@@ -103,7 +106,7 @@ def worker_settings(
         "dtype": checkpoint.dtype,
         "max_model_len": context,
         "generation_config": "vllm",  # no sampling defaults from the checkpoint
-        "enable_prefix_caching": True if checkpoint.decoder else None,
+        "enable_prefix_caching": True if checkpoint.decoder and mode not in _WHOLE else None,
         **named,
         **_of_mode(checkpoint, mode, label_head),
         **({} if adapter is None else _lora(adapter)),
@@ -125,8 +128,11 @@ def _of_mode(checkpoint: Checkpoint, mode: Mode, label_head: Sequence[int]) -> d
     if mode == "generate":
         half = checkpoint.dtype != "float32"
         return {"runner": "generate", "hf_overrides": FLOAT32_HEAD if half else {}}
-    if mode == "embed":
+    if mode == "tokens":
         return {"runner": "pooling", "convert": "embed", "pooler_config": {"task": "token_embed"}}
+    if mode in _POOLED:
+        pooler = {"task": "embed", "seq_pooling_type": mode.upper()}
+        return {"runner": "pooling", "convert": "embed", "pooler_config": pooler}
     if mode == "classify":
         _require_classifier(checkpoint)
         return {"runner": "pooling"}

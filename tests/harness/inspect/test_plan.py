@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoConfig
 
 from rerank_bench import BadOption, EngineFault
 from rerank_bench.cli import main
@@ -15,8 +16,9 @@ from rerank_bench.errors import RequestFailed
 from rerank_bench.inspect.plan import plan_suite, summed
 from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache
 from rerank_bench.inspect.plan_reader import open_reader
-from rerank_bench.reranking import Scope
-from rerank_bench.reranking.limits import GPUS, SHAPES
+from rerank_bench.reranking import Scope, Shape
+from rerank_bench.reranking.limits import GPUS
+from rerank_bench.reranking.shapes import SHAPES
 from rerank_bench.runs import read_run
 from rerank_bench.suite import run_suite
 from rerank_bench.types import Generate, Likelihood, Message, NextToken, Prompt
@@ -229,7 +231,6 @@ def test_a_shape_takes_the_place_of_the_models_own_sizes_and_context(build, llam
     [
         ("first:max_model_len=60", "llama", 16, RequestFailed, "exceed the model's context of 60"),
         ("cross-encoder", "llama", 16, EngineFault, "has no head for pairs"),
-        (POINTWISE, "t5", 16, EngineFault, "no limit is known for a model of type t5"),
         (POINTWISE, "encoder", 16, EngineFault, "no causal language model"),
         ("pointwise:engine=fake", None, 16, BadOption, "give --model"),
         (POINTWISE, "llama", 0, BadOption, "--block must be at least 1"),
@@ -251,6 +252,16 @@ def test_a_tokenizer_of_another_model_need_not_have_the_labels_nor_predict(build
 def test_the_tokenizer_of_an_encoder_decoder_counts_for_another_model(build, t5):
     suite = build("pointwise:prompt=yes-no", model=t5)
     assert plan_suite(suite, H200, shape="Qwen3-0.6B").rows[0].calls == 36
+
+
+@pytest.mark.parametrize("reranker", ["mvp", "lit5", "listt5", "pointwise:prompt=rankt5,raw=true"])
+def test_rerankers_of_encoder_decoders_are_planned_with_their_own_sizes(build, t5, reranker):
+    (row,) = plan_suite(build(reranker, model=t5), H200).rows
+    whole = Shape.of(AutoConfig.from_pretrained(t5).to_dict())
+    assert row.calls > 0
+    assert row.cacheable_tokens == 0
+    assert row.flops > 2 * whole.body * (row.prompt_tokens - row.calls)  # of each a start token
+    assert row.seconds > 0
 
 
 @pytest.mark.parametrize("reranker", ["mvp", "lit5", "listt5", "pointwise:prompt=rankt5,raw=true"])

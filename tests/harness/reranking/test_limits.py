@@ -16,6 +16,7 @@ from rerank_bench.reranking import (
     Usage,
     decode_flops,
     decode_seconds,
+    encoded_flops,
     find_gpu,
     find_shape,
     ideal_flops,
@@ -23,7 +24,8 @@ from rerank_bench.reranking import (
     sequence_flops,
     sequences_held,
 )
-from rerank_bench.reranking.limits import GPUS, SHAPES
+from rerank_bench.reranking.limits import GPUS
+from rerank_bench.reranking.shapes import SHAPES
 
 H200, SMALL, LARGE = GPUS["h200"], SHAPES["Qwen3-4B"], SHAPES["Qwen3-8B"]
 DOCUMENTS, HEAD, TAIL = 100, 80, 12
@@ -127,6 +129,61 @@ def test_a_sliding_window_shortens_attention_in_the_layers_that_have_one(kind, w
     assert shape.pairs(9000) == (shape.layers - sliding) * full + sliding * near
 
 
+T5_BASE = {  # config.json of huggingface.co/google-t5/t5-base
+    "model_type": "t5", "d_ff": 3072, "d_kv": 64, "d_model": 768, "num_heads": 12, "num_layers": 12,
+    "num_decoder_layers": 12, "vocab_size": 32_128, "feed_forward_proj": "relu",
+    "tie_word_embeddings": True, "architectures": ["T5ForConditionalGeneration"],
+}  # fmt: skip
+ENCODER = 12 * (4 * 768 * 768 + 2 * 768 * 3072)  # attention and feed-forward of a layer
+DECODER = 12 * (6 * 768 * 768 + 2 * 768 * 3072)  # and queries and outputs to the encoder
+CROSS = 12 * 2 * 768 * 768
+
+
+def test_t5_base_has_its_published_parameters():
+    shape = Shape.of(T5_BASE)
+    assert (shape.body, shape.decoder_body, shape.cross_body) == (ENCODER, DECODER, CROSS)
+    assert shape.parameters / 1e6 == pytest.approx(222.9, rel=0.001)
+    assert shape.weight_bytes == 2 * (ENCODER + DECODER + CROSS + 768 * 32_128)
+    assert shape.step_bytes == 2 * (DECODER + 768 * 32_128)
+    alone = Shape.of(T5_BASE | {"architectures": ["T5EncoderModel"]})
+    assert (alone.writes, alone.parameters) == (False, ENCODER + 768 * 32_128)
+
+
+@pytest.mark.parametrize("kind", ["t5", "mt5", "umt5"])
+def test_an_encoder_decoder_has_the_weights_that_transformers_gives_it(kind):
+    import torch
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    config = AutoConfig.for_model(kind, num_decoder_layers=3)
+    with torch.device("meta"):
+        model = AutoModelForSeq2SeqLM.from_config(config)
+    # Biases of relative positions are not counted: a few hundred numbers.
+    matrices = sum(p.numel() for p in model.parameters() if p.dim() == 2)
+    assert Shape.of(config.to_dict()).parameters == pytest.approx(matrices, rel=0.001)
+
+
+def test_the_operations_of_t5_base_are_what_they_are_by_hand():
+    shape, head = Shape.of(T5_BASE), 2 * 768 * 32_128
+    encoder = 2 * ENCODER * 200 + 4 * 768 * 12 * 200**2
+    decoder = 2 * CROSS * 200 + 2 * DECODER + 4 * 768 * 12 * (0.5 + 200)
+    assert sequence_flops(shape, 201) == pytest.approx(encoder + decoder + head)
+    alone = 2 * ENCODER * 200 + 4 * 768 * 12 * (2 * 100**2)
+    assert encoded_flops(shape, [100, 100]) == pytest.approx(alone + decoder + head)
+    step = 2 * DECODER + head + 4 * 768 * 12 * 210
+    assert decode_flops(shape, 3, context=210) == pytest.approx(3 * step)
+    moved = (2 * (DECODER + 768 * 32_128) + 2 * 2 * 12 * 768 * 210) / H200.bandwidth
+    assert decode_seconds(shape, H200, 1, context=210) == pytest.approx(moved)
+
+
+def test_texts_that_are_encoded_alone_need_less_attention(t5):
+    engine = open_engine("transformers", model=str(t5), device="cpu")
+    spent = Usage(calls=2, prompt_tokens=2 * 201, output_tokens=2)
+    shape = Shape.of(engine.checkpoint.config.to_dict())
+    assert ideal_flops(engine, spent) == pytest.approx(2 * sequence_flops(shape, 201))
+    found = ideal_flops(engine, spent, encoded_alone=8)
+    assert found == pytest.approx(2 * encoded_flops(shape, [50] * 4))
+
+
 def test_a_model_of_several_parts_is_read_by_its_text():
     assert Shape.of({"model_type": "gemma3", "text_config": BERT}) == Shape.of(BERT)
 
@@ -135,7 +192,8 @@ def test_a_model_of_several_parts_is_read_by_its_text():
     ("config", "message"),
     [
         (BERT | {"model_type": "qwen3_moe"}, "type qwen3_moe"),
-        (BERT | {"model_type": "t5"}, "type t5"),
+        (BERT | {"model_type": "bart"}, "type bart"),
+        ({"model_type": "t5"}, "num_layers"),
         ({}, "type \\(none\\)"),
         ({"model_type": "llama"}, "num_hidden_layers"),
     ],

@@ -153,6 +153,35 @@ def test_a_checkpoint_of_colbert_is_read_as_it_was_saved(
     check(engine(folder, max_num_batched_tokens=600), folder, texts)
 
 
+def test_skipped_words_that_are_no_tokens_skip_the_unknown_token_as_pylate_does(
+    tmp_path: Path, engine: Engines, encoder: Path
+) -> None:
+    documents = ["a 🙂 class of 漢 things", "what is 🙂", "a class"]
+    folder = pylate(tmp_path, *encoder_of(encoder), skiplist_words=["."])
+    kept = maxsim(folder, documents)
+    settings = folder / "config_sentence_transformers.json"
+    saved = json.loads(settings.read_text())
+    write(settings, saved | {"skiplist_words": [".", "[UNK]"]})
+    expected = maxsim(folder, documents)
+    assert kept != pytest.approx(expected, abs=1e-2)
+    write(settings, saved | {"skiplist_words": [".", "not a token"]})
+    assert scores(engine(folder), documents) == pytest.approx(expected, abs=1e-4)
+
+
+MARKERS = ("query_token_id", "doc_token_id")
+
+
+def test_a_marker_of_colbert_that_is_no_token_is_the_unknown_token(
+    tmp_path: Path, engine: Engines, encoder: Path
+) -> None:
+    documents = ["a class of things", "what is it"]
+    folder = colbert(tmp_path, encoder, mask_punctuation=False, **dict.fromkeys(MARKERS, "[UNK]"))
+    expected = maxsim(folder, documents)
+    saved = json.loads((folder / "artifact.metadata").read_text())
+    write(folder / "artifact.metadata", saved | dict.fromkeys(MARKERS, "[no]"))
+    assert scores(engine(folder), documents) == pytest.approx(expected, abs=1e-4)
+
+
 SHAPE = {
     "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
     "max_position_embeddings": 130, "pad_token_id": 0,
@@ -170,16 +199,43 @@ def test_a_modern_bert_of_pylate_scores_as_the_library_does(
     check(engine(folder, max_num_batched_tokens=600), folder, texts)
 
 
-def test_an_xmod_reads_with_the_adapter_of_its_language(
-    tmp_path: Path, engine: Engines, encoder: Path, texts: list[str]
-) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
+def xmod(folder: Path, source: Path, *, default: str | None = "en_XX") -> Path:
+    tokenizer = AutoTokenizer.from_pretrained(source)
     torch.manual_seed(24)
     config = XmodConfig(
         **SHAPE, vocab_size=len(tokenizer), languages=["en_XX", "de_DE"],
-        default_language="en_XX", type_vocab_size=2, initializer_range=0.2,
+        default_language=default, type_vocab_size=2, initializer_range=0.2,
     )  # fmt: skip
-    folder = pylate(tmp_path, XmodModel(config), tokenizer)
+    return pylate(folder, XmodModel(config), tokenizer)
+
+
+def test_an_xmod_reads_a_query_and_a_document_each_with_the_adapter_of_its_language(
+    tmp_path: Path, engine: Engines, encoder: Path, texts: list[str]
+) -> None:
+    folder = xmod(tmp_path / "en", encoder)
+    english = MultiVectorEncoder(str(folder), device="cpu")
+    german = MultiVectorEncoder(str(xmod(tmp_path / "de", encoder, default="de_DE")), device="cpu")
+    queries = english.encode_query(QUERIES, show_progress_bar=False)
+    documents = german.encode_document(texts[:5], show_progress_bar=False)
+    expected = [float((q @ d.T).max(1).values.sum()) for q in queries for d in documents]
+    opened = engine(folder)
+    pairs = [PairScore(q, d, "en", "deu_Latn") for q in QUERIES for d in texts[:5]]
+    found = dict(opened.stream(iter(pairs)))
+    assert [found[i].logits[0] for i in range(len(pairs))] == pytest.approx(expected, abs=1e-4)
+    assert scores(opened, texts[:5]) == pytest.approx(maxsim(folder, texts[:5]), abs=1e-4)
+    assert expected != pytest.approx(maxsim(folder, texts[:5]), abs=1e-2)
+    ((_, reply),) = opened.stream(iter([PairScore("le", "der", "fra_Latn", "de")]))
+    assert "the text 'le' is in 'fra_Latn'" in reply.reason
+    assert "language adapters for en_XX, de_DE: set language=" in reply.reason
+    none = xmod(tmp_path / "none", encoder, default=None)
+    ((_, reply),) = engine(none).stream(iter([PairScore("the", "der", None, "de")]))
+    assert "the text 'the' has no known language" in reply.reason
+
+
+def test_the_option_language_reads_every_text_of_an_xmod_with_one_adapter(
+    tmp_path: Path, engine: Engines, encoder: Path, texts: list[str]
+) -> None:
+    folder = xmod(tmp_path, encoder)
     check(engine(folder), folder, texts)
     english = scores(engine(folder), texts[:5])
     german = scores(engine(folder, language="de_DE"), texts[:5])
@@ -192,6 +248,8 @@ def test_an_xmod_reads_with_the_adapter_of_its_language(
         scores(engine(folder, language="fr_XX"), texts[:5])
     with pytest.raises(BadOption, match="has no language adapters"):
         scores(engine(encoder, language="de_DE"), texts[:5])
+    with pytest.raises(BadOption, match="has its own adapters: leave out language_adapters"):
+        scores(engine(folder, language_adapters=str(tmp_path)), texts[:5])
 
 
 @pytest.mark.parametrize(

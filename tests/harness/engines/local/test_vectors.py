@@ -284,3 +284,26 @@ def test_an_embedded_chat_prompt_ends_as_its_template_does(engine: Engines, qwen
         "<|im_start|>user\nnames<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )
     assert found[0] == pytest.approx(last_state(network, ids).numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("mode", "dense"), [("lasttoken", ""), ("mean", "Tanh")])
+def test_a_text_without_tokens_has_the_vector_of_sentence_transformers_and_is_counted(
+    tmp_path: Path, engine: Engines, llama_classifier: Path, llama: Path, mode: str, dense: str
+) -> None:
+    source = tmp_path / "source"
+    AutoModel.from_pretrained(llama).save_pretrained(source)
+    AutoTokenizer.from_pretrained(llama_classifier).save_pretrained(source)  # without a template
+    model = saved(tmp_path / "saved", source, mode, dense)
+    expected = model.encode(["", "a list of names"], show_progress_bar=False)
+    opened = engine(tmp_path / "saved")
+    for texts in (["", "a list of names"], ["a list of names", ""]):
+        opened.forget()
+        found = np.concatenate(vectors(opened, embed(texts)))
+        assert found[:: -1 if texts[1] == "" else 1] == pytest.approx(expected, abs=1e-5)
+    (alone,) = vectors(opened, embed([""]))
+    assert alone[0] == pytest.approx(expected[0], abs=1e-5)
+    documents = (Document("1", "names"), Document("2", ""))
+    result = rerank_one(BiEncoder(), Candidates("t", "q", "a list", documents), opened)
+    assert result.counts["without_tokens"] == 1
+    if not dense:
+        assert result.scores[1] == 0.0

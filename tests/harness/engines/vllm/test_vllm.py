@@ -49,7 +49,7 @@ from rerank_bench.engines.vllm.worker import (
     require_head_dtype,
     require_label_ids,
 )
-from rerank_bench.types import Failure, Generate, Generation
+from rerank_bench.types import Embed, Failure, Generate, Generation
 
 Installed = Callable[[str | None], None]
 
@@ -73,7 +73,11 @@ def test_options_reach_vllm_by_their_own_names_and_unset_ones_do_not(llama: Path
 def test_each_mode_asks_vllm_for_its_own_head(llama: Path, cross_encoder: Path, qwen: Path) -> None:
     assert arguments(cross_encoder, "classify")["runner"] == "pooling"
     assert "enable_prefix_caching" not in arguments(cross_encoder, "classify")
-    assert arguments(llama, "embed")["pooler_config"] == {"task": "token_embed"}
+    assert arguments(llama, "tokens")["pooler_config"] == {"task": "token_embed"}
+    for mode, cached in [("last", True), ("mean", False), ("cls", False)]:
+        found = arguments(llama, mode)
+        assert found["pooler_config"] == {"task": "embed", "seq_pooling_type": mode.upper()}
+        assert found.get("enable_prefix_caching", False) == cached
     overrides = arguments(qwen, "labels", head=(40, 41))["hf_overrides"]
     assert overrides["architectures"] == ["Qwen3ForSequenceClassification"]
     assert overrides["method"] == "no_post_processing"
@@ -248,6 +252,22 @@ def test_an_encoder_decoder_is_refused_with_the_engine_that_runs_it(t5: Path) ->
     request = NextToken(Prompt(text="a"), ("true", "false"))
     with pytest.raises(EngineFault, match="vLLM runs none: use --engine transformers"):
         list(VllmEngine(VllmOptions(model=str(t5))).stream(iter([request])))
+
+
+def test_vectors_that_vllm_does_not_pool_are_refused_with_the_engine_that_does(
+    llama: Path, t5: Path
+) -> None:
+    for folder, pooling, message in [
+        (llama, ("<|im_end|>",), "named tokens: use --engine transformers"),
+        (llama, "saved", "does not say how it is pooled"),
+        (t5, "mean", "encoder-decoder: no vectors: use --engine transformers"),
+    ]:
+        with pytest.raises(EngineFault, match=message):
+            list(
+                VllmEngine(VllmOptions(model=str(folder))).stream(
+                    iter([Embed(Prompt(text="a"), pooling)])
+                )
+            )
 
 
 @pytest.mark.parametrize(("reads", "model"), [(True, "bfloat16"), (False, "float32")])
