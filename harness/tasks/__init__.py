@@ -20,10 +20,12 @@ from .ids import (
     parse_whole_number,
 )
 from .table import readable
-from .task import Note, RankedLists, Source, Task, TaskOptions, TaskRef
+from .task import HUB_NAMES, MODELSCOPE, Note, RankedLists, Source, Task, TaskOptions, TaskRef
 
 __all__ = [
+    "HUB_NAMES",
     "MISMATCH_LIMIT",
+    "MODELSCOPE",
     "CatalogueEntry",
     "Note",
     "RankedLists",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import BadData, BadOption, UnknownName, unknown
 from .catalog import CatalogueEntry, catalogue, described, sets
-from .folder import FolderReader, layout
+from .folder import DataSet, LocalFiles, layout
 from .hub import open_hub
 from .nano import nano_tasks
 from .stdlib_code import NAME as STDLIB_CODE
@@ -40,13 +40,13 @@ def find_tasks(name: str, options: TaskOptions = _DEFAULTS) -> list[TaskRef]:
         return [TaskRef(name, partial(load_stdlib_code, options))]
     if place:
         reader, split = place
-        set_name = reader.folder.resolve().name
+        set_name = Path(reader.files.where).resolve().name
         return nano_tasks(reader, set_name, options=options, splits=[split] if split else [])
     hub = _HUB_ID.fullmatch(name)
     if hub is None or _near_set(name):
         raise _unknown(name)
     splits = [hub["split"]] if hub["split"] else []
-    on_hub = open_hub(hub["dataset"], options.revision)
+    on_hub = open_hub(hub["dataset"], options.revision, options.hub)
     return nano_tasks(on_hub, hub["dataset"], options=options, splits=splits)
 
 
@@ -76,7 +76,9 @@ def _in_catalogue(name: str) -> list[CatalogueEntry]:
 
 def _catalogue_tasks(entries: list[CatalogueEntry], options: TaskOptions) -> list[TaskRef]:
     hub, splits = entries[0].hub, [entry.split for entry in entries]
-    refs = nano_tasks(open_hub(hub, options.revision), hub, options=options, splits=splits)
+    refs = nano_tasks(
+        open_hub(hub, options.revision, options.hub), hub, options=options, splits=splits
+    )
     return [
         TaskRef(entry.name, partial(_load_described, ref, entry, options))
         for entry, ref in zip(entries, refs, strict=True)
@@ -87,16 +89,16 @@ def _load_described(ref: TaskRef, entry: CatalogueEntry, options: TaskOptions) -
     return described(ref.load(), entry, options)
 
 
-def _in_folder(name: str) -> tuple[FolderReader, str | None] | None:
+def _in_folder(name: str) -> tuple[DataSet, str | None] | None:
     """Return the data set in a folder and the task named in it, None if there is no folder."""
     path = _path(name)
     kind = layout(path)
     if kind:
-        return FolderReader(path, Source(kind, name)), None
+        return DataSet(LocalFiles(path), Source(kind, name)), None
     kind = layout(path.parent) if path != path.parent else None
     if kind:
         given = name.rstrip("/").removesuffix(f"/{path.name}")
-        return FolderReader(path.parent, Source(kind, given)), path.name
+        return DataSet(LocalFiles(path.parent), Source(kind, given)), path.name
     if path.is_dir():
         wanted = "corpus.jsonl (BEIR) or corpus/SPLIT.parquet, queries/… and qrels/… (Nano, MTEB)"
         raise BadData(f"{name} holds no task: expected {wanted}")

@@ -18,7 +18,7 @@ from ..errors import BadData, unknown
 from .build import build_task
 from .columns import unread_columns
 from .files import is_rows, read_files, read_trec_qrels, standard_names
-from .hub import Reader
+from .folder import DataSet
 from .table import Table, ranked_lists
 from .task import RankedLists, Task, TaskOptions, TaskRef
 
@@ -33,7 +33,7 @@ class Subset:
     qrels: config of the judgements; None if they are read from a file.
     """
 
-    reader: Reader
+    reader: DataSet
     prefix: str
     qrels: str | None
 
@@ -94,7 +94,7 @@ class Subset:
 
 
 def nano_tasks(
-    reader: Reader, set_name: str, *, options: TaskOptions, splits: Sequence[str] = ()
+    reader: DataSet, set_name: str, *, options: TaskOptions, splits: Sequence[str] = ()
 ) -> list[TaskRef]:
     """Return the data set's tasks, or those named in `splits`, without reading a row.
 
@@ -131,7 +131,7 @@ def _prefixes(configs: Sequence[str]) -> list[str]:
     return [p for p in ends if p[-1:] in ("", "-") and f"{p}queries" in configs]
 
 
-def _qrels_config(reader: Reader, prefix: str, qrels: str) -> str | None:
+def _qrels_config(reader: DataSet, prefix: str, qrels: str) -> str | None:
     """Return the config that `qrels` names, None if it is a file; raise if it is neither."""
     configs = reader.configs()
     names = [qrels, "default"] if qrels == "qrels" else [qrels]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import BadOption
+from ..errors import BadOption, unknown
 from .languages import check_pattern
+
+HUGGING_FACE, MODELSCOPE = HUB_NAMES = ("huggingface", "modelscope")
 
 RankedLists = Mapping[str, tuple[str, ...]]
 """Query id -> document ids, best first."""
@@ -29,7 +31,7 @@ class Note:
 class Source:
     """Describe where a task's data were read.
 
-    kind: `hub`, `folder`, `beir` or `stdlib-code`.
+    kind: `hub`, `modelscope`, `mteb`, `folder`, `beir` or `stdlib-code`.
     dataset: the hub id, or the folder as the user wrote it.
     revision: the hub commit, or the Python version for `stdlib-code`.
     sha256: hex digest of all ids, texts and grades that were read, in sorted order.
@@ -90,6 +92,7 @@ class Task:
 class TaskOptions:
     """Options for reading a task.
 
+    hub: `huggingface` or `modelscope`, on which data sets are found.
     revision: branch, tag or commit of a hub data set.
     qrels: a qrels config, or the path of a TREC qrels file.
     min_grade: lowest grade of a positive.
@@ -99,6 +102,7 @@ class TaskOptions:
     keep_going: load a task even if the ids of its files do not match.
     """
 
+    hub: str = HUGGING_FACE
     revision: str | None = None
     qrels: str = "qrels"
     min_grade: int = 1
@@ -110,6 +114,8 @@ class TaskOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ignore_column", tuple(self.ignore_column))
         check_pattern(self.query_id)
+        if self.hub not in HUB_NAMES:
+            raise unknown("hub", self.hub, HUB_NAMES)
         grade: object = self.min_grade
         if not isinstance(grade, int) or isinstance(grade, bool) or grade < 1:
             raise BadOption(f"min-grade must be a whole number of at least 1, not {grade!r}")

@@ -8,7 +8,7 @@ import pytest
 
 from rerank_bench.errors import BadData, UnknownName
 from rerank_bench.tasks import Source, TaskOptions, find_tasks
-from rerank_bench.tasks.folder import FolderReader
+from rerank_bench.tasks.folder import DataSet, LocalFiles
 
 CORPUS = {"_id": ["d1", "d2"], "title": ["T", ""], "text": ["one", "two"]}
 QUERIES = {"_id": ["q1", "q2"], "text": ["first?", "second?"]}
@@ -100,7 +100,7 @@ def test_configs_without_candidates_and_folders_of_declared_files_are_not_lists(
     lists = {"query-id": ["q1"], "corpus-ids": [["d1"]]}
     write_table(folder / "minilm" / "test.jsonl", lists)
     assert tuple(load(folder).shipped) == ("minilm",)
-    assert "data" not in FolderReader(folder, Source("folder", "set")).configs()
+    assert "data" not in DataSet(LocalFiles(folder), Source("folder", "set")).configs()
 
 
 def test_a_split_in_two_formats_is_refused(tmp_path, write_table, load):
@@ -116,12 +116,18 @@ def test_a_split_in_two_formats_is_refused(tmp_path, write_table, load):
         load(folder)
 
 
-def test_the_hub_is_read_in_this_layout_too(tmp_path, write_table, as_hub, load):
+def test_the_hub_is_read_in_this_layout_too(tmp_path, write_table, hub, load):
     folder = tmp_path / "scifact"
     for name, columns in (("c", CORPUS), ("q", QUERIES), ("r", FIRST)):
-        write_table(folder / f"{name}.parquet", columns)
-    files = {"corpus": {"corpus": "c.parquet"}, "queries": {"queries": "q.parquet"}}
-    as_hub(folder, "mteb/scifact", {**files, "default": {"test": "r.parquet"}}, "0" * 40)
+        write_table(folder / "data" / f"{name}.parquet", columns)
+    files = {"corpus": {"corpus": "c"}, "queries": {"queries": "q"}, "default": {"test": "r"}}
+    configs = [
+        {"config_name": name, "data_files": {split: f"data/{file}.parquet"}}
+        for name, splits in files.items()
+        for split, file in splits.items()
+    ]
+    (folder / "README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
+    hub.publish("mteb/scifact", folder)
     task = load("mteb/scifact")
     found = (task.name, task.corpus["d1"], list(task.queries))
     assert found == ("mteb/scifact/test", "T one", ["q1"])
