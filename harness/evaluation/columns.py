@@ -106,8 +106,9 @@ COLUMNS: list[Column] = [
           _setting("task"), mean=rules.same, of_pool=True),
     _text("profile", "profile", "The first stage, as it was asked for.",
           _setting("profile", "asked"), mean=rules.same, of_pool=True),
-    _text("origin", "origin", "Where the first stage's lists come from: shipped, computed, a file.",
-          _setting("profile", "origin"), mean=rules.joined, show="more", of_pool=True),
+    _text("origin", "origin", "Where the first stage's lists come from: shipped, computed, a "
+          "file; or that they have no order.", _setting("profile", "origin"), mean=rules.joined,
+          show="more", of_pool=True),
     _text("reranker", "reranker", "The reranker's label; none for a first stage alone.",
           _setting("reranker", "label"), mean=rules.same, show="always", absent=None),
     _text("measure", "measure", "nDCG@10, hit@10, MRR@10, MAP@100; of first stages recall@100.",

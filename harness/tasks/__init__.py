@@ -20,9 +20,20 @@ from .ids import (
     parse_whole_number,
 )
 from .table import readable
-from .task import HUB_NAMES, MODELSCOPE, Note, RankedLists, Source, Task, TaskOptions, TaskRef
+from .task import (
+    CANDIDATES,
+    HUB_NAMES,
+    MODELSCOPE,
+    Note,
+    RankedLists,
+    Source,
+    Task,
+    TaskOptions,
+    TaskRef,
+)
 
 __all__ = [
+    "CANDIDATES",
     "HUB_NAMES",
     "MISMATCH_LIMIT",
     "MODELSCOPE",

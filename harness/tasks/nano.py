@@ -19,8 +19,11 @@ from .build import build_task
 from .columns import unread_columns
 from .files import is_rows, read_files, read_trec_qrels, standard_names
 from .folder import DataSet
-from .table import Table, ranked_lists
-from .task import RankedLists, Task, TaskOptions, TaskRef
+from .table import Table, ranked_lists, with_instructions
+from .task import CANDIDATES, RankedLists, Task, TaskOptions, TaskRef, shuffled
+
+TOP_RANKED = "top_ranked"
+"""MTEB's config of the candidates that a reranking task has, which are in no order."""
 
 _SHARED = frozenset({"corpus", "queries", "train", "validation", "dev", "test"})
 """Names that the only split of a config may have if it holds the rows of all tasks."""
@@ -73,17 +76,19 @@ class Subset:
         """Return the candidate lists of a config, read without the columns `ignored`."""
         table = self.read(name, split).without(ignored)
         unread_columns(table, "candidates")
-        return ranked_lists(table)
+        return shuffled(ranked_lists(table)) if name == TOP_RANKED else ranked_lists(table)
+
+    def instructions(self, split: str) -> Table | None:
+        """Return the instructions of queries, which MTEB has in a config of their own."""
+        has = f"{self.prefix}instruction" in self.reader.configs()
+        return self.read("instruction", split) if has else None
 
     def candidates(self, split: str) -> dict[str, Sequence[str] | None]:
-        """Return config, without prefix -> columns if known, of what may hold candidate lists.
-
-        MTEB's `top_ranked` is left out, because its documents are in no order.
-        """
+        """Return config, without prefix -> columns if known, of what may hold candidate lists."""
         configs = self.reader.configs()
         others = tuple(p for p in _prefixes(configs) if p and not self.prefix)
         mine = [c.removeprefix(self.prefix) for c in configs if c.startswith(self.prefix)]
-        no_list = ("corpus", "queries", "default", "top_ranked")
+        no_list = ("corpus", "queries", "default", "instruction")
         return {
             name: self.reader.columns(f"{self.prefix}{name}", split)
             for name in mine
@@ -154,19 +159,22 @@ def _qrels_config(reader: DataSet, prefix: str, qrels: str) -> str | None:
 
 def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
     lists = subset.candidates(split)
+    queries = with_instructions(subset.read("queries", split), subset.instructions(split))
     return build_task(
         name,
         f"{subset.prefix}{split}",
         tables={
             "corpus": subset.read("corpus", split),
-            "queries": subset.read("queries", split),
+            "queries": queries,
             "qrels": _judgements(subset, split, Path(options.qrels)),
         },
         shared=subset.shared_split(f"{subset.prefix}queries") is not None,
         source=subset.reader.source,
         options=options,
         shipped={
-            config: partial(subset.ranked, config, split, options.ignore_column)
+            CANDIDATES if config == TOP_RANKED else config: partial(
+                subset.ranked, config, split, options.ignore_column
+            )
             for config, columns in lists.items()
             if columns is None or "corpus-ids" in columns
         },

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..errors import BadOption, unknown
 from .languages import check_pattern
@@ -12,6 +14,23 @@ HUGGING_FACE, MODELSCOPE = HUB_NAMES = ("huggingface", "modelscope")
 
 RankedLists = Mapping[str, tuple[str, ...]]
 """Query id -> document ids, best first."""
+
+
+CANDIDATES = "candidates"
+"""The profile of the candidates that a data set ships in no order."""
+
+
+def shuffled(lists: RankedLists) -> RankedLists:
+    """Return each query's documents by the sha256 of query id and document id.
+
+    Some reranking tasks list positives first (github.com/embeddings-benchmark/mteb/issues/5092), so
+    that a reranker whose scores are all equal would look perfect.
+    """
+
+    def key(query_id: str, doc_id: str) -> bytes:
+        return hashlib.sha256(f"{query_id}\0{doc_id}".encode()).digest()
+
+    return {q: tuple(sorted(docs, key=partial(key, q))) for q, docs in lists.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +71,8 @@ class Task:
     queries: query id -> text, of queries with at least one positive.
     corpus: document id -> text; empty documents are kept.
     qrels: query id -> document id -> grade, also of grade 0 and of documents outside the corpus.
-    shipped: config -> function that reads the candidate lists that the data set ships.
+    shipped: config -> function that reads the candidate lists that the data set ships; those of
+        CANDIDATES are in no order.
     min_grade: lowest grade of a positive.
     query_bases: query id -> question, where several queries are versions of one question.
     exclude_identical: remove a query's own document from its pool.
