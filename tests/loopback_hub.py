@@ -32,13 +32,13 @@ class Hub:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def publish(self, dataset: str, content: Path | dict[str, bytes]) -> str:
+    def publish(self, dataset: str, content: Path | dict[str, bytes], commit: str = "") -> str:
         """Add a revision with these files, which becomes the newest; return its commit."""
         if isinstance(content, Path):
             files = sorted(path for path in content.rglob("*") if path.is_file())
             content = {path.relative_to(content).as_posix(): path.read_bytes() for path in files}
         content = dict(sorted(content.items()))
-        commit = hashlib.sha1(repr(content).encode(), usedforsecurity=False).hexdigest()
+        commit = commit or hashlib.sha1(repr(content).encode(), usedforsecurity=False).hexdigest()
         self.revisions.setdefault(dataset, {})[commit] = content
         return commit
 

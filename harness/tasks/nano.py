@@ -25,6 +25,10 @@ from .task import CANDIDATES, RankedLists, Task, TaskOptions, TaskRef, shuffled
 TOP_RANKED = "top_ranked"
 """MTEB's config of the candidates that a reranking task has, which are in no order."""
 
+MTEB_COLUMNS = frozenset(
+    {"_id", "title", "text", "instruction", "query-id", "corpus-id", "corpus-ids", "score"}
+)
+
 _SHARED = frozenset({"corpus", "queries", "train", "validation", "dev", "test"})
 """Names that the only split of a config may have if it holds the rows of all tasks."""
 
@@ -34,11 +38,13 @@ class Subset:
     """The configs of a data set whose names begin with `prefix`.
 
     qrels: config of the judgements; None if they are read from a file.
+    as_mteb: whether no other columns than those of MTEB are read.
     """
 
     reader: DataSet
     prefix: str
     qrels: str | None
+    as_mteb: bool = False
 
     def shared_split(self, config: str) -> str | None:
         """Return the only split of `config` if it holds the rows of all tasks, None otherwise."""
@@ -70,7 +76,8 @@ class Subset:
     def read(self, name: str, split: str) -> Table:
         """Return the rows of task `split` in a config, which is named without its prefix."""
         config = f"{self.prefix}{name}"
-        return self.reader.read(config, self.shared_split(config) or split)
+        table = self.reader.read(config, self.shared_split(config) or split)
+        return table.only(MTEB_COLUMNS) if self.as_mteb else table
 
     def ranked(self, name: str, split: str, ignored: Sequence[str]) -> RankedLists:
         """Return the candidate lists of a config, read without the columns `ignored`."""
@@ -99,15 +106,24 @@ class Subset:
 
 
 def nano_tasks(
-    reader: DataSet, set_name: str, *, options: TaskOptions, splits: Sequence[str] = ()
+    reader: DataSet,
+    set_name: str,
+    *,
+    options: TaskOptions,
+    splits: Sequence[str] = (),
+    as_mteb: bool = False,
 ) -> list[TaskRef]:
     """Return the data set's tasks, or those named in `splits`, without reading a row.
+
+    as_mteb: read no other columns than MTEB does, in place of refusing what looks like content.
 
     A task is named after its split, or `SUBSET-SPLIT` if the data set has subsets. Raises BadData
     if a needed config or split is missing, UnknownName for a split that no config has.
     """
     prefixes = _prefixes(reader.configs()) or [""]
-    subsets = [Subset(reader, p, _qrels_config(reader, p, options.qrels)) for p in prefixes]
+    subsets = [
+        Subset(reader, p, _qrels_config(reader, p, options.qrels), as_mteb) for p in prefixes
+    ]
     known: dict[str, tuple[Subset, str]] = {}
     for subset in subsets:
         has = subset.splits()
@@ -189,7 +205,8 @@ def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
 def _judgements(subset: Subset, split: str, file: Path) -> Table:
     source = subset.reader.source
     if subset.qrels is not None:
-        return subset.reader.read(subset.qrels, split)
+        table = subset.reader.read(subset.qrels, split)
+        return table.only(MTEB_COLUMNS) if subset.as_mteb else table
     folder = Path(source.dataset).expanduser() / "qrels"
     if source.kind == "beir" and file.resolve().parent == folder.resolve() and is_rows(file):
         return standard_names(read_files([file]))

@@ -37,6 +37,10 @@ class Table:
         kept = {name: values for name, values in self.columns.items() if name not in names}
         return replace(self, columns=kept)
 
+    def only(self, names: Container[str]) -> Table:
+        """Return the table without the columns of other names."""
+        return self.without([name for name in self.columns if name not in names])
+
     def column(self, name: str) -> Sequence[Any]:
         """Return one column; raise BadData if it is missing."""
         if name not in self.columns:

@@ -16,6 +16,8 @@ RankedLists = Mapping[str, tuple[str, ...]]
 """Query id -> document ids, best first."""
 
 
+MAIN_MEASURE = "nDCG@10"
+
 CANDIDATES = "candidates"
 """The profile of the candidates that a data set ships in no order."""
 
@@ -79,6 +81,7 @@ class Task:
     identical_by: `text` or `id`, which identifies a query's own document.
     published: profile -> measure -> value, as cited in the catalogue.
     convention: gains of the published nDCG: `binary`, or empty for linear gains.
+    main_measure: the measure that the task's makers report, `nDCG@10` if it is not known.
     notes: what was counted -> how often.
     dense: config of the shipped dense list that the catalogue names.
     """
@@ -99,6 +102,7 @@ class Task:
     identical_by: str = "text"
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     convention: str = ""
+    main_measure: str = MAIN_MEASURE
     notes: Mapping[str, Note] = field(default_factory=dict)
     dense: str | None = None
 

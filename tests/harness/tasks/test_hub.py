@@ -43,7 +43,7 @@ def test_what_was_fetched_once_is_read_without_a_network(nano_on_hub, hub, load,
         again = load(name, revision=revision)
         assert (again.source, again.queries) == (before.source, before.queries)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(RerankBenchError, match=r"cannot fetch corpus/b.parquet of org/Tiny: \w+"):
+    with pytest.raises(RerankBenchError, match=r"cannot fetch queries/b.parquet of org/Tiny: \w+"):
         load("org/Tiny/b")
     with pytest.raises(RerankBenchError, match=r"cannot reach the hub for org/Other: .*./FOLDER"):
         load("org/Other/b")
