@@ -104,6 +104,9 @@ def _matrix(title: str, rows: Sequence[Record]) -> ReportTable:
     names = ["first stage", *_names(every, room)]
     cells = tuple((name, *own[1:]) for name, own in zip(names, numbers, strict=True))
     title = f"{title} · {queries(max(row['queries'] for row in rows))}"
+    others = dict.fromkeys(row["main_measure"] for row in rows if row["main_measure"] != MAIN)
+    if others:
+        title += f" · main score {', '.join(others)}: --wide"
     return ReportTable(title, heads, cells, room=room)
 
 

@@ -23,6 +23,7 @@ from .table import readable
 from .task import (
     CANDIDATES,
     HUB_NAMES,
+    MAIN_MEASURE,
     MODELSCOPE,
     Note,
     RankedLists,
@@ -35,6 +36,7 @@ from .task import (
 __all__ = [
     "CANDIDATES",
     "HUB_NAMES",
+    "MAIN_MEASURE",
     "MISMATCH_LIMIT",
     "MODELSCOPE",
     "CatalogueEntry",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -264,7 +265,9 @@ def test_a_start_is_charged_once_and_every_run_says_who_shared_it(suite_of, data
         assert found[name]["seconds"] < 10
 
 
-def test_candidates_are_labelled_as_in_no_order_in_every_table(tmp_path, suite_of, monkeypatch):
+def test_candidates_have_no_order_and_main_scores_are_shown_in_every_table(
+    tmp_path, suite_of, monkeypatch
+):
     import pyarrow as pa
     import pyarrow.parquet as pq
     from click.testing import CliRunner
@@ -288,5 +291,19 @@ def test_candidates_are_labelled_as_in_no_order_in_every_table(tmp_path, suite_o
     assert refused.exit_code == 1
     done = CliRunner().invoke(main, asked)
     assert done.exit_code == 0, done.output
+    manifest = next(tmp_path.glob("runs/**/manifest.json"))
+    main_score = manifest.read_text().replace(
+        '"main_measure": "nDCG@10"', '"main_measure": "MAP@20"'
+    )
+    manifest.write_text(main_score)
+    report = partial(CliRunner().invoke, main)
+    assert "main score MAP@20: --wide" in report(["report", "runs"]).output
+    written = report(["report", "runs", "--md", "--measure", "P@5"]).output
+    assert "| MAP@20 (main score) and gain |" in written
+    assert "| precision@5 and gain |" in written
+    rows = load_runs("runs", measures=["P@5"]).rows.dropna(subset=["reranker"])
+    measures = ["nDCG@10", "hit@10", "MRR@10", "MAP@100", "precision@5", "MAP@20"]
+    assert list(rows["measure"]) == measures
+    assert (rows["gain"] == 0).all()
     for flags in ([], ["--wide"], ["--latex"], ["--csv"]):
         assert "no order" in CliRunner().invoke(main, ["report", "runs", *flags]).output, flags
