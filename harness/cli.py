@@ -21,6 +21,7 @@ from .flags import (
     TASK,
     TASK_OPTIONS,
     check_list,
+    check_measures,
     named_value,
     suite_table,
     table_form,
@@ -115,7 +116,7 @@ def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
 @click.option("--detail", multiple=True, metavar="RUN", help="Show its queries; repeats.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
 @click.option("--price", multiple=True, metavar="NAME=READ/WRITTEN", help="Per million tokens.")
-@click.option("--measure", multiple=True, metavar="NAME@K", help="Add a measure: AP@1000; repeats.")
+@click.option("--measure", multiple=True, metavar="NAME@K", help="Add AP@1000 or nAUC(AP@10).")
 @TABLES
 def report(
     runs: Sequence[Path],
@@ -138,7 +139,8 @@ def report(
     if html is None and (detail or cache):
         raise click.UsageError("--detail and --cache are for the page; add --html FILE")
     if html is None:
-        shown = table_form(wide=wide, explain=explain, form=form)
+        check_measures(measure, form)
+        shown = table_form(wide=wide or bool(measure and not form), explain=explain, form=form)
         printing.report(list(runs), shown, explain=explain, prices=price, measures=measure)
     elif form is not None or wide or explain:
         raise click.UsageError("--html writes a page only; call report again for another form")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,6 +59,16 @@ TABLES = _flags(
     click.option("--wide", is_flag=True, help="Print all tables, with more columns."),
     click.option("--explain", is_flag=True, help="Say what the columns mean."),
 )
+
+
+def check_measures(measures: Sequence[str], form: str | None) -> None:
+    """Raise UsageError for measures that a form of the report does not have."""
+    if form == "latex" and measures:
+        raise click.UsageError("--latex writes gains in nDCG@10 alone; leave --measure out")
+    if form in ("json", "csv") and any(name.lower().startswith("nauc") for name in measures):
+        raise click.UsageError(
+            f"nAUC is in tables and not in --{form}: --wide, --md or --html FILE"
+        )
 
 
 def table_form(*, wide: bool, explain: bool, form: str | None = None) -> str:

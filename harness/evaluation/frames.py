@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..runs import Run, Variant, find_all_runs, read_run
+from .calibration import CalibrationRow
 from .queries import QueryRow, StratumRow
 from .results import written
 from .sensitivity import LatencyRow, OrderRow
@@ -79,6 +80,11 @@ class Runs:
         return _frame(LatencyRow, self.evaluation.latencies)
 
     @cached_property
+    def calibrations(self) -> pd.DataFrame:
+        """One row per run and measure `nAUC(…)`: its nAUC with three confidences."""
+        return _frame(CalibrationRow, self.evaluation.calibrations)
+
+    @cached_property
     def claims(self) -> pd.DataFrame:
         """One row per published figure and the run that compares with it."""
         import pandas as pd
@@ -108,7 +114,7 @@ class Runs:
 def load_runs(*roots: str | Path, measures: Sequence[str] = ()) -> Runs:
     """Find all runs in and below `roots`; nothing is read before a frame is asked for.
 
-    measures: such as `MAP@1000`, besides the usual ones.
+    measures: such as `MAP@1000` or `nAUC(MAP@1000)`, besides the usual ones.
 
     Raises BadData where there is no run.
     """

@@ -65,6 +65,7 @@ def tables(found: Evaluation) -> list[ReportTable]:
     made += [
         ReportTable.of("Other input orders", found.orders, _ORDERS, names=2, notes=[_ORDER_NOTE]),
         ReportTable.of("One query at a time", found.latencies, _LATENCIES, names=3),
+        ReportTable.of("Calibration", found.calibrations, _CALIBRATIONS, names=3, notes=[_NAUC]),
         ReportTable.of("Published figures", found.claims, _CLAIMS, names=3),
         ReportTable.of("Left out", found.left_out, {"what, and why": str}, names=1),
     ]
@@ -233,6 +234,17 @@ _LATENCIES: dict[str, Callable[[Any], str]] = {
     "p50 seconds": lambda row: number(row.p50),
     "p95 seconds": lambda row: number(row.p95),
 }
+_CALIBRATIONS: dict[str, Callable[[Any], str]] = {
+    **_RUN,
+    "measure": lambda row: row.measure,
+    "nAUC, highest score": lambda row: number(row.highest),
+    "nAUC, deviation": lambda row: number(row.deviation),
+    "nAUC, margin": lambda row: number(row.margin),
+}
+_NAUC = (
+    "nAUC: how well scores tell which queries are ranked well (1: perfectly, 0: not at all), by "
+    "the highest score, the scores' standard deviation, or the margin of the highest."
+)
 _CLAIMS: dict[str, Callable[[Any], str]] = {
     **_RUN,
     "source": lambda row: row.claim.source,

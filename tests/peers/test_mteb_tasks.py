@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rerank_bench.errors import BadData, BadOption, RerankBenchError, UnknownName
+from rerank_bench.evaluation.calibration import _confidences, nauc
 from rerank_bench.tasks import TaskOptions, find_tasks
 from rerank_bench.tasks.catalog import sets
 from rerank_bench.tasks.mteb import load_task_of, mteb_tasks
@@ -154,3 +158,26 @@ def test_what_cannot_be_had_through_mteb_is_refused(publish, hub):
     (ref,) = find_tasks("mteb:NanoNQRetrieval")
     with pytest.raises(RerankBenchError, match=r"mteb cannot load NanoNQRetrieval \(mteb/Nano"):
         ref.load()
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), max_size=4), st.floats(0, 1)),
+        min_size=2,
+        max_size=30,
+    )
+)
+def test_calibration_is_computed_as_mteb_does(queries):
+    from mteb._evaluators.retrieval_metrics import confidence_scores
+    from mteb._evaluators.retrieval_metrics import nauc as theirs
+
+    values = np.array([value for _, value in queries])
+    ours = np.array([_confidences(scores) for scores, _ in queries])
+    other = [confidence_scores(scores) for scores, _ in queries]
+    for place, name in enumerate(("max", "std", "diff1")):
+        wanted = np.array([own[name] for own in other])
+        assert ours[:, place] == pytest.approx(wanted)
+        found = nauc(wanted, values)
+        expected = theirs(wanted, values)
+        if found is not None and np.ptp(values) > 1e-3:
+            assert found == pytest.approx(expected, abs=1e-6)

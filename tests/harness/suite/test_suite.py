@@ -301,6 +301,11 @@ def test_candidates_have_no_order_and_main_scores_are_shown_in_every_table(
     written = report(["report", "runs", "--md", "--measure", "P@5"]).output
     assert "| MAP@20 (main score) and gain |" in written
     assert "| precision@5 and gain |" in written
+    wide = report(["report", "runs", "--measure", "nAUC(P@5)"]).output
+    assert "Calibration" in wide
+    assert "precision@5" in wide
+    for form, measure in (("--latex", "P@5"), ("--json", "nAUC(P@5)")):
+        assert report(["report", "runs", form, "--measure", measure]).exit_code == 2
     rows = load_runs("runs", measures=["P@5"]).rows.dropna(subset=["reranker"])
     measures = ["nDCG@10", "hit@10", "MRR@10", "MAP@100", "precision@5", "MAP@20"]
     assert list(rows["measure"]) == measures
