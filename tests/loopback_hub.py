@@ -2,7 +2,7 @@
 data sets needs.
 
 Every request is in `Hub.requests`. What is in `gated` or `private` is refused; a file in `cut` is
-broken off in its middle, as often as its number says.
+broken off in its middle, as often as its number says; one in `gone` is listed and not found.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class Hub:
         self.gated: set[str] = set()
         self.private: set[str] = set()
         self.cut: dict[str, int] = {}
+        self.gone: set[str] = set()
+        self.ranges: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.closed = False
         self._server = ThreadingHTTPServer(
@@ -139,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None:
             return
         commit, files = found
-        if name not in files:
+        if name not in files or name in self.hub.gone:
             self._send({"error": "no entry"}, 404, {"X-Error-Code": "EntryNotFound"})
             return
         self._file(name, files[name], {"X-Repo-Commit": commit})
@@ -149,6 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         start, end = int(first or 0), min(int(last or len(data)), len(data) - 1)
         part = data[start : end + 1]
         is_part = "Range" in self.headers
+        self.hub.ranges += [self.headers["Range"]] if is_part else []
         digest = hashlib.sha256(data).hexdigest()
         headers |= {"ETag": f'"{digest}"', "Accept-Ranges": "bytes"}
         if is_part:

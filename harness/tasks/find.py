@@ -42,6 +42,8 @@ def find_tasks(name: str, options: TaskOptions = _DEFAULTS) -> list[TaskRef]:
     place = None if name == STDLIB_CODE else _in_folder(name)
     if options.revision is not None and (place or name == STDLIB_CODE):
         raise BadOption(f"revision {options.revision!r} cannot pin {name}: it is not on the hub")
+    if options.hub != HUGGING_FACE and (place or name == STDLIB_CODE):
+        raise BadOption(f"hub {options.hub!r} does not have {name}: it is not on a hub")
     if name == STDLIB_CODE:
         return [TaskRef(name, partial(load_stdlib_code, options))]
     if place:

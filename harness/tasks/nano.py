@@ -175,6 +175,9 @@ def _qrels_config(reader: DataSet, prefix: str, qrels: str) -> str | None:
 
 def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
     lists = subset.candidates(split)
+    if {CANDIDATES, TOP_RANKED} <= lists.keys():
+        what = f"{subset.reader.source.dataset} has configs {CANDIDATES!r} and {TOP_RANKED!r}"
+        raise BadData(f"{what}, which would be one profile; rename the former")
     queries = with_instructions(subset.read("queries", split), subset.instructions(split))
     return build_task(
         name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench.errors import BadData, BadOption, RerankBenchError, UnknownName
+from rerank_bench.evaluation import measure, relevant
 from rerank_bench.evaluation.calibration import _confidences, nauc
+from rerank_bench.pools import build_pool
 from rerank_bench.tasks import TaskOptions, find_tasks
 from rerank_bench.tasks.catalog import sets
 from rerank_bench.tasks.mteb import load_task_of, mteb_tasks
@@ -181,3 +184,65 @@ def test_calibration_is_computed_as_mteb_does(queries):
         expected = theirs(wanted, values)
         if found is not None and np.ptp(values) > 1e-3:
             assert found == pytest.approx(expected, abs=1e-6)
+
+
+def score(query: str, text: str) -> float:
+    """No two documents of a query have one score."""
+    digest = hashlib.sha256(f"{query}|{text}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+class HashCrossEncoder:
+    """A model of mteb's that scores pairs by `score`."""
+
+    mteb_model_meta = None
+
+    def __init__(self) -> None:
+        from mteb.models.model_meta import ModelMeta
+
+        self.mteb_model_meta = ModelMeta.create_empty({"name": "test/hash", "revision": "1"})
+
+    def predict(self, inputs1, inputs2, **kwargs):
+        queries = [text for batch in inputs1 for text in batch["text"]]
+        texts = [text for batch in inputs2 for text in batch["text"]]
+        return np.array([score(q, t) for q, t in zip(queries, texts, strict=True)])
+
+
+def test_measures_of_reranked_candidates_are_those_of_mteb(publish):
+    (entry,) = sets()["mteb:T2Reranking"]
+    ids = [f"d{n}" for n in range(60)]
+    asked = [f"q{n}" for n in range(8)]
+    pairs = [(q, ids[(7 * i + 3 * j) % 60], 1) for i, q in enumerate(asked) for j in range(1 + i)]
+    judged = dict(zip(JUDGED, zip(*pairs, strict=True), strict=True))
+    publish(
+        entry.hub,
+        {
+            "corpus/dev": {"_id": ids, "text": [f"text {d}" for d in ids]},
+            "queries/dev": {"_id": asked, "text": [f"question {q}" for q in asked]},
+            "default/dev": {name: list(values) for name, values in judged.items()},
+            "top_ranked/dev": {
+                "query-id": asked,
+                "corpus-ids": [ids[i : i + 50] for i in range(8)],
+            },
+        },
+        entry.revision,
+    )
+    result = mteb.evaluate(HashCrossEncoder(), mteb.get_task("T2Reranking"), cache=None)
+    (theirs,) = result.task_results[0].scores["dev"]
+    task = find_tasks("mteb:T2Reranking")[0].load()
+    rows = build_pool(task, "candidates").rows
+    rankings = [
+        sorted(row.natural, key=lambda d: -score(task.queries[row.query_id], task.corpus[d]))
+        for row in rows
+    ]
+    names = {
+        f"{kind}@{k}": f"{kind.lower()}_at_{k}"
+        for kind in ("nDCG", "MAP", "MRR", "recall", "precision")
+        for k in (1, 3, 5, 10, 20, 100, 1000)
+    }
+    grades = [relevant(task.qrels[row.query_id]) for row in rows]
+    ours = measure(rankings, grades, [*names])
+    for name, key in names.items():
+        # mteb rounds to five decimals
+        assert ours[name].mean() == pytest.approx(theirs[key], abs=6e-6), name
+    assert theirs["main_score"] == theirs[names[task.main_measure]]

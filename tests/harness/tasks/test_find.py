@@ -50,9 +50,11 @@ def test_a_folder_needs_no_dot_before_it(nano_folder: Writer, monkeypatch: pytes
     assert find_tasks(f"{inner}/Tiny/")[0].name == "Tiny/a"
 
 
-def test_the_stdlib_takes_no_revision():
+def test_the_stdlib_takes_no_revision_and_no_hub():
     with pytest.raises(BadOption, match="cannot pin stdlib-code"):
         find_tasks("stdlib-code", TaskOptions(revision="3.12"))
+    with pytest.raises(BadOption, match="hub 'modelscope' does not have stdlib-code"):
+        find_tasks("stdlib-code", TaskOptions(hub="modelscope"))
 
 
 def test_identical_documents_are_excluded_from_any_task_when_asked(nano_folder: Writer):

@@ -90,6 +90,10 @@ def test_the_candidates_of_mteb_are_shuffled_by_query_and_document(tmp_path, wri
     assert max(places) > 34
     assert 14 < sum(places) / 40 < 25
     assert lists == load(folder).shipped["candidates"]()
+    ranked = {"query-id": asked, "corpus-ids": [ids] * 40}
+    write_table(folder / "candidates" / "test.parquet", ranked)
+    with pytest.raises(BadData, match="configs 'candidates' and 'top_ranked', which would be one"):
+        load(folder)
 
 
 INSTRUCTED = {"query-id": ["q2", "q1"], "instruction": ["not cats", None]}
