@@ -21,6 +21,7 @@ from .flags import (
     TASK,
     TASK_OPTIONS,
     check_list,
+    check_measures,
     named_value,
     suite_table,
     table_form,
@@ -115,6 +116,7 @@ def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
 @click.option("--detail", multiple=True, metavar="RUN", help="Show its queries; repeats.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
 @click.option("--price", multiple=True, metavar="NAME=READ/WRITTEN", help="Per million tokens.")
+@click.option("--measure", multiple=True, metavar="NAME@K", help="Add AP@1000 or nAUC(AP@10).")
 @TABLES
 def report(
     runs: Sequence[Path],
@@ -125,6 +127,7 @@ def report(
     detail: Sequence[str],
     cache: Path | None,
     price: Sequence[str],
+    measure: Sequence[str],
 ) -> None:
     """Print what the runs in the folders RUNS gained over their first stages.
 
@@ -136,8 +139,9 @@ def report(
     if html is None and (detail or cache):
         raise click.UsageError("--detail and --cache are for the page; add --html FILE")
     if html is None:
-        shown = table_form(wide=wide, explain=explain, form=form)
-        printing.report(list(runs), shown, explain=explain, prices=price)
+        check_measures(measure, form)
+        shown = table_form(wide=wide or bool(measure and not form), explain=explain, form=form)
+        printing.report(list(runs), shown, explain=explain, prices=price, measures=measure)
     elif form is not None or wide or explain:
         raise click.UsageError("--html writes a page only; call report again for another form")
     else:
@@ -146,7 +150,7 @@ def report(
 
         folders = [named_run(name, *runs) for name in detail]
         views = partial(replay_run, cache=cache)
-        printing.page(list(runs), html, detail=folders, views=views, prices=price)
+        printing.page(list(runs), html, detail=folders, views=views, prices=price, measures=measure)
 
 
 @main.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +61,16 @@ TABLES = _flags(
 )
 
 
+def check_measures(measures: Sequence[str], form: str | None) -> None:
+    """Raise UsageError for measures that a form of the report does not have."""
+    if form == "latex" and measures:
+        raise click.UsageError("--latex writes gains in nDCG@10 alone; leave --measure out")
+    if form in ("json", "csv") and any(name.lower().startswith("nauc") for name in measures):
+        raise click.UsageError(
+            f"nAUC is in tables and not in --{form}: --wide, --md or --html FILE"
+        )
+
+
 def table_form(*, wide: bool, explain: bool, form: str | None = None) -> str:
     """Return the form of a report; raises UsageError for a table's flags on another form."""
     if form is not None and (wide or explain):
@@ -95,6 +105,7 @@ def named_value(text: str) -> tuple[str, str]:
 TASK_OPTIONS = _flags(
     TASK,
     PROFILE,
+    click.option("--hub", metavar="NAME", help="Where data sets are: huggingface or modelscope."),
     click.option("--revision", metavar="REV", help="Pin the data set's revision on the hub."),
     click.option("--qrels", metavar="NAME", help="Another qrels config, or a TREC qrels file."),
     click.option("--min-grade", type=int, metavar="G", help="Lowest grade of a positive [1]."),

@@ -7,6 +7,7 @@ Their columns are declared in `columns.py`.
 
 from __future__ import annotations
 
+from .calibration import CalibrationRow
 from .claims import Claim, ClaimRow, load_claims, match
 from .columns import COLUMNS, Column
 from .compare import Comparison, Duel, compare
@@ -30,6 +31,7 @@ __all__ = [
     "MEASURES",
     "MICRO",
     "RECALL",
+    "CalibrationRow",
     "Claim",
     "ClaimRow",
     "Column",

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
 from ..reranking import FIRST_STAGE
-from ..runs import Variant, find_all_runs, read_run
+from ..runs import Variant, find_all_runs, read_manifest, read_run
+from .calibration import CalibrationRow, calibration_rows, parse_calibration
 from .claims import load_claims, match
 from .columns import RUNS, VALUES
 from .facts import Facts, PerQuery
 from .gains import query_values
 from .inference import infer
-from .measures import MACRO, MEASURES, MICRO
+from .measures import MACRO, MICRO, named_measures
 from .prices import priced
 from .queries import query_rows, strata
-from .results import Evaluation, Results, columns_of, computed, frame_of, results_of
+from .results import MAIN, Evaluation, Results, columns_of, computed, frame_of, results_of
 from .sensitivity import latency_row, order_row
 
 if TYPE_CHECKING:
@@ -42,15 +43,20 @@ def evaluate(
     *,
     detail: Sequence[Path] = (),
     prices: Mapping[str, Price] | None = None,
+    measures: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate all runs in and below `roots`, with the queries of the runs in `detail` in any case.
+
+    measures: such as `MAP@1000`, besides MEASURES and the main measures of the tasks; or such as
+    `nAUC(MAP@1000)`, of which there are rows of their own.
 
     Recall is given once per task, profile and judgements, of the run with the most queries. Raises
     BadData where there is no run, and, naming the folder, for a run that cannot be read, holds no
     query, or occurs twice.
     """
     wanted = {folder.resolve() for folder in detail}
-    every = list(_read(roots, wanted))
+    asked = _Asked.of(measures, roots)
+    every = list(_read(roots, wanted, asked))
     mains = {own.key: own for own in every if own.is_main}
     others = sorted((own for own in every if not own.is_main), key=lambda own: own.key)
     variants = {key: list(own) for key, own in groupby(others, key=lambda own: own.key)}
@@ -71,6 +77,7 @@ def evaluate(
         groups=tuple(group for group in groups if group.name in with_means),
         per_query={key: main.per_query for key, main in mains.items()},
         orders=tuple(_orders(mains, same)),
+        calibrations=tuple(row for own in mains.values() for row in own.calibrations),
         latencies=tuple(
             latency_row(own.key, own.run["hardware"], read_run(own.folder)) for own in alone
         ),
@@ -113,6 +120,7 @@ class _Evaluated:
     per_query: PerQuery
     queries: list[QueryRow]
     strata: list[StratumRow]
+    calibrations: list[CalibrationRow]
 
     @property
     def is_main(self) -> bool:
@@ -129,7 +137,28 @@ class _Evaluated:
         return whole and (self.settings, one.query_ids) == (other.settings, two.query_ids)
 
 
-def _read(roots: Sequence[Path], detail: AbstractSet[Path]) -> Iterator[_Evaluated]:
+@dataclass(frozen=True)
+class _Asked:
+    """The measures of a report, and those of whose nAUC it has rows."""
+
+    names: tuple[str, ...]
+    calibrated: tuple[str, ...]
+
+    @classmethod
+    def of(cls, measures: Sequence[str], roots: Sequence[Path]) -> _Asked:
+        parsed = {text: parse_calibration(text) for text in measures}
+        calibrated = tuple(dict.fromkeys(name for name in parsed.values() if name))
+        further = [text if name is None else name for text, name in parsed.items()]
+        return cls(named_measures([*further, *_main_measures(roots)]), calibrated)
+
+
+def _main_measures(roots: Sequence[Path]) -> Iterator[str]:
+    """Yield the measures that the makers of the tasks report, as the runs record them."""
+    for folder in find_all_runs(roots):
+        yield read_manifest(folder).get("main_measure") or MAIN
+
+
+def _read(roots: Sequence[Path], detail: AbstractSet[Path], asked: _Asked) -> Iterator[_Evaluated]:
     """Read and evaluate the runs; without query rows where these become too many."""
     folders: dict[tuple[str, ...], Path] = {}
     values, queries = None, 0
@@ -138,34 +167,38 @@ def _read(roots: Sequence[Path], detail: AbstractSet[Path]) -> Iterator[_Evaluat
         if not run.results:
             raise BadData(f"the run {folder} holds no query; remove that folder and run it again")
         # The runs of one pool follow one another, so the last pool is mostly this run's.
-        values = query_values(run, values)
+        values = query_values(run, values, asked.names)
         variant = Variant.of(run.manifest["settings"])
         queries += 0 if variant.suffix else len(run.results)
         listed = not variant.suffix and (queries <= MOST_QUERIES or folder in detail)
-        own = _evaluated(folder, variant, Facts(run, values), listed=listed)
+        own = _evaluated(folder, variant, Facts(run, values), asked, listed=listed)
         first = folders.setdefault((*own.key, variant.suffix), folder)
         if first != folder:
             raise BadData(f"{first} and {folder} are the same run; report one, or use --as")
         yield own
 
 
-def _evaluated(folder: Path, variant: Variant, facts: Facts, *, listed: bool) -> _Evaluated:
+def _evaluated(
+    folder: Path, variant: Variant, facts: Facts, asked: _Asked, *, listed: bool
+) -> _Evaluated:
     """Compute all columns of a run, and if `listed` the rows of its queries."""
     run = computed(columns_of(RUNS), facts)
     pool = computed(columns_of(RUNS, of_pool=True), facts)
-    of_pool, names = columns_of(VALUES, of_pool=True), (*MEASURES, MICRO, MACRO)
+    of_pool, names = columns_of(VALUES, of_pool=True), facts.values.names
     rows = query_rows(facts.run, facts.values) if listed else []
+    key = (run["task"], run["profile"], run["reranker"])
     return _Evaluated(
         folder=folder,
-        key=(run["task"], run["profile"], run["reranker"]),
+        key=key,
         variant=variant,
         settings={name: own for name, own in facts.settings.items() if name != "variant"},
         run=run,
-        values=[computed(columns_of(VALUES), facts, measure) for measure in MEASURES],
-        first_stage=[pool | computed(of_pool, facts, name) for name in names],
+        values=[computed(columns_of(VALUES), facts, measure) for measure in names],
+        first_stage=[pool | computed(of_pool, facts, name) for name in (*names, MICRO, MACRO)],
         per_query=PerQuery.of(facts),
         queries=rows,
         strata=strata(facts.run, rows) if rows else [],
+        calibrations=list(calibration_rows(key, facts, asked.calibrated)),
     )
 
 

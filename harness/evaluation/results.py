@@ -13,6 +13,7 @@ from .measures import MACRO, MEASURES, MICRO
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .calibration import CalibrationRow
     from .claims import ClaimRow
     from .facts import PerQuery
     from .inference import Group
@@ -55,9 +56,10 @@ class Evaluation:
     """All that a report shows.
 
     results: of runs, sorted by task, profile and reranker. means: over data sets of several tasks.
-    first_stages: one row a task, profile, judgements and measure (MEASURES, MICRO, MACRO).
+    first_stages: one row a task, profile, judgements and measure (with MICRO, MACRO).
     per_query: the arrays of each run by task, profile and reranker.
-    orders, latencies: of runs with other input orders, and with one query at a time. strata,
+    orders, latencies: of runs with other input orders, and with one query at a time. calibrations:
+    nAUC where it was asked for. strata,
     queries: of all runs while there are few queries, else of the runs asked for in detail. claims:
     published figures that compare with a run. left_out: what is in no table, and why.
     """
@@ -69,6 +71,7 @@ class Evaluation:
     per_query: Mapping[Key, PerQuery] = field(default_factory=dict)
     orders: tuple[OrderRow, ...] = ()
     latencies: tuple[LatencyRow, ...] = ()
+    calibrations: tuple[CalibrationRow, ...] = ()
     strata: tuple[StratumRow, ...] = ()
     queries: tuple[QueryRow, ...] = ()
     claims: tuple[ClaimRow, ...] = ()
@@ -85,6 +88,11 @@ class Evaluation:
         """Return the evaluation of flat records: one a run and measure, a mean, a first stage."""
         first = frame_of(first_stages, columns_of(of_pool=True))
         return cls(results_of(rows), results_of(means), first, **more)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """MEASURES, and the further ones that every run has."""
+        return tuple(dict.fromkeys([*MEASURES, *self.values["measure"]]))
 
     @property
     def runs(self) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..evaluation import COLUMNS, MACRO, MAIN, MEASURES, MICRO, records
+from ..evaluation import COLUMNS, MAIN, records
 from .notes import grouped, named, notes_of, sentence
 from .text import FORMATS, NOTHING, bounds, number, share, signed
 
@@ -65,6 +65,7 @@ def tables(found: Evaluation) -> list[ReportTable]:
     made += [
         ReportTable.of("Other input orders", found.orders, _ORDERS, names=2, notes=[_ORDER_NOTE]),
         ReportTable.of("One query at a time", found.latencies, _LATENCIES, names=3),
+        ReportTable.of("Calibration", found.calibrations, _CALIBRATIONS, names=3, notes=[_NAUC]),
         ReportTable.of("Published figures", found.claims, _CLAIMS, names=3),
         ReportTable.of("Left out", found.left_out, {"what, and why": str}, names=1),
     ]
@@ -160,12 +161,18 @@ def _measure_table(title: str, main: Sequence[Record], rows: Sequence[Record]) -
         interval = bounds(own["gain_low"], own["gain_high"])
         return f"{number(own['natural'])} {signed(own['gain'])} {interval}"
 
+    names = dict.fromkeys(row["measure"] for row in rows)
     columns: dict[str, Callable[[Record], str]] = {
         "profile": _profile,
         "reranker": named,
-        **{f"{m} and gain": partial(value_and_gain, measure=m) for m in MEASURES[1:]},
+        **{_heading(m, main): partial(value_and_gain, measure=m) for m in names if m != MAIN},
     }
     return ReportTable.of(f"{title} · other measures", main, columns, names=2)
+
+
+def _heading(measure: str, rows: Sequence[Record]) -> str:
+    is_main = measure in {row["main_measure"] for row in rows}
+    return f"{measure} (main score) and gain" if is_main else f"{measure} and gain"
 
 
 def _first_stage_table(task: str, rows: Sequence[Record]) -> ReportTable:
@@ -175,11 +182,12 @@ def _first_stage_table(task: str, rows: Sequence[Record]) -> ReportTable:
     notes = ["In brackets: what is published for this first stage."] if known else []
     if any(number(again) not in (number(own), NOTHING) for own, again in known):
         notes.append("It has equal gains for all positives: compare it with the value behind it.")
+    names = dict.fromkeys(row["measure"] for row in rows)
     columns: dict[str, Callable[[Sequence[Record]], str]] = {
         "profile": _judged_profile,
         "origin": lambda part: part[0]["origin"],
         "queries": lambda part: str(part[0]["queries"]),
-        **{m: partial(_first_stage_value, measure=m) for m in (*MEASURES, MICRO, MACRO)},
+        **{m: partial(_first_stage_value, measure=m) for m in names},
         "safeguards": lambda part: str(part[0]["safeguards"]),
     }
     return ReportTable.of(f"{task} · first stages", parts, columns, names=2, notes=notes)
@@ -226,6 +234,17 @@ _LATENCIES: dict[str, Callable[[Any], str]] = {
     "p50 seconds": lambda row: number(row.p50),
     "p95 seconds": lambda row: number(row.p95),
 }
+_CALIBRATIONS: dict[str, Callable[[Any], str]] = {
+    **_RUN,
+    "measure": lambda row: row.measure,
+    "nAUC, highest score": lambda row: number(row.highest),
+    "nAUC, deviation": lambda row: number(row.deviation),
+    "nAUC, margin": lambda row: number(row.margin),
+}
+_NAUC = (
+    "nAUC: how well scores tell which queries are ranked well (1: perfectly, 0: not at all), by "
+    "the highest score, the scores' standard deviation, or the margin of the highest."
+)
 _CLAIMS: dict[str, Callable[[Any], str]] = {
     **_RUN,
     "source": lambda row: row.claim.source,

@@ -143,6 +143,11 @@ SECTIONS = (
         (*_RUN, "p50", "p95", "queries", "hardware"),
     ),
     Section(
+        "calibrations", "Robustness", "table", "calibrations", "Calibration",
+        "nAUC: how well scores tell which queries are ranked well (1: perfectly, 0: not at all).",
+        (*_RUN, "measure", "highest", "deviation", "margin"),
+    ),
+    Section(
         "claims", "Published", "table", "claims", "Published figures",
         "Measured values and published ones for the same pool.",
         (*_RUN, "measure", "measured", "claimed", "difference", "tolerance", "why", "verdict",
@@ -173,6 +178,9 @@ OTHERS = tuple(
         ("promoted", "share among the first ten", "Share that ends among the first ten.", "share"),
         ("p50", "median seconds", "Median of the engine seconds of a query.", "seconds"),
         ("p95", "95 % seconds", "95th percentile of the engine seconds of a query.", "seconds"),
+        ("highest", "by highest score", "nAUC by the highest score of a query.", "number"),
+        ("deviation", "by deviation", "nAUC by the scores' standard deviation.", "number"),
+        ("margin", "by margin", "nAUC by the margin of the highest score.", "number"),
         ("measured", "measured", "The value of the run.", "number"),
         ("claimed", "published", "The published value.", "number"),
         ("difference", "difference", "Measured minus published.", "signed"),

@@ -152,5 +152,5 @@ def test_every_block_of_the_notebook_page_runs_and_prints_what_it_says(
 
 def test_the_notebook_page_names_every_frame() -> None:
     frames = [name for name in vars(Runs) if not name.startswith("_") and name != "folders"]
-    assert len(frames) == 9
+    assert len(frames) == 10
     assert [name for name in frames if f"`runs.{name}`" not in PAGE.read_text()] == []

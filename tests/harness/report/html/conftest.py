@@ -14,6 +14,7 @@ import pytest
 from rerank_bench.evaluation import (
     MEASURES,
     MICRO,
+    CalibrationRow,
     Claim,
     ClaimRow,
     Evaluation,
@@ -146,6 +147,7 @@ def found() -> Evaluation:
         groups=(Group("Nano", TASKS, (("bm25", "half", "1 of 2 tasks"),)),),
         orders=(OrderRow(TASKS[0], "bm25", "good", ("first-stage", "reverse"), 0.6, 0.01, 0.9,
                          tuple(0.2 - 0.02 * i for i in range(10))),),
+        calibrations=(CalibrationRow(TASKS[0], "bm25", "good", "MAP@20", 0.5, 0.25, -0.125),),
         latencies=(LatencyRow(TASKS[0], "bm25", "good", 20, 0.125, 0.5, "fast machine"),),
         strata=tuple(StratumRow(task, "bm25", "good", "language", task[-2:], 25, 0.4, 0.6, 0.2)
                      for task in TASKS),
