@@ -13,6 +13,7 @@ import click
 from .errors import RerankBenchError, printable
 from .flags import (
     FILTERS,
+    FORMS,
     FUSE,
     JSON,
     LISTS,
@@ -152,7 +153,7 @@ def report(
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--form", required=True, type=click.Choice(["trec", "csv", "parquet", "latex"]))
+@click.option("--form", required=True, type=click.Choice(FORMS))
 def export(runs: Sequence[Path], out: Path, form: str) -> None:
     """Write the runs in the folders RUNS as files for other programs."""
     from .report import export as write

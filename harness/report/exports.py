@@ -34,6 +34,7 @@ from ..evaluation import (
 )
 from ..runs import QueryResult, Run, Variant, find_all_runs, read_run, run_folder
 from .latex import to_latex
+from .mteb import to_mteb
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -67,8 +68,8 @@ def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
 
     form: `trec`, four files per run (see `write_trec`), variants included; `csv` and `parquet`, the
     rows of the report, the means of its data sets, one row per query of every run but variants, and
-    gains by language, length and rank of the best positive; `latex`, the tables of gains. What is
-    there under the same name is written over. Raises UnknownName for another form, BadData where
+    gains by language, length and rank of the best positive; `latex`, the tables of gains; `mteb`,
+    results and predictions (see `mteb.py`). What is there under the same name is written over. Raises UnknownName for another form, BadData where
     there is no run, two are the same or an id cannot be written, RerankBenchError where `out`
     cannot be written.
     """
@@ -191,5 +192,6 @@ FORMS: dict[str, Callable[[Sequence[Path], Path], list[Path]]] = {
     "csv": partial(_tables, suffix="csv"),
     "parquet": partial(_tables, suffix="parquet"),
     "latex": _latex,
+    "mteb": to_mteb,
 }
 """What can be written, and how."""
