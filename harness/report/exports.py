@@ -69,9 +69,9 @@ def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
     form: `trec`, four files per run (see `write_trec`), variants included; `csv` and `parquet`, the
     rows of the report, the means of its data sets, one row per query of every run but variants, and
     gains by language, length and rank of the best positive; `latex`, the tables of gains; `mteb`,
-    results and predictions (see `mteb.py`). What is there under the same name is written over. Raises UnknownName for another form, BadData where
-    there is no run, two are the same or an id cannot be written, RerankBenchError where `out`
-    cannot be written.
+    results and predictions (see `to_mteb`). What is there under the same name is written over.
+    Raises UnknownName for another form, BadData where there is no run, two are the same or an id
+    cannot be written, RerankBenchError where `out` cannot be written.
     """
     if form not in FORMS:
         raise unknown("form", form, FORMS)

@@ -1,4 +1,4 @@
-"""The measures in MTEB's results, computed as MTEB computes them, with pytrec_eval's definitions."""
+"""The measures in MTEB's results, which are pytrec_eval's, rounded as MTEB rounds them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def mteb_scores(
     """
     import numpy as np
 
-    found = _gains([[own.get(d, 0) for d in ids] for ids, own in zip(rankings, grades, strict=True)])
+    found = _gains(
+        [[own.get(d, 0) for d in ids] for ids, own in zip(rankings, grades, strict=True)]
+    )
     best = _gains([sorted(own.values(), reverse=True) for own in grades])
     ranks = np.arange(1, CUTOFFS[-1] + 1)
     discount, hits = 1 / np.log2(ranks + 1), found > 0

@@ -21,13 +21,13 @@ SUBSETS = ("en", "de")
 
 @dataclass(frozen=True)
 class Twin:
-    """One retrieval task twice: `task()` makes mteb's object, `folder` has MTEB's layout.
+    """One retrieval task twice: `task(TYPE)` makes mteb's object, `folder` has MTEB's layout.
 
-    It has two subsets with a split `dev`, graded judgements, titles, and two documents of one text.
+    It has two subsets with a split `dev`, graded judgements and some titles.
     """
 
     folder: Path
-    task: Callable[[], Any]
+    task: Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
@@ -40,15 +40,15 @@ def twin(tmp_path_factory: pytest.TempPathFactory, checkpoints: Any) -> Twin:
             (folder / f"{subset}-{config}").mkdir(parents=True)
             lines = "".join(json.dumps(row) + "\n" for row in rows)
             (folder / f"{subset}-{config}" / "dev.jsonl").write_text(lines)
-    return Twin(folder, lambda: _mteb_task(data))
+    return Twin(folder, lambda kind="Retrieval": _mteb_task(data, kind))
 
 
 def _rows(texts: list[str], seed: int) -> dict[str, list[dict[str, Any]]]:
     """80 lines of documentation, of which a query has the middle words of two or three."""
     rng = random.Random(seed)
     lines = rng.sample(sorted({" ".join(text.split()[:30]) for text in texts}), 80)
-    corpus = [{"_id": f"d{n}", "title": "" if n % 3 else "On", "text": x} for n, x in enumerate(lines)]
-    corpus.append({**corpus[0], "_id": "again"})
+    titles = ["On" if n % 3 == 0 else "" for n in range(80)]
+    corpus = [{"_id": f"d{n}", "title": titles[n], "text": line} for n, line in enumerate(lines)]
     queries, qrels = [], []
     for n in range(0, 60, 4):
         queries.append({"_id": f"q{n}", "text": " ".join(lines[n].split()[2:6])})
@@ -57,7 +57,7 @@ def _rows(texts: list[str], seed: int) -> dict[str, list[dict[str, Any]]]:
     return {"corpus": corpus, "queries": queries, "qrels": qrels}
 
 
-def _mteb_task(data: dict[str, dict[str, list[dict[str, Any]]]]) -> Any:
+def _mteb_task(data: dict[str, dict[str, list[dict[str, Any]]]], kind: str) -> Any:
     from datasets import Dataset
     from mteb.abstasks.retrieval import AbsTaskRetrieval
     from mteb.abstasks.task_metadata import TaskMetadata
@@ -73,7 +73,7 @@ def _mteb_task(data: dict[str, dict[str, list[dict[str, Any]]]]) -> Any:
 
     class TwinTask(AbsTaskRetrieval):
         metadata = TaskMetadata(
-            name="Twin", description="A task of a test.", type="Retrieval", category="t2t",
+            name="Twin", description="A task of a test.", type=kind, category="t2t",
             dataset={"path": "org/twin", "revision": "1"}, reference=None, eval_splits=["dev"],
             eval_langs={"en": ["eng-Latn"], "de": ["deu-Latn"]}, main_score="ndcg_at_10",
             modalities=["text"], date=None, domains=None, task_subtypes=None, license=None,

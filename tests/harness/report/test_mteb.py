@@ -81,10 +81,15 @@ def test_every_measure_is_that_of_ir_measures_over_the_predictions(tmp_path: Pat
 
 
 def test_a_ranking_ends_at_the_depth_that_was_reranked(tmp_path: Path) -> None:
-    files = export([store(tmp_path / "runs", run_of("Some/dev", depth=5))], tmp_path / "out", "mteb")
+    files = export(
+        [store(tmp_path / "runs", run_of("Some/dev", depth=5))], tmp_path / "out", "mteb"
+    )
     predicted = read(files, "Some_predictions.json")["default"]["dev"]
     assert {len(own) for own in predicted.values()} == {0, 5}
-    assert read(files, "model_meta.json")["experiment_kwargs"] == {"first_stage": "bm25", "depth": 5}
+    assert read(files, "model_meta.json")["experiment_kwargs"] == {
+        "first_stage": "bm25",
+        "depth": 5,
+    }
 
 
 def test_subsets_and_splits_of_a_task_are_one_file_and_first_stages_are_experiments(
@@ -137,7 +142,10 @@ def test_a_long_name_of_an_experiment_is_hashed() -> None:
 
 
 def test_two_runs_of_one_place_are_refused(tmp_path: Path) -> None:
-    both = [store(tmp_path / "one", run_of("Some/dev")), store(tmp_path / "two", run_of("Some/dev"))]
+    both = [
+        store(tmp_path / "one", run_of("Some/dev")),
+        store(tmp_path / "two", run_of("Some/dev")),
+    ]
     with pytest.raises(BadData, match="are the same result for MTEB"):
         export(both, tmp_path / "out", "mteb")
 
