@@ -116,6 +116,8 @@ def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
 @click.option("--detail", multiple=True, metavar="RUN", help="Show its queries; repeats.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
 @click.option("--price", multiple=True, metavar="NAME=READ/WRITTEN", help="Per million tokens.")
+@click.option("--reference", type=click.Path(path_type=Path), metavar="FILE",
+              help="HAKARI-Bench's leaderboard (DuckDB), shown beside.")  # fmt: skip
 @TABLES
 def report(
     runs: Sequence[Path],
@@ -126,6 +128,7 @@ def report(
     detail: Sequence[str],
     cache: Path | None,
     price: Sequence[str],
+    reference: Path | None,
 ) -> None:
     """Print what the runs in the folders RUNS gained over their first stages.
 
@@ -136,9 +139,11 @@ def report(
 
     if html is None and (detail or cache):
         raise click.UsageError("--detail and --cache are for the page; add --html FILE")
+    if reference is not None and (html or form):
+        raise click.UsageError("--reference is for tables; leave it out, or the other form")
     if html is None:
         shown = table_form(wide=wide, explain=explain, form=form)
-        printing.report(list(runs), shown, explain=explain, prices=price)
+        printing.report(list(runs), shown, explain=explain, prices=price, reference=reference)
     elif form is not None or wide or explain:
         raise click.UsageError("--html writes a page only; call report again for another form")
     else:

@@ -33,6 +33,7 @@ from ..evaluation import (
     written,
 )
 from ..runs import QueryResult, Run, Variant, find_all_runs, read_run, run_folder
+from .hakari import to_hakari
 from .latex import to_latex
 from .mteb import to_mteb
 
@@ -69,9 +70,10 @@ def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
     form: `trec` and `ranx`, four files per run (see `write_trec`), variants included; `csv` and
     `parquet`, the rows of the report, the means of its data sets, one row per query of every run
     but variants, and gains by language, length and rank of the best positive; `latex`, the tables
-    of gains; `mteb`, results and predictions (see `to_mteb`). What is there under the same name is
-    written over. Raises UnknownName for another form, BadData where there is no run, two are the
-    same or an id cannot be written, RerankBenchError where `out` cannot be written.
+    of gains; `mteb`, results and predictions (see `to_mteb`); `hakari`, results (see `to_hakari`).
+    What is there under the same name is written over. Raises UnknownName for another form, BadData
+    where there is no run, two are the same or an id cannot be written, RerankBenchError where `out`
+    cannot be written.
     """
     if form not in FORMS:
         raise unknown("form", form, FORMS)
@@ -227,5 +229,6 @@ FORMS: dict[str, Callable[[Sequence[Path], Path], list[Path]]] = {
     "parquet": partial(_tables, suffix="parquet"),
     "latex": _latex,
     "mteb": to_mteb,
+    "hakari": to_hakari,
 }
 """What can be written, and how."""

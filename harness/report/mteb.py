@@ -68,22 +68,6 @@ class Result:
         return cls(run, task, split["subset"] or "default", split["split"])
 
     @property
-    def experiment(self) -> dict[str, Any]:
-        """MTEB's `experiment_kwargs`: the first stage, and what else sets the numbers apart."""
-        settings = self.run.manifest["settings"]
-        scope = {name: settings.get(name) for name in _SCOPE}
-        if scope["queries"] is None:
-            del scope["seed"]
-        marks = {
-            "variant": Variant.of(settings).suffix.lstrip("~") or None,
-            "min_grade": self.run.min_grade if self.run.min_grade > 1 else None,
-            "engine": None if self.run.manifest["is_real"] else settings["engine"]["name"],
-            "invalid": self.run.manifest.get("invalid"),
-        }
-        known = {name: value for name, value in {**scope, **marks}.items() if value is not None}
-        return {"first_stage": settings["profile"]["asked"], **known}
-
-    @property
     def model(self) -> dict[str, Any]:
         """MTEB's description of a model; what is not known is null."""
         settings = self.run.manifest["settings"]
@@ -93,7 +77,7 @@ class Result:
             "name": f"rerank-bench/{settings['reranker']['label']}",
             "revision": revision or "no_revision_available",
             "adapted_from": engine.get("model"),
-            "experiment_kwargs": self.experiment,
+            "experiment_kwargs": experiment_of(self.run),
             "framework": [],
             "model_type": ["cross-encoder"],
             "modalities": ["text"],
@@ -105,13 +89,29 @@ class Result:
     def place(self) -> tuple[str, str, str]:
         """The folders of model, revision and experiment, as MTEB names them."""
         name = self.model["name"].replace("/", "__").replace(" ", "_")
-        return name, self.model["revision"], experiment_name(self.experiment)
+        return name, self.model["revision"], experiment_name(experiment_of(self.run))
 
     @property
     def rankings(self) -> dict[str, list[tuple[str, float | None]]]:
         """The reranked candidates of each query with their scores; none where it failed."""
         depth = self.run.manifest["settings"].get("depth")
         return {result.query_id: _ranking(result, depth) for result in self.run.results}
+
+
+def experiment_of(run: Run) -> dict[str, Any]:
+    """Return MTEB's `experiment_kwargs`: the first stage, and what else sets a run apart."""
+    settings = run.manifest["settings"]
+    scope = {name: settings.get(name) for name in _SCOPE}
+    if scope["queries"] is None:
+        del scope["seed"]
+    marks = {
+        "variant": Variant.of(settings).suffix.lstrip("~") or None,
+        "min_grade": run.min_grade if run.min_grade > 1 else None,
+        "engine": None if run.manifest["is_real"] else settings["engine"]["name"],
+        "invalid": run.manifest.get("invalid"),
+    }
+    known = {name: value for name, value in {**scope, **marks}.items() if value is not None}
+    return {"first_stage": settings["profile"]["asked"], **known}
 
 
 def experiment_name(kwargs: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from ir_measures import AP, RR, P, R, Success, nDCG
 from rerank_bench.errors import BadData
 from rerank_bench.evaluation import falling
 from rerank_bench.report import export
-from rerank_bench.report.mteb import Result, experiment_name
+from rerank_bench.report.mteb import Result, experiment_name, experiment_of
 from rerank_bench.report.mteb_scores import CUTOFFS, mteb_scores
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 
@@ -112,7 +112,7 @@ def test_subsets_and_splits_of_a_task_are_one_file_and_first_stages_are_experime
 def test_what_is_less_than_a_whole_task_is_part_of_the_experiment(tmp_path: Path) -> None:
     run = run_of("Some/dev", queries=8, seed=3, min_grade=2)
     fake = Run({**run.manifest, "is_real": False, "invalid": "it did not answer"}, run.results, {})
-    assert Result.of(fake).experiment == {
+    assert experiment_of(fake) == {
         "first_stage": "bm25", "queries": 8, "min_grade": 2, "engine": "none",
         "invalid": "it did not answer", "seed": 3,
     }  # fmt: skip
