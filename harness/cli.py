@@ -17,6 +17,7 @@ from .flags import (
     FUSE,
     JSON,
     LISTS,
+    REPORT,
     SUITE,
     TABLES,
     TASK,
@@ -108,16 +109,7 @@ def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
 
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "form", flag_value="json", help="A list of objects, one per number.")
-@click.option("--csv", "form", flag_value="csv", help="The same as CSV.")
-@click.option("--md", "form", flag_value="md", help="Tables in Markdown.")
-@click.option("--latex", "form", flag_value="latex", help="Tables of gains for booktabs.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page.")
-@click.option("--detail", multiple=True, metavar="RUN", help="Show its queries; repeats.")
-@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
-@click.option("--price", multiple=True, metavar="NAME=READ/WRITTEN", help="Per million tokens.")
-@click.option("--reference", type=click.Path(path_type=Path), metavar="FILE",
-              help="HAKARI-Bench's leaderboard (DuckDB), shown beside.")  # fmt: skip
+@REPORT
 @TABLES
 def report(
     runs: Sequence[Path],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData, MissingExtra
 from ..evaluation import falling
+from ..report import mteb_revision
 from ..reranking import arranged, open_reranker
 from ..types import Engine, Reranker
 from .task import candidates_of, rerank_task
@@ -50,6 +51,7 @@ class Reranked:
     ) -> None:
         self.first_stage = first_stage
         self._choice, self._engine = open_reranker(reranker, engine, model, options)
+        self._is_own = self._engine is not engine
         self._corpus: dict[str, str] = {}
 
     @property
@@ -64,12 +66,17 @@ class Reranked:
         return ModelMeta.create_empty(
             {
                 "name": f"rerank-bench/{self._choice.label}",
-                "revision": identity.get("revision") or "no_revision_available",
+                "revision": mteb_revision(identity),
                 "adapted_from": identity.get("model"),
                 "model_type": ["cross-encoder"],
                 "experiment_kwargs": known,
             }
         )
+
+    def close(self) -> None:
+        """Close the engine, unless it was open before."""
+        if self._is_own:
+            self._engine.close()
 
     def index(self, corpus: Sequence[Mapping[str, Any]], **_: Any) -> None:
         """Keep the texts of the documents."""

@@ -40,6 +40,12 @@ class Rerank(pt.Transformer):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._choice, self._engine = open_reranker(reranker, engine, model, options)
+        self._is_own = self._engine is not engine
+
+    def close(self) -> None:
+        """Close the engine, unless it was open before."""
+        if self._is_own:
+            self._engine.close()
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Return the frame with new scores and ranks; its other columns are kept."""

@@ -72,10 +72,9 @@ class Result:
         """MTEB's description of a model; what is not known is null."""
         settings = self.run.manifest["settings"]
         engine = settings.get("engine") or {}
-        revision = engine.get("revision") or (engine.get("files") or "")[:16]
         return {
             "name": f"rerank-bench/{settings['reranker']['label']}",
-            "revision": revision or "no_revision_available",
+            "revision": mteb_revision(engine),
             "adapted_from": engine.get("model"),
             "experiment_kwargs": experiment_of(self.run),
             "framework": [],
@@ -96,6 +95,12 @@ class Result:
         """The reranked candidates of each query with their scores; none where it failed."""
         depth = self.run.manifest["settings"].get("depth")
         return {result.query_id: _ranking(result, depth) for result in self.run.results}
+
+
+def mteb_revision(engine: Mapping[str, Any]) -> str:
+    """Return the revision of the model that an engine's identity describes: a commit, or a hash."""
+    files = str(engine.get("files") or "")[:16]
+    return str(engine.get("revision") or files or "no_revision_available")
 
 
 def experiment_of(run: Run) -> dict[str, Any]:

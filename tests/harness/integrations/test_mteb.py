@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rerank_bench import Candidates, FakeEngine, Logits, PairScore, ask
+from rerank_bench import Candidates, FakeEngine, Logits, PairScore, ask, open_engine
+from rerank_bench.engines.fake import OverlapEngine
 from rerank_bench.errors import BadData, BadOption, MissingExtra
 from rerank_bench.integrations.mteb import Reranked
 
@@ -96,3 +97,13 @@ def test_a_cascade_is_refused() -> None:
 
 def test_a_model_of_mteb_has_no_predict_by_which_it_would_be_handed_pairs() -> None:
     assert not {"predict", "encode"} & set(dir(Reranked))
+
+
+def test_an_engine_is_closed_by_whoever_opened_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[object] = []
+    monkeypatch.setattr(OverlapEngine, "close", lambda engine: closed.append(engine))
+    mine = open_engine("fake")
+    Reranked("pointwise", engine=mine).close()
+    assert closed == []
+    Reranked("pointwise", engine="fake").close()
+    assert len(closed) == 1
