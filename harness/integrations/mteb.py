@@ -10,6 +10,7 @@ which listwise methods need. So this one has `search`, and no `predict`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData, MissingExtra
@@ -21,6 +22,9 @@ from .task import candidates_of, rerank_task
 
 if TYPE_CHECKING:
     from mteb.models import ModelMeta
+
+_LEAST = (2, 20)
+"""The first version of mteb that is known to work."""
 
 _UNORDERED = "candidates"
 """The seed of the order in which documents of a list without an order are given."""
@@ -56,11 +60,10 @@ class Reranked:
 
     @property
     def mteb_model_meta(self) -> ModelMeta:
-        """The description under which mteb stores results; MissingExtra where it is missing."""
-        try:
-            from mteb.models import ModelMeta
-        except ImportError as error:
-            raise MissingExtra("mteb is not installed: pip install 'rerank-bench[mteb]'") from error
+        """The description under which mteb stores results; MissingExtra without mteb 2.20."""
+        _require_mteb()
+        from mteb.models import ModelMeta
+
         identity = self._engine.identity
         known = {"first_stage": self.first_stage} if self.first_stage else None
         return ModelMeta.create_empty(
@@ -105,6 +108,16 @@ class Reranked:
         task, pool = candidates_of(name, texts, self._corpus, lists)
         results = rerank_task(task, pool, self._choice, self._engine)
         return {r.query_id: dict(zip(r.doc_ids, falling(r.scores), strict=True)) for r in results}
+
+
+def _require_mteb() -> None:
+    try:
+        version = metadata.version("mteb")
+    except metadata.PackageNotFoundError:
+        raise MissingExtra("mteb is not installed: pip install 'rerank-bench[mteb]'") from None
+    if tuple(map(int, version.split(".")[:2])) < _LEAST:
+        cure = "pip install --upgrade 'rerank-bench[mteb]'"
+        raise MissingExtra(f"mteb {version} is too old for experiments: {cure}")
 
 
 def _shuffled(doc_ids: Sequence[str], query_id: str) -> list[str]:

@@ -298,6 +298,21 @@ def test_a_reranker_is_a_model_of_mteb(theirs: Path, twin: Any, cross_encoder: P
         assert {name: found[subset][name] for name in plain_} == pytest.approx(plain_, abs=1e-6)
 
 
+@pytest.mark.parametrize("method", ["listwise", "setwise", "tourrank"])
+def test_a_method_of_many_documents_has_the_values_of_its_run(
+    twin: Any, minilm: Path, theirs: Path, tmp_path: Path, method: str
+) -> None:
+    bench("run", "--task", twin.folder, "--profile", f"dense({minilm})", "--depth", DEPTH,
+          "--reranker", method, "--engine", "fake", "--out", tmp_path / "runs")  # fmt: skip
+    bench("export", tmp_path / "runs", "--form", "mteb", "--out", tmp_path / "out")
+    task = twin.task().convert_to_reranking(theirs / "first", top_k=DEPTH)
+    found = evaluated(Reranked(method, engine="fake"), task)
+    for entry in mteb.TaskResult.from_disk(the(tmp_path / "out", "Twin.json")).scores["dev"]:
+        own = plain(entry)
+        values = {name: found[entry["hf_subset"]][name] for name in own}
+        assert values == pytest.approx(own, abs=1e-6)
+
+
 def test_a_listwise_reranker_sees_the_whole_list_of_a_query(theirs: Path, twin: Any) -> None:
     seen: list[tuple[str, ...]] = []
 

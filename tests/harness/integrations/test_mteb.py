@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import re
+from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,10 +85,23 @@ def test_what_cannot_be_reranked_is_named(row: Any, top_ranked: Any, message: st
         search(Seen(), [row], top_ranked)
 
 
-def test_without_mteb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mteb.models", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'rerank-bench\[mteb\]'"):
-        _ = Reranked("identity").mteb_model_meta
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [(None, "mteb is not installed: pip install 'r"), ("2.7.30", "mteb 2.7.30 is too old")],
+)
+def test_without_an_mteb_that_knows_experiments_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, version: str | None, message: str
+) -> None:
+    def installed(name: str) -> str:
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    model = Reranked("identity")
+    monkeypatch.setattr(metadata, "version", installed)
+    with pytest.raises(MissingExtra, match=re.escape(message)) as raised:
+        _ = model.mteb_model_meta
+    assert "'rerank-bench[mteb]'" in str(raised.value)
 
 
 def test_a_cascade_is_refused() -> None:
