@@ -25,13 +25,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from ..evaluation import falling, natural, relevant
+from ..evaluation import MAIN, falling, natural, relevant
 from ..runs import QueryResult, Run, Variant, find_all_runs, read_run
-from .mteb_scores import mteb_scores
+from .mteb_scores import CUTOFFS, mteb_scores
 
-MAIN_SCORE = "ndcg_at_10"
+_KINDS = {"nDCG": "ndcg", "hit": "hit_rate"}
+"""Our names of measures that MTEB names otherwise, without regard to case."""
 
 _SPLIT = re.compile(r"(?:(?P<subset>.+)-)?(?P<split>test|dev|validation|train)")
+_OF_MTEB = re.compile(r"(?:(?P<subset>.+)-)?(?P<split>[^-]+)")
 _BARRED = re.compile(r'[<>:"|?*\\/\0]')
 _LONGEST = 200
 """What MTEB allows in the name of an experiment, and its length; a longer name is hashed."""
@@ -55,17 +57,17 @@ class Result:
 
     @classmethod
     def of(cls, run: Run) -> Result:
-        """Read MTEB's names in the task's and its split: `FOLDER/dev`, `FOLDER/ar-dev`, any other.
+        """Read MTEB's names in the task's: `mteb:TASK/ar-dev`, `FOLDER/ar-dev`, any other.
 
         The task of another data set is named whole, with `__` for its slashes.
         """
-        name = run.manifest["settings"]["task"].removeprefix("mteb:")
-        on_disk = run.manifest.get("split") or name.rpartition("/")[2]
-        split = _SPLIT.fullmatch(on_disk)
-        if split is None:
-            return cls(run, name.replace("/", "__"), "default", on_disk)
-        task = name.removesuffix(f"/{on_disk}").replace("/", "__")
-        return cls(run, task, split["subset"] or "default", split["split"])
+        name = run.manifest["settings"]["task"]
+        known, _, last = name.removeprefix("mteb:").rpartition("/")
+        split = (_OF_MTEB if name.startswith("mteb:") else _SPLIT).fullmatch(last)
+        if known and split is not None:
+            return cls(run, known.replace("/", "__"), split["subset"] or "default", split["split"])
+        on_disk = run.manifest.get("split") or last
+        return cls(run, name.removeprefix("mteb:").replace("/", "__"), "default", on_disk)
 
     @property
     def model(self) -> dict[str, Any]:
@@ -189,12 +191,14 @@ def _entry(own: Result) -> dict[str, Any]:
     run, profile = own.run, own.run.manifest["settings"]["profile"]
     rankings = own.rankings
     ids = [[doc_id for doc_id, _ in ranking] for ranking in rankings.values()]
-    scores = mteb_scores(ids, [relevant(run.qrels[q], min_grade=run.min_grade) for q in rankings])
+    grades = [relevant(run.qrels[q], min_grade=run.min_grade) for q in rankings]
+    kind, _, cut = (run.manifest.get("main_measure") or MAIN).partition("@")
+    scores = mteb_scores(ids, grades, {*CUTOFFS, int(cut)})
     languages = {result.language for result in run.results if result.language}
     return {
         **scores,
         "accuracy": scores["recall_at_1"],
-        "main_score": scores[MAIN_SCORE],
+        "main_score": scores[f"{_KINDS.get(kind, kind.lower())}_at_{cut}"],
         "hf_subset": own.subset,
         "languages": sorted(languages) or ["und"],
         "previous_results_model_meta": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,12 +13,17 @@ CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)
 
 
 def mteb_scores(
-    rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int]]
+    rankings: Sequence[Sequence[str]],
+    grades: Sequence[Mapping[str, int]],
+    cutoffs: Collection[int] = CUTOFFS,
 ) -> dict[str, float]:
     """Return the mean of each measure by MTEB's name, such as `ndcg_at_10`, rounded as MTEB does.
 
-    rankings: document ids, best first; an empty one counts as 0. grades: those of all positives of
-    each query, in the same order; one at least. nAUC is left out: it measures scores, not rankings.
+    rankings: document ids, best first; an empty one counts as 0.
+    grades: those of all positives of each query, in the same order; one at least.
+    cutoffs: at most the greatest of CUTOFFS.
+
+    nAUC is left out: it measures scores, not rankings.
     """
     import numpy as np
 
@@ -42,7 +47,7 @@ def mteb_scores(
     return {
         f"{name}_at_{k}": round(float(values[:, k - 1].mean()), 6 if name == "mrr" else 5)
         for name, values in arrays.items()
-        for k in CUTOFFS
+        for k in sorted(cutoffs)
     }
 
 

@@ -15,7 +15,7 @@ from ir_measures import AP, RR, P, R, Success, nDCG
 from rerank_bench.errors import BadData
 from rerank_bench.evaluation import falling
 from rerank_bench.report import export
-from rerank_bench.report.mteb import Result, experiment_name, experiment_of
+from rerank_bench.report.mteb import Result, experiment_name, experiment_of, task_result
 from rerank_bench.report.mteb_scores import CUTOFFS, mteb_scores
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 
@@ -123,7 +123,8 @@ def test_what_is_less_than_a_whole_task_is_part_of_the_experiment(tmp_path: Path
     [
         ("org/Some/dev", None, ("org__Some", "default", "dev")),
         ("mteb:Some", "dev", ("Some", "default", "dev")),
-        ("mteb:Some/ar-dev", "ar-dev", ("Some", "ar", "dev")),
+        ("mteb:Some/ar-dev", "dev", ("Some", "ar", "dev")),
+        ("mteb:Some/zh-Hans-test_full", None, ("Some", "zh-Hans", "test_full")),
         ("NanoSet/quora", "quora", ("NanoSet__quora", "default", "quora")),
         ("stdlib-code", None, ("stdlib-code", "default", "stdlib-code")),
     ],
@@ -134,6 +135,17 @@ def test_mteb_names_are_read_in_the_task_and_its_split(
     run = run_of(task)
     own = Result.of(Run({**run.manifest, "split": split}, run.results, run.qrels))
     assert (own.task, own.subset, own.split) == wanted
+
+
+@pytest.mark.parametrize(
+    ("measure", "name"),
+    [("MAP@1000", "map_at_1000"), ("recall@2", "recall_at_2"), (None, "ndcg_at_10")],
+)
+def test_the_main_score_is_the_main_measure_of_the_task(measure: str | None, name: str) -> None:
+    run = run_of("Some/dev")
+    own = Result.of(Run({**run.manifest, "main_measure": measure}, run.results, run.qrels))
+    (entry,) = task_result([own])["scores"]["dev"]
+    assert entry["main_score"] == entry[name] > 0
 
 
 def test_a_long_name_of_an_experiment_is_hashed() -> None:
