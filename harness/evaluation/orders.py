@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 SHUFFLES = 20
 
+_GREATEST = 1e30
+"""Greater scores may leave no room in single precision for those below them."""
+
 
 def first_stage(result: QueryResult) -> list[str]:
     """Return the pool in first-stage order, without the safeguard."""
@@ -22,6 +25,26 @@ def first_stage(result: QueryResult) -> list[str]:
 def natural(ranking: Sequence[str], safeguard: str | None) -> list[str]:
     """Return a finished ranking with the safeguard taken out."""
     return [doc_id for doc_id in ranking if doc_id != safeguard]
+
+
+def falling(scores: Sequence[float | None]) -> list[float]:
+    """Return scores of a ranking that fall from each document to the next, for other tools.
+
+    They are its own, lowered by the least step of single precision, in which trec_eval reads them,
+    where one is not below the one before it: documents with equal scores, and those that were not
+    reranked (None). Tools that sort by score then keep the order, whatever they do with ties. Where
+    the first is None, or one is too great for single precision, they are n - rank.
+    """
+    import numpy as np
+
+    lowest, before, found = np.float32(-np.inf), np.float32(np.inf), []
+    if scores and (scores[0] is None or any(abs(s or 0.0) > _GREATEST for s in scores)):
+        return [float(len(scores) - rank) for rank in range(1, len(scores) + 1)]
+    for score in scores:
+        limit = np.nextafter(before, lowest)
+        before = limit if score is None else min(np.float32(score), limit)
+        found.append(float(before))
+    return found
 
 
 def best(

@@ -6,6 +6,7 @@ from .comparison import comparison_json, comparison_tables
 from .exports import export, to_csv, to_json
 from .latex import to_latex
 from .markdown import columns_page, to_markdown
+from .mteb import mteb_revision
 from .printing import print_compact, print_glossary, print_table, print_tables
 from .tables import ReportTable
 from .text import NOTHING, count, number, plain, signed
@@ -18,6 +19,7 @@ __all__ = [
     "comparison_tables",
     "count",
     "export",
+    "mteb_revision",
     "number",
     "plain",
     "print_compact",

@@ -1,6 +1,6 @@
-"""Reports for other programs: JSON, CSV, Parquet, LaTeX, TREC runs and judgements.
+"""Reports for other programs: JSON, CSV, Parquet, LaTeX, runs and judgements of TREC and ranx.
 
-Where the rules of TREC files differ, the report's are kept as far as they go:
+Where the rules of those files differ, the report's are kept as far as they go:
 
 * scores are made from ranks (n - rank), for trec_eval sorts by score and breaks ties by id;
 * a failed query has no ranking, which `trec_eval -c` counts as 0, as the report does;
@@ -33,14 +33,16 @@ from ..evaluation import (
     written,
 )
 from ..runs import QueryResult, Run, Variant, find_all_runs, read_run, run_folder
+from .hakari import to_hakari
 from .latex import to_latex
+from .mteb import to_mteb
 
 Columns = Mapping[str, Sequence[Any]]
 
 _ORDERS: dict[str, Callable[[QueryResult], Iterable[str]]] = {
-    "first-stage.run": first_stage,
-    "natural.run": lambda r: () if r.failed is not None else natural(r.doc_ids, r.safeguard),
-    "safeguarded.run": lambda r: () if r.failed is not None else r.doc_ids,
+    "first-stage": first_stage,
+    "natural": lambda r: () if r.failed is not None else natural(r.doc_ids, r.safeguard),
+    "safeguarded": lambda r: () if r.failed is not None else r.doc_ids,
 }
 
 
@@ -65,11 +67,12 @@ def to_csv(found: Evaluation) -> str:
 def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
     """Write all runs in and below `roots` into the folder `out`, and return the files written.
 
-    form: `trec`, four files per run (see `write_trec`), variants included; `csv` and `parquet`, the
-    rows of the report, the means of its data sets, one row per query of every run but variants, and
-    gains by language, length and rank of the best positive; `latex`, the tables of gains. What is
-    there under the same name is written over. Raises UnknownName for another form, BadData where
-    there is no run, two are the same or an id cannot be written, RerankBenchError where `out`
+    form: `trec` and `ranx`, four files per run (see `write_trec`), variants included; `csv` and
+    `parquet`, the rows of the report, the means of its data sets, one row per query of every run
+    but variants, and gains by language, length and rank of the best positive; `latex`, the tables
+    of gains; `mteb`, results and predictions (see `to_mteb`); `hakari`, results (see `to_hakari`).
+    What is there under the same name is written over. Raises UnknownName for another form, BadData
+    where there is no run, two are the same or an id cannot be written, RerankBenchError where `out`
     cannot be written.
     """
     if form not in FORMS:
@@ -81,7 +84,8 @@ def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
         raise RerankBenchError(f"cannot write into {out}: {error.strerror or error}") from error
 
 
-def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
+def _per_run(roots: Sequence[Path], out: Path, write: Callable[..., list[Path]]) -> list[Path]:
+    """Write the files of each run into a folder of its own, variants included."""
     sources: dict[Path, Path] = {}
     written: list[Path] = []
     for folder in find_all_runs(roots):
@@ -91,7 +95,8 @@ def _trec(roots: Sequence[Path], out: Path) -> list[Path]:
         place = run_folder(out, settings["task"], settings["profile"]["asked"], label)
         if sources.setdefault(place, folder) != folder:
             raise BadData(f"{sources[place]} and {folder} are the same run; export one")
-        written += write_trec(run, place, tag=place.name)
+        place.mkdir(parents=True, exist_ok=True)
+        written += write(run, place, tag=place.name)
     return written
 
 
@@ -102,29 +107,60 @@ def write_trec(run: Run, folder: Path, *, tag: str) -> list[Path]:
     tag is empty or has white space, which divides the columns of such a file.
     """
     _checked(tag, "run tag")
-    folder.mkdir(parents=True, exist_ok=True)
-    written = {name: list(_run_lines(run, order, tag)) for name, order in _ORDERS.items()}
+    written = {f"{name}.run": list(_run_lines(run, order, tag)) for name, order in _ORDERS.items()}
     written["qrels.txt"] = list(_qrels_lines(run))
     for name, lines in written.items():
         (folder / name).write_text("".join(lines), encoding="utf-8")
     return [folder / name for name in written]
 
 
+def write_ranx(run: Run, folder: Path, *, tag: str) -> list[Path]:
+    """Write the same rankings and judgements as JSON of ranx: query id -> document id -> score.
+
+    A query without a ranking is left out: `ranx.evaluate(…, make_comparable=True)` counts it as 0.
+    """
+    written = {name: _scored(run, order) for name, order in _ORDERS.items()}
+    written["qrels"] = {query_id: own for query_id, own in _counted(run).items() if own}
+    for name, content in written.items():
+        text = json.dumps(content, ensure_ascii=False)
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    return [folder / f"{name}.json" for name in written]
+
+
+def _scored(run: Run, order: Callable[[QueryResult], Iterable[str]]) -> dict[str, dict[str, int]]:
+    """Return n - rank for the documents of each query that has a ranking."""
+    rankings = {result.query_id: list(order(result)) for result in run.results}
+    return {
+        query_id: {doc_id: len(ids) - rank for rank, doc_id in enumerate(ids, 1)}
+        for query_id, ids in rankings.items()
+        if ids
+    }
+
+
+def _counted(run: Run) -> dict[str, dict[str, int]]:
+    """Return all judgements, with 0 for grades that count for nothing."""
+    least = run.min_grade
+    return {
+        result.query_id: {
+            doc_id: grade if grade >= least else 0
+            for doc_id, grade in run.qrels.get(result.query_id, {}).items()
+        }
+        for result in run.results
+    }
+
+
 def _run_lines(run: Run, order: Callable[[QueryResult], Iterable[str]], tag: str) -> Iterator[str]:
     for result in run.results:
-        query_id = _checked(result.query_id, "query id")
-        ranking = list(order(result))
-        for rank, doc_id in enumerate(ranking, 1):
-            score = len(ranking) - rank
+        _checked(result.query_id, "query id")
+    for query_id, scores in _scored(run, order).items():
+        for rank, (doc_id, score) in enumerate(scores.items(), 1):
             yield f"{query_id} Q0 {_checked(doc_id, 'document id')} {rank} {score} {tag}\n"
 
 
 def _qrels_lines(run: Run) -> Iterator[str]:
-    least = run.min_grade
-    for result in run.results:
-        for doc_id, grade in run.qrels.get(result.query_id, {}).items():
-            counted = grade if grade >= least else 0
-            yield f"{result.query_id} 0 {_checked(doc_id, 'document id')} {counted}\n"
+    for query_id, grades in _counted(run).items():
+        for doc_id, grade in grades.items():
+            yield f"{query_id} 0 {_checked(doc_id, 'document id')} {grade}\n"
 
 
 def _checked(name: str, kind: str) -> str:
@@ -187,9 +223,12 @@ def _latex(roots: Sequence[Path], out: Path) -> list[Path]:
 
 
 FORMS: dict[str, Callable[[Sequence[Path], Path], list[Path]]] = {
-    "trec": _trec,
+    "trec": partial(_per_run, write=write_trec),
+    "ranx": partial(_per_run, write=write_ranx),
     "csv": partial(_tables, suffix="csv"),
     "parquet": partial(_tables, suffix="parquet"),
     "latex": _latex,
+    "mteb": to_mteb,
+    "hakari": to_hakari,
 }
 """What can be written, and how."""

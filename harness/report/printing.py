@@ -19,6 +19,7 @@ from .comparison import comparison_json, comparison_tables
 from .exports import to_csv, to_json
 from .latex import to_latex
 from .markdown import to_markdown
+from .reference import reference_tables
 from .tables import ReportTable, glossary, tables
 from .text import plain
 
@@ -37,16 +38,21 @@ def report(
     explain: bool = False,
     prices: Sequence[str] = (),
     measures: Sequence[str] = (),
+    reference: Path | None = None,
 ) -> None:
     """Print the report of all runs below `folders`.
 
     form: `table`, `wide`, `json`, `csv`, `md` or `latex`. explain: also print what the columns
-    mean. prices, measures: as in `--price`, `--measure`.
+    mean. prices, measures: as in `--price`, `--measure`. reference: a leaderboard, whose figures
+    tables show last.
     """
     found = evaluate(folders, prices=parse_prices(prices), measures=measures)
     if form in ("table", "wide"):
         console = Console()
+        beside = [] if reference is None else reference_tables(found, folders, reference)
         (print_compact if form == "table" else print_tables)(found, console)
+        for table in beside:
+            print_table(table, console, width=COMPACT)
         if explain:
             print_glossary(console)
         return

@@ -28,6 +28,7 @@ from .limits import (
     sequence_flops,
     sequences_held,
 )
+from .opening import open_reranker
 from .registry import Defaults, build, find_entry, load_method, methods, parse
 from .scheduler import drive, order, rerank_one
 from .scope import TASK, Scope, chosen_queries, in_effect
@@ -79,6 +80,7 @@ __all__ = [
     "label_probability",
     "load_method",
     "methods",
+    "open_reranker",
     "order",
     "parse",
     "prefill_seconds",

@@ -30,7 +30,7 @@ FORMAT = 1
 
 _TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved",
           "settings.profile.origin", "settings.reranker.label")  # fmt: skip
-_WORDS = ("settings.profile.sha256", "settings.qrels", "invalid", "convention")
+_WORDS = ("settings.profile.sha256", "settings.qrels", "invalid", "convention", "split")
 _COUNTS = ("settings.depth", "settings.min_grade", "settings.queries", "settings.max_doc_chars",
            "settings.max_doc_tokens")  # fmt: skip
 _FIGURES = ("ideal_flops", "startup_seconds")
@@ -149,8 +149,8 @@ def manifest(
     `seconds` is engine time without any loading. `startup_seconds` is the loading charged to this
     run, 0 where an earlier one of `startup_shared_by`, the runs of this engine, has it. `failed`
     is the number of failed queries, `ideal_flops` what one query needs, None where not known. The
-    data set's name is not part of the settings: its sha256 is, and a folder may be named in several
-    ways.
+    data set's name and split are not part of the settings: its sha256 is, and a folder may be named
+    in several ways.
     """
     engine = served.engine
     counts: Counter[str] = sum((Counter(result.counts) for result in results), Counter())
@@ -162,6 +162,7 @@ def manifest(
             "format": FORMAT,
             "settings": settings_,
             "dataset": task.source.dataset,
+            "split": task.split,
             "failed": sum(result.failed is not None for result in results),
             "mechanism": [asdict(check) for check in found],
             "invalid": invalid(found),

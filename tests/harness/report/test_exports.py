@@ -4,16 +4,20 @@ import csv
 import json
 import random
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import ir_measures
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import AP, RR, Success, nDCG
 
+from rerank_bench.cli import main
 from rerank_bench.errors import BadData, RerankBenchError, UnknownName
 from rerank_bench.evaluation import evaluate, query_values, records
 from rerank_bench.report import export, to_csv, to_json, to_latex
@@ -104,6 +108,53 @@ def test_the_files_measure_what_the_report_does(
         theirs = by_trec_eval(folder, name)
         for measure in NAMES.values():
             assert theirs[measure] == pytest.approx(float(ours[measure].mean()), abs=1e-9), name
+
+
+def test_ir_measures_prints_the_values_of_the_report_for_the_exported_files(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "runs"
+    store(root, run_of())
+    flags = ["--form", "trec", "--out", str(tmp_path)]
+    assert CliRunner().invoke(main, ["export", str(root), *flags]).exit_code == 0
+    folder = tmp_path / "toy" / "bm25" / "mine"
+    command = [sys.executable, "-m", "ir_measures", folder / "qrels.txt", folder / "natural.run"]
+    done = subprocess.run(
+        [*command, "--places", "9", *map(str, NAMES)], capture_output=True, text=True, check=True
+    )
+    printed = dict(line.split("\t") for line in done.stdout.splitlines())
+    rows = evaluate([root]).results.rows().set_index("measure")["natural"]
+    assert len(printed) == len(NAMES)
+    for measure, name in NAMES.items():
+        assert float(printed[str(measure)]) == pytest.approx(rows[name], abs=1e-9)
+
+
+@pytest.mark.parametrize("min_grade", [1, 2])
+def test_ranx_measures_its_files_as_the_report_does(tmp_path: Path, min_grade: int) -> None:
+    import ranx
+
+    run = run_of(min_grade=min_grade)
+    root = tmp_path / "runs"
+    store(root, run)
+    files = {file.stem: str(file) for file in export([root], tmp_path / "out", "ranx")}
+    assert sorted(files) == ["first-stage", "natural", "qrels", "safeguarded"]
+    values = query_values(run)
+    stages = {
+        "first-stage": values.first_stage,
+        "natural": values.natural,
+        "safeguarded": values.safeguarded,
+    }
+    names = {
+        "ndcg@10": "nDCG@10",
+        "hit_rate@10": "hit@10",
+        "mrr@10": "MRR@10",
+        "map@100": "MAP@100",
+    }
+    for name, ours in stages.items():
+        qrels, stored = ranx.Qrels.from_file(files["qrels"]), ranx.Run.from_file(files[name])
+        theirs = ranx.evaluate(qrels, stored, list(names), make_comparable=True)
+        for key, measure in names.items():
+            assert theirs[key] == pytest.approx(float(ours[measure].mean()), abs=1e-9), name
 
 
 def test_a_run_file_is_tie_free_and_in_the_order_of_its_scores(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Any reranker in a pipeline of PyTerrier (https://github.com/terrier-org/pyterrier); no Java.
+
+bm25 = pt.terrier.Retriever(index, metadata=["docno", "text"]) % 100
+pipeline = bm25 >> Rerank("listwise", model="Qwen/Qwen3-4B")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyterrier as pt
+
+from ..evaluation import falling
+from ..reranking import open_reranker
+from ..types import Engine, Reranker
+from .task import candidates_of, rerank_task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Rerank(pt.Transformer):  # type: ignore[misc]
+    """A transformer of frames with `qid`, `query`, `docno`, `text`, `score` and `rank`.
+
+    reranker: a name as on the command line, or an object with `rerank(candidates)`.
+    engine: a name, or an open engine, which stays open.
+    model, options: as `rerank_bench.rerank` takes them.
+
+    All queries of a frame are reranked together. Documents of equal score keep their rank.
+    """
+
+    def __init__(
+        self,
+        reranker: str | Reranker,
+        *,
+        engine: str | Engine | None = None,
+        model: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self._choice, self._engine = open_reranker(reranker, engine, model, options)
+        self._is_own = self._engine is not engine
+
+    def close(self) -> None:
+        """Close the engine, unless it was open before."""
+        if self._is_own:
+            self._engine.close()
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Return the frame with new scores and ranks; its other columns are kept."""
+        pt.validate.result_frame(inp, extra_columns=["query", "text"], context=self)
+        frame = inp.sort_values(["qid", "rank"], kind="stable").reset_index(drop=True)
+        # A document has a text of its own for each query where passages are made of it.
+        rows = {qid: [str(row) for row in own.index] for qid, own in frame.groupby("qid")}
+        queries = dict(zip(frame["qid"], frame["query"], strict=True))
+        texts = {str(row): text for row, text in frame["text"].items()}
+        task, pool = candidates_of("pyterrier", queries, texts, rows)
+        found: dict[str, float] = {}
+        for result in rerank_task(task, pool, self._choice, self._engine):
+            found.update(zip(result.doc_ids, falling(result.scores), strict=True))
+        scored = frame.assign(score=[found[str(row)] for row in frame.index])
+        return pt.model.add_ranks(scored)

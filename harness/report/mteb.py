@@ -1,0 +1,231 @@
+"""Runs in the files of MTEB: results, model descriptions and predictions; mteb is not needed.
+
+    OUT/results/MODEL/REVISION/experiments/EXPERIMENT/TASK.json
+    OUT/results/MODEL/REVISION/experiments/EXPERIMENT/model_meta.json
+    OUT/predictions/MODEL/REVISION/EXPERIMENT/TASK_predictions.json
+
+A reranker is the model `rerank-bench/LABEL`; a first stage is an experiment of it, named by what
+decided the candidates and which of them were measured. OUT is a cache folder for
+`mteb.ResultCache(OUT)`. As in MTEB, a ranking is the candidates that were reranked, and no more:
+with --depth 10 the documents below are left out, and so is the safeguard.
+
+mteb breaks ties by document id, descending; the scores in predictions have none (`falling`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadData
+from ..evaluation import MAIN, falling, natural, relevant
+from ..runs import QueryResult, Run, Variant, find_all_runs, read_run
+from .mteb_scores import CUTOFFS, mteb_scores
+
+_KINDS = {"nDCG": "ndcg", "hit": "hit_rate"}
+"""Our names of measures that MTEB names otherwise, without regard to case."""
+
+_SPLIT = re.compile(r"(?:(?P<subset>.+)-)?(?P<split>test|dev|validation|train)")
+_OF_MTEB = re.compile(r"(?:(?P<subset>.+)-)?(?P<split>[^-]+)")
+_BARRED = re.compile(r'[<>:"|?*\\/\0]')
+_LONGEST = 200
+"""What MTEB allows in the name of an experiment, and its length; a longer name is hashed."""
+
+_SCOPE = ("depth", "queries", "seed", "max_doc_chars", "max_doc_tokens")
+_UNKNOWN = (
+    "release_date", "languages", "n_parameters", "memory_usage_mb", "max_tokens", "embed_dim",
+    "license", "open_weights", "public_training_code", "public_training_data", "similarity_fn_name",
+    "use_instructions", "training_datasets", "loader",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run under MTEB's names; `subset` is `default` where a data set has none."""
+
+    run: Run
+    task: str
+    subset: str
+    split: str
+
+    @classmethod
+    def of(cls, run: Run) -> Result:
+        """Read MTEB's names in the task's: `mteb:TASK/ar-dev`, `FOLDER/ar-dev`, any other.
+
+        The task of another data set is named whole, with `__` for its slashes.
+        """
+        name = run.manifest["settings"]["task"]
+        known, _, last = name.removeprefix("mteb:").rpartition("/")
+        split = (_OF_MTEB if name.startswith("mteb:") else _SPLIT).fullmatch(last)
+        if known and split is not None:
+            return cls(run, known.replace("/", "__"), split["subset"] or "default", split["split"])
+        on_disk = run.manifest.get("split") or last
+        return cls(run, name.removeprefix("mteb:").replace("/", "__"), "default", on_disk)
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """MTEB's description of a model; what is not known is null."""
+        settings = self.run.manifest["settings"]
+        engine = settings.get("engine") or {}
+        return {
+            "name": f"rerank-bench/{settings['reranker']['label']}",
+            "revision": mteb_revision(engine),
+            "adapted_from": engine.get("model"),
+            "experiment_kwargs": experiment_of(self.run),
+            "framework": [],
+            "model_type": ["cross-encoder"],
+            "modalities": ["text"],
+            "reference": None,
+            **dict.fromkeys(_UNKNOWN),
+        }
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """The folders of model, revision and experiment, as MTEB names them."""
+        name = self.model["name"].replace("/", "__").replace(" ", "_")
+        return name, self.model["revision"], experiment_name(experiment_of(self.run))
+
+    @property
+    def rankings(self) -> dict[str, list[tuple[str, float | None]]]:
+        """The reranked candidates of each query with their scores; none where it failed."""
+        depth = self.run.manifest["settings"].get("depth")
+        return {result.query_id: _ranking(result, depth) for result in self.run.results}
+
+
+def mteb_revision(engine: Mapping[str, Any]) -> str:
+    """Return the revision of the model that an engine's identity describes: a commit, or a hash."""
+    files = str(engine.get("files") or "")[:16]
+    return str(engine.get("revision") or files or "no_revision_available")
+
+
+def experiment_of(run: Run) -> dict[str, Any]:
+    """Return MTEB's `experiment_kwargs`: the first stage, and what else sets a run apart."""
+    settings = run.manifest["settings"]
+    scope = {name: settings.get(name) for name in _SCOPE}
+    if scope["queries"] is None:
+        del scope["seed"]
+    marks = {
+        "variant": Variant.of(settings).suffix.lstrip("~") or None,
+        "min_grade": run.min_grade if run.min_grade > 1 else None,
+        "engine": None if run.manifest["is_real"] else settings["engine"]["name"],
+        "invalid": run.manifest.get("invalid"),
+    }
+    known = {name: value for name, value in {**scope, **marks}.items() if value is not None}
+    return {"first_stage": settings["profile"]["asked"], **known}
+
+
+def experiment_name(kwargs: Mapping[str, Any]) -> str:
+    """Return the folder of an experiment by MTEB's rule for `experiment_kwargs` of plain values."""
+    parts = [f"{key}_{_BARRED.sub('_', str(value))}" for key, value in sorted(kwargs.items())]
+    name = "__".join(parts)
+    if len(name) <= _LONGEST:
+        return name
+    return f"exp_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def to_mteb(roots: Sequence[Path], out: Path) -> list[Path]:
+    """Write the results and predictions of all runs; return the files.
+
+    Raises BadData where two runs have one place, or there is no run.
+    """
+    tasks: dict[tuple[str, ...], list[Result]] = defaultdict(list)
+    seen: dict[tuple[str, ...], Path] = {}
+    for folder in find_all_runs(roots):
+        own = Result.of(read_run(folder))
+        key = (*own.place, own.task)
+        first = seen.setdefault((*key, own.subset, own.split), folder)
+        if first != folder:
+            raise BadData(f"{first} and {folder} are the same result for MTEB; export one")
+        tasks[key].append(own)
+    return [file for (*place, _), own in tasks.items() for file in _written(out, place, own)]
+
+
+def _written(out: Path, place: Sequence[str], results: Sequence[Result]) -> Iterable[Path]:
+    model, revision, experiment = place
+    task, meta = results[0].task, results[0].model
+    folder = out / "results" / model / revision / "experiments" / experiment
+    yield _write(folder / "model_meta.json", meta)
+    yield _write(folder / f"{task}.json", task_result(results))
+    predictions = out / "predictions" / model / revision / experiment
+    yield _write(predictions / f"{task}_predictions.json", prediction_file(results))
+
+
+def _write(file: Path, content: Mapping[str, Any]) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False), "utf-8")
+    return file
+
+
+def task_result(results: Sequence[Result]) -> dict[str, Any]:
+    """Return MTEB's result of one task from the runs of its subsets and splits."""
+    scores: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for own in results:
+        scores[own.split].append(_entry(own))
+    manifests = [own.run.manifest for own in results]
+    source = manifests[0]["settings"].get("source") or {}
+    dates = [m["created"] for m in manifests if "created" in m]
+    return {
+        "dataset_revision": source.get("revision") or f"sha256:{source.get('sha256', '')}",
+        "task_name": results[0].task,
+        "mteb_version": None,
+        "scores": scores,
+        "evaluation_time": sum(m.get("seconds", 0.0) for m in manifests),
+        "kg_co2_emissions": None,
+        "date": max(map(_timestamp, dates), default=None),
+    }
+
+
+def _timestamp(text: str) -> float:
+    return datetime.datetime.fromisoformat(text).timestamp()
+
+
+def _entry(own: Result) -> dict[str, Any]:
+    """Return the scores of one subset and split."""
+    run, profile = own.run, own.run.manifest["settings"]["profile"]
+    rankings = own.rankings
+    ids = [[doc_id for doc_id, _ in ranking] for ranking in rankings.values()]
+    grades = [relevant(run.qrels[q], min_grade=run.min_grade) for q in rankings]
+    kind, _, cut = (run.manifest.get("main_measure") or MAIN).partition("@")
+    scores = mteb_scores(ids, grades, {*CUTOFFS, int(cut)})
+    languages = {result.language for result in run.results if result.language}
+    return {
+        **scores,
+        "accuracy": scores["recall_at_1"],
+        "main_score": scores[f"{_KINDS.get(kind, kind.lower())}_at_{cut}"],
+        "hf_subset": own.subset,
+        "languages": sorted(languages) or ["und"],
+        "previous_results_model_meta": {
+            "model_name": profile["resolved"],
+            "revision": profile.get("sha256"),
+        },
+    }
+
+
+def prediction_file(results: Sequence[Result]) -> dict[str, Any]:
+    """Return the scores of all documents, which `convert_to_reranking` and evaluators read."""
+    meta = results[0].model
+    content: dict[str, Any] = defaultdict(dict)
+    content["mteb_model_meta"] = {"model_name": meta["name"], "revision": meta["revision"]}
+    for own in results:
+        content[own.subset][own.split] = {
+            query_id: dict(
+                zip([d for d, _ in ranking], falling([s for _, s in ranking]), strict=True)
+            )
+            for query_id, ranking in own.rankings.items()
+        }
+    return content
+
+
+def _ranking(result: QueryResult, depth: int | None) -> list[tuple[str, float | None]]:
+    if result.failed is not None:
+        return []
+    scores = dict(zip(result.doc_ids, result.scores, strict=True))
+    kept = natural(result.doc_ids, result.safeguard)[:depth]
+    return [(doc_id, scores[doc_id]) for doc_id in kept]

@@ -1,0 +1,155 @@
+"""Figures of HAKARI-Bench's leaderboard beside those of runs; neither enters a test or a mean.
+
+The leaderboard is a DuckDB file of the data set `hakari-bench/leaderboard_database` (extra
+`hakari`). Its score target `reranking_without_safeguard` is what is natural here, and `reranking`
+what is safeguarded, both after `reranking_hybrid` and with gain 1 for every positive. So the runs
+beside them are those of all queries after that first stage, measured in the same way.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadData, MissingExtra
+from ..runs import find_all_runs, read_manifest
+from .hakari import DEPTH, HYBRID, METRIC
+from .notes import named
+from .tables import ReportTable
+from .text import number
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
+_SCORES = """
+    SELECT model_name, benchmark, dataset_id, task_name, split_name,
+           max(score) FILTER (score_target = 'reranking_without_safeguard'),
+           max(score) FILTER (score_target = 'reranking')
+    FROM fact_task_score
+    WHERE candidate_ranking = ? AND aggregate_metric = ? AND embedding_variant_name IS NULL
+    GROUP BY ALL
+"""
+_OURS, _THEIRS = "these runs", "HAKARI-Bench"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The nDCG@10 of one reranker on one task; None where it is not known."""
+
+    reranker: str
+    source: str
+    natural: float | None
+    safeguarded: float | None
+
+
+def reference_tables(found: Evaluation, roots: Sequence[Path], file: Path) -> list[ReportTable]:
+    """Return a table for each task, and for each data set of several, of runs and leaderboard.
+
+    found: the evaluation of the runs in `roots`. Raises BadData where `file` is no leaderboard, or
+    has no figure for a task of the runs, MissingExtra without duckdb.
+    """
+    ours = _ours(found, _sampled(roots))
+    theirs = _theirs(file, ours)
+    if not theirs:
+        tasks = ", ".join(ours) or f"none after {HYBRID}, which it is about"
+        raise BadData(f"{file} has no figure for the tasks of these runs: {tasks}")
+    joined = {task: [*ours[task], *theirs[task]] for task in ours if task in theirs}
+    sets: dict[str, list[str]] = defaultdict(list)
+    for task in joined:
+        sets[task.rpartition("/")[0]].append(task)
+    means = {
+        f"{name}, mean of {len(tasks)} tasks": _means([joined[task] for task in tasks])
+        for name, tasks in sets.items()
+        if len(tasks) > 1
+    }
+    return [_table(name, figures) for name, figures in {**means, **joined}.items()]
+
+
+def _sampled(roots: Sequence[Path]) -> set[tuple[str, ...]]:
+    """Return task, profile and reranker of the runs of some queries alone."""
+    settings = [read_manifest(folder)["settings"] for folder in find_all_runs(roots)]
+    return {
+        (own["task"], own["profile"]["asked"], own["reranker"]["label"])
+        for own in settings
+        if own.get("queries") is not None
+    }
+
+
+def _ours(found: Evaluation, sampled: set[tuple[str, ...]]) -> dict[str, list[Figure]]:
+    """Return the figures of runs of all queries and candidates by the usual judgements, by task."""
+    figures: dict[str, list[Figure]] = defaultdict(list)
+    for row in found.results.main:
+        is_whole = (row["task"], row["profile"], row["reranker"]) not in sampled
+        usual = row["resolved"] == HYBRID and not row["judgements"]
+        if is_whole and usual and (row["depth"] or DEPTH) >= DEPTH:
+            values = row["natural_binary"], row["safeguarded_binary"]
+            figures[row["task"]].append(Figure(named(row), _OURS, *values))
+    return figures
+
+
+def _theirs(file: Path, tasks: Iterable[str]) -> dict[str, list[Figure]]:
+    """Return the leaderboard's figures by the tasks that are known to it."""
+    figures: dict[str, list[Figure]] = defaultdict(list)
+    known = set(tasks)
+    for model, benchmark, data_set, task, split, natural, safeguarded in _rows(file):
+        sets = benchmark, str(data_set).rpartition("/")[2], data_set
+        names = dict.fromkeys(f"{one}/{own}" for one in sets for own in (task, split))
+        for name in known.intersection(names):
+            figures[name].append(Figure(model, _THEIRS, natural, safeguarded))
+    return figures
+
+
+def _rows(file: Path) -> Sequence[tuple[Any, ...]]:
+    try:
+        import duckdb
+    except ImportError as error:
+        install = "pip install 'rerank-bench[hakari]'"
+        raise MissingExtra(f"--reference needs duckdb: {install}") from error
+    if not file.is_file():
+        raise BadData(f"no leaderboard at {file}")
+    try:
+        with duckdb.connect(str(file), read_only=True) as database:
+            found: Sequence[tuple[Any, ...]]
+            found = database.execute(_SCORES, [HYBRID, METRIC]).fetchall()
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise BadData(f"{file} is no leaderboard of HAKARI-Bench ({reason})") from error
+    return found
+
+
+def _means(tasks: Sequence[Sequence[Figure]]) -> list[Figure]:
+    """Return the plain means of the rerankers that have a natural figure for every task."""
+    values: dict[tuple[str, str], list[Figure]] = defaultdict(list)
+    for figures in tasks:
+        for figure in figures:
+            values[figure.reranker, figure.source].append(figure)
+    return [
+        Figure(*key, _mean([f.natural for f in own]), _mean([f.safeguarded for f in own]))
+        for key, own in values.items()
+        if len(own) == len(tasks)
+    ]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(values) if len(known) == len(values) else None
+
+
+def _table(name: str, figures: Sequence[Figure]) -> ReportTable:
+    best_first = sorted(figures, key=lambda figure: -(figure.natural or 0.0))
+    columns: dict[str, Callable[[Figure], str]] = {
+        "reranker": lambda figure: figure.reranker,
+        "source": lambda figure: figure.source,
+        "natural": lambda figure: number(figure.natural),
+        "safeguarded": lambda figure: number(figure.safeguarded),
+    }
+    title = f"{name} · after {HYBRID} · nDCG@10 with gain 1 for every positive"
+    return ReportTable.of(title, best_first, columns, names=2, notes=[_NOTE])
+
+
+_NOTE = (
+    "HAKARI-Bench's are its leaderboard's reranking_without_safeguard and reranking; they are not "
+    "measured here, and enter no test or mean."
+)
