@@ -10,24 +10,18 @@ which listwise methods need. So this one has `search`, and no `predict`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadData, MissingExtra
+from ..errors import BadData
 from ..evaluation import falling
 from ..report import mteb_revision
-from ..reranking import arranged, open_reranker
+from ..reranking import open_reranker
+from ..tasks import RankedLists, require_mteb, shuffled
 from ..types import Engine, Reranker
 from .task import candidates_of, rerank_task
 
 if TYPE_CHECKING:
     from mteb.models import ModelMeta
-
-_LEAST = (2, 20)
-"""The first version of mteb that is known to work."""
-
-_UNORDERED = "candidates"
-"""The seed of the order in which documents of a list without an order are given."""
 
 
 class Reranked:
@@ -60,8 +54,8 @@ class Reranked:
 
     @property
     def mteb_model_meta(self) -> ModelMeta:
-        """The description under which mteb stores results; MissingExtra without mteb 2.20."""
-        _require_mteb()
+        """The description under which mteb stores results; MissingExtra without mteb."""
+        require_mteb("the model of a reranker")
         from mteb.models import ModelMeta
 
         identity = self._engine.identity
@@ -102,26 +96,12 @@ class Reranked:
         missing = [query_id for query_id in texts if query_id not in top_ranked]
         if missing:
             raise BadData(f"mteb's task {name} has no candidates for query {missing[0]}")
-        lists = {query_id: top_ranked[query_id] for query_id in texts}
+        lists: RankedLists = {query_id: tuple(top_ranked[query_id]) for query_id in texts}
         if "Reranking" in task_metadata.type:
-            lists = {query_id: _shuffled(ids, query_id) for query_id, ids in lists.items()}
+            lists = shuffled(lists)
         task, pool = candidates_of(name, texts, self._corpus, lists)
         results = rerank_task(task, pool, self._choice, self._engine)
         return {r.query_id: dict(zip(r.doc_ids, falling(r.scores), strict=True)) for r in results}
-
-
-def _require_mteb() -> None:
-    try:
-        version = metadata.version("mteb")
-    except metadata.PackageNotFoundError:
-        raise MissingExtra("mteb is not installed: pip install 'rerank-bench[mteb]'") from None
-    if tuple(map(int, version.split(".")[:2])) < _LEAST:
-        cure = "pip install --upgrade 'rerank-bench[mteb]'"
-        raise MissingExtra(f"mteb {version} is too old for experiments: {cure}")
-
-
-def _shuffled(doc_ids: Sequence[str], query_id: str) -> list[str]:
-    return [doc_ids[place] for place in arranged(doc_ids, query_id, _UNORDERED)]
 
 
 def _document(row: Mapping[str, Any]) -> str:

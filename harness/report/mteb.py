@@ -19,18 +19,27 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from ..evaluation import MAIN, falling, natural, relevant
+from ..evaluation import MAIN, falling, measure, natural, relevant
 from ..runs import QueryResult, Run, Variant, find_all_runs, read_run
-from .mteb_scores import CUTOFFS, mteb_scores
 
-_KINDS = {"nDCG": "ndcg", "hit": "hit_rate"}
-"""Our names of measures that MTEB names otherwise, without regard to case."""
+CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)
+"""The ranks at which MTEB cuts a ranking."""
+
+_KINDS = {
+    "nDCG": "ndcg",
+    "MAP": "map",
+    "recall": "recall",
+    "precision": "precision",
+    "MRR": "mrr",
+    "hit": "hit_rate",
+}
+"""Our name of a measure, without its cut-off -> that of MTEB."""
 
 _SPLIT = re.compile(r"(?:(?P<subset>.+)-)?(?P<split>test|dev|validation|train)")
 _OF_MTEB = re.compile(r"(?:(?P<subset>.+)-)?(?P<split>[^-]+)")
@@ -198,13 +207,37 @@ def _entry(own: Result) -> dict[str, Any]:
     return {
         **scores,
         "accuracy": scores["recall_at_1"],
-        "main_score": scores[f"{_KINDS.get(kind, kind.lower())}_at_{cut}"],
+        "main_score": scores[f"{_KINDS[kind]}_at_{cut}"],
         "hf_subset": own.subset,
         "languages": sorted(languages) or ["und"],
         "previous_results_model_meta": {
             "model_name": profile["resolved"],
             "revision": profile.get("sha256"),
         },
+    }
+
+
+def mteb_scores(
+    rankings: Sequence[Sequence[str]],
+    grades: Sequence[Mapping[str, int]],
+    cutoffs: Collection[int] = CUTOFFS,
+) -> dict[str, float]:
+    """Return the mean of each measure by MTEB's name, such as `ndcg_at_10`, rounded as MTEB does.
+
+    rankings: document ids, best first; an empty one counts as 0.
+    grades: those of all positives of each query, in the same order; one at least.
+
+    nAUC is left out: it measures scores, not rankings.
+    """
+    names = {
+        f"{ours}@{k}": f"{theirs}_at_{k}"
+        for ours, theirs in _KINDS.items()
+        for k in sorted(cutoffs)
+    }
+    values = measure(rankings, grades, tuple(names))
+    return {
+        key: round(float(values[name].mean()), 6 if key.startswith("mrr") else 5)
+        for name, key in names.items()
     }
 
 

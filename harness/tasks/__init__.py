@@ -19,6 +19,7 @@ from .ids import (
     parse_id,
     parse_whole_number,
 )
+from .mteb import require_mteb
 from .table import readable
 from .task import (
     CANDIDATES,
@@ -31,6 +32,7 @@ from .task import (
     Task,
     TaskOptions,
     TaskRef,
+    shuffled,
 )
 
 __all__ = [
@@ -58,5 +60,7 @@ __all__ = [
     "parse_whole_number",
     "read_lines",
     "readable",
+    "require_mteb",
+    "shuffled",
     "split_fields",
 ]

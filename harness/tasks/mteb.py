@@ -61,7 +61,7 @@ def mteb_tasks(name: str, options: TaskOptions) -> list[TaskRef]:
     benchmark only the retrieval and reranking of texts are meant. Nothing is downloaded yet.
     Raises MissingExtra without mteb or with an old one, UnknownName with near names.
     """
-    require(name)
+    require_mteb(name, _without(name))
     if options.revision is not None or options.hub != HUGGING_FACE:
         raise BadOption(f"{name} is read at the revision and hub that mteb pins; drop the option")
     if options.qrels != "qrels" and not Path(options.qrels).is_file():
@@ -74,20 +74,26 @@ def mteb_tasks(name: str, options: TaskOptions) -> list[TaskRef]:
     return wanted
 
 
-def require(name: str) -> None:
-    """Raise MissingExtra unless mteb is installed and recent enough."""
+def require_mteb(what: str, hint: str = "") -> None:
+    """Raise MissingExtra unless mteb is installed and recent enough for `what`.
+
+    hint: what to do without it, put behind the command that installs it.
+    """
     try:
         version = metadata.version("mteb")
     except metadata.PackageNotFoundError:
-        known = [n for n in sets() if n.startswith(MTEB)]
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        other = f"--task mteb/{name.removeprefix(MTEB)}"
-        hint = f"did you mean {near[0]}?" if near else f"or name its repository: {other}"
-        raise MissingExtra(f"{name} needs the extra mteb: {_INSTALL}; {hint}") from None
+        raise MissingExtra(f"{what} needs the extra mteb: {_INSTALL}{hint}") from None
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < OLDEST:
         oldest = ".".join(map(str, OLDEST))
-        raise MissingExtra(f"mteb {version} is too old for {name} (mteb>={oldest}): {_INSTALL}")
+        raise MissingExtra(f"mteb {version} is too old for {what} (mteb>={oldest}): {_INSTALL}")
+
+
+def _without(name: str) -> str:
+    known = [n for n in sets() if n.startswith(MTEB)]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    other = f"--task mteb/{name.removeprefix(MTEB)}"
+    return f"; did you mean {near[0]}?" if near else f"; or name its repository: {other}"
 
 
 def _named(name: str) -> list[Any]:

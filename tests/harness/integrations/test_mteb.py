@@ -87,7 +87,7 @@ def test_what_cannot_be_reranked_is_named(row: Any, top_ranked: Any, message: st
 
 @pytest.mark.parametrize(
     ("version", "message"),
-    [(None, "mteb is not installed: pip install 'r"), ("2.7.30", "mteb 2.7.30 is too old")],
+    [(None, "needs the extra mteb: pip install"), ("2.7.30", "mteb 2.7.30 is too old")],
 )
 def test_without_an_mteb_that_knows_experiments_the_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, version: str | None, message: str

@@ -15,8 +15,14 @@ from ir_measures import AP, RR, P, R, Success, nDCG
 from rerank_bench.errors import BadData
 from rerank_bench.evaluation import falling
 from rerank_bench.report import export
-from rerank_bench.report.mteb import Result, experiment_name, experiment_of, task_result
-from rerank_bench.report.mteb_scores import CUTOFFS, mteb_scores
+from rerank_bench.report.mteb import (
+    CUTOFFS,
+    Result,
+    experiment_name,
+    experiment_of,
+    mteb_scores,
+    task_result,
+)
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 
 SCORES = st.lists(st.none() | st.floats(-1e40, 1e40) | st.sampled_from([0.0, 1.0, 0.1]), max_size=9)
