@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from rerank_bench import Candidates, Flow, Task, build_pool, drive
+from rerank_bench import Candidates, Flow, PoolRow, Task, drive
 from rerank_bench.engines import ReplyCache
 from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.inspect.doctor_checks import TOLERANCES, kendall
@@ -44,7 +44,7 @@ LISTED: dict[str, list[str]] = {
     "duo": ["prompt=prp,k=3"],
     "e2rank": ["feedback=4"],
     "first": ["window=4"],
-    "groupwise": ["group=3,repeats=1,temperature=0,max_tokens=64"],
+    "groupwise": ["group=4,repeats=1,temperature=0,max_tokens=64"],
     "in-context": [""],
     "insertrank": [""],
     "listwise": ["window=4", "orders=2"],
@@ -108,21 +108,19 @@ def run(
     engine: Engine,
     names: Sequence[str],
     task: Task,
+    rows: Sequence[PoolRow],
     *,
-    queries: int,
-    depth: int,
     tokens: int,
     cache: ReplyCache | None = None,
 ) -> dict[str, list[Outcome]]:
-    """Rerank the first `queries` pools of a task; all that can be asked together is."""
-    rows = build_pool(task, "bm25").rows[:queries]
+    """Rerank rows of a pool, with so many tokens of each document; all is asked together."""
     jobs = []
     for name in names:
         made = reranker(name)
         fitting = Fitting(task, engine, Budget.of(made, doc_tokens=tokens))
-        for number, part in enumerate([row.first(depth) for row in rows]):
-            fitting.prepare([part])
-            jobs.append(Job((name, number), Watched(made), fitting.candidates(part), name))
+        fitting.prepare(rows)
+        for number, row in enumerate(rows):
+            jobs.append(Job((name, number), Watched(made), fitting.candidates(row), name))
     found = {}
     for job, outcome in drive(jobs, engine, cache=cache):
         assert isinstance(outcome, Reranked)
