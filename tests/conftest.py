@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,14 @@ def converted_models(own_cache: None, models_folder: Path, tmp_path: Path) -> No
 
 
 def _neighbour(name: str) -> Any:
+    """Load the module `name` of this folder, once."""
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their own module up there
     spec.loader.exec_module(module)
     return module
 
@@ -86,6 +91,20 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 def comparator() -> Any:
     """The module comparator.py: `oracle(relevance, noise=…, seed=…)` and `text_of(name)`."""
     return _neighbour("comparator")
+
+
+@pytest.fixture(scope="session")
+def mechanisms() -> Any:
+    """The module mechanisms.py: every way in which a language model reranks, and comparisons."""
+    return _neighbour("mechanisms")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes `mechanism` for every reranker of mechanisms.py."""
+    if "mechanism" in metafunc.fixturenames:
+        here = f"{Path(__file__).parent}/"
+        names = _neighbour("mechanisms").NAMES
+        metafunc.parametrize("mechanism", names, ids=[name.replace(here, "") for name in names])
 
 
 @pytest.fixture(scope="session")
