@@ -77,7 +77,7 @@ def test_qwen3_reranker_scores_by_the_share_of_yes(
     peer = Qwen3RerankerWrapper(str(qwen_judge), device="cpu", dtype=torch.float32)
     told = "Find the part of the manual that answers the question"
     expected = predicted(peer, query, documents, instruction=told)
-    assert np.std(expected) > 0.05
+    assert np.std(expected) > 0.01
     found = ours("Qwen3-Reranker-0.6B", qwen_judge, query, documents, instruction=told)
     assert shares(found) == pytest.approx(expected, abs=1e-5)
     usual = "Given the user query, retrieval the relevant passages"
@@ -96,7 +96,7 @@ def test_monot5_scores_by_the_share_of_its_two_labels(
 
     peer = MonoT5Reranker(str(t5), token_false=labels[0], token_true=labels[1])
     expected = predicted(peer, query, documents)
-    assert np.std(expected) > 0.05
+    assert np.std(expected) > 0.01
     found = ours(name, t5, query, documents)
     assert shares(found) == pytest.approx(expected, abs=1e-5)
 
@@ -124,7 +124,7 @@ def test_a_pointwise_lighton_reranker_scores_by_its_stored_modules(
     CrossEncoder(modules=[transformer, LogitScore(*labels)]).save_pretrained(str(tmp_path))
     peer = CrossEncoderWrapper(str(tmp_path), device="cpu")
     expected = predicted(peer, query, documents)
-    assert np.std(expected) > 0.05
+    assert np.std(expected) > 0.01
     found = ours("LightOn-rerank-PW-0.8B", tmp_path, query, documents)
     assert shares(found) == pytest.approx(expected, abs=1e-5)
 

@@ -73,7 +73,7 @@ def test_monot5_scores_by_the_share_of_its_two_labels(
 
     peer = T5Ranker(str(t5), token_false=labels[0], token_true=labels[1], **CPU)
     expected = scored(peer, query, documents)
-    assert np.std(expected) > 0.05
+    assert np.std(expected) > 0.01
     assert shares(ours(name, t5, query, documents)) == pytest.approx(expected, abs=1e-5)
 
 
