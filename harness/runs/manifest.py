@@ -88,7 +88,8 @@ def settings(
             "prompt": prompt_fingerprint(choice),
             "instruction": instruction,
         },
-        "engine": {"name": engine.name, **engine.identity},
+        # Named as its replies are kept, so that replicas elsewhere can finish what one began.
+        "engine": {"name": engine.identity.get("engine", engine.name), **engine.identity},
     }
     return through_json(described)
 

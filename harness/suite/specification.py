@@ -69,6 +69,7 @@ RERANKER_FLAGS = {
     "engine": str,
     "base-url": str,
     "data-parallel": int,
+    "ray-address": str,
     "option": dict,
 }
 DEFAULTS = TASK_FLAGS | PROFILE_FLAGS | SCOPE_FLAGS | VARIANT_FLAGS | PLACE_FLAGS | RERANKER_FLAGS
@@ -195,7 +196,8 @@ def _named(flags: Table, wanted: Mapping[str, type]) -> dict[str, Any]:
 
 def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
     """Build the rerankers of a suite's `[[reranker]]` tables, and the stages of cascades."""
-    flags = {name: defaults.get(name.replace("_", "-")) for name in ("base_url", "data_parallel")}
+    names = ("base_url", "data_parallel", "ray_address")
+    flags = {name: defaults.get(name.replace("_", "-")) for name in names}
     asked = {name: value for name, value in flags.items() if value is not None}
     fallback = Defaults(
         defaults.get("model"), defaults.get("engine"), {**asked, **defaults.get("option", {})}
