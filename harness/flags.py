@@ -162,6 +162,7 @@ SUITE = _flags(
     click.option(
         "--one-at-a-time", is_flag=True, default=None, help="Also serve 20 queries one by one."
     ),
+    click.option("--shard", metavar="I/N", help="Of N parts of the runs, make part I."),
     click.option("--print-toml", is_flag=True, help="Print these flags as a suite file and stop."),
     JSON,
 )

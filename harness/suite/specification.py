@@ -28,6 +28,7 @@ from ..reranking import Choice, Defaults, Scope, choose_with, with_stages
 from ..runs import variants
 from ..tasks import TaskOptions
 from .prepared import Suite
+from .shards import Shard
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -63,7 +64,7 @@ VARIANT_FLAGS = {
     "shuffle-submission": bool,
     "one-at-a-time": bool,
 }
-PLACE_FLAGS = {"out": str, "cache": str, "no-cache": bool}
+PLACE_FLAGS = {"out": str, "cache": str, "no-cache": bool, "shard": str}
 RERANKER_FLAGS = {
     "model": str,
     "engine": str,
@@ -168,6 +169,7 @@ def build_suite(table: Table) -> Suite:
         cache=None if defaults.get("no-cache") else cache,
         scope=Scope(**_named(defaults, SCOPE_FLAGS)),
         variants=found,
+        shard=Shard.of(defaults["shard"]) if "shard" in defaults else Shard(),
     )
 
 
