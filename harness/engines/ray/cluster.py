@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .options import RayOptions
 
 _OBJECT_STORE = 128 << 20  # bytes of shared memory; requests and replies are small
+_ANSWER_SECONDS = 10.0
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what nodes say is in their logs, not in our output
@@ -72,6 +74,7 @@ class _Session:
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         try:
             if address is not None:
+                _require_answer(address)
                 ray.init(address=address, **quiet)
             else:
                 self._folder = Path(tempfile.mkdtemp(prefix="ray-"))
@@ -86,6 +89,13 @@ class _Session:
             where = f"joined at {address}" if address else "started on this machine"
             raise EngineFault(f"Ray cannot be {where}: {' '.join(str(error).split())}") from error
         self._is_ours = True
+
+
+def _require_answer(address: str) -> None:
+    """Raise OSError or ValueError where nothing listens; Ray would try for minutes."""
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
 
 
 SESSION = _Session()

@@ -246,6 +246,13 @@ def test_a_node_with_another_environment_is_refused(nodes: Nodes, opened: Open) 
         list(engine.stream(iter([pair(1)])))
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "head"])
+def test_an_address_without_a_cluster_is_an_error_at_once(address: str) -> None:
+    engine = RayEngine(RayOptions(inner="fake", model="any", ray_address=address))
+    with pytest.raises(EngineFault, match=f"Ray cannot be joined at {address}: "):
+        _ = engine.identity
+
+
 def test_closing_leaves_no_replica_and_a_cluster_that_was_started_here_is_removed(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
