@@ -23,6 +23,7 @@ _ANSWER_SECONDS = 10.0
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what nodes say is in their logs, not in our output
+    "RAY_worker_niceness": "0",  # else 15: a busy machine would hardly run them
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do by itself, else it warns
 }
 
