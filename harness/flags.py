@@ -168,11 +168,12 @@ SUITE = _flags(
         help="Repeats; 'A then B at 20' gives B the first 20 of A's order.",
     ),
     click.option("--model", metavar="ID", help="The model of rerankers that name none."),
-    click.option("--engine", metavar="NAME", help="What answers: transformers, vllm, http, fake."),
+    click.option("--engine", metavar="NAME", help="transformers, vllm, http, ray or fake."),
     click.option(
         "--base-url", multiple=True, metavar="URL", help="A server for engine http; repeats."
     ),
     click.option("--data-parallel", type=int, metavar="N", help="Processes of engine vllm."),
+    click.option("--ray-address", metavar="ADDRESS", help="A cluster for engine ray: auto."),
     click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for all."),
     click.option("--as", "label", metavar="LABEL", help="Store the one reranker under this label."),
     click.option("--out", metavar="DIR", help="Folder of the run folders [runs]."),
@@ -196,6 +197,7 @@ SUITE = _flags(
     click.option(
         "--one-at-a-time", is_flag=True, default=None, help="Also serve 20 queries one by one."
     ),
+    click.option("--shard", metavar="I/N", help="Of N parts of the runs, make part I."),
     click.option("--print-toml", is_flag=True, help="Print these flags as a suite file and stop."),
     JSON,
 )

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"torch", "transformers", "vllm", "ranx", "numba", "pandas", "datasets", "faiss", "bm25s"}
+HEAVY = {
+    *("torch", "transformers", "vllm", "ray", "ranx", "numba", "pandas", "datasets", "faiss"),
+    "bm25s",
+}
 ORDER = [
     *("errors", "types", "flags", "places", "progress", "quiet", "signatures", "prompt"),
     *("tasks", "engines", "pools", "reranking", "runs", "suite", "evaluation", "report"),

@@ -54,7 +54,9 @@ def _machine(part: Manifest) -> str:
     number = machine.get("gpus", 1)
     if "gpu" in machine:
         return f"{machine['gpu']}{f' x {number}' if number > 1 else ''}"
-    return f"{machine.get('processor') or 'processor'}, {machine.get('cores', '?')} cores"
+    nodes = machine.get("nodes", 1)
+    found = f"{machine.get('processor') or 'processor'}, {machine.get('cores', '?')} cores"
+    return f"{found} x {nodes}" if nodes > 1 else found
 
 
 def gpu_seconds(manifest: Manifest, seconds: float) -> float | None:

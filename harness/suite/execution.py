@@ -55,6 +55,8 @@ def run_suite(
     prepared = build_pools(suite)
     for item in prepared:
         noted(item)
+    here = {choice.label for item in prepared for choice in item.rerankers}
+    suite = replace(suite, rerankers=[c for c in suite.rerankers if c.label in here])
     with ExitStack() as stack:
         cache = stack.enter_context(ReplyCache(suite.cache)) if suite.cache else None
         engines = {chosen: _open(chosen, suite, stack) for chosen in engines_of(suite.rerankers)}

@@ -68,7 +68,8 @@ def plan_runs(
 ) -> list[Planned]:
     """Return every run; raise RunConflict for a folder of a run with other settings."""
     plans: dict[Path, Planned] = {}
-    for item, choice, variant in product(prepared, suite.rerankers, suite.variants):
+    asked = ((item, choice) for item in prepared for choice in item.rerankers)
+    for (item, choice), variant in product(asked, suite.variants):
         pool = _first_queries(item.pool, suite.scope) if variant.alone else item.pool
         scope = _described(suite.scope, item) | variant.settings
         instruction = in_effect(item.task, choice, suite.scope.instructions)

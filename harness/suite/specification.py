@@ -28,6 +28,7 @@ from ..reranking import Choice, Defaults, Scope, choose_with, with_stages
 from ..runs import variants
 from ..tasks import TaskOptions
 from .prepared import Suite
+from .shards import Shard
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -64,12 +65,13 @@ VARIANT_FLAGS = {
     "shuffle-submission": bool,
     "one-at-a-time": bool,
 }
-PLACE_FLAGS = {"out": str, "cache": str, "no-cache": bool}
+PLACE_FLAGS = {"out": str, "cache": str, "no-cache": bool, "shard": str}
 RERANKER_FLAGS = {
     "model": str,
     "engine": str,
     "base-url": str,
     "data-parallel": int,
+    "ray-address": str,
     "option": dict,
 }
 DEFAULTS = TASK_FLAGS | PROFILE_FLAGS | SCOPE_FLAGS | VARIANT_FLAGS | PLACE_FLAGS | RERANKER_FLAGS
@@ -168,6 +170,7 @@ def build_suite(table: Table) -> Suite:
         cache=None if defaults.get("no-cache") else cache,
         scope=Scope(**_named(defaults, SCOPE_FLAGS)),
         variants=found,
+        shard=Shard.of(defaults["shard"]) if "shard" in defaults else Shard(),
     )
 
 
@@ -196,7 +199,8 @@ def _named(flags: Table, wanted: Mapping[str, type]) -> dict[str, Any]:
 
 def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
     """Build the rerankers of a suite's `[[reranker]]` tables, and the stages of cascades."""
-    flags = {name: defaults.get(name.replace("_", "-")) for name in ("base_url", "data_parallel")}
+    names = ("base_url", "data_parallel", "ray_address")
+    flags = {name: defaults.get(name.replace("_", "-")) for name in names}
     asked = {name: value for name, value in flags.items() if value is not None}
     fallback = Defaults(
         defaults.get("model"), defaults.get("engine"), {**asked, **defaults.get("option", {})}

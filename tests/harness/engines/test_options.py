@@ -37,7 +37,12 @@ def test_options_are_read_as_their_types_and_equal_choices_are_one() -> None:
     [
         ("htp", {}, UnknownName, "did you mean http"),
         ("transformers", {}, BadOption, "needs the option model"),
-        ("transformers", {"model": "m", "seed": 1}, BadOption, "no option seed; it is one of vllm"),
+        (
+            "transformers",
+            {"model": "m", "seed": 1},
+            BadOption,
+            "no option seed; it is one of ray or vllm",
+        ),
         ("transformers", {"model": "m", "devise": "cpu"}, UnknownName, "did you mean device"),
         ("vllm", {"model": "m", "labels": "A"}, UnknownName, "labels"),
         ("vllm", {"model": "m", "max_model_len": 0}, BadOption, "max_model_len must be at least"),
@@ -64,7 +69,7 @@ def test_an_option_of_another_engine_in_a_rerankers_name_is_refused() -> None:
     with pytest.raises(UnknownName, match="did you mean vllm"):
         choose("pointwise:engine=vlm,model=m")
     assert readers("colour") == []
-    assert readers("device") == ["transformers"]
+    assert sorted(readers("device")) == ["ray", "transformers"]
 
 
 def test_a_default_reaches_the_rerankers_whose_engine_reads_it() -> None:
@@ -87,7 +92,9 @@ def test_a_label_head_needs_a_reranker_with_fixed_labels() -> None:
 
 def test_an_unsupported_type_names_the_engines_that_would_do() -> None:
     require_support(NO_ENGINE.open(), frozenset(), reranker="r")
-    with pytest.raises(EngineFault, match=r"r yields Generate, .*transformers or vllm") as refused:
+    with pytest.raises(
+        EngineFault, match=r"r yields Generate, .*ray or transformers or vllm"
+    ) as refused:
         require_support(NO_ENGINE.open(), frozenset({Generate}), reranker="r")
     assert "fake" not in str(refused.value)
     with pytest.raises(EngineFault, match="yields PairScore, str, which none"):
