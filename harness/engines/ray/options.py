@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ...errors import BadOption
-from ..local import TransformersOptions
+from ..local.options import TransformersOptions
 from ..options import CHECKPOINT_OPTIONS, EngineChoice, engine_class, option
 from ..vllm.settings import VllmOptions
 
