@@ -20,7 +20,15 @@ from rerank_bench.engines import ReplyCache
 from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.inspect.doctor_checks import TOLERANCES, kendall
 from rerank_bench.rerankers import pairwise, setwise
-from rerank_bench.reranking import Budget, Defaults, Fitting, Job, Reranked, choose
+from rerank_bench.reranking import (
+    Budget,
+    Defaults,
+    Fitting,
+    Job,
+    Reranked,
+    choose,
+    label_probability,
+)
 from rerank_bench.types import (
     Attend,
     Attention,
@@ -225,7 +233,10 @@ def compare(one: Outcome, other: Outcome, plain: Plain) -> bool:
         if not decides_the_same(asked, reply, answer, plain):
             return False
     assert len(one.exchanges) == len(other.exchanges)
-    assert one.counts == other.counts
+    counted = [{**outcome.counts, "label_probability": 0} for outcome in (one, other)]
+    assert counted[0] == counted[1]
+    told = [label_probability(outcome.counts) or 0.0 for outcome in (one, other)]
+    assert near(told[:1], told[1:])
     assert near(one.scores, other.scores)
     assert kendall(one.scores, other.scores, noise=NOISE) in (1.0, None)
     return True

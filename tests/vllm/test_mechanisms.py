@@ -20,7 +20,7 @@ from rerank_bench.engines import ReplyCache, open_engine
 
 pytestmark = pytest.mark.timeout(900)  # two cores, which may be busy
 
-QUERIES, DOCUMENTS, TOKENS = 2, 8, 24
+QUERIES, DOCUMENTS, TOKENS = 2, 6, 24
 VLLM = {"max_model_len": 1024, "max_num_seqs": 16, "max_num_batched_tokens": 2048}
 Measured = Callable[[str], None]
 
