@@ -115,6 +115,7 @@ def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
 @click.option("--detail", multiple=True, metavar="RUN", help="Show its queries; repeats.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
 @click.option("--price", multiple=True, metavar="NAME=READ/WRITTEN", help="Per million tokens.")
+@click.option("--measure", multiple=True, metavar="NAME@K", help="Add a measure: AP@1000; repeats.")
 @TABLES
 def report(
     runs: Sequence[Path],
@@ -125,6 +126,7 @@ def report(
     detail: Sequence[str],
     cache: Path | None,
     price: Sequence[str],
+    measure: Sequence[str],
 ) -> None:
     """Print what the runs in the folders RUNS gained over their first stages.
 
@@ -137,7 +139,7 @@ def report(
         raise click.UsageError("--detail and --cache are for the page; add --html FILE")
     if html is None:
         shown = table_form(wide=wide, explain=explain, form=form)
-        printing.report(list(runs), shown, explain=explain, prices=price)
+        printing.report(list(runs), shown, explain=explain, prices=price, measures=measure)
     elif form is not None or wide or explain:
         raise click.UsageError("--html writes a page only; call report again for another form")
     else:
@@ -146,7 +148,7 @@ def report(
 
         folders = [named_run(name, *runs) for name in detail]
         views = partial(replay_run, cache=cache)
-        printing.page(list(runs), html, detail=folders, views=views, prices=price)
+        printing.page(list(runs), html, detail=folders, views=views, prices=price, measures=measure)
 
 
 @main.command()

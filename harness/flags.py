@@ -95,6 +95,7 @@ def named_value(text: str) -> tuple[str, str]:
 TASK_OPTIONS = _flags(
     TASK,
     PROFILE,
+    click.option("--hub", metavar="NAME", help="Where data sets are: huggingface or modelscope."),
     click.option("--revision", metavar="REV", help="Pin the data set's revision on the hub."),
     click.option("--qrels", metavar="NAME", help="Another qrels config, or a TREC qrels file."),
     click.option("--min-grade", type=int, metavar="G", help="Lowest grade of a positive [1]."),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..reranking import label_probability
+from ..tasks import MAIN_MEASURE
 from . import facts, rules
 from .gains import outcomes
 
@@ -106,11 +107,13 @@ COLUMNS: list[Column] = [
           _setting("task"), mean=rules.same, of_pool=True),
     _text("profile", "profile", "The first stage, as it was asked for.",
           _setting("profile", "asked"), mean=rules.same, of_pool=True),
-    _text("origin", "origin", "Where the first stage's lists come from: shipped, computed, a file.",
-          _setting("profile", "origin"), mean=rules.joined, show="more", of_pool=True),
+    _text("origin", "origin", "Where the first stage's lists come from: shipped, computed, a "
+          "file; or that they have no order.", _setting("profile", "origin"), mean=rules.joined,
+          show="more", of_pool=True),
     _text("reranker", "reranker", "The reranker's label; none for a first stage alone.",
           _setting("reranker", "label"), mean=rules.same, show="always", absent=None),
-    _text("measure", "measure", "nDCG@10, hit@10, MRR@10, MAP@100; of first stages recall@100.",
+    _text("measure", "measure", "nDCG@10, hit@10, MRR@10, MAP@100, the tasks' main scores, what "
+          "--measure names; of first stages recall@100.",
           frame=VALUES, of=lambda own, m: m, mean=rules.same, of_pool=True),
     _count("queries", "queries", "The queries that all means are over.",
            lambda own: own.queries, unit="queries", show="always", format="whole", of_pool=True),
@@ -226,6 +229,9 @@ COLUMNS: list[Column] = [
           _setting("profile", "resolved"), mean=rules.joined, of_pool=True),
     _text("judgements", "judgements", "The judgements, where they are not the usual ones.",
           facts.judgements, mean=rules.judgements, of_pool=True),
+    _text("main_measure", "main score", "The measure that the task's makers report.",
+          lambda own: own.run.manifest.get("main_measure") or MAIN_MEASURE, mean=rules.joined,
+          show="more"),
     Column("apart", "not comparable", "Whether queries, pool or judgements are other than those of "
            "most results of the task.", kind=bool, format="flag", absent=False),
     _count("tasks", "tasks", "The tasks that this is the mean of.", lambda own: 1, absent=1),

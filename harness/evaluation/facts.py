@@ -13,7 +13,7 @@ import numpy as np
 from ..reranking import Usage, total
 from . import orders, parts
 from .gains import binary_values
-from .measures import BINARY, MACRO, MEASURES, MICRO, RECALL, recall_values
+from .measures import BINARY, MACRO, MICRO, RECALL, recall_values
 from .queries import bases_of
 from .significance import Estimate, estimate
 
@@ -80,7 +80,7 @@ class Facts:
     @cached_property
     def estimates(self) -> Mapping[str, Estimate]:
         """The mean gain of each measure with its standard error."""
-        return {name: estimate(self.values.gain(name), self.bases) for name in MEASURES}
+        return {name: estimate(self.values.gain(name), self.bases) for name in self.values.names}
 
     @cached_property
     def binary(self) -> Mapping[str, Values]:
@@ -123,13 +123,13 @@ class PerQuery:
 
     @classmethod
     def of(cls, facts: Facts) -> PerQuery:
-        """Return the arrays of a run for all of MEASURES."""
+        """Return the arrays of a run for all of its measures."""
         return cls(
             query_ids=facts.values.query_ids,
             bases=facts.bases,
             failed=frozenset(r.query_id for r in facts.run.results if r.failed is not None),
-            natural={name: facts.values.natural[name] for name in MEASURES},
-            gains={name: facts.values.gain(name) for name in MEASURES},
+            natural={name: facts.values.natural[name] for name in facts.values.names},
+            gains={name: facts.values.gain(name) for name in facts.values.names},
         )
 
 

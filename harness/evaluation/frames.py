@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -32,17 +32,18 @@ class Runs:
     """The runs of `folders` as tidy frames, each made when it is first asked for.
 
     Variants of a run (other input orders, repeats, one query at a time) are in `orders` and
-    `latencies` alone. A frame is made once: change a copy.
+    `latencies` alone. measures: as in `load_runs`. A frame is made once: change a copy.
     """
 
     folders: tuple[Path, ...]
+    measures: tuple[str, ...]
 
     @cached_property
     def evaluation(self) -> Evaluation:
         """All that a report shows of these runs, with every query of every run."""
         from . import evaluate
 
-        return evaluate(self.folders, detail=self.folders)
+        return evaluate(self.folders, detail=self.folders, measures=self.measures)
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -104,12 +105,14 @@ class Runs:
         return pd.DataFrame(records, columns=list(_RANKING))
 
 
-def load_runs(*roots: str | Path) -> Runs:
+def load_runs(*roots: str | Path, measures: Sequence[str] = ()) -> Runs:
     """Find all runs in and below `roots`; nothing is read before a frame is asked for.
+
+    measures: such as `MAP@1000`, besides the usual ones.
 
     Raises BadData where there is no run.
     """
-    return Runs(tuple(find_all_runs([Path(root) for root in roots])))
+    return Runs(tuple(find_all_runs([Path(root) for root in roots])), tuple(measures))
 
 
 def _written(rows: pd.DataFrame) -> pd.DataFrame:

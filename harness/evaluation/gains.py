@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import orders
-from .measures import as_binary, is_binary, measure, relevant
+from .measures import MEASURES, as_binary, is_binary, measure, relevant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,7 @@ SAME = 1e-9
 class QueryValues:
     """Per-query values of one run: for each measure an array in the order of `query_ids`.
 
+    names: the measures, without RECALL, which is always there.
     pool_key: what the values of pools depend on; runs with equal keys share them.
     pools, grades: in the same order; pools are without safeguards, grades of positives alone.
     first_stage: the pool as it came, without the safeguard. natural, safeguarded: the finished
@@ -31,6 +32,7 @@ class QueryValues:
     of what was reranked, without and with it.
     """
 
+    names: tuple[str, ...]
     query_ids: tuple[str, ...]
     pool_key: tuple[object, ...]
     pools: tuple[Sequence[str], ...]
@@ -64,7 +66,9 @@ def outcomes(gains: NDArray[np.float64]) -> tuple[int, int, int]:
     return wins, len(gains) - wins - losses, losses
 
 
-def query_values(run: Run, known: QueryValues | None = None) -> QueryValues:
+def query_values(
+    run: Run, known: QueryValues | None = None, names: Sequence[str] = MEASURES
+) -> QueryValues:
     """Measure a run from its rankings and judgements.
 
     known: values of another run; those of its pools are taken where pools and judgements are equal.
@@ -72,30 +76,35 @@ def query_values(run: Run, known: QueryValues | None = None) -> QueryValues:
     depth = run.manifest["settings"].get("depth")
     pools = tuple(orders.first_stage(result) for result in run.results)
     guards = tuple(result.safeguard for result in run.results)
-    key = (pools, guards, run.qrels, depth, run.min_grade)
+    key = (pools, guards, run.qrels, depth, run.min_grade, tuple(names))
     if known is None or known.pool_key != key:
-        known = _before_reranking(run, key, pools)
+        known = _before_reranking(run, key, pools, tuple(names))
     natural, safeguarded = _reranked(run, known)
     ids = tuple(result.query_id for result in run.results)
     return replace(known, query_ids=ids, natural=natural, safeguarded=safeguarded)
 
 
 def _before_reranking(
-    run: Run, key: tuple[object, ...], pools: tuple[Sequence[str], ...]
+    run: Run,
+    key: tuple[object, ...],
+    pools: tuple[Sequence[str], ...],
+    names: tuple[str, ...],
 ) -> QueryValues:
     """Measure the pools of a run and their best orders, as if nothing had been reranked."""
     depth = run.manifest["settings"].get("depth")
     judged = (run.qrels.get(result.query_id, {}) for result in run.results)
     grades = tuple(relevant(own, min_grade=run.min_grade) for own in judged)
-    first_stage = measure(pools, grades)
+    first_stage = measure(pools, grades, names)
     pairs = zip(pools, grades, strict=True)
-    ceiling = measure([orders.best(pool, own, depth=depth) for pool, own in pairs], grades)
+    best_orders = [orders.best(pool, own, depth=depth) for pool, own in pairs]
+    ceiling = measure(best_orders, grades, names)
     best = {
         i: orders.best(pools[i], grades[i], depth=depth, safeguard=result.safeguard)
         for i, result in enumerate(run.results)
         if result.safeguard is not None
     }
     return QueryValues(
+        names=names,
         query_ids=(),
         pool_key=key,
         pools=pools,
@@ -104,31 +113,34 @@ def _before_reranking(
         natural=first_stage,
         safeguarded=first_stage,
         ceiling=ceiling,
-        ceiling_safeguarded=_with(ceiling, best, grades),
+        ceiling_safeguarded=_with(ceiling, best, grades, names),
     )
 
 
 def binary_values(run: Run, values: QueryValues) -> dict[str, Values]:
     """Measure a run under the convention BINARY: by stage; empty where nothing can differ."""
-    if is_binary(values.grades):
+    if is_binary(values.grades, values.names):
         return {}
     least = run.min_grade
     qrels = {
         query_id: {doc_id: least * (grade >= least) for doc_id, grade in judged.items()}
         for query_id, judged in run.qrels.items()
     }
-    equal = query_values(replace(run, qrels=qrels))
+    equal = query_values(replace(run, qrels=qrels), names=values.names)
     stages = ("first_stage", "natural", "safeguarded")
     return {stage: as_binary(getattr(equal, stage), equal.positives) for stage in stages}
 
 
 def _with(
-    values: Values, rankings: Mapping[int, Sequence[str]], grades: Sequence[Mapping[str, int]]
+    values: Values,
+    rankings: Mapping[int, Sequence[str]],
+    grades: Sequence[Mapping[str, int]],
+    names: Sequence[str],
 ) -> Values:
     """Return `values` with those of other rankings, which are given by their places."""
     found = {name: array.copy() for name, array in values.items()}
     if rankings:
-        others = measure([*rankings.values()], [grades[place] for place in rankings])
+        others = measure([*rankings.values()], [grades[place] for place in rankings], names)
         for name, array in found.items():
             array[list(rankings)] = others[name]
     return found
@@ -138,13 +150,14 @@ def _reranked(run: Run, values: QueryValues) -> tuple[Values, Values]:
     """Return the natural and the safeguarded values of the finished rankings."""
     settings = run.manifest["settings"]
     if is_floor(settings):
-        return _floor(run.results, values.pools, values.grades, settings.get("depth"))
+        return _floor(run.results, values, settings.get("depth"))
     kept = [() if result.failed is not None else result.doc_ids for result in run.results]
     guards = [result.safeguard for result in run.results]
     pairs = zip(kept, guards, strict=True)
-    natural = measure([orders.natural(k, guard) for k, guard in pairs], values.grades)
+    kept_natural = [orders.natural(k, guard) for k, guard in pairs]
+    natural = measure(kept_natural, values.grades, values.names)
     guarded = {place: kept[place] for place, guard in enumerate(guards) if guard is not None}
-    return natural, _with(natural, guarded, values.grades)
+    return natural, _with(natural, guarded, values.grades, values.names)
 
 
 def is_floor(settings: Mapping[str, Any]) -> bool:
@@ -154,19 +167,18 @@ def is_floor(settings: Mapping[str, Any]) -> bool:
 
 
 def _floor(
-    results: Sequence[QueryResult],
-    pools: Sequence[Sequence[str]],
-    grades: Sequence[Mapping[str, int]],
-    depth: int | None,
+    results: Sequence[QueryResult], values: QueryValues, depth: int | None
 ) -> tuple[Values, Values]:
     """Return the means over twenty shuffles; the one that the run itself holds is not used."""
     rankings, natural, repeated = [], [], []
-    for result, pool, own in zip(results, pools, grades, strict=True):
+    for result, pool, own in zip(results, values.pools, values.grades, strict=True):
         drawn = orders.shuffles(pool, result.query_id, depth=depth, safeguard=result.safeguard)
         rankings += drawn
         natural += [orders.natural(ranking, result.safeguard) for ranking in drawn]
         repeated += [own] * len(drawn)
-    return _query_means(measure(natural, repeated)), _query_means(measure(rankings, repeated))
+    both = (measure(own, repeated, values.names) for own in (natural, rankings))
+    one, other = map(_query_means, both)
+    return one, other
 
 
 def _query_means(values: Values) -> Values:

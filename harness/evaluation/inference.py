@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .columns import RUNS, VALUES
-from .measures import MEASURES
 from .results import MAIN, Results, columns_of, typed
 from .significance import DETECTABLE, FEWEST, LEVEL, half_width, holm, p_value
 
@@ -148,7 +147,8 @@ def _means(runs: pd.DataFrame, values: pd.DataFrame) -> Results:
     means = _mean_rows(runs, RUNS)
     means["task"] = runs.groupby("mean")["set"].first()
     of = values["run"].map(runs["mean"])
-    values = values.assign(of=of, mean=of * len(MEASURES) + values["measure"].map(MEASURES.index))
+    names = list(dict.fromkeys(values["measure"]))  # every run has the same
+    values = values.assign(of=of, mean=of * len(names) + values["measure"].map(names.index))
     found = _mean_rows(values, VALUES)
     found.insert(0, "run", values.groupby("mean")["of"].first())
     return Results(typed(means), typed(found))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ..errors import BadOption, unknown
 from ..places import cache_folder
 from ..progress import bar
 
@@ -27,27 +28,51 @@ if TYPE_CHECKING:
 RECALL = "recall@100"
 """A measure of first stages alone: no order of a pool changes it."""
 
-_RANX = {
-    "nDCG@10": "ndcg@10",  # gain = grade, discount log2(rank + 1): Järvelin & Kekäläinen 2002
-    "hit@10": "hit_rate@10",
-    "MRR@10": "mrr@10",
-    "MAP@100": "map@100",  # divides by all positives, not by min(positives, 100)
-    RECALL: "recall@100",
-}
-
-MEASURES = tuple(name for name in _RANX if name != RECALL)
+MEASURES = ("nDCG@10", "hit@10", "MRR@10", "MAP@100")
 """What rerankers are compared by; every value lies in [0, 1], and more is better."""
+
+_RANX = {
+    "nDCG": "ndcg",  # gain = grade, discount log2(rank + 1): Järvelin & Kekäläinen 2002
+    "hit": "hit_rate",
+    "MRR": "mrr",
+    "MAP": "map",  # divides by all positives, not by min(positives, cut-off)
+    "recall": "recall",
+    "precision": "precision",  # divides by the cut-off, also where a ranking is shorter
+}
+"""Our name of a measure, without its cut-off -> that of ranx."""
+
+_ALIASES = {"AP": "MAP", "RR": "MRR", "R": "recall", "P": "precision", "Success": "hit"}
+"""The names of ir_measures that are not ours (https://ir-measur.es)."""
 
 MICRO, MACRO = f"{RECALL} micro", f"{RECALL} macro"
 """Recall over all positives of a task together (as published), and as a mean over its queries."""
 
 BINARY = "binary"
 """The convention of HAKARI-Bench, and of sentence-transformers' evaluators for nDCG: every positive
-gains 1, and average precision is divided by the positives that the first 100 ranks can hold."""
+gains 1, and average precision is divided by the positives that its ranks can hold."""
 
-_CUT = 100  # of MAP
 _NO_DOCUMENT = -1.0  # pads rankings; equals no positive
 _NO_POSITIVE = -2.0  # pads positives, with grade 0, which ranx drops
+
+
+def parse_measure(text: str) -> str:
+    """Return our name of a measure such as `MAP@1000`, also for `AP@1000` as ir_measures has it.
+
+    Raises UnknownName for another measure, BadOption without a cut-off from 1 on.
+    """
+    kind, _, cut = text.strip().partition("@")
+    names = {name.casefold(): name for name in _RANX}
+    names |= {alias.casefold(): name for alias, name in _ALIASES.items()}
+    if kind.casefold() not in names:
+        raise unknown("measure", text, [f"{name}@10" for name in (*_RANX, *_ALIASES)])
+    if not cut.isdecimal() or int(cut) < 1:
+        raise BadOption(f"measure {text!r} needs a cut-off: {kind}@10")
+    return f"{names[kind.casefold()]}@{int(cut)}"
+
+
+def named_measures(further: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return MEASURES and further ones, which are parsed, each once."""
+    return tuple(dict.fromkeys([*MEASURES, *map(parse_measure, further)]))
 
 
 def relevant(judgements: Mapping[str, int], *, min_grade: int = 1) -> dict[str, int]:
@@ -60,25 +85,40 @@ def relevant(judgements: Mapping[str, int], *, min_grade: int = 1) -> dict[str, 
     return dict(sorted(kept.items(), key=lambda item: -item[1]))
 
 
-def measure(rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int]]) -> Values:
+def measure(
+    rankings: Sequence[Sequence[str]],
+    grades: Sequence[Mapping[str, int]],
+    names: Sequence[str] = MEASURES,
+) -> Values:
     """Measure each ranking by the grades of its query's positives.
 
     `rankings` hold document ids, best first, without repetition; `grades` come from `relevant`,
-    documents that are in no pool included, in the same order. Returns all of MEASURES
-    and RECALL. A query with an empty ranking, or without a positive, has 0 and stays in the result.
+    documents that are in no pool included, in the same order. Returns the measures of `names` and
+    RECALL. A query with an empty ranking, or without a positive, has 0 and stays in the result.
     """
     import numpy as np
 
+    keys = {name: _of_ranx(name) for name in (*names, RECALL)}
     if not rankings:
-        return {name: np.empty(0) for name in _RANX}
+        return {name: np.empty(0) for name in keys}
     run, qrels = _arrays(rankings, grades)
-    found = _evaluate()(qrels, run, list(_RANX.values()), return_mean=False)
-    return {name: np.asarray(found[key], dtype=np.float64) for name, key in _RANX.items()}
+    found = _evaluate()(qrels, run, list(dict.fromkeys(keys.values())), return_mean=False)
+    return {name: np.asarray(found[key], dtype=np.float64) for name, key in keys.items()}
 
 
-def is_binary(grades: Sequence[Mapping[str, int]]) -> bool:
+def _of_ranx(name: str) -> str:
+    kind, _, cut = name.partition("@")
+    return f"{_RANX[kind]}@{cut}"
+
+
+def is_binary(grades: Sequence[Mapping[str, int]], names: Iterable[str] = MEASURES) -> bool:
     """Return whether all measures are equal under both conventions, whatever the ranking."""
-    return all(len(own) <= _CUT and len(set(own.values())) < 2 for own in grades)
+    cut = min(_cuts_of_map(names).values(), default=0)
+    return all(len(set(own.values())) < 2 and (not cut or len(own) <= cut) for own in grades)
+
+
+def _cuts_of_map(names: Iterable[str]) -> dict[str, int]:
+    return {name: int(name.partition("@")[2]) for name in names if name.startswith("MAP@")}
 
 
 def as_binary(values: Values, positives: Sequence[int] | NDArray[np.int64]) -> Values:
@@ -86,7 +126,8 @@ def as_binary(values: Values, positives: Sequence[int] | NDArray[np.int64]) -> V
     import numpy as np
 
     count = np.maximum(np.asarray(positives), 1)
-    return {**values, "MAP@100": values["MAP@100"] * count / np.minimum(count, _CUT)}
+    cuts = _cuts_of_map(values)
+    return {**values, **{m: values[m] * count / np.minimum(count, cuts[m]) for m in cuts}}
 
 
 def pool_values(
@@ -166,4 +207,9 @@ def _compiled_folder() -> Path:
 def _warm(evaluate: Any) -> None:
     import numpy as np
 
-    evaluate(np.ones((1, 1, 2)), np.ones((1, 1, 2)), list(_RANX.values()), return_mean=False)
+    evaluate(
+        np.ones((1, 1, 2)),
+        np.ones((1, 1, 2)),
+        [*map(_of_ranx, (*MEASURES, RECALL))],
+        return_mean=False,
+    )

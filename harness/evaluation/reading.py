@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
 from ..reranking import FIRST_STAGE
-from ..runs import Variant, find_all_runs, read_run
+from ..runs import Variant, find_all_runs, read_manifest, read_run
 from .claims import load_claims, match
 from .columns import RUNS, VALUES
 from .facts import Facts, PerQuery
 from .gains import query_values
 from .inference import infer
-from .measures import MACRO, MEASURES, MICRO
+from .measures import MACRO, MICRO, named_measures
 from .prices import priced
 from .queries import query_rows, strata
-from .results import Evaluation, Results, columns_of, computed, frame_of, results_of
+from .results import MAIN, Evaluation, Results, columns_of, computed, frame_of, results_of
 from .sensitivity import latency_row, order_row
 
 if TYPE_CHECKING:
@@ -42,15 +42,18 @@ def evaluate(
     *,
     detail: Sequence[Path] = (),
     prices: Mapping[str, Price] | None = None,
+    measures: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate all runs in and below `roots`, with the queries of the runs in `detail` in any case.
+
+    measures: such as `MAP@1000`, besides MEASURES and the main measures of the tasks.
 
     Recall is given once per task, profile and judgements, of the run with the most queries. Raises
     BadData where there is no run, and, naming the folder, for a run that cannot be read, holds no
     query, or occurs twice.
     """
     wanted = {folder.resolve() for folder in detail}
-    every = list(_read(roots, wanted))
+    every = list(_read(roots, wanted, named_measures([*measures, *_main_measures(roots)])))
     mains = {own.key: own for own in every if own.is_main}
     others = sorted((own for own in every if not own.is_main), key=lambda own: own.key)
     variants = {key: list(own) for key, own in groupby(others, key=lambda own: own.key)}
@@ -129,7 +132,15 @@ class _Evaluated:
         return whole and (self.settings, one.query_ids) == (other.settings, two.query_ids)
 
 
-def _read(roots: Sequence[Path], detail: AbstractSet[Path]) -> Iterator[_Evaluated]:
+def _main_measures(roots: Sequence[Path]) -> Iterator[str]:
+    """Yield the measures that the makers of the tasks report, as the runs record them."""
+    for folder in find_all_runs(roots):
+        yield read_manifest(folder).get("main_measure") or MAIN
+
+
+def _read(
+    roots: Sequence[Path], detail: AbstractSet[Path], names: Sequence[str]
+) -> Iterator[_Evaluated]:
     """Read and evaluate the runs; without query rows where these become too many."""
     folders: dict[tuple[str, ...], Path] = {}
     values, queries = None, 0
@@ -138,7 +149,7 @@ def _read(roots: Sequence[Path], detail: AbstractSet[Path]) -> Iterator[_Evaluat
         if not run.results:
             raise BadData(f"the run {folder} holds no query; remove that folder and run it again")
         # The runs of one pool follow one another, so the last pool is mostly this run's.
-        values = query_values(run, values)
+        values = query_values(run, values, names)
         variant = Variant.of(run.manifest["settings"])
         queries += 0 if variant.suffix else len(run.results)
         listed = not variant.suffix and (queries <= MOST_QUERIES or folder in detail)
@@ -153,7 +164,7 @@ def _evaluated(folder: Path, variant: Variant, facts: Facts, *, listed: bool) ->
     """Compute all columns of a run, and if `listed` the rows of its queries."""
     run = computed(columns_of(RUNS), facts)
     pool = computed(columns_of(RUNS, of_pool=True), facts)
-    of_pool, names = columns_of(VALUES, of_pool=True), (*MEASURES, MICRO, MACRO)
+    of_pool, names = columns_of(VALUES, of_pool=True), facts.values.names
     rows = query_rows(facts.run, facts.values) if listed else []
     return _Evaluated(
         folder=folder,
@@ -161,8 +172,8 @@ def _evaluated(folder: Path, variant: Variant, facts: Facts, *, listed: bool) ->
         variant=variant,
         settings={name: own for name, own in facts.settings.items() if name != "variant"},
         run=run,
-        values=[computed(columns_of(VALUES), facts, measure) for measure in MEASURES],
-        first_stage=[pool | computed(of_pool, facts, name) for name in names],
+        values=[computed(columns_of(VALUES), facts, measure) for measure in names],
+        first_stage=[pool | computed(of_pool, facts, name) for name in (*names, MICRO, MACRO)],
         per_query=PerQuery.of(facts),
         queries=rows,
         strata=strata(facts.run, rows) if rows else [],

@@ -55,7 +55,7 @@ class Evaluation:
     """All that a report shows.
 
     results: of runs, sorted by task, profile and reranker. means: over data sets of several tasks.
-    first_stages: one row a task, profile, judgements and measure (MEASURES, MICRO, MACRO).
+    first_stages: one row a task, profile, judgements and measure (with MICRO, MACRO).
     per_query: the arrays of each run by task, profile and reranker.
     orders, latencies: of runs with other input orders, and with one query at a time. strata,
     queries: of all runs while there are few queries, else of the runs asked for in detail. claims:
@@ -85,6 +85,11 @@ class Evaluation:
         """Return the evaluation of flat records: one a run and measure, a mean, a first stage."""
         first = frame_of(first_stages, columns_of(of_pool=True))
         return cls(results_of(rows), results_of(means), first, **more)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """MEASURES, and the further ones that every run has."""
+        return tuple(dict.fromkeys([*MEASURES, *self.values["measure"]]))
 
     @property
     def runs(self) -> pd.DataFrame:

@@ -131,6 +131,9 @@ def _tasks() -> Iterable[Record]:
             "language": entry.language or "many",
             "queries": entry.queries,
             "documents": entry.documents,
+            "main measure": entry.main_measure,
+            "suited": entry.suited,
+            "licence": entry.licence,
         }
 
 
@@ -142,6 +145,7 @@ _PROFILES = {
     "dense(MODEL)": "computed here by a sentence-transformers model",
     "hybrid": "the shipped reranking_hybrid if there is one, else rrf(bm25,dense)",
     "rrf(A,B,…)": "reciprocal rank fusion of other profiles",
+    "candidates": "what an MTEB reranking task ships, in no order",
     "run(FILE)": "your own list: a run of TREC, MS MARCO or ranx, or the lines of `pool`",
 }
 

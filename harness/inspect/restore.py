@@ -17,7 +17,7 @@ from ..errors import BadData, EngineFault
 from ..reranking import Defaults, build, load_method, methods
 from ..runs import prompt_fingerprint
 from ..signatures import parameters
-from ..tasks import TaskOptions, load_task
+from ..tasks import MODELSCOPE, TaskOptions, load_task
 from ..types import Fitted
 
 if TYPE_CHECKING:
@@ -39,9 +39,12 @@ def find_task(manifest: Mapping[str, Any]) -> Task:
     if source["kind"] in {"folder", "beir"}:  # the run's name of a folder leaves out where it is
         name = f"{manifest['dataset']}/{name.rpartition('/')[2]}"
     given = {f.name: settings[f.name] for f in fields(TaskOptions) if f.name in settings}
-    revision = source["revision"] if source["kind"] == "hub" else None
+    if source["kind"] in ("hub", MODELSCOPE):
+        given["revision"] = source["revision"]
+    if source["kind"] == MODELSCOPE:
+        given["hub"] = MODELSCOPE
     # Data that ran need no further checks: their sha256 is compared.
-    task = load_task(name, TaskOptions(**{**given, "revision": revision, "keep_going": True}))
+    task = load_task(name, TaskOptions(**{**given, "keep_going": True}))
     before, now = source["sha256"], task.source.sha256
     if now != before:
         raise BadData(

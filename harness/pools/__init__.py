@@ -11,10 +11,11 @@ from .bm25 import rank_by_bm25
 from .build import build_pool
 from .dense import release_encoder
 from .identical import own_documents, without_own_documents
-from .pool import EncoderPrompt, Pool, PoolOptions, PoolRow, write_pool
+from .pool import NO_ORDER, EncoderPrompt, Pool, PoolOptions, PoolRow, write_pool
 from .profiles import check_profile
 
 __all__ = [
+    "NO_ORDER",
     "EncoderPrompt",
     "Pool",
     "PoolOptions",

@@ -7,18 +7,19 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..tasks import MISMATCH_LIMIT, Note, Task, check_query_ids, mismatch
+from ..errors import BadOption
+from ..tasks import CANDIDATES, MISMATCH_LIMIT, Note, Task, check_query_ids, mismatch
 from .bm25 import rank_by_bm25
 from .dense import Encoder, default_model, rank_by_vectors
 from .identical import own_documents
-from .pool import DEPTH, EncoderPrompt, Pool, PoolOptions, PoolRow, fingerprint
+from .pool import DEPTH, NO_ORDER, EncoderPrompt, Pool, PoolOptions, PoolRow, fingerprint
 from .profiles import Profile, check_profile
 from .runfile import Ranked, read_ranked
 
 HYBRID = "reranking_hybrid"
 SOURCE_DEPTH, RANK_CONSTANT = 500, 100  # of HAKARI-Bench's fusion
 SEED = 20260524  # of HAKARI-Bench's safeguards
-_NOT_DENSE = ("bm25", "splade", "rrf", "hybrid", "reranking")
+_NOT_DENSE = (CANDIDATES, "bm25", "splade", "rrf", "hybrid", "reranking")
 
 
 _FILE_LIMITS = (MISMATCH_LIMIT, 0.5)
@@ -98,7 +99,7 @@ def _named(task: Task, name: str, options: PoolOptions) -> _Source:
             return _shipped(task, HYBRID, options)
         return _fused(task, (Profile("bm25"), Profile("dense")), options)
     if name == "dense":
-        dense = [name for name in task.shipped if not name.lower().startswith(_NOT_DENSE)]
+        dense = [n for n in task.shipped if not n.lower().startswith(_NOT_DENSE)]
         if task.dense is not None and task.dense in task.shipped:
             dense = [task.dense]
         if len(dense) == 1:
@@ -110,7 +111,8 @@ def _shipped(task: Task, name: str, options: PoolOptions) -> _Source:
     lists = {q: [(d, None) for d in found] for q, found in task.shipped[name]().items()}
     if not options.keep_going:
         _check_ids(f"shipped list {name}", lists, task, limits=_SHIPPED_LIMITS)
-    return _Source(name, "shipped", {q: lists.get(q, ()) for q in task.queries})
+    origin = NO_ORDER if name == CANDIDATES else "shipped"
+    return _Source(name, origin, {q: lists.get(q, ()) for q in task.queries})
 
 
 def _check_ids(what: str, ranked: Ranked, task: Task, *, limits: tuple[float, float]) -> None:
@@ -131,6 +133,8 @@ def _check_ids(what: str, ranked: Ranked, task: Task, *, limits: tuple[float, fl
 
 def _fused(task: Task, profiles: Iterable[Profile], options: PoolOptions) -> _Source:
     sources = tuple(_source(task, profile, options) for profile in profiles)
+    if any(source.origin == NO_ORDER for source in sources):
+        raise BadOption(f"{CANDIDATES} of task {task.name} are in no order and cannot be fused")
     ranked = {}
     for query_id in task.queries:
         # without their safeguards, which would leak a judgement into the fusion
@@ -221,7 +225,9 @@ def _row(
 ) -> PoolRow:
     """Cut a list to its pool: remove the safeguard and own documents, cut, add a safeguard."""
     ranking, given = _without_safeguard(task, source, query_id)
-    kept = [(d, s) for d, s in ranking if d in task.corpus and d not in excluded][: options.depth]
+    kept = [(d, s) for d, s in ranking if d in task.corpus and d not in excluded]
+    if source.origin != NO_ORDER:  # what is in no order has no first documents
+        kept = kept[: options.depth]
     positives = (task.positives(query_id) & task.corpus.keys()) - excluded
     doc_ids = tuple(doc_id for doc_id, _ in kept)
     safeguard = None

@@ -15,6 +15,9 @@ from ..errors import BadOption, RerankBenchError
 from ..tasks import Note
 
 DEPTH = 100
+NO_ORDER = "no order"
+"""The origin of lists in no order: the first stage found documents and did not rank them."""
+
 FILE_KEYS = ("task", "query-id", "corpus-ids", "safeguard")
 """The keys of each line of a pool file."""
 
@@ -64,7 +67,7 @@ class Pool:
 
     profile: the name as the user wrote it.
     resolved: the name of the list that was used.
-    origin: `shipped`, `computed` or `file`.
+    origin: `shipped`, `computed`, `file` or `no order`.
     depth: largest number of candidates before the safeguard.
     rows: one per query, in the order of the task; a row may be empty.
     sha256: hex digest of queries, candidates, their order, and safeguards.

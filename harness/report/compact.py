@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..evaluation import MAIN
+from ..pools import NO_ORDER
 from .notes import (
     by_reranker,
     grouped,
@@ -90,7 +91,7 @@ def _is_comparable(one: Record, other: Record) -> bool:
 
 
 def _matrix(title: str, rows: Sequence[Record]) -> ReportTable:
-    before = {row["profile"]: f"{number(row['first_stage'])} " for row in rows}
+    before = {row["profile"]: f"{_before(row)} " for row in rows}
     profiles = sorted(before)
     every = _ordered(rows)
     numbers = [("", *(before[profile] for profile in profiles), "", "")]
@@ -103,7 +104,15 @@ def _matrix(title: str, rows: Sequence[Record]) -> ReportTable:
     names = ["first stage", *_names(every, room)]
     cells = tuple((name, *own[1:]) for name, own in zip(names, numbers, strict=True))
     title = f"{title} · {queries(max(row['queries'] for row in rows))}"
+    others = dict.fromkeys(row["main_measure"] for row in rows if row["main_measure"] != MAIN)
+    if others:
+        title += f" · main score {', '.join(others)}: --wide"
     return ReportTable(title, heads, cells, room=room)
+
+
+def _before(row: Record) -> str:
+    """Write a first stage's value, or that it did not rank its documents."""
+    return NO_ORDER if row["origin"] == NO_ORDER else number(row["first_stage"])
 
 
 def _ordered(rows: Iterable[Record]) -> dict[str, list[Record]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..evaluation import MAIN, Evaluation
+from ..pools import NO_ORDER
 from .notes import Record, by_reranker, grouped, named
 from .text import NOTHING, bounds, number, plain, signed
 
@@ -77,8 +78,9 @@ def _gain(row: Record) -> str:
 
 def _caption(title: str, rows: Sequence[Record], apart: Sequence[Record]) -> Iterator[str]:
     most = max(row["queries"] for row in rows)
-    before = sorted({row["profile"]: row["first_stage"] for row in rows}.items())
-    alone = "; ".join(f"{tex(name)} ${number(value)}$" for name, value in before)
+    before = {row["profile"]: f"${number(row['first_stage'])}$" for row in rows}
+    before |= {row["profile"]: NO_ORDER for row in rows if row["origin"] == NO_ORDER}
+    alone = "; ".join(f"{tex(name)} {value}" for name, value in sorted(before.items()))
     yield f"{tex(title)}, {most} queries: gain in {MAIN} over each first stage (reranked minus"
     yield "first stage, without appended positives), with its 95\\,\\% confidence interval"
     yield "(Student's $t$)."

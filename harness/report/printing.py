@@ -31,14 +31,19 @@ _GAP = 2
 
 
 def report(
-    folders: Sequence[Path], form: str, *, explain: bool = False, prices: Sequence[str] = ()
+    folders: Sequence[Path],
+    form: str,
+    *,
+    explain: bool = False,
+    prices: Sequence[str] = (),
+    measures: Sequence[str] = (),
 ) -> None:
     """Print the report of all runs below `folders`.
 
     form: `table`, `wide`, `json`, `csv`, `md` or `latex`. explain: also print what the columns
-    mean. prices: as in `--price`.
+    mean. prices, measures: as in `--price`, `--measure`.
     """
-    found = evaluate(folders, prices=parse_prices(prices))
+    found = evaluate(folders, prices=parse_prices(prices), measures=measures)
     if form in ("table", "wide"):
         console = Console()
         (print_compact if form == "table" else print_tables)(found, console)
@@ -57,6 +62,7 @@ def page(
     detail: Sequence[Path],
     views: Callable[[Path], Iterable[View]],
     prices: Sequence[str],
+    measures: Sequence[str] = (),
 ) -> None:
     """Write the report of all runs below `folders` as one HTML file.
 
@@ -64,7 +70,7 @@ def page(
     """
     from .html import to_html
 
-    found = evaluate(folders, detail=detail, prices=parse_prices(prices))
+    found = evaluate(folders, detail=detail, prices=parse_prices(prices), measures=measures)
     shown = [view for folder in detail for view in views(folder)]
     try:
         file.write_text(to_html(found, shown), encoding="utf-8")

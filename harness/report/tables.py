@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..evaluation import COLUMNS, MACRO, MAIN, MEASURES, MICRO, records
+from ..evaluation import COLUMNS, MAIN, records
 from .notes import grouped, named, notes_of, sentence
 from .text import FORMATS, NOTHING, bounds, number, share, signed
 
@@ -160,12 +160,18 @@ def _measure_table(title: str, main: Sequence[Record], rows: Sequence[Record]) -
         interval = bounds(own["gain_low"], own["gain_high"])
         return f"{number(own['natural'])} {signed(own['gain'])} {interval}"
 
+    names = dict.fromkeys(row["measure"] for row in rows)
     columns: dict[str, Callable[[Record], str]] = {
         "profile": _profile,
         "reranker": named,
-        **{f"{m} and gain": partial(value_and_gain, measure=m) for m in MEASURES[1:]},
+        **{_heading(m, main): partial(value_and_gain, measure=m) for m in names if m != MAIN},
     }
     return ReportTable.of(f"{title} · other measures", main, columns, names=2)
+
+
+def _heading(measure: str, rows: Sequence[Record]) -> str:
+    is_main = measure in {row["main_measure"] for row in rows}
+    return f"{measure} (main score) and gain" if is_main else f"{measure} and gain"
 
 
 def _first_stage_table(task: str, rows: Sequence[Record]) -> ReportTable:
@@ -175,11 +181,12 @@ def _first_stage_table(task: str, rows: Sequence[Record]) -> ReportTable:
     notes = ["In brackets: what is published for this first stage."] if known else []
     if any(number(again) not in (number(own), NOTHING) for own, again in known):
         notes.append("It has equal gains for all positives: compare it with the value behind it.")
+    names = dict.fromkeys(row["measure"] for row in rows)
     columns: dict[str, Callable[[Sequence[Record]], str]] = {
         "profile": _judged_profile,
         "origin": lambda part: part[0]["origin"],
         "queries": lambda part: str(part[0]["queries"]),
-        **{m: partial(_first_stage_value, measure=m) for m in (*MEASURES, MICRO, MACRO)},
+        **{m: partial(_first_stage_value, measure=m) for m in names},
         "safeguards": lambda part: str(part[0]["safeguards"]),
     }
     return ReportTable.of(f"{task} · first stages", parts, columns, names=2, notes=notes)

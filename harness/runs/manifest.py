@@ -167,6 +167,7 @@ def manifest(
             "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
             "published": task.published,
             "convention": task.convention,
+            "main_measure": task.main_measure,
             "seconds": sum(result.usage.seconds for result in results),
             "ideal_flops": None if flops is None else flops / len(results),
             "startup_seconds": served.charge_startup(),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BadData
+from ..errors import BadData, BadOption
 from ..pools import (
+    NO_ORDER,
     Pool,
     PoolOptions,
     build_pool,
@@ -72,5 +73,8 @@ def _prepare(task: Task, options: TaskOptions, suite: Suite) -> Iterator[TaskPoo
     for profile, pool_options in suite.profiles:
         pool_options = replace(pool_options, keep_going=suite.scope.keep_going)
         pool = build_pool(task, profile, pool_options)
+        if pool.origin == NO_ORDER and suite.scope.depth is not None:
+            what = f"--depth {suite.scope.depth}: the candidates of {task.name} are in no order"
+            raise BadOption(f"{what}, so its first ones are arbitrary; leave --depth out")
         rows = tuple(row for row in pool.rows if row.query_id in chosen)
         yield TaskPool(task, replace(pool, rows=rows), options, pool_options)

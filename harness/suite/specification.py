@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Table = Mapping[str, Any]
 
 TASK_FLAGS = {
+    "hub": str,
     "revision": str,
     "qrels": str,
     "min-grade": int,

@@ -20,10 +20,25 @@ from .ids import (
     parse_whole_number,
 )
 from .table import readable
-from .task import Note, RankedLists, Source, Task, TaskOptions, TaskRef
+from .task import (
+    CANDIDATES,
+    HUB_NAMES,
+    MAIN_MEASURE,
+    MODELSCOPE,
+    Note,
+    RankedLists,
+    Source,
+    Task,
+    TaskOptions,
+    TaskRef,
+)
 
 __all__ = [
+    "CANDIDATES",
+    "HUB_NAMES",
+    "MAIN_MEASURE",
     "MISMATCH_LIMIT",
+    "MODELSCOPE",
     "CatalogueEntry",
     "Note",
     "RankedLists",

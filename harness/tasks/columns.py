@@ -80,7 +80,7 @@ RULES: Mapping[str, Rule] = {
     "corpus": Rule(
         ("_id", "text"), ("title",), _DOCUMENT, f"{_JOIN}, or rename it to 'title'", _has_text
     ),
-    "queries": Rule(("_id", "text"), ("language", "base"), _QUERY, _JOIN, _has_text),
+    "queries": Rule(("_id", "text"), ("instruction", "language", "base"), _QUERY, _JOIN, _has_text),
     "qrels": Rule(
         ("query-id", "corpus-id"), ("score",), _GRADE, "it looks like grades: rename it to 'score'"
     ),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from ..errors import BadData, BadOption, UnknownName, unknown
-from .catalog import CatalogueEntry, catalogue, described, sets
-from .folder import FolderReader, layout
+from .catalog import MTEB, CatalogueEntry, catalogue, collections, described, sets
+from .folder import DataSet, LocalFiles, layout
 from .hub import open_hub
+from .mteb import mteb_tasks
 from .nano import nano_tasks
 from .stdlib_code import NAME as STDLIB_CODE
 from .stdlib_code import load_stdlib_code
-from .task import Source, Task, TaskOptions, TaskRef
+from .task import HUGGING_FACE, Source, Task, TaskOptions, TaskRef
 
 _HUB_ID = re.compile(r"(?P<dataset>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:/(?P<split>[\w.+-]+))?")
 _DEFAULTS = TaskOptions()
@@ -23,9 +26,10 @@ _DEFAULTS = TaskOptions()
 def find_tasks(name: str, options: TaskOptions = _DEFAULTS) -> list[TaskRef]:
     """Return the tasks that `name` means; only their names and splits are read.
 
-    name: `stdlib-code`; a catalogue set or task (`NanoMMTEB-v2`, `NanoMMTEB-v2/belebele`); a folder
-        or one task of it (`./folder`, `./folder/split`); a hub data set or one task of it
-        (`org/dataset`, `org/dataset/split`).
+    name: `stdlib-code`; a catalogue set or task (`NanoMMTEB-v2`, `NanoMMTEB-v2/belebele`), or a
+        collection of tasks (`hakari-core`); a task or benchmark of MTEB (`mteb:T2Reranking`,
+        `mteb:MTEB(cmn, v1)`); a folder or one task of it (`./folder`, `./folder/split`); a hub data
+        set or one task of it (`org/dataset`, `org/dataset/split`).
 
     Raises UnknownName with near names, BadData if a data set lacks a config or split it needs,
     BadOption if a revision is given for local data.
@@ -33,6 +37,8 @@ def find_tasks(name: str, options: TaskOptions = _DEFAULTS) -> list[TaskRef]:
     listed = _in_catalogue(name)
     if listed:
         return _catalogue_tasks(listed, options)
+    if name.startswith(MTEB):
+        return _mteb_tasks(name, options)
     place = None if name == STDLIB_CODE else _in_folder(name)
     if options.revision is not None and (place or name == STDLIB_CODE):
         raise BadOption(f"revision {options.revision!r} cannot pin {name}: it is not on the hub")
@@ -40,13 +46,13 @@ def find_tasks(name: str, options: TaskOptions = _DEFAULTS) -> list[TaskRef]:
         return [TaskRef(name, partial(load_stdlib_code, options))]
     if place:
         reader, split = place
-        set_name = reader.folder.resolve().name
+        set_name = Path(reader.files.where).resolve().name
         return nano_tasks(reader, set_name, options=options, splits=[split] if split else [])
     hub = _HUB_ID.fullmatch(name)
     if hub is None or _near_set(name):
         raise _unknown(name)
     splits = [hub["split"]] if hub["split"] else []
-    on_hub = open_hub(hub["dataset"], options.revision)
+    on_hub = open_hub(hub["dataset"], options.revision, options.hub)
     return nano_tasks(on_hub, hub["dataset"], options=options, splits=splits)
 
 
@@ -58,10 +64,21 @@ def load_task(name: str, options: TaskOptions | None = None) -> Task:
     return refs[0].load()
 
 
+def _mteb_tasks(name: str, options: TaskOptions) -> list[TaskRef]:
+    """Return tasks of MTEB, those of the catalogue as it has them."""
+    found = {}
+    for ref in mteb_tasks(name, options):
+        listed = catalogue().get(ref.name)
+        found[ref.name] = _catalogue_tasks([listed], options)[0] if listed else ref
+    return list(found.values())
+
+
 def _in_catalogue(name: str) -> list[CatalogueEntry]:
+    if name in collections():
+        return list(collections()[name])
     # a set may also be named by its hub id, and a task by its split
     for set_name, entries in sets().items():
-        for prefix in {set_name, entries[0].hub}:
+        for prefix in {set_name, set_name if entries[0].is_mteb else entries[0].hub}:
             if name == prefix:
                 return list(entries)
             task = name.removeprefix(f"{prefix}/")
@@ -75,28 +92,40 @@ def _in_catalogue(name: str) -> list[CatalogueEntry]:
 
 
 def _catalogue_tasks(entries: list[CatalogueEntry], options: TaskOptions) -> list[TaskRef]:
-    hub, splits = entries[0].hub, [entry.split for entry in entries]
-    refs = nano_tasks(open_hub(hub, options.revision), hub, options=options, splits=splits)
     return [
         TaskRef(entry.name, partial(_load_described, ref, entry, options))
-        for entry, ref in zip(entries, refs, strict=True)
+        for _, group in groupby(entries, key=lambda entry: entry.hub)
+        for entry, ref in _refs(list(group), options)
     ]
+
+
+def _refs(
+    entries: list[CatalogueEntry], options: TaskOptions
+) -> Iterator[tuple[CatalogueEntry, TaskRef]]:
+    """Yield tasks of one data set with the references that read them."""
+    entry = entries[0]
+    # a commit is one of the hub that it was found on
+    pinned = entry.revision if options.hub == HUGGING_FACE else None
+    data = open_hub(entry.hub, options.revision or pinned, options.hub)
+    splits = [entry.split for entry in entries]
+    refs = nano_tasks(data, entry.hub, options=options, splits=splits, as_mteb=entry.is_mteb)
+    return zip(entries, refs, strict=True)
 
 
 def _load_described(ref: TaskRef, entry: CatalogueEntry, options: TaskOptions) -> Task:
     return described(ref.load(), entry, options)
 
 
-def _in_folder(name: str) -> tuple[FolderReader, str | None] | None:
+def _in_folder(name: str) -> tuple[DataSet, str | None] | None:
     """Return the data set in a folder and the task named in it, None if there is no folder."""
     path = _path(name)
     kind = layout(path)
     if kind:
-        return FolderReader(path, Source(kind, name)), None
+        return DataSet(LocalFiles(path), Source(kind, name)), None
     kind = layout(path.parent) if path != path.parent else None
     if kind:
         given = name.rstrip("/").removesuffix(f"/{path.name}")
-        return FolderReader(path.parent, Source(kind, given)), path.name
+        return DataSet(LocalFiles(path.parent), Source(kind, given)), path.name
     if path.is_dir():
         wanted = "corpus.jsonl (BEIR) or corpus/SPLIT.parquet, queries/… and qrels/… (Nano, MTEB)"
         raise BadData(f"{name} holds no task: expected {wanted}")
@@ -124,4 +153,4 @@ def _unknown(name: str) -> UnknownName:
     near = _near_set(name)
     if near and "/" in name:
         return unknown("task", name, [entry.name for entry in sets()[near]])
-    return unknown("task", name, [STDLIB_CODE, *sets(), *catalogue()])
+    return unknown("task", name, [STDLIB_CODE, *collections(), *sets(), *catalogue()])

@@ -1,130 +1,158 @@
-"""Read a data set on the Hugging Face hub with `datasets`, at one resolved commit."""
+"""Read a data set on a hub: only the files of the splits that are read, at one commit.
+
+The list of a commit's files is kept in the cache folder, so that what was fetched once is found
+again without a network.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Protocol
+from urllib.parse import quote
 
-from ..errors import RerankBenchError, UnknownName
-from .folder import FolderReader
-from .table import Table
-from .task import Source
+from ..errors import BadData, RerankBenchError
+from ..places import cache_folder
+from .folder import DataSet, LocalFiles
+from .huggingface import HuggingFace
+from .modelscope import ModelScope
+from .task import HUGGING_FACE, Source
+
+
+class Hub(Protocol):
+    """A site with data sets; its methods raise RerankBenchError for what the user can mend."""
+
+    @property
+    def name(self) -> str:
+        """Its value for `--hub`."""
+
+    def listing(self, dataset: str, revision: str | None) -> tuple[str, list[str]]:
+        """Return the commit that a revision (default: the main branch) names now, and its files.
+
+        Raises UnknownName if the hub has no such data set or revision.
+        """
+
+    def fetch(self, dataset: str, commit: str, name: str) -> Path:
+        """Return a file on this machine, downloaded unless it is there."""
+
+    def copy(self, dataset: str, revision: str | None) -> Path | None:
+        """Return the folder of a complete copy in the hub's own cache, if there is one."""
+
+
+HUBS: Mapping[str, Hub] = {hub.name: hub for hub in (HuggingFace(), ModelScope())}
 
 
 @dataclass(frozen=True, slots=True)
-class HubReader:
-    """The configs of one data set at one commit (`source.revision`), as `FolderReader` has them."""
+class Listing:
+    """A commit and the names of its files."""
 
-    source: Source
+    commit: str
+    names: Sequence[str]
 
-    def configs(self) -> tuple[str, ...]:
-        """Return the names of all configs."""
-        import datasets
+    @classmethod
+    def kept(cls, file: Path) -> Listing | None:
+        """Return what `keep` wrote, None if it wrote nothing."""
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            return cls(found["commit"], found["names"])
+        except (OSError, ValueError, LookupError):
+            return None
 
-        return tuple(_ask(datasets.get_dataset_config_names, self.source))
-
-    def splits(self, config: str) -> tuple[str, ...]:
-        """Return the splits of one config, in the data set's order."""
-        import datasets
-
-        return tuple(_ask(datasets.get_dataset_split_names, self.source, config))
-
-    def read(self, config: str, split: str) -> Table:
-        """Return one split, downloaded at its first use."""
-        import datasets
-
-        where = f"{self.source.dataset} {config}/{split}"
-        with _hub_errors(where):
-            rows = datasets.load_dataset(
-                self.source.dataset, config, split=split, revision=self.source.revision
-            )
-            return Table(where, rows.to_dict())
-
-    def columns(self, config: str, split: str) -> Sequence[str] | None:
-        """Return the columns that the data set's card declares, None if it declares none."""
-        import datasets
-
-        found = _ask(datasets.get_dataset_config_info, self.source, config).features
-        return None if found is None else tuple(found)
+    def keep(self, file: Path) -> None:
+        """Write it for a time without a network."""
+        aside = file.with_name(f".{file.name}.{os.getpid()}")
+        with suppress(OSError):  # a cache that cannot be written is no reason to fail
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text(json.dumps({"commit": self.commit, "names": list(self.names)}))
+            aside.replace(file)
 
 
-Reader = FolderReader | HubReader
+@dataclass(frozen=True, slots=True)
+class HubFiles:
+    """The files of a data set on a hub at one commit."""
+
+    hub: Hub
+    where: str
+    listed: Listing
+    is_local: bool = False
+
+    def glob(self, pattern: str) -> list[Path]:
+        """Return the files that match a pattern, or the one that has it as its name, sorted."""
+        if pattern in self.listed.names:
+            return [Path(pattern)]
+        regex = re.compile(_regex(pattern))
+        return [Path(name) for name in sorted(self.listed.names) if regex.fullmatch(name)]
+
+    def fetch(self, files: Sequence[Path]) -> list[Path]:
+        """Return the files on this machine; raise RerankBenchError if one cannot be had."""
+        return [self._fetched(file.as_posix()) for file in files]
+
+    def _fetched(self, name: str) -> Path:
+        try:
+            return self.hub.fetch(self.where, self.listed.commit, name)
+        except RerankBenchError:
+            raise
+        except Exception as error:  # the clients' network errors have no stable base class
+            cure = "run it again with a network: files that are complete are kept"
+            raise RerankBenchError(
+                f"cannot fetch {name} of {self.where}: {_reason(error)}; {cure}"
+            ) from error
 
 
-@cache
-def _ask(function: Callable[..., Any], source: Source, *config: str) -> Any:
-    with _hub_errors(" ".join((source.dataset, *config))):
-        return function(source.dataset, *config, revision=source.revision)
+def _regex(pattern: str) -> str:
+    """Return the regular expression of a pattern of paths, as pathlib reads it."""
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]/]+\])", pattern)
+    return "".join(parts.get(p) or (p if p.startswith("[") else re.escape(p)) for p in pieces)
 
 
-def open_hub(dataset: str, revision: str | None) -> Reader:
+def open_hub(dataset: str, revision: str | None, hub: str = HUGGING_FACE) -> DataSet:
     """Return a reader of the data set at the commit that `revision` (default: main) names now.
 
-    Without a network the copy in the hub's own cache is read. Raises UnknownName if the hub has no
-    such data set or revision, RerankBenchError if it cannot be reached and there is no copy.
+    Without a network the commit that it named last is read. Raises UnknownName if the hub has no
+    such data set or revision, BadData if its data are made by a script, RerankBenchError if the hub
+    cannot be reached and the data set was never read.
     """
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
+    site = HUBS[hub]
     try:
-        commit = resolve(dataset, revision)
-    except RepositoryNotFoundError as error:
-        hint = "check the name; a private one needs `hf auth login`"
-        raise UnknownName(f"the hub has no data set {dataset!r} ({hint})") from error
-    except RevisionNotFoundError as error:
-        raise UnknownName(f"data set {dataset!r} has no revision {revision!r}") from error
-    except Exception as error:  # the client's network errors have no stable base class
-        copy = _cached(dataset, revision)
-        if copy is None:
-            why = f"{_reason(error)}; a copy on disk needs no network: --task ./FOLDER"
-            raise RerankBenchError(f"cannot reach the hub for {dataset}: {why}") from error
-        return FolderReader(copy, Source("hub", dataset, revision=copy.name))
-    return HubReader(Source("hub", dataset, revision=commit))
-
-
-def resolve(dataset: str, revision: str | None) -> str:
-    """Return the commit of a data set's revision, as the hub reports it."""
-    from huggingface_hub import HfApi
-
-    return str(HfApi().dataset_info(dataset, revision=revision).sha)
-
-
-def _cached(dataset: str, revision: str | None) -> Path | None:
-    from huggingface_hub import snapshot_download
-
-    try:
-        found = snapshot_download(
-            dataset, repo_type="dataset", revision=revision, local_files_only=True
+        listed = Listing(*site.listing(dataset, revision))
+        for name in {revision, listed.commit}:
+            listed.keep(_record(site, dataset, name))
+    except RerankBenchError:
+        raise
+    except Exception as error:  # the clients' network errors have no stable base class
+        known = Listing.kept(_record(site, dataset, revision))
+        if known is None:
+            return _copied(site, dataset, revision, error)
+        listed = known
+    source = Source("hub" if hub == HUGGING_FACE else hub, dataset, revision=listed.commit)
+    reader = DataSet(HubFiles(site, dataset, listed), source)
+    script = f"{dataset.rpartition('/')[2]}.py"
+    if script in listed.names and not reader.configs():
+        why = f"{dataset} is made by a script ({script}), which is never run"
+        raise BadData(
+            f"{why}; name a data set of files, or a folder with its rows: --task ./FOLDER"
         )
-    except (OSError, ValueError):
-        return None
-    return Path(found)
+    return reader
 
 
-@contextmanager
-def _hub_errors(where: str) -> Iterator[None]:
-    """Turn any error of `datasets` into one line that names the data set."""
-    import datasets
-
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    try:
-        yield
-    except Exception as error:  # ValueError, ConnectionError, DatasetGenerationError, pyarrow's …
-        cure = "download its repository and name the folder: --task ./FOLDER"
-        why = f"{_reason(_first_cause(error))}; {cure}"
-        raise RerankBenchError(f"cannot read {where} from the hub: {why}") from error
+def _record(site: Hub, dataset: str, revision: str | None) -> Path:
+    name = quote(f"{dataset}@{revision or ''}", safe="@")
+    return cache_folder() / "hubs" / site.name / f"{name}.json"
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    # `datasets` raises "An error occurred while generating the dataset" from the reason
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _copied(site: Hub, dataset: str, revision: str | None, error: Exception) -> DataSet:
+    """Return a reader of a copy in the hub's own cache; raise RerankBenchError if it has none."""
+    copy = site.copy(dataset, revision)
+    if copy is None:
+        why = f"{_reason(error)}; a copy on disk needs no network: --task ./FOLDER"
+        raise RerankBenchError(f"cannot reach the hub for {dataset}: {why}") from error
+    return DataSet(LocalFiles(copy), Source("hub", dataset, revision=copy.name))
 
 
 def _reason(error: BaseException) -> str:

@@ -18,9 +18,16 @@ from ..errors import BadData, unknown
 from .build import build_task
 from .columns import unread_columns
 from .files import is_rows, read_files, read_trec_qrels, standard_names
-from .hub import Reader
-from .table import Table, ranked_lists
-from .task import RankedLists, Task, TaskOptions, TaskRef
+from .folder import DataSet
+from .table import Table, ranked_lists, with_instructions
+from .task import CANDIDATES, RankedLists, Task, TaskOptions, TaskRef, shuffled
+
+TOP_RANKED = "top_ranked"
+"""MTEB's config of the candidates that a reranking task has, which are in no order."""
+
+MTEB_COLUMNS = frozenset(
+    {"_id", "title", "text", "instruction", "query-id", "corpus-id", "corpus-ids", "score"}
+)
 
 _SHARED = frozenset({"corpus", "queries", "train", "validation", "dev", "test"})
 """Names that the only split of a config may have if it holds the rows of all tasks."""
@@ -31,11 +38,13 @@ class Subset:
     """The configs of a data set whose names begin with `prefix`.
 
     qrels: config of the judgements; None if they are read from a file.
+    as_mteb: whether no other columns than those of MTEB are read.
     """
 
-    reader: Reader
+    reader: DataSet
     prefix: str
     qrels: str | None
+    as_mteb: bool = False
 
     def shared_split(self, config: str) -> str | None:
         """Return the only split of `config` if it holds the rows of all tasks, None otherwise."""
@@ -67,23 +76,26 @@ class Subset:
     def read(self, name: str, split: str) -> Table:
         """Return the rows of task `split` in a config, which is named without its prefix."""
         config = f"{self.prefix}{name}"
-        return self.reader.read(config, self.shared_split(config) or split)
+        table = self.reader.read(config, self.shared_split(config) or split)
+        return table.only(MTEB_COLUMNS) if self.as_mteb else table
 
     def ranked(self, name: str, split: str, ignored: Sequence[str]) -> RankedLists:
         """Return the candidate lists of a config, read without the columns `ignored`."""
         table = self.read(name, split).without(ignored)
         unread_columns(table, "candidates")
-        return ranked_lists(table)
+        return shuffled(ranked_lists(table)) if name == TOP_RANKED else ranked_lists(table)
+
+    def instructions(self, split: str) -> Table | None:
+        """Return the instructions of queries, which MTEB has in a config of their own."""
+        has = f"{self.prefix}instruction" in self.reader.configs()
+        return self.read("instruction", split) if has else None
 
     def candidates(self, split: str) -> dict[str, Sequence[str] | None]:
-        """Return config, without prefix -> columns if known, of what may hold candidate lists.
-
-        MTEB's `top_ranked` is left out, because its documents are in no order.
-        """
+        """Return config, without prefix -> columns if known, of what may hold candidate lists."""
         configs = self.reader.configs()
         others = tuple(p for p in _prefixes(configs) if p and not self.prefix)
         mine = [c.removeprefix(self.prefix) for c in configs if c.startswith(self.prefix)]
-        no_list = ("corpus", "queries", "default", "top_ranked")
+        no_list = ("corpus", "queries", "default", "instruction")
         return {
             name: self.reader.columns(f"{self.prefix}{name}", split)
             for name in mine
@@ -94,15 +106,24 @@ class Subset:
 
 
 def nano_tasks(
-    reader: Reader, set_name: str, *, options: TaskOptions, splits: Sequence[str] = ()
+    reader: DataSet,
+    set_name: str,
+    *,
+    options: TaskOptions,
+    splits: Sequence[str] = (),
+    as_mteb: bool = False,
 ) -> list[TaskRef]:
     """Return the data set's tasks, or those named in `splits`, without reading a row.
+
+    as_mteb: read no other columns than MTEB does, in place of refusing what looks like content.
 
     A task is named after its split, or `SUBSET-SPLIT` if the data set has subsets. Raises BadData
     if a needed config or split is missing, UnknownName for a split that no config has.
     """
     prefixes = _prefixes(reader.configs()) or [""]
-    subsets = [Subset(reader, p, _qrels_config(reader, p, options.qrels)) for p in prefixes]
+    subsets = [
+        Subset(reader, p, _qrels_config(reader, p, options.qrels), as_mteb) for p in prefixes
+    ]
     known: dict[str, tuple[Subset, str]] = {}
     for subset in subsets:
         has = subset.splits()
@@ -131,7 +152,7 @@ def _prefixes(configs: Sequence[str]) -> list[str]:
     return [p for p in ends if p[-1:] in ("", "-") and f"{p}queries" in configs]
 
 
-def _qrels_config(reader: Reader, prefix: str, qrels: str) -> str | None:
+def _qrels_config(reader: DataSet, prefix: str, qrels: str) -> str | None:
     """Return the config that `qrels` names, None if it is a file; raise if it is neither."""
     configs = reader.configs()
     names = [qrels, "default"] if qrels == "qrels" else [qrels]
@@ -154,19 +175,22 @@ def _qrels_config(reader: Reader, prefix: str, qrels: str) -> str | None:
 
 def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
     lists = subset.candidates(split)
+    queries = with_instructions(subset.read("queries", split), subset.instructions(split))
     return build_task(
         name,
         f"{subset.prefix}{split}",
         tables={
             "corpus": subset.read("corpus", split),
-            "queries": subset.read("queries", split),
+            "queries": queries,
             "qrels": _judgements(subset, split, Path(options.qrels)),
         },
         shared=subset.shared_split(f"{subset.prefix}queries") is not None,
         source=subset.reader.source,
         options=options,
         shipped={
-            config: partial(subset.ranked, config, split, options.ignore_column)
+            CANDIDATES if config == TOP_RANKED else config: partial(
+                subset.ranked, config, split, options.ignore_column
+            )
             for config, columns in lists.items()
             if columns is None or "corpus-ids" in columns
         },
@@ -181,7 +205,8 @@ def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
 def _judgements(subset: Subset, split: str, file: Path) -> Table:
     source = subset.reader.source
     if subset.qrels is not None:
-        return subset.reader.read(subset.qrels, split)
+        table = subset.reader.read(subset.qrels, split)
+        return table.only(MTEB_COLUMNS) if subset.as_mteb else table
     folder = Path(source.dataset).expanduser() / "qrels"
     if source.kind == "beir" and file.resolve().parent == folder.resolve() and is_rows(file):
         return standard_names(read_files([file]))

@@ -37,6 +37,10 @@ class Table:
         kept = {name: values for name, values in self.columns.items() if name not in names}
         return replace(self, columns=kept)
 
+    def only(self, names: Container[str]) -> Table:
+        """Return the table without the columns of other names."""
+        return self.without([name for name in self.columns if name not in names])
+
     def column(self, name: str) -> Sequence[Any]:
         """Return one column; raise BadData if it is missing."""
         if name not in self.columns:
@@ -130,14 +134,37 @@ def corpus_texts(table: Table) -> tuple[dict[str, str], list[str]]:
     return _texts(table, ("title", "text") if "title" in table.columns else ("text",))
 
 
+def with_instructions(queries: Table, instructions: Table | None) -> Table:
+    """Return the queries with a column `instruction`, from a table of query ids and instructions.
+
+    Raises BadData for a query without one, and where the queries have such a column already.
+    """
+    if instructions is None:
+        return queries
+    if "instruction" in queries.columns:
+        raise BadData(f"{queries.where} and {instructions.where} both hold instructions; keep one")
+    texts = instructions.column("instruction")
+    found = dict(zip(instructions.ids("query-id"), texts, strict=True))
+    ids = queries.ids("_id")
+    missing = next((query_id for query_id in ids if query_id not in found), None)
+    if missing is not None:
+        raise BadData(f"{instructions.where}: query {missing!r} has no instruction")
+    column = [found[query_id] for query_id in ids]
+    return replace(queries, columns={**queries.columns, "instruction": column})
+
+
 def query_texts(
     table: Table, only: Container[str] | None = None
 ) -> tuple[dict[str, str], list[str]]:
     """Return query id -> text, and the ids of texts in which a character was replaced.
 
+    A text is column `text`, before column `instruction` if there is one, as MTEB joins them
+    (https://github.com/embeddings-benchmark/mteb).
+
     only: ids of the queries to return; None means all. Raises BadData for a query without a text.
     """
-    texts, replaced = _texts(table, ("text",), only)
+    names = ("text", "instruction") if "instruction" in table.columns else ("text",)
+    texts, replaced = _texts(table, names, only)
     for query_id, text in texts.items():
         if not text.strip():
             raise BadData(f"{table.where}: query {query_id!r} has no text; add one or remove it")

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from ..errors import BadOption
+from ..errors import BadOption, unknown
 from .languages import check_pattern
+
+HUGGING_FACE, MODELSCOPE = HUB_NAMES = ("huggingface", "modelscope")
 
 RankedLists = Mapping[str, tuple[str, ...]]
 """Query id -> document ids, best first."""
+
+
+MAIN_MEASURE = "nDCG@10"
+
+CANDIDATES = "candidates"
+"""The profile of the candidates that a data set ships in no order."""
+
+
+def shuffled(lists: RankedLists) -> RankedLists:
+    """Return each query's documents by the sha256 of query id and document id.
+
+    Some reranking tasks list positives first (github.com/embeddings-benchmark/mteb/issues/5092), so
+    that a reranker whose scores are all equal would look perfect.
+    """
+
+    def key(query_id: str, doc_id: str) -> bytes:
+        return hashlib.sha256(f"{query_id}\0{doc_id}".encode()).digest()
+
+    return {q: tuple(sorted(docs, key=partial(key, q))) for q, docs in lists.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +52,7 @@ class Note:
 class Source:
     """Describe where a task's data were read.
 
-    kind: `hub`, `folder`, `beir` or `stdlib-code`.
+    kind: `hub`, `modelscope`, `mteb`, `folder`, `beir` or `stdlib-code`.
     dataset: the hub id, or the folder as the user wrote it.
     revision: the hub commit, or the Python version for `stdlib-code`.
     sha256: hex digest of all ids, texts and grades that were read, in sorted order.
@@ -50,13 +73,15 @@ class Task:
     queries: query id -> text, of queries with at least one positive.
     corpus: document id -> text; empty documents are kept.
     qrels: query id -> document id -> grade, also of grade 0 and of documents outside the corpus.
-    shipped: config -> function that reads the candidate lists that the data set ships.
+    shipped: config -> function that reads the candidate lists that the data set ships; those of
+        CANDIDATES are in no order.
     min_grade: lowest grade of a positive.
     query_bases: query id -> question, where several queries are versions of one question.
     exclude_identical: remove a query's own document from its pool.
     identical_by: `text` or `id`, which identifies a query's own document.
     published: profile -> measure -> value, as cited in the catalogue.
     convention: gains of the published nDCG: `binary`, or empty for linear gains.
+    main_measure: the measure that the task's makers report, `nDCG@10` if it is not known.
     notes: what was counted -> how often.
     dense: config of the shipped dense list that the catalogue names.
     """
@@ -77,6 +102,7 @@ class Task:
     identical_by: str = "text"
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     convention: str = ""
+    main_measure: str = MAIN_MEASURE
     notes: Mapping[str, Note] = field(default_factory=dict)
     dense: str | None = None
 
@@ -90,6 +116,7 @@ class Task:
 class TaskOptions:
     """Options for reading a task.
 
+    hub: `huggingface` or `modelscope`, on which data sets are found.
     revision: branch, tag or commit of a hub data set.
     qrels: a qrels config, or the path of a TREC qrels file.
     min_grade: lowest grade of a positive.
@@ -99,6 +126,7 @@ class TaskOptions:
     keep_going: load a task even if the ids of its files do not match.
     """
 
+    hub: str = HUGGING_FACE
     revision: str | None = None
     qrels: str = "qrels"
     min_grade: int = 1
@@ -110,6 +138,8 @@ class TaskOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ignore_column", tuple(self.ignore_column))
         check_pattern(self.query_id)
+        if self.hub not in HUB_NAMES:
+            raise unknown("hub", self.hub, HUB_NAMES)
         grade: object = self.min_grade
         if not isinstance(grade, int) or isinstance(grade, bool) or grade < 1:
             raise BadOption(f"min-grade must be a whole number of at least 1, not {grade!r}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from ...evaluation import MAIN, MEASURES, Evaluation, Results, records
+from ...evaluation import MAIN, Evaluation, Results, records
 from ..text import plain
 from .frames import in_order, small_frames
 from .pack import Packed, packed
@@ -28,12 +28,12 @@ def blocks(found: Evaluation, views: Sequence[View]) -> dict[str, Any]:
     marked = {(r["task"], r["profile"], r["reranker"]): marks(r) for r in chain(*runs.values())}
     frames = small_frames(found, views, marked, order)
     packed_runs = {name: _runs(own) for name, own in runs.items()}
-    values = {m: {name: _values(own, m) for name, own in parts.items()} for m in MEASURES}
+    values = {m: {name: _values(own, m) for name, own in parts.items()} for m in found.measures}
     filled = {name: _filled(own, values[MAIN][name]) for name, own in packed_runs.items()}
     filled["results"] = filled["means"] | filled["tasks"]
     filled |= {name: _filled(frame) for name, frame in frames.items()}
     report = {
-        "measures": MEASURES,
+        "measures": found.measures,
         "sections": sections(filled),
         "columns": column_list(),
         "symbols": SYMBOLS,

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ir_measures import AP, RR, R, Success, nDCG
+from ir_measures import AP, RR, P, R, Success, nDCG
 
+from rerank_bench.errors import BadOption, UnknownName
 from rerank_bench.evaluation import (
     MACRO,
     MEASURES,
@@ -20,7 +21,7 @@ from rerank_bench.evaluation import (
     pool_values,
     relevant,
 )
-from rerank_bench.evaluation.measures import BINARY, is_binary
+from rerank_bench.evaluation.measures import BINARY, is_binary, parse_measure
 
 DOCUMENTS = [f"d{i}" for i in range(130)]
 
@@ -181,3 +182,51 @@ def test_dl19_has_its_published_value(nano: Path, profile: str, published: float
     rankings = [row["corpus-ids"] for row in pools]
     found = measure(rankings, [relevant(judged[row["query-id"]]) for row in pools])
     assert round(float(found["nDCG@10"].mean()), 4) == published
+
+
+CUTS = (1, 3, 5, 10, 20, 100, 1000)
+KINDS = {"nDCG": nDCG, "MAP": AP, "recall": R, "precision": P, "MRR": RR, "hit": Success}
+
+
+@given(
+    st.lists(st.sampled_from(DOCUMENTS), unique=True, max_size=130),
+    st.dictionaries(st.sampled_from(DOCUMENTS), st.integers(0, 3), min_size=1),
+)
+@settings(max_examples=30, deadline=None)
+def test_further_measures_agree_with_ir_measures_at_every_cut_off(
+    ranking: list[str], judged: dict[str, int]
+) -> None:
+    names = [f"{kind}@{cut}" for kind in KINDS for cut in CUTS]
+    found = measure([ranking], [relevant(judged)], names)
+    wanted = {kind @ cut: f"{name}@{cut}" for name, kind in KINDS.items() for cut in CUTS}
+    run = {"0": {doc_id: float(-place) for place, doc_id in enumerate(ranking)}}
+    oracles = ir_measures.calc_aggregate(wanted, {"0": judged}, run) if ranking else {}
+    for theirs, ours in wanted.items():
+        assert found[ours][0] == pytest.approx(oracles.get(theirs, 0.0), abs=1e-9), ours
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("nDCG@10", "nDCG@10"), ("AP@1000", "MAP@1000"), ("P@3", "precision@3"),
+        ("RR@10", "MRR@10"), ("R@100", "recall@100"), ("Success@1", "hit@1"),
+    ],
+)  # fmt: skip
+def test_measures_have_the_names_that_they_have_in_ir_measures(text: str, name: str) -> None:
+    assert parse_measure(str(ir_measures.parse_measure(text))) == name
+    assert parse_measure(name) == parse_measure(name.lower()) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("nDGC@10", UnknownName, "did you mean nDCG@10"),
+        ("ERR@20", UnknownName, "unknown measure 'ERR@20'"),
+        ("AP", BadOption, "needs a cut-off: AP@10"),
+        ("nDCG@0", BadOption, "needs a cut-off: nDCG@10"),
+        ("nDCG@ten", BadOption, "needs a cut-off"),
+    ],
+)
+def test_an_unknown_measure_is_refused(text: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        parse_measure(text)

@@ -145,3 +145,16 @@ def test_the_fingerprint_knows_ids_order_and_safeguards():
     assert len({fingerprint([r]) for r in (row, *changed)}) == 5
     assert fingerprint([row, *changed]) != fingerprint([*changed, row])
     assert fingerprint([row]) == fingerprint([PoolRow("q", ("a", "b"), None, (2.0, 1.0))])
+
+
+UNORDERED = tuple(f"d{number:03}" for number in range(150))
+
+
+def test_candidates_are_in_no_order_and_none_is_cut(make_task, dense):
+    task = make_task(corpus=dict.fromkeys(UNORDERED, "x"), lists={"candidates": {"q": UNORDERED}})
+    pool = build_pool(task, "candidates")
+    assert (pool.resolved, pool.origin) == ("candidates", "no order")
+    assert pool.rows[0].natural == UNORDERED
+    assert resolved(task, "dense") == ("dense(small)", "computed")
+    with pytest.raises(BadOption, match=r"candidates of task .* in no order and cannot be fused"):
+        build_pool(task, "rrf(bm25,candidates)")

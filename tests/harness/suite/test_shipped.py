@@ -10,6 +10,7 @@ from rerank_bench import UnknownName
 from rerank_bench.engines import NO_ENGINE, PACKAGED, could_answer
 from rerank_bench.reranking import catalogue, methods
 from rerank_bench.suite import build_suite, read_suite, shipped_suites
+from rerank_bench.tasks import catalogue as tasks
 
 FLOORS = {"identity", "reverse"}
 
@@ -18,7 +19,7 @@ def shipped(name: str):
     return build_suite(read_suite(Path(name)))
 
 
-@pytest.mark.parametrize("name", ["core", "laptop", "papers-nano"])
+@pytest.mark.parametrize("name", sorted(shipped_suites()))
 def test_a_shipped_suite_can_be_built_and_its_engines_answer(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     suite = shipped(name)
@@ -26,6 +27,12 @@ def test_a_shipped_suite_can_be_built_and_its_engines_answer(name, monkeypatch, 
     for choice in suite.rerankers:
         if choice.engine != NO_ENGINE:
             assert could_answer(choice.engine.name, choice.declared.asks), choice.label
+
+
+@pytest.mark.parametrize("name", sorted(shipped_suites()))
+def test_every_task_of_a_shipped_suite_is_in_the_catalogue(name):
+    known = {"stdlib-code", "hakari-core", *(n.rpartition("/")[0] for n in tasks()), *tasks()}
+    assert {task for task, _ in shipped(name).tasks} <= known
 
 
 def test_core_has_every_method_once():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -262,3 +263,47 @@ def test_a_start_is_charged_once_and_every_run_says_who_shared_it(suite_of, data
     for name in shared:
         assert sorted(found[name]["startup_shared_by"]) == shared
         assert found[name]["seconds"] < 10
+
+
+def test_candidates_have_no_order_and_main_scores_are_shown_in_every_table(
+    tmp_path, suite_of, monkeypatch
+):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from click.testing import CliRunner
+
+    from rerank_bench.cli import main
+
+    texts = {name: {"_id": list(own), "text": list(own.values())} for name, own in
+             (("corpus", CORPUS), ("queries", QUERIES))}  # fmt: skip
+    pairs = [(q, d, grade) for q, own in QRELS.items() for d, grade in own.items()]
+    judged = dict(zip(("query-id", "corpus-id", "score"), zip(*pairs, strict=True), strict=True))
+    lists = {"query-id": list(QUERIES), "corpus-ids": [list(CORPUS)] * len(QUERIES)}
+    tables = {**texts, "default": judged, "top_ranked": lists}
+    for config, columns in tables.items():
+        (tmp_path / "set" / config).mkdir(parents=True)
+        columns = {name: list(values) for name, values in columns.items()}
+        pq.write_table(pa.table(columns), tmp_path / "set" / config / "test.parquet")
+    monkeypatch.chdir(tmp_path)
+    asked = ["run", "--task", "./set", "--profile", "candidates", "--reranker", "identity"]
+    refused = CliRunner().invoke(main, [*asked, "--depth", "10"])
+    assert "the candidates of set/test are in no order, so its first ones" in refused.output
+    assert refused.exit_code == 1
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 0, done.output
+    manifest = next(tmp_path.glob("runs/**/manifest.json"))
+    main_score = manifest.read_text().replace(
+        '"main_measure": "nDCG@10"', '"main_measure": "MAP@20"'
+    )
+    manifest.write_text(main_score)
+    report = partial(CliRunner().invoke, main)
+    assert "main score MAP@20: --wide" in report(["report", "runs"]).output
+    written = report(["report", "runs", "--md", "--measure", "P@5"]).output
+    assert "| MAP@20 (main score) and gain |" in written
+    assert "| precision@5 and gain |" in written
+    rows = load_runs("runs", measures=["P@5"]).rows.dropna(subset=["reranker"])
+    measures = ["nDCG@10", "hit@10", "MRR@10", "MAP@100", "precision@5", "MAP@20"]
+    assert list(rows["measure"]) == measures
+    assert (rows["gain"] == 0).all()
+    for flags in ([], ["--wide"], ["--latex"], ["--csv"]):
+        assert "no order" in CliRunner().invoke(main, ["report", "runs", *flags]).output, flags

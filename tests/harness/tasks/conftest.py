@@ -80,32 +80,22 @@ def load():
 
 
 @pytest.fixture
-def as_hub(monkeypatch, tmp_path):
-    """Serve a folder as a hub data set through the real `datasets`; return the list of calls."""
-    import datasets
+def nano_on_hub(nano_folder, hub):
+    """Publish a Nano folder of these splits, with a card as the hub's data sets have it."""
 
-    from rerank_bench.tasks import hub
-
-    def serve(folder: Path, dataset: str, files: dict[str, dict[str, str]], commit: str):
+    def publish(dataset, *splits, **changed) -> str:
+        folder = nano_folder(*splits, **changed)
         configs = [
-            {"config_name": c, "data_files": [{"split": s, "path": p} for s, p in splits.items()]}
-            for c, splits in files.items()
+            {
+                "config_name": config.name,
+                "data_files": [
+                    {"split": file.stem, "path": f"{config.name}/{file.name}"}
+                    for file in sorted(config.iterdir())
+                ],
+            }
+            for config in sorted(folder.glob("*/"))
         ]
         (folder / "README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
-        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
-        calls = []
-        names = ("config_names", "split_names", "config_info")
-        for name in (*(f"get_dataset_{name}" for name in names), "load_dataset"):
-            real = getattr(datasets, name)
+        return hub.publish(dataset, folder)
 
-            def call(path, *rest, _real=real, revision, **kind):
-                assert path == dataset
-                calls.append((*rest, *kind.values(), revision))
-                return _real(str(folder), *rest, **kind)
-
-            monkeypatch.setattr(datasets, name, call)
-        monkeypatch.setattr(hub, "resolve", lambda dataset, revision: revision or commit)
-        hub._ask.cache_clear()
-        return calls
-
-    return serve
+    return publish

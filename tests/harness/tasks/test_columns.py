@@ -36,7 +36,7 @@ QRELS = {"query-id": ["q1", "q2"], "corpus-id": ["d1", "d2"]}
         ("qrels", {**QRELS, "degree": [2, 0]}),
         ("qrels", {**QRELS, "weight": ["1", "0"]}),
         ("queries", {**QUERIES, "title": ["x", "y"]}),
-        ("queries", {**QUERIES, "instruction": ["find", "find"]}),
+        ("queries", {**QUERIES, "prompt": ["find", "find"]}),
         ("qrels", {**QRELS, "relevance": [2, 1]}),
         ("qrels", {**QRELS, "score": [1, 1], "label": [0, 1]}),
         ("qrels", {**QRELS, "rel": ["2", None]}),

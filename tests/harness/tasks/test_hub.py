@@ -1,73 +1,131 @@
+"""Data sets on a hub, read with the real clients from a hub on the loopback."""
+
 from __future__ import annotations
+
+import importlib.util
 
 import pytest
 
-from rerank_bench.errors import BadData, RerankBenchError, UnknownName
-from rerank_bench.tasks import Source, TaskOptions, find_tasks, hub
+from rerank_bench.errors import BadData, MissingExtra, RerankBenchError, UnknownName
+from rerank_bench.tasks import TaskOptions, find_tasks
 from rerank_bench.tasks.catalog import sets
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+GATED = r"data set org/Tiny is gated; accept its conditions at https://\S+/org/Tiny, then `hf auth"
 
 
-@pytest.fixture
-def served(nano_folder, as_hub):
-    """Serve a Nano folder of these splits as a hub data set; return the list of its calls."""
-
-    def serve(dataset, *splits, **changed):
-        folder = nano_folder(*splits, **changed)
-        files = {
-            config.name: {f.stem: f"{config.name}/{f.name}" for f in sorted(config.iterdir())}
-            for config in sorted(folder.glob("*/"))
-        }
-        return as_hub(folder, dataset, files, COMMIT)
-
-    return serve
-
-
-def test_a_hub_data_set_is_read_at_one_resolved_commit(served):
-    calls = served("org/Tiny", "a", "b")
+def test_a_hub_data_set_is_read_at_one_resolved_commit(nano_on_hub, hub):
+    old = nano_on_hub("org/Tiny", "a")
+    new = nano_on_hub("org/Tiny", "a", "b")
     refs = find_tasks("org/Tiny")
     assert [ref.name for ref in refs] == ["org/Tiny/a", "org/Tiny/b"]
     task = refs[0].load()
     assert task.qrels == {"q1": {"d1": 1}, "q2": {"d2": 1}}
-    assert (task.source.kind, task.source.revision) == ("hub", COMMIT)
-    assert tuple(task.shipped) == ("bm25",)
+    assert (task.source.kind, task.source.revision) == ("hub", new)
     assert task.shipped["bm25"]() == {"q1": ("d1", "d3"), "q2": ("d2",)}
-    assert {call[-1] for call in calls} == {COMMIT}
-    assert ("queries", "a", COMMIT) in calls
-    assert ("queries", "b", COMMIT) not in calls
+    (pinned,) = find_tasks("org/Tiny", TaskOptions(revision=old))
+    assert pinned.load().source.revision == old
 
 
-def test_titles_are_joined_and_unread_columns_refused_on_the_hub_too(served, load):
+def test_only_the_files_of_one_task_are_fetched(nano_on_hub, hub, load):
+    nano_on_hub("org/Tiny", "a", "b")
+    task = load("org/Tiny/a")
+    texts = {f"{config}/a.parquet" for config in ("corpus", "queries", "qrels")}
+    assert set(hub.fetched()) == {"README.md", *texts}
+    task.shipped["bm25"]()
+    assert set(hub.fetched()) == {"README.md", "bm25/a.parquet", *texts}
+
+
+def test_what_was_fetched_once_is_read_without_a_network(nano_on_hub, hub, load, monkeypatch):
+    commit = nano_on_hub("org/Tiny", "a", "b")
+    before = load("org/Tiny/a")
+    hub.close()
+    for name, revision in (("org/Tiny/a", None), ("org/Tiny/a", commit)):
+        again = load(name, revision=revision)
+        assert (again.source, again.queries) == (before.source, before.queries)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(RerankBenchError, match=r"cannot fetch queries/b.parquet of org/Tiny: \w+"):
+        load("org/Tiny/b")
+    with pytest.raises(RerankBenchError, match=r"cannot reach the hub for org/Other: .*./FOLDER"):
+        load("org/Other/b")
+
+
+def test_a_complete_copy_in_the_hubs_cache_is_read_without_a_network(nano_on_hub, hub, load):
+    from huggingface_hub import snapshot_download
+
+    commit = nano_on_hub("org/Tiny", "a")
+    snapshot_download("org/Tiny", repo_type="dataset")
+    hub.close()
+    task = load("org/Tiny")
+    source = (task.name, task.source.kind, task.source.dataset, task.source.revision)
+    assert source == ("org/Tiny/a", "hub", "org/Tiny", commit)
+
+
+def test_half_a_download_is_resumed_where_it_broke_off(nano_on_hub, hub, load):
+    texts = {"_id": [f"d{n}" for n in range(4000)], "text": [f"text {n * n}" for n in range(4000)]}
+    nano_on_hub("org/Tiny", "a", corpus=texts)
+    hub.cut["corpus/a.parquet"] = 1
+    assert len(load("org/Tiny").corpus) == 4000
+    assert hub.fetched().count("corpus/a.parquet") == 2
+
+
+def test_files_that_are_complete_are_kept_when_another_cannot_be_fetched(nano_on_hub, hub, load):
+    nano_on_hub("org/Tiny", "a")
+    files = dict(next(iter(hub.revisions["org/Tiny"].values())))
+    (commit,) = hub.revisions["org/Tiny"]
+    del hub.revisions["org/Tiny"][commit]["qrels/a.parquet"]
+    reader_sees_it = {"qrels/a.parquet": files["qrels/a.parquet"]}
+    (ref,) = _with_listing(hub, commit, files)
+    with pytest.raises(RerankBenchError, match=r"cannot fetch qrels/a.parquet of org/Tiny"):
+        ref.load()
+    hub.revisions["org/Tiny"][commit] |= reader_sees_it
+    hub.requests.clear()
+    assert ref.load().qrels == {"q1": {"d1": 1}, "q2": {"d2": 1}}
+    assert hub.fetched() == ["qrels/a.parquet"]
+
+
+def _with_listing(hub, commit, files):
+    kept, hub.revisions["org/Tiny"][commit] = hub.revisions["org/Tiny"][commit], files
+    refs = find_tasks("org/Tiny")
+    hub.revisions["org/Tiny"][commit] = kept
+    return refs
+
+
+def test_datasets_reads_the_same_rows(nano_on_hub, hub, load, monkeypatch, tmp_path):
+    import datasets
+
+    nano_on_hub("org/Tiny", "a", "b")
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.url)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    task = load("org/Tiny/b")
+    for config, found in (("corpus", task.corpus), ("queries", task.queries)):
+        rows = datasets.load_dataset("org/Tiny", config, split="b", revision=task.source.revision)
+        assert dict(zip(rows["_id"], rows["text"], strict=True)) == found
+
+
+def test_titles_are_joined_and_unread_columns_refused_on_the_hub_too(nano_on_hub, load):
     texts = {"_id": ["d1", "d2"], "title": ["T", None], "text": ["one", None], "body": ["b", "b"]}
-    served("org/Tiny", "a", corpus=texts)
+    nano_on_hub("org/Tiny", "a", corpus=texts)
     assert load("org/Tiny", ignore_column=["body"]).corpus == {"d1": "T one", "d2": ""}
-    with pytest.raises(BadData, match="org/Tiny corpus/a: column 'body' is not read"):
+    with pytest.raises(BadData, match=r"corpus/a.parquet: column 'body' is not read"):
         load("org/Tiny")
 
 
-def test_a_pinned_revision_is_the_one_that_is_read(served, load):
-    calls = served("org/Tiny", "a")
-    assert load("org/Tiny/a", revision="f" * 40).source.revision == "f" * 40
-    assert {call[-1] for call in calls} == {"f" * 40}
-
-
-def test_a_missing_config_or_split_on_the_hub_is_named_first(served):
-    served("org/Tiny", "belebele", "mlqa", qrels=None)
+def test_a_missing_config_or_split_on_the_hub_is_named_first(nano_on_hub):
+    nano_on_hub("org/Tiny", "belebele", "mlqa", qrels=None)
     with pytest.raises(BadData, match="org/Tiny has no config 'qrels'"):
         find_tasks("org/Tiny")
     with pytest.raises(UnknownName, match="unknown qrels config or file 'qrels_x'"):
         find_tasks("org/Tiny", TaskOptions(qrels="qrels_x"))
 
 
-def test_an_unknown_split_on_the_hub_is_answered_with_the_nearest(served):
-    served("org/Tiny", "belebele", "mlqa")
+def test_an_unknown_split_on_the_hub_is_answered_with_the_nearest(nano_on_hub):
+    nano_on_hub("org/Tiny", "belebele", "mlqa")
     with pytest.raises(UnknownName, match="did you mean belebele"):
         find_tasks("org/Tiny/belebel")
 
 
-def test_a_catalogue_task_has_the_facts_of_the_catalogue(served, load):
-    served("hakari-bench/NanoBEIR-en", *(entry.split for entry in sets()["NanoBEIR-en"]))
+def test_a_catalogue_task_has_the_facts_of_the_catalogue(nano_on_hub):
+    nano_on_hub("hakari-bench/NanoBEIR-en", *(e.split for e in sets()["NanoBEIR-en"]))
     assert len(find_tasks("NanoBEIR-en")) == 13
     for prefix in ("", "hakari-bench/"):
         for name in ("arguana", "NanoArguAna"):
@@ -79,81 +137,76 @@ def test_a_catalogue_task_has_the_facts_of_the_catalogue(served, load):
     assert (task.language, task.identical_by, task.dense) == ("en", "id", "harrier_oss_v1_270m")
 
 
-def test_a_catalogue_set_that_lacks_a_split_is_an_error_naming_it(served):
-    served("hakari-bench/NanoBEIR-en", *(entry.split for entry in sets()["NanoBEIR-en"][:-1]))
+def test_a_catalogue_set_that_lacks_a_split_is_an_error_naming_it(nano_on_hub):
+    nano_on_hub("hakari-bench/NanoBEIR-en", *(e.split for e in sets()["NanoBEIR-en"][:-1]))
     with pytest.raises(UnknownName, match="NanoTouche2020"):
         find_tasks("NanoBEIR-en")
 
 
-def no_network(dataset, revision):
-    raise ConnectionError("Name or service not known\nand a long story")
-
-
 @pytest.mark.parametrize("name", ["NanoMMTEB-v2", "NanoMMTEB-v2/belebele", "org/data/split"])
-def test_without_a_network_the_error_is_one_line_and_names_a_cure(monkeypatch, name):
-    monkeypatch.setattr(hub, "resolve", no_network)
-    monkeypatch.setattr(hub, "_cached", lambda dataset, revision: None)
+def test_without_a_network_the_error_is_one_line_and_names_a_cure(hub, name):
+    hub.close()
     with pytest.raises(RerankBenchError, match=r"cannot reach the hub .*\./FOLDER") as caught:
         find_tasks(name)
     assert "\n" not in str(caught.value)
 
 
-def test_without_a_network_a_copy_in_the_hubs_cache_is_read(
-    nano_folder, load, monkeypatch, tmp_path
-):
-    copy = tmp_path / "hub" / "datasets--org--Tiny" / "snapshots" / COMMIT
-    copy.parent.mkdir(parents=True)
-    nano_folder("a").rename(copy)
-    refs = copy.parents[1] / "refs"
-    refs.mkdir()
-    (refs / "main").write_text(COMMIT)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(hub, "resolve", no_network)
-    task = load("org/Tiny")
-    assert task.name == "org/Tiny/a"
-    source = (task.source.kind, task.source.dataset, task.source.revision)
-    assert source == ("hub", "org/Tiny", COMMIT)
+def test_what_the_hub_does_not_have_is_named(nano_on_hub, hub):
+    nano_on_hub("org/Tiny", "a")
+    with pytest.raises(UnknownName, match=r"the hub has no data set 'org/none' .*hf auth login"):
+        find_tasks("org/none")
+    with pytest.raises(UnknownName, match="data set 'org/Tiny' has no revision 'v9'"):
+        find_tasks("org/Tiny", TaskOptions(revision="v9"))
+    hub.private.add("org/Tiny")
+    with pytest.raises(UnknownName, match=r"'org/Tiny' .*a private one needs `hf auth login`"):
+        find_tasks("org/Tiny")
 
 
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("RepositoryNotFoundError", "the hub has no data set 'org/none'"),
-        ("RevisionNotFoundError", "data set 'org/none' has no revision 'v9'"),
-    ],
-)
-def test_what_the_hub_does_not_have_is_named(monkeypatch, kind, message):
-    import huggingface_hub.errors as errors
-
-    def resolve(dataset, revision):
-        raise getattr(errors, kind).__new__(getattr(errors, kind))
-
-    monkeypatch.setattr(hub, "resolve", resolve)
-    with pytest.raises(UnknownName, match=message):
-        find_tasks("org/none", TaskOptions(revision="v9"))
+def test_a_gated_data_set_says_how_to_get_access(nano_on_hub, hub):
+    nano_on_hub("org/Tiny", "a")
+    hub.gated.add("org/Tiny")
+    with pytest.raises(RerankBenchError, match=GATED):
+        find_tasks("org/Tiny")
 
 
-def test_what_datasets_cannot_read_is_reported_in_one_line(tmp_path):
-    reader = hub.HubReader(Source("hub", str(tmp_path / "nothing"), revision=COMMIT))
-    with pytest.raises(RerankBenchError, match=r"cannot read .*nothing") as caught:
-        reader.configs()
-    assert "\n" not in str(caught.value)
+def test_a_data_set_made_by_a_script_is_refused_with_the_reason(hub):
+    hub.publish("org/Old", {"Old.py": b"import datasets", "README.md": b"# Old"})
+    with pytest.raises(
+        BadData, match=r"org/Old is made by a script \(Old.py\), which is never run"
+    ):
+        find_tasks("org/Old")
 
 
-def test_the_cause_of_an_error_of_datasets_is_reported(served, nano_folder, load):
-    served("org/Tiny", "a", bm25=None)
-    folder = nano_folder(bm25=None)
-    rows = {
-        "corpus": '{"_id": "d1", "text": "\\ud800"}',
-        "queries": '{"_id": "q1", "text": "x"}',
-        "qrels": '{"query-id": "q1", "corpus-id": "d1"}',
-    }
-    for config, row in rows.items():
-        (folder / config / "a.jsonl").write_text(row + "\n")
-    card = (folder / "README.md").read_text().replace("a.parquet", "a.jsonl")
-    (folder / "README.md").write_text(card)
-    with pytest.raises(RerankBenchError, match=r"corpus/a from the hub: \w+: ") as caught:
-        load("org/Tiny")
-    assert "An error occurred while generating" not in str(caught.value)
-    assert "surrogate" in str(caught.value)
-    assert str(caught.value).endswith("name the folder: --task ./FOLDER")
+def test_a_card_that_cannot_be_read_is_refused_and_named(hub):
+    hub.publish("org/Odd", {"README.md": b"---\nconfigs: 1\n---\n"})
+    with pytest.raises(BadData, match=r"org/Odd/README.md: the `configs` of its header cannot"):
+        find_tasks("org/Odd")
+
+
+def test_an_unknown_hub_is_answered_with_the_nearest():
+    with pytest.raises(UnknownName, match="did you mean modelscope"):
+        TaskOptions(hub="modelscop")
+
+
+has_modelscope = importlib.util.find_spec("modelscope_hub") is not None
+
+
+@pytest.mark.skipif(has_modelscope, reason="the extra modelscope is installed")
+def test_modelscope_without_its_extra_is_refused_and_named():
+    with pytest.raises(MissingExtra, match=r"pip install 'rerank-bench\[modelscope\]'"):
+        find_tasks("org/Tiny", TaskOptions(hub="modelscope"))
+
+
+@pytest.mark.skipif(not has_modelscope, reason="the extra modelscope is not installed")
+def test_modelscope_is_read_in_the_same_layout_and_without_a_network_again(nano_on_hub, hub, load):
+    commit = nano_on_hub("org/Tiny", "a", "b")
+    task = load("org/Tiny/a", hub="modelscope")
+    assert task.qrels == {"q1": {"d1": 1}, "q2": {"d2": 1}}
+    assert (task.source.kind, task.source.revision) == ("modelscope", commit)
+    with pytest.raises(UnknownName, match="ModelScope has no data set 'org/none'"):
+        load("org/none", hub="modelscope")
+    hub.gated.add("org/Tiny")
+    with pytest.raises(RerankBenchError, match="refuses access to org/Tiny; set MODELSCOPE_API_T"):
+        load("org/Tiny/a", hub="modelscope")
+    hub.close()
+    assert load("org/Tiny/a", hub="modelscope").queries == task.queries

@@ -8,7 +8,7 @@ import pytest
 
 from rerank_bench.errors import BadData, UnknownName
 from rerank_bench.tasks import Source, TaskOptions, find_tasks
-from rerank_bench.tasks.folder import FolderReader
+from rerank_bench.tasks.folder import DataSet, LocalFiles
 
 CORPUS = {"_id": ["d1", "d2"], "title": ["T", ""], "text": ["one", "two"]}
 QUERIES = {"_id": ["q1", "q2"], "text": ["first?", "second?"]}
@@ -67,9 +67,49 @@ def test_each_subset_is_a_task_of_its_own(tmp_path, write_table, load):
     assert (ar.name, de.name) == ("miracl/ar-dev", "miracl/de-dev")
     task = load(f"{folder}/de-dev")
     assert (task.split, list(task.queries)) == ("de-dev", ["q2"])
-    # the candidates of top_ranked are in no order, so they are not a first stage
-    assert tuple(task.shipped) == ("bm25",)
+    assert set(task.shipped) == {"bm25", "candidates"}
     assert task.shipped["bm25"]()["q2"] == ("d2",)
+
+
+def test_the_candidates_of_mteb_are_shuffled_by_query_and_document(tmp_path, write_table, load):
+    folder = tmp_path / "reranking"
+    ids = [f"d{n}" for n in range(40)]
+    asked = [f"q{n}" for n in range(40)]
+    write_table(folder / "corpus" / "test.parquet", {"_id": ids, "text": ids})
+    write_table(folder / "queries" / "test.parquet", {"_id": asked, "text": asked})
+    judged = {"query-id": asked, "corpus-id": ["d0"] * 40, "score": [1] * 40}
+    write_table(folder / "default" / "test.parquet", judged)
+    write_table(
+        folder / "top_ranked" / "test.parquet", {"query-id": asked, "corpus-ids": [ids] * 40}
+    )
+    lists = load(folder).shipped["candidates"]()
+    assert all(sorted(found) == sorted(ids) for found in lists.values())
+    # the positive came first in every list, and comes anywhere in these
+    places = [found.index("d0") for found in lists.values()]
+    assert min(places) < 5
+    assert max(places) > 34
+    assert 14 < sum(places) / 40 < 25
+    assert lists == load(folder).shipped["candidates"]()
+
+
+INSTRUCTED = {"query-id": ["q2", "q1"], "instruction": ["not cats", None]}
+
+
+def test_an_instruction_stands_behind_its_query(tmp_path, write_table, load):
+    folder = tmp_path / "followir"
+    write_table(folder / "corpus" / "corpus.parquet", CORPUS)
+    write_table(folder / "queries" / "queries.parquet", QUERIES)
+    write_table(folder / "instruction" / "test.parquet", INSTRUCTED)
+    judged = {"query-id": ["q1", "q2"], "corpus-id": ["d1", "d2"]}
+    write_table(folder / "qrels" / "test.parquet", judged)
+    assert load(folder).queries == {"q1": "first?", "q2": "second? not cats"}
+    write_table(folder / "instruction" / "test.parquet", {k: v[:1] for k, v in INSTRUCTED.items()})
+    with pytest.raises(BadData, match=r"instruction/test.parquet: query 'q1' has no instruction"):
+        load(folder)
+    both = {**QUERIES, "instruction": ["x", "y"]}
+    write_table(folder / "queries" / "queries.parquet", both)
+    with pytest.raises(BadData, match="both hold instructions; keep one"):
+        load(folder)
 
 
 def test_a_trec_file_makes_the_task_if_texts_are_shared(tmp_path, write_table, load):
@@ -95,12 +135,11 @@ def test_configs_without_candidates_and_folders_of_declared_files_are_not_lists(
     write_table(folder / "data" / "test-00000-of-00001.parquet", FIRST)
     configs = [{"config_name": "default", "data_files": {"test": "data/test-*"}}]
     (folder / "README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
-    instructions = {"query-id": ["q1"], "instruction": ["x"]}
-    write_table(folder / "instruction" / "test.jsonl", instructions)
+    write_table(folder / "notes" / "test.jsonl", {"query-id": ["q1"], "note": ["x"]})
     lists = {"query-id": ["q1"], "corpus-ids": [["d1"]]}
     write_table(folder / "minilm" / "test.jsonl", lists)
     assert tuple(load(folder).shipped) == ("minilm",)
-    assert "data" not in FolderReader(folder, Source("folder", "set")).configs()
+    assert "data" not in DataSet(LocalFiles(folder), Source("folder", "set")).configs()
 
 
 def test_a_split_in_two_formats_is_refused(tmp_path, write_table, load):
@@ -116,12 +155,18 @@ def test_a_split_in_two_formats_is_refused(tmp_path, write_table, load):
         load(folder)
 
 
-def test_the_hub_is_read_in_this_layout_too(tmp_path, write_table, as_hub, load):
+def test_the_hub_is_read_in_this_layout_too(tmp_path, write_table, hub, load):
     folder = tmp_path / "scifact"
     for name, columns in (("c", CORPUS), ("q", QUERIES), ("r", FIRST)):
-        write_table(folder / f"{name}.parquet", columns)
-    files = {"corpus": {"corpus": "c.parquet"}, "queries": {"queries": "q.parquet"}}
-    as_hub(folder, "mteb/scifact", {**files, "default": {"test": "r.parquet"}}, "0" * 40)
+        write_table(folder / "data" / f"{name}.parquet", columns)
+    files = {"corpus": {"corpus": "c"}, "queries": {"queries": "q"}, "default": {"test": "r"}}
+    configs = [
+        {"config_name": name, "data_files": {split: f"data/{file}.parquet"}}
+        for name, splits in files.items()
+        for split, file in splits.items()
+    ]
+    (folder / "README.md").write_text(f"---\n{json.dumps({'configs': configs})}\n---\n")
+    hub.publish("mteb/scifact", folder)
     task = load("mteb/scifact")
     found = (task.name, task.corpus["d1"], list(task.queries))
     assert found == ("mteb/scifact/test", "T one", ["q1"])

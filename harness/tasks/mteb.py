@@ -1,0 +1,222 @@
+"""Read MTEB's retrieval and reranking tasks through the package mteb (extra `mteb`).
+
+MTEB downloads, converts and checks its data itself; what it holds then is read as tables.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadData, BadOption, MissingExtra, RerankBenchError, unknown
+from .build import build_task
+from .catalog import MTEB, sets
+from .files import read_trec_qrels
+from .table import Table
+from .task import (
+    CANDIDATES,
+    HUGGING_FACE,
+    MAIN_MEASURE,
+    RankedLists,
+    Source,
+    Task,
+    TaskOptions,
+    TaskRef,
+    shuffled,
+)
+
+OLDEST = (2, 26)
+_INSTALL = "pip install 'rerank-bench[mteb]'"
+_TYPES = ("Retrieval", "Reranking", "InstructionRetrieval", "InstructionReranking")
+_MEASURES = {
+    "ndcg": "nDCG", "map": "MAP", "mrr": "MRR", "recall": "recall", "precision": "precision",
+    "hit_rate": "hit",
+}  # fmt: skip
+"""MTEB's name of a measure -> ours."""
+
+_LANGUAGES = {
+    "ara": "ar", "ben": "bn", "bul": "bg", "cat": "ca", "ces": "cs", "cmn": "zh", "dan": "da",
+    "deu": "de", "ell": "el", "eng": "en", "est": "et", "eus": "eu", "fas": "fa", "fin": "fi",
+    "fra": "fr", "gle": "ga", "guj": "gu", "heb": "he", "hin": "hi", "hrv": "hr", "hun": "hu",
+    "hye": "hy", "ind": "id", "isl": "is", "ita": "it", "jpn": "ja", "kan": "kn", "kat": "ka",
+    "khm": "km", "kor": "ko", "lit": "lt", "lav": "lv", "mal": "ml", "mar": "mr", "nep": "ne",
+    "nld": "nl", "nno": "nn", "nob": "nb", "nor": "no", "pan": "pa", "pes": "fa", "pol": "pl",
+    "por": "pt", "ron": "ro", "rus": "ru", "slk": "sk", "slv": "sl", "spa": "es", "srp": "sr",
+    "swa": "sw", "swe": "sv", "swh": "sw", "tam": "ta", "tel": "te", "tha": "th", "tur": "tr",
+    "ukr": "uk", "urd": "ur", "vie": "vi", "yor": "yo", "zho": "zh", "zsm": "ms",
+}  # fmt: skip
+"""ISO 639-3 -> 639-1, of languages that have several tasks."""
+
+
+def mteb_tasks(name: str, options: TaskOptions) -> list[TaskRef]:
+    """Return the tasks that `mteb:TASK`, `mteb:TASK/SPLIT` or `mteb:BENCHMARK` means.
+
+    A task has one for each subset and split, `mteb:TASK/SPLIT` or `mteb:TASK/SUBSET-SPLIT`. Of a
+    benchmark only the retrieval and reranking of texts are meant. Nothing is downloaded yet.
+    Raises MissingExtra without mteb or with an old one, UnknownName with near names.
+    """
+    require(name)
+    if options.revision is not None or options.hub != HUGGING_FACE:
+        raise BadOption(f"{name} is read at the revision and hub that mteb pins; drop the option")
+    if options.qrels != "qrels" and not Path(options.qrels).is_file():
+        raise BadOption(f"{name} has one set of judgements; --qrels takes a TREC file")
+    asked, _, part = name.removeprefix(MTEB).partition("/")
+    refs = [ref for task in _named(asked) for ref in _refs(task, options)]
+    wanted = [ref for ref in refs if not part or ref.name == f"{MTEB}{asked}/{part}"]
+    if not wanted:
+        raise unknown("task", name, [ref.name for ref in refs])
+    return wanted
+
+
+def require(name: str) -> None:
+    """Raise MissingExtra unless mteb is installed and recent enough."""
+    try:
+        version = metadata.version("mteb")
+    except metadata.PackageNotFoundError:
+        known = [n for n in sets() if n.startswith(MTEB)]
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        other = f"--task mteb/{name.removeprefix(MTEB)}"
+        hint = f"did you mean {near[0]}?" if near else f"or name its repository: {other}"
+        raise MissingExtra(f"{name} needs the extra mteb: {_INSTALL}; {hint}") from None
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise MissingExtra(f"mteb {version} is too old for {name} (mteb>={oldest}): {_INSTALL}")
+
+
+def _named(name: str) -> list[Any]:
+    """Return the tasks of texts that are found by ranking, of a task's or a benchmark's name."""
+    import mteb
+
+    try:
+        found = [mteb.get_task(name)]
+    except KeyError:
+        known = {benchmark.name: benchmark for benchmark in mteb.get_benchmarks()}
+        if name not in known:
+            raise unknown("task", f"{MTEB}{name}", [f"{MTEB}{n}" for n in _names(known)]) from None
+        found = list(known[name].tasks)
+    tasks = [task for own in found for task in _parts(own) if _is_read(task)]
+    if not tasks:
+        kind = found[0].metadata.type
+        raise BadData(f"{MTEB}{name} has no retrieval or reranking of texts ({kind})")
+    return tasks
+
+
+def _names(benchmarks: Mapping[str, Any]) -> list[str]:
+    import mteb
+
+    return [*(task.metadata.name for task in mteb.get_tasks(task_types=_TYPES)), *benchmarks]
+
+
+def _parts(task: Any) -> Sequence[Any]:
+    """Return the tasks that an aggregate such as CQADupstackRetrieval is made of."""
+    from mteb.abstasks.aggregated_task import AbsTaskAggregate
+
+    return task.metadata.tasks if isinstance(task, AbsTaskAggregate) else [task]
+
+
+def _is_read(task: Any) -> bool:
+    return task.metadata.type in _TYPES and set(task.metadata.modalities) == {"text"}
+
+
+def _refs(task: Any, options: TaskOptions) -> Iterator[TaskRef]:
+    for subset in task.hf_subsets:
+        prefix = "" if subset == "default" else f"{subset}-"
+        for split in task.eval_splits:
+            name = f"{MTEB}{task.metadata.name}/{prefix}{split}"
+            yield TaskRef(name, partial(load_task_of, task, subset, split, name, options))
+
+
+def load_task_of(task: Any, subset: str, split: str, name: str, options: TaskOptions) -> Task:
+    """Return one subset and split of a task of MTEB's.
+
+    task: an `AbsTaskRetrieval`, whose data are loaded and converted to MTEB's current form here.
+    """
+    about = task.metadata
+    data = _data(task, subset, split)
+    where = f"{about.name} {subset}/{split}"
+    tables = {
+        "corpus": _texts(data["corpus"], f"{where} corpus", ("text", "title")),
+        "queries": _texts(data["queries"], f"{where} queries", ("text", "instruction")),
+        "qrels": _judgements(data["relevant_docs"], f"{where} qrels"),
+    }
+    if options.qrels != "qrels":
+        tables["qrels"] = read_trec_qrels(Path(options.qrels))
+    lists = data.get("top_ranked")
+    languages = _languages(about, subset)
+    built = build_task(
+        name,
+        name.rpartition("/")[2],
+        tables=tables,
+        source=Source("mteb", about.dataset["path"], about.dataset["revision"]),
+        options=options,
+        shared=True,
+        shipped={CANDIDATES: partial(_candidates, lists)} if lists else {},
+    )
+    excluded = options.exclude_identical
+    return replace(
+        built,
+        language=languages[0] if len(languages) == 1 else None,
+        instruction=_instruction(about.prompt),
+        exclude_identical=task.ignore_identical_ids if excluded is None else excluded,
+        identical_by="id",
+        main_measure=_main_measure(about.main_score),
+    )
+
+
+def _data(task: Any, subset: str, split: str) -> Any:
+    """Load one subset and split alone; raise RerankBenchError if MTEB cannot."""
+    own = copy.copy(task)
+    own.filter_eval_splits([split])
+    if own.metadata.is_multilingual:
+        own.filter_languages(None, hf_subsets=[subset])
+    try:
+        if not own.data_loaded:
+            own.load_data()
+        own.convert_v1_dataset_format_to_v2(num_proc=None)
+    except Exception as error:  # whatever the loaders of hundreds of tasks raise
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        what = f"mteb cannot load {task.metadata.name} ({task.metadata.dataset['path']})"
+        raise RerankBenchError(f"{what}: {reason}") from error
+    return own.dataset[subset][split]
+
+
+def _texts(rows: Any, where: str, optional: Sequence[str]) -> Table:
+    """Return the columns of a `datasets.Dataset` that MTEB reads."""
+    names = ["text", *(name for name in optional if name != "text" and name in rows.column_names)]
+    return Table(where, {"_id": rows["id"][:], **{name: rows[name][:] for name in names}})
+
+
+def _judgements(relevant: Mapping[str, Mapping[str, int]], where: str) -> Table:
+    rows = [(q, d, grade) for q, graded in relevant.items() for d, grade in graded.items()]
+    names = ("query-id", "corpus-id", "score")
+    return Table(where, {name: [row[i] for row in rows] for i, name in enumerate(names)})
+
+
+def _candidates(lists: Mapping[str, Sequence[str]]) -> RankedLists:
+    return shuffled({query_id: tuple(doc_ids) for query_id, doc_ids in lists.items()})
+
+
+def _languages(about: Any, subset: str) -> list[str]:
+    """Return the languages of a subset, as ISO 639-1 where such a code is known here."""
+    found = about.eval_langs
+    codes = found[subset] if isinstance(found, dict) else found
+    return list(dict.fromkeys(_LANGUAGES.get(code[:3], code[:3]) for code in codes))
+
+
+def _instruction(prompt: Any) -> str | None:
+    found = prompt.get("query") if isinstance(prompt, dict) else prompt
+    return found or None
+
+
+@cache
+def _main_measure(score: str) -> str:
+    """Return our name for a main score such as `map_at_1000`; MAIN_MEASURE for one of its own."""
+    kind, _, cut = score.rpartition("_at_")
+    return f"{_MEASURES[kind]}@{cut}" if kind in _MEASURES and cut.isdigit() else MAIN_MEASURE
