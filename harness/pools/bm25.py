@@ -33,7 +33,7 @@ _PART = 100_000  # documents
 
 def rank_by_bm25(
     queries: Mapping[str, str], corpus: Mapping[str, str], *, language: str | None, depth: int
-) -> ScoredLists:
+) -> Mapping[str, Sequence[tuple[str, float]]]:
     """Return for each query (document id, score > 0), best first, at most `depth`.
 
     Equal scores are ordered by document id. A query that shares no term with any document has no
@@ -94,10 +94,12 @@ def _best(scores: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
     """Return the places of the best `depth` scores over 0, and of all that are equal to them."""
     import numpy as np
 
-    places = np.flatnonzero(scores > 0)
+    places: NDArray[np.int64] = np.flatnonzero(scores > 0)
     if len(places) <= depth:
         return places
-    return places[scores[places] >= np.partition(scores[places], -depth)[-depth]]
+    least = np.partition(scores[places], -depth)[-depth]
+    best: NDArray[np.int64] = places[scores[places] >= least]
+    return best
 
 
 def _kept(folder: Path | None, values: NDArray[Any]) -> NDArray[Any]:
@@ -144,7 +146,8 @@ def _counted(
         pairs, counts = np.unique(pairs, return_counts=True)
         starts = np.searchsorted(pairs, np.arange(len(vocabulary) + 1) * len(own))
         documents = (pairs % len(own)).astype(np.int32)
-        yield _Counted(*map(keep, (lengths, starts, documents, counts.astype(np.int32))))
+        every = lengths, starts, documents, counts.astype(np.int32)
+        yield _Counted(*[keep(values) for values in every])
 
 
 def _scored(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ..tasks import RankedLists
 
 
-class ScoredLists(Mapping[str, Sequence[tuple[str, float | None]]]):
+class ScoredLists(Mapping[str, Sequence[tuple[str, Any]]]):
     """Query id -> (document id, score), best first; the pairs are made as they are asked for.
 
     doc_ids: the documents of each query.
@@ -20,10 +21,11 @@ class ScoredLists(Mapping[str, Sequence[tuple[str, float | None]]]):
     ) -> None:
         self._doc_ids, self._scores = doc_ids, scores
 
-    def __getitem__(self, query_id: str) -> list[tuple[str, float | None]]:
+    def __getitem__(self, query_id: str) -> list[tuple[str, Any]]:
         doc_ids = self._doc_ids[query_id]
-        scores = [None] * len(doc_ids) if self._scores is None else self._scores[query_id]
-        return list(zip(doc_ids, scores, strict=True))
+        if self._scores is None:
+            return [(doc_id, None) for doc_id in doc_ids]
+        return list(zip(doc_ids, self._scores[query_id], strict=True))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._doc_ids)

@@ -37,7 +37,7 @@ class StoredTexts(Mapping[str, str]):
         self._batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
         every = np.concatenate(hashes)
         order = np.argsort(every, kind="stable")
-        self._hashes, self._rows = memoryview(every[order]), memoryview(order)
+        self._hashes, self._rows = every[order].data, order.data
         self._check_unique(every[order])
 
     def _check_unique(self, hashes: Any) -> None:
