@@ -2,11 +2,11 @@
 
     python benchmarks/memory.py [--scales 1 4 16] [--steps load bm25 dense run report]
 
-1x is 1,000 queries of 100 candidates and 50,000 passages of about 56 words, drawn from a Zipf law
+1x is 250 queries of 100 candidates and 25,000 passages of about 56 words, drawn from a Zipf law
 over 200,000 words. Each step runs in a process of its own. `peak_gb` is its greatest resident
 memory; `own_gb` leaves out the pages of mapped files, which the system drops when it needs room.
 The reranker is a cross-encoder that engine fake answers; the encoder is a static embedding of 384
-dimensions. Computed pools are of the first 500 queries. Prints a table with the growth per passage
+dimensions. Computed pools are of the first 250 queries. Prints a table with the growth per passage
 or per query, and writes benchmarks/results/memory.json.
 """
 
@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
-QUERIES, PASSAGES, CANDIDATES, WORDS = 1_000, 50_000, 100, 200_000
-POOLED = 500  # queries of computed pools
+QUERIES, PASSAGES, CANDIDATES, WORDS = 250, 25_000, 100, 200_000
+POOLED = 250  # queries of computed pools
 PER = {"load": "passages", "bm25": "passages", "dense": "passages"}
 NAME = "zipf"
 

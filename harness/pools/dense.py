@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
 import json
 import os
 from array import array
@@ -222,13 +221,16 @@ def _write(path: Path, vectors: NDArray[np.float32]) -> None:
     """Write the sha256 of the content and the content, and rename the file when it is complete."""
     import numpy as np
 
-    buffer = io.BytesIO()
-    np.save(buffer, vectors)
-    content = buffer.getvalue()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_bytes(hashlib.sha256(content).digest() + content)
+        with aside.open("wb+") as file:
+            file.write(bytes(32))
+            np.save(file, vectors)
+            file.seek(32)
+            digest = hashlib.file_digest(file, "sha256").digest()
+            file.seek(0)
+            file.write(digest)
         aside.replace(path)
     except OSError as error:
         why = f"{error.strerror}; set RERANK_BENCH_CACHE to a folder that can be written"

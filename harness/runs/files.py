@@ -28,7 +28,8 @@ _FIRST_STAGE = {"first_stage_score": "float64"}
 _OPTIONAL = {"score", "failed", *_ABOUT, *_FIRST_STAGE}
 
 
-_GROUP = 5_000  # queries whose rows are made, and stored as a row group, at once
+_GROUP = 5_000  # queries of a row group
+_AT_ONCE = 250  # queries whose rows are held at once
 
 
 def write_files(folder: Path, run: Run) -> None:
@@ -89,9 +90,14 @@ def _write(
     schema = pa.schema(list(kinds.items()))
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for start in range(0, max(len(results), 1), _GROUP):
-            rows = [row for one in results[start : start + _GROUP] for row in rows_of(one)]
-            columns = [pa.array([row.get(name) for row in rows], kinds[name]) for name in kinds]
-            writer.write_table(pa.table(columns, schema=schema))
+            group = results[start : start + _GROUP]
+            parts = [
+                pa.Table.from_pylist(
+                    [row for one in group[at : at + _AT_ONCE] for row in rows_of(one)], schema
+                )
+                for at in range(0, max(len(group), 1), _AT_ONCE)
+            ]
+            writer.write_table(pa.concat_tables(parts).combine_chunks())
 
 
 def read_run(folder: Path) -> Run:
