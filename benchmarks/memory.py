@@ -195,13 +195,17 @@ def measured(step: str, folder: Path) -> dict[str, Any]:
 
 
 def growth(rows: list[dict[str, Any]], step: str) -> dict[str, Any] | None:
-    """Return bytes per passage or query between the smallest and the largest scale."""
+    """Return bytes per passage or query between the two largest scales.
+
+    At smaller ones the first part of what is stored in parts is not full yet.
+    """
     per = PER.get(step, "queries")
     own = sorted((row for row in rows if row["step"] == step), key=lambda row: row["scale"])
     if len(own) < 2:
         return None
-    size = own[-1][per] - own[0][per]
-    bytes_each = {k: (own[-1][k] - own[0][k]) * 1e9 / size for k in ("own_gb", "peak_gb")}
+    one, other = own[-2:]
+    size = other[per] - one[per]
+    bytes_each = {k: (other[k] - one[k]) * 1e9 / size for k in ("own_gb", "peak_gb")}
     print(f"{step:8} grows by {bytes_each['own_gb']:7.0f} bytes per one of the {per}")
     return {"step": step, "per": per, **bytes_each}
 
