@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..tasks import CANDIDATES, MISMATCH_LIMIT, Note, Task, check_query_ids, mis
 from .bm25 import rank_by_bm25
 from .dense import Encoder, default_model, rank_by_vectors
 from .identical import own_documents
+from .lists import ScoredLists
 from .pool import DEPTH, NO_ORDER, EncoderPrompt, Pool, PoolOptions, PoolRow, fingerprint
 from .profiles import Profile, check_profile
 from .runfile import Ranked, read_ranked
@@ -63,9 +65,11 @@ def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> 
     """
     options = options or PoolOptions()
     parsed = check_profile(profile, task.shipped, kind=f"profile of task {task.name}")
-    source = _source(task, parsed, options)
     own = own_documents(task)
     excluded: Mapping[str, frozenset[str]] = own if task.exclude_identical else {}
+    # a query's own documents may be removed: rank as many more to take their places
+    depth = options.depth + max(map(len, excluded.values()), default=0)
+    source = _source(task, parsed, options, depth)
     rows = tuple(_row(task, source, q, excluded.get(q, frozenset()), options) for q in task.queries)
     prompts = {leaf.resolved: leaf.prompts for leaf in source.leaves() if leaf.prompts is not None}
     bare = [model for model, pair in prompts.items() if not any(prompt.source for prompt in pair)]
@@ -82,37 +86,38 @@ def build_pool(task: Task, profile: str, options: PoolOptions | None = None) -> 
     )
 
 
-def _source(task: Task, profile: Profile, options: PoolOptions) -> _Source:
+def _source(task: Task, profile: Profile, options: PoolOptions, depth: int) -> _Source:
+    """Return what a profile names; lists that are computed are cut at `depth`."""
     if profile.sources:
-        return _fused(task, profile.sources, options)
+        return _fused(task, profile.sources, options, depth)
     if profile.argument is None:
-        return _named(task, profile.name, options)
-    return _computed(task, profile, options)
+        return _named(task, profile.name, options, depth)
+    return _computed(task, profile, options, depth)
 
 
-def _named(task: Task, name: str, options: PoolOptions) -> _Source:
+def _named(task: Task, name: str, options: PoolOptions, depth: int) -> _Source:
     """Return a shipped list by its config's name, or what an alias means for this task."""
     if name in task.shipped:
         return _shipped(task, name, options)
     if name == "hybrid":
         if HYBRID in task.shipped:
             return _shipped(task, HYBRID, options)
-        return _fused(task, (Profile("bm25"), Profile("dense")), options)
+        return _fused(task, (Profile("bm25"), Profile("dense")), options, depth)
     if name == "dense":
         dense = [n for n in task.shipped if not n.lower().startswith(_NOT_DENSE)]
         if task.dense is not None and task.dense in task.shipped:
             dense = [task.dense]
         if len(dense) == 1:
             return _shipped(task, dense[0], options)
-    return _computed(task, Profile(name, ""), options)
+    return _computed(task, Profile(name, ""), options, depth)
 
 
 def _shipped(task: Task, name: str, options: PoolOptions) -> _Source:
-    lists = {q: [(d, None) for d in found] for q, found in task.shipped[name]().items()}
+    lists = task.shipped[name]()
     if not options.keep_going:
-        _check_ids(f"shipped list {name}", lists, task, limits=_SHIPPED_LIMITS)
+        _check_ids(f"shipped list {name}", ScoredLists(lists), task, limits=_SHIPPED_LIMITS)
     origin = NO_ORDER if name == CANDIDATES else "shipped"
-    return _Source(name, origin, {q: lists.get(q, ()) for q in task.queries})
+    return _Source(name, origin, ScoredLists({q: lists.get(q, ()) for q in task.queries}))
 
 
 def _check_ids(what: str, ranked: Ranked, task: Task, *, limits: tuple[float, float]) -> None:
@@ -131,17 +136,20 @@ def _check_ids(what: str, ranked: Ranked, task: Task, *, limits: tuple[float, fl
         raise mismatch(what, outside, task.corpus)
 
 
-def _fused(task: Task, profiles: Iterable[Profile], options: PoolOptions) -> _Source:
-    sources = tuple(_source(task, profile, options) for profile in profiles)
+def _fused(task: Task, profiles: Iterable[Profile], options: PoolOptions, depth: int) -> _Source:
+    sources = tuple(_source(task, profile, options, SOURCE_DEPTH) for profile in profiles)
     if any(source.origin == NO_ORDER for source in sources):
         raise BadOption(f"{CANDIDATES} of task {task.name} are in no order and cannot be fused")
-    ranked = {}
+    doc_ids: dict[str, tuple[str, ...]] = {}
+    scores: dict[str, array[float]] = {}
     for query_id in task.queries:
         # without their safeguards, which would leak a judgement into the fusion
         lists = [_without_safeguard(task, source, query_id)[0] for source in sources]
-        ranked[query_id] = fuse([[d for d, _ in found] for found in lists], task.corpus)
+        ranked = fuse([[d for d, _ in found] for found in lists], task.corpus)[:depth]
+        doc_ids[query_id] = tuple(doc_id for doc_id, _ in ranked)
+        scores[query_id] = array("d", (score for _, score in ranked))
     name = f"rrf({','.join(source.resolved for source in sources)})"
-    return _Source(name, "computed", ranked, sources)
+    return _Source(name, "computed", ScoredLists(doc_ids, scores), sources)
 
 
 def fuse(sources: Sequence[Sequence[str]], corpus: Container[str]) -> list[tuple[str, float]]:
@@ -195,18 +203,15 @@ def shipped_safeguard(
     return doc_ids[-1] if found == [doc_ids[-1]] else None
 
 
-def _computed(task: Task, profile: Profile, options: PoolOptions) -> _Source:
+def _computed(task: Task, profile: Profile, options: PoolOptions, depth: int) -> _Source:
     if profile.name == "run":
         return _from_file(task, profile, options)
-    # a query's own documents may be removed: rank as many more to take their places
-    own = max(map(len, own_documents(task).values()), default=0) if task.exclude_identical else 0
-    depth = max(options.depth + own, SOURCE_DEPTH)
     if profile.name == "bm25":
         ranked = rank_by_bm25(task.queries, task.corpus, language=task.language, depth=depth)
         return _Source("bm25()", "computed", ranked)
     encoder = Encoder(profile.argument or default_model(), options)
-    ranked = rank_by_vectors(task.queries, task.corpus, encoder=encoder, depth=depth)
-    return _Source(f"dense({encoder.name})", "computed", ranked, prompts=encoder.prompts)
+    ranked, notes = rank_by_vectors(task.queries, task.corpus, encoder=encoder, depth=depth)
+    return _Source(f"dense({encoder.name})", "computed", ranked, (), notes, encoder.prompts)
 
 
 def _from_file(task: Task, profile: Profile, options: PoolOptions) -> _Source:
@@ -256,9 +261,14 @@ def _notes(
     own: Mapping[str, frozenset[str]],
     bare: list[str],
 ) -> dict[str, Note]:
-    ranked = [(q, d) for leaf in leaves for q in task.queries for d, _ in leaf.ranked.get(q, ())]
     found: dict[str, Iterable[str]] = {
-        "candidates missing from the corpus": (d for _, d in ranked if d not in task.corpus),
+        "candidates missing from the corpus": (
+            doc_id
+            for leaf in leaves
+            for query_id in task.queries
+            for doc_id, _ in leaf.ranked.get(query_id, ())
+            if doc_id not in task.corpus
+        ),
         "queries without a candidate": (row.query_id for row in rows if not row.natural),
         "queries with their own document in the pool": (
             row.query_id for row in rows if not own.get(row.query_id, set()).isdisjoint(row.doc_ids)

@@ -1,20 +1,20 @@
-"""Rank by the cosine of vectors of a sentence-transformers encoder, with exact search by faiss.
+"""Rank by the cosine of vectors of a sentence-transformers encoder.
 
-Each distinct text is encoded once. Vectors are cached on disk under the sha256 of everything that
-they depend on.
+Each distinct text is encoded once. Vectors are cached on disk, in parts, each under the sha256 of
+everything that it depends on, so that what was encoded before a process ended is not encoded again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
 import json
 import os
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from importlib.metadata import version
+from itertools import compress, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ from ..errors import EngineFault, RerankBenchError
 from ..places import cache_folder
 from ..progress import bar
 from ..quiet import quiet
+from ..tasks import Note
+from .lists import ScoredLists
+from .nearest import Nearest
 from .pool import EncoderPrompt, PoolOptions
 from .prompts import prompts_of
 
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
 
 _BATCH = 32
 _DIGITS = 6  # of a cosine: further digits depend on the texts that shared the batch
-_MARGIN = 1e-4  # over the error of a cosine that is summed in float32
+_PART = 50_000  # texts whose vectors are stored in one file
+_DIGEST = 16  # bytes
 _FORMAT = 3  # of the cached vectors: increase it when the same texts are encoded differently
 _PACKAGES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 
@@ -46,41 +50,66 @@ def default_model() -> str:
 
 def rank_by_vectors(
     queries: Mapping[str, str], corpus: Mapping[str, str], *, encoder: Encoder, depth: int
-) -> dict[str, list[tuple[str, float]]]:
-    """Return for each query (document id, cosine), best first, at most `depth`.
+) -> tuple[ScoredLists, dict[str, Note]]:
+    """Return for each query (document id, cosine), best first, at most `depth`, and notes.
 
     Cosines are rounded to six digits; equal ones are ordered by document id. Raises EngineFault for
     a model that cannot be loaded, and what `Encoder.prompts` raises.
     """
-    import faiss
-
+    found: dict[str, tuple[str, ...]] = {}
+    scores: dict[str, array[float]] = {}
     if not queries:
-        return {}
-    ids_of = defaultdict(list)
-    for doc_id, text in corpus.items():
-        ids_of[text].append(doc_id)
-    documents = encoder.vectors("documents", list(ids_of))
+        return ScoredLists(found, scores), {}
+    texts = _Distinct(corpus)
+    parts = [encoder.vectors("documents", part) for part in texts.parts()]
     vectors = encoder.vectors("queries", list(queries.values()))
-    index = faiss.IndexFlatIP(documents.shape[1])
-    index.add(documents)
-    lowest = index.search(vectors, min(depth, len(documents)))[0][:, -1]
-    groups = list(ids_of.values())
-    ranked: dict[str, list[tuple[str, float]]] = {}
-    for query_id, vector, least in zip(queries, vectors, lowest, strict=True):
-        rows = index.range_search(vector[None], float(least) - _MARGIN)[2]
-        near = _cosines(documents, rows, vector)
-        pairs = [(doc_id, score) for place, score in near for doc_id in groups[place]]
-        ranked[query_id] = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:depth]
-    return ranked
+    nearest = Nearest(parts, depth)
+    rows, notes = nearest.rows(vectors)
+    for query_id, vector, own in zip(queries, vectors, rows, strict=True):
+        near = zip(own.tolist(), _cosines(nearest.vectors(own), vector), strict=True)
+        losses = ((-score, doc_id) for row, score in near for doc_id in texts.ids(row))
+        ranked = sorted(losses)[:depth]
+        found[query_id] = tuple(doc_id for _, doc_id in ranked)
+        scores[query_id] = array("d", (0.0 - loss for loss, _ in ranked))  # not -0.0
+    return ScoredLists(found, scores), notes
 
 
-def _cosines(
-    documents: NDArray[np.float32], rows: NDArray[np.int64], query: NDArray[np.float32]
-) -> list[tuple[int, float]]:
-    """Return (row, cosine) of the documents at `rows`."""
+def _cosines(documents: NDArray[np.float32], query: NDArray[np.float32]) -> list[float]:
     # the error of faiss depends on the row: summed in float64, equal vectors have equal cosines
-    cosines = (documents[rows] * query.astype(float)).sum(axis=1).round(_DIGITS)
-    return list(zip(rows.tolist(), (cosines + 0.0).tolist(), strict=True))  # + 0.0: no -0.0
+    found: list[float] = (documents * query.astype(float)).sum(axis=1).round(_DIGITS).tolist()
+    return found
+
+
+class _Distinct:
+    """The distinct texts of a corpus, numbered as they first occur; only their digests are kept."""
+
+    def __init__(self, corpus: Mapping[str, str]) -> None:
+        import numpy as np
+        import pyarrow as pa
+
+        texts = corpus.values()
+        digests = pa.array((_digest(text) for text in texts), pa.binary(_DIGEST))
+        numbers = digests.dictionary_encode().indices.to_numpy()
+        self._corpus, self._ids = corpus, list(corpus)
+        self._order = np.argsort(numbers, kind="stable")
+        self._starts = np.searchsorted(numbers[self._order], np.arange(numbers.max() + 2))
+        self._is_first = np.zeros(len(numbers), bool)
+        self._is_first[self._order[self._starts[:-1]]] = True
+
+    def parts(self) -> Iterator[list[str]]:
+        """Yield the texts in order, `_PART` at a time."""
+        left = compress(self._corpus.values(), self._is_first)
+        while part := list(islice(left, _PART)):
+            yield part
+
+    def ids(self, number: int) -> list[str]:
+        """Return the ids of the documents that have a text."""
+        rows = self._order[self._starts[number] : self._starts[number + 1]]
+        return [self._ids[row] for row in rows.tolist()]
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST).digest()
 
 
 class Encoder:
@@ -111,8 +140,10 @@ class Encoder:
         path = cache_folder() / "vectors" / f"{digest}.npy"
         found = _read(path)
         if found is None:
-            found = self._encode(kind, texts, prompt)
-            _write(path, found)
+            _write(path, self._encode(kind, texts, prompt))
+            found = _read(path)
+        if found is None:
+            raise RerankBenchError(f"cache {path} cannot be read back; check the disk")
         return found
 
     def _identity(self) -> list[Any]:
@@ -170,31 +201,36 @@ def _load(source: str, revision: str | None, device: str | None) -> Any:
 
 
 def _read(path: Path) -> NDArray[np.float32] | None:
-    """Return the vectors of a cache file, None if it is missing or damaged."""
+    """Return the vectors of a cache file as a memory map, None if it is missing or damaged."""
     import numpy as np
 
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            digest = file.read(32)
+            if hashlib.file_digest(file, "sha256").digest() != digest:
+                return None
+            file.seek(32)
+            np.lib.format.read_magic(file)
+            shape, _, kind = np.lib.format.read_array_header_1_0(file)
+            return np.asarray(np.memmap(file, kind, "r", file.tell(), shape))
     except OSError:
         return None
-    digest, content = data[:32], data[32:]
-    if hashlib.sha256(content).digest() != digest:
-        return None
-    found: NDArray[np.float32] = np.load(io.BytesIO(content), allow_pickle=False)
-    return found
 
 
 def _write(path: Path, vectors: NDArray[np.float32]) -> None:
     """Write the sha256 of the content and the content, and rename the file when it is complete."""
     import numpy as np
 
-    buffer = io.BytesIO()
-    np.save(buffer, vectors)
-    content = buffer.getvalue()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_bytes(hashlib.sha256(content).digest() + content)
+        with aside.open("wb+") as file:
+            file.write(bytes(32))
+            np.save(file, vectors)
+            file.seek(32)
+            digest = hashlib.file_digest(file, "sha256").digest()
+            file.seek(0)
+            file.write(digest)
         aside.replace(path)
     except OSError as error:
         why = f"{error.strerror}; set RERANK_BENCH_CACHE to a folder that can be written"

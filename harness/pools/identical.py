@@ -16,11 +16,14 @@ def own_documents(task: Task) -> dict[str, frozenset[str]]:
     """
     if task.identical_by == "id":
         return {q: frozenset({q}) for q in task.queries if q in task.corpus}
-    by_text: defaultdict[str, set[str]] = defaultdict(set)
+    asked: defaultdict[str, list[str]] = defaultdict(list)
+    for query_id, query in task.queries.items():
+        asked[" ".join(query.split())].append(query_id)
+    found: defaultdict[str, set[str]] = defaultdict(set)
     for doc_id, text in task.corpus.items():
-        by_text[" ".join(text.split())].add(doc_id)
-    texts = {query_id: " ".join(text.split()) for query_id, text in task.queries.items()}
-    return {q: frozenset(by_text[text]) for q, text in texts.items() if text in by_text}
+        for query_id in asked.get(" ".join(text.split()), ()):
+            found[query_id].add(doc_id)
+    return {q: frozenset(found[q]) for q in task.queries if q in found}
 
 
 def without_own_documents(task: Task) -> Task:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FIRST_STAGE, REVERSE, RANDOM = "first-stage", "reverse", "random"
 
+_TOGETHER = 500  # rows whose texts are fitted with one call to the engine
+
 
 @dataclass
 class Fitting:
@@ -143,11 +145,13 @@ class Jobs:
         )
         key = (id(task), budget)  # two tasks may share a name
         fitting = self._fittings.setdefault(key, Fitting(task, self.engine, budget))
-        fitting.prepare(part for _, part in rows)
-        for row, part in rows:
-            job_key = (owner, row, fitting.counts(part))
-            found = fitting.candidates(part, instruction=given(task, scope.instructions))
-            yield Job(job_key, choice.reranker, found, choice.label)
+        for start in range(0, len(rows), _TOGETHER):
+            own = rows[start : start + _TOGETHER]
+            fitting.prepare(part for _, part in own)
+            for row, part in own:
+                job_key = (owner, row, fitting.counts(part))
+                found = fitting.candidates(part, instruction=given(task, scope.instructions))
+                yield Job(job_key, choice.reranker, found, choice.label)
 
 
 def rearranged(candidates: Candidates, order: str) -> Candidates:

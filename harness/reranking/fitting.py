@@ -10,6 +10,8 @@ from ..errors import EngineFault
 from ..types import Engine, Fitted, Reranker
 from .declared import Declared
 
+_MOST_FITTED = 200_000  # documents that are kept for further queries, about 200 MB
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -102,7 +104,12 @@ class Fitter:
         return self.engine.fit(texts, half if own is None else own)
 
     def prepare(self, asked: Sequence[tuple[Fitted, Sequence[str]]]) -> None:
-        """Fit all documents of some (query, document ids), with one call per length."""
+        """Fit all documents of some (query, document ids), with one call per length.
+
+        Those that were prepared before may be forgotten.
+        """
+        if len(self._fitted) > _MOST_FITTED:
+            self._fitted.clear()
         self._fit([(self.budget.cap(query), doc_ids) for query, doc_ids in asked])
         self._fit([(self._limit(query, doc_ids), doc_ids) for query, doc_ids in asked])
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
-from itertools import compress, groupby
+from functools import partial
+from itertools import compress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -27,20 +28,18 @@ _FIRST_STAGE = {"first_stage_score": "float64"}
 _OPTIONAL = {"score", "failed", *_ABOUT, *_FIRST_STAGE}
 
 
+_GROUP = 5_000  # queries of a row group
+_AT_ONCE = 250  # queries whose rows are held at once
+
+
 def write_files(folder: Path, run: Run) -> None:
     """Write the four files of `run` into the existing `folder`; raises OSError."""
     counts = {_COUNT + name: "int64" for r in run.results for name in r.counts}
     spent = _SPENT | dict(sorted(counts.items())) | _ABOUT
-    rankings = [row for result in run.results for row in _ranking_rows(result)]
-    columns = {**_RANKINGS, "failed": "bool", **_FIRST_STAGE}
-    _write(folder / "rankings.parquet", columns, rankings)
-    _write(folder / "usage.parquet", spent, [_usage_row(result) for result in run.results])
-    qrels = [
-        {"query_id": r.query_id, "doc_id": doc_id, "grade": grade}
-        for r in run.results
-        for doc_id, grade in run.qrels.get(r.query_id, {}).items()
-    ]
-    _write(folder / "qrels.parquet", _JUDGED, qrels)
+    ranked = {**_RANKINGS, "failed": "bool", **_FIRST_STAGE}
+    _write(folder / "rankings.parquet", ranked, run.results, _ranking_rows)
+    _write(folder / "usage.parquet", spent, run.results, _usage_rows)
+    _write(folder / "qrels.parquet", _JUDGED, run.results, partial(_judged_rows, run.qrels))
     text = json.dumps(run.manifest, indent=2, ensure_ascii=False, default=dict)
     (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
 
@@ -61,8 +60,8 @@ def _ranking_rows(result: QueryResult) -> Iterable[dict[str, Any]]:
         }
 
 
-def _usage_row(result: QueryResult) -> dict[str, Any]:
-    return {
+def _usage_rows(result: QueryResult) -> Iterable[dict[str, Any]]:
+    yield {
         "query_id": result.query_id,
         **asdict(result.usage),
         "failed": result.failed,
@@ -71,12 +70,34 @@ def _usage_row(result: QueryResult) -> dict[str, Any]:
     }
 
 
-def _write(file: Path, kinds: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
+def _judged_rows(
+    qrels: Mapping[str, Mapping[str, int]], result: QueryResult
+) -> Iterable[dict[str, Any]]:
+    for doc_id, grade in qrels.get(result.query_id, {}).items():
+        yield {"query_id": result.query_id, "doc_id": doc_id, "grade": grade}
+
+
+def _write(
+    file: Path,
+    kinds: Mapping[str, str],
+    results: Sequence[QueryResult],
+    rows_of: Callable[[QueryResult], Iterable[Mapping[str, Any]]],
+) -> None:
+    """Write the rows of all results, in row groups of `_GROUP` queries."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {name: pa.array([row.get(name) for row in rows], k) for name, k in kinds.items()}
-    pq.write_table(pa.table(columns), file, compression="zstd")
+    schema = pa.schema(list(kinds.items()))
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for start in range(0, max(len(results), 1), _GROUP):
+            group = results[start : start + _GROUP]
+            parts = [
+                pa.Table.from_pylist(
+                    [row for one in group[at : at + _AT_ONCE] for row in rows_of(one)], schema
+                )
+                for at in range(0, max(len(group), 1), _AT_ONCE)
+            ]
+            writer.write_table(pa.concat_tables(parts).combine_chunks())
 
 
 def read_run(folder: Path) -> Run:
@@ -86,11 +107,11 @@ def read_run(folder: Path) -> Run:
     """
     manifest = read_manifest(folder)
     ranked, judged, spent = (folder / f"{n}.parquet" for n in ("rankings", "qrels", "usage"))
-    rankings = {q: _ranking(ranked, q, rows) for q, rows in _by_query(ranked, _RANKINGS).items()}
-    grades = {q: _once(judged, q, rows) for q, rows in _by_query(judged, _JUDGED).items()}
-    columns = _read(spent, _SPENT)
+    rankings = {q: _ranking(ranked, q, rows) for q, rows in _by_query(ranked, _RANKINGS)}
+    grades = {q: _once(judged, q, rows) for q, rows in _by_query(judged, _JUDGED)}
+    columns = {name: column.to_pylist() for name, column in _read(spent, _SPENT).items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    results = {row["query_id"]: _result(row, rankings.pop(row["query_id"], [])) for row in rows}
+    results = {row["query_id"]: _result(row, rankings.pop(row["query_id"], ())) for row in rows}
     if len(results) < len(rows):
         raise broken(spent, "it has a query twice")
     if rankings:
@@ -104,11 +125,12 @@ def read_run(folder: Path) -> Run:
 
 
 def _ranking(file: Path, query_id: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Sort rows by their ranks, which they need not be in the file, and leave the ranks out."""
+    """Sort rows by their ranks, which they need not be in the file; return the other columns."""
     rows.sort(key=itemgetter(0))
-    if [row[0] for row in rows] != list(range(1, len(rows) + 1)):
+    ranks, *columns = zip(*rows, strict=True)
+    if list(ranks) != list(range(1, len(rows) + 1)):
         raise broken(file, f"the ranks of query {query_id} are not 1 to {len(rows)}")
-    return [row[1:] for row in rows]
+    return columns
 
 
 def _once(file: Path, query_id: str, rows: Sequence[tuple[Any, ...]]) -> dict[str, int]:
@@ -119,9 +141,7 @@ def _once(file: Path, query_id: str, rows: Sequence[tuple[Any, ...]]) -> dict[st
 
 
 def _result(spent: Mapping[str, Any], ranking: Sequence[tuple[Any, ...]]) -> QueryResult:
-    doc_ids, scores, first_stage_ranks, is_safeguard, *known = (
-        zip(*ranking, strict=True) if ranking else ((),) * 4
-    )
+    doc_ids, scores, first_stage_ranks, is_safeguard, *known = ranking or ((),) * 4
     of_pool = known[0] if known else ()
     counts = {k.removeprefix(_COUNT): v for k, v in spent.items() if k.startswith(_COUNT)}
     return QueryResult(
@@ -138,16 +158,35 @@ def _result(spent: Mapping[str, Any], ranking: Sequence[tuple[Any, ...]]) -> Que
     )
 
 
-def _by_query(file: Path, columns: Mapping[str, str]) -> dict[str, list[tuple[Any, ...]]]:
-    """Group a file's rows by their first column, which is dropped."""
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    rows = zip(*_read(file, columns).values(), strict=True)
-    for query_id, group in groupby(rows, itemgetter(0)):
-        found.setdefault(query_id, []).extend(row[1:] for row in group)
-    return found
+def _by_query(
+    file: Path, columns: Mapping[str, str]
+) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """Yield each query of a file with its rows, without their first column, the query's id."""
+    import numpy as np
+
+    names, *others = _read(file, columns).values()
+    queries = names.combine_chunks().dictionary_encode()
+    codes = queries.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    if (order[1:] < order[:-1]).any():
+        others = [column.take(order) for column in others]
+    slices = [_slices(column.combine_chunks()) for column in others]
+    start = 0
+    for name, size in zip(queries.dictionary.to_pylist(), np.bincount(codes), strict=True):
+        yield name, list(zip(*(own(start, start + size) for own in slices), strict=True))
+        start += size
 
 
-def _read(file: Path, columns: Mapping[str, str]) -> dict[str, list[Any]]:
+def _slices(column: Any) -> Callable[[int, int], list[Any]]:
+    """Return the function that returns a part of a column; equal texts are one object."""
+    if column.type != "string":
+        return lambda start, end: column[start:end].to_pylist()
+    encoded = column.dictionary_encode()
+    codes, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+    return lambda start, end: [names[code] for code in codes[start:end].tolist()]
+
+
+def _read(file: Path, columns: Mapping[str, str]) -> dict[str, Any]:
     """Return the named columns, cast to their types, and those that a file need not have."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -158,12 +197,12 @@ def _read(file: Path, columns: Mapping[str, str]) -> dict[str, list[Any]]:
         counts = {name: "int64" for name in table.column_names if name.startswith(_COUNT)}
         about = {n: kind for n, kind in {**_ABOUT, **_FIRST_STAGE}.items() if n in names}
         kinds = {**columns, **about, **counts}
-        read = {n: table[n].cast(kind).to_pylist() for n, kind in kinds.items() if n in names}
+        read = {n: table[n].cast(kind) for n, kind in kinds.items() if n in names}
     except (OSError, pa.ArrowException) as error:
         raise broken(file, error) from error
     for name in columns:
         if name not in read:
             raise broken(file, f"it has no column {name}")
-        if name not in _OPTIONAL and None in read[name]:
+        if name not in _OPTIONAL and read[name].null_count:
             raise broken(file, f"a row has no {name}")
     return read

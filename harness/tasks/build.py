@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -128,18 +128,21 @@ def _check_documents(
     """
     if options.keep_going:
         return
-    spellings = {id_key(doc_id) for doc_id in corpus}
-    missing: list[str] = []
-    lost = without = 0
-    for graded in qrels.values():
-        positives = [doc_id for doc_id, grade in graded.items() if grade >= options.min_grade]
-        if not corpus.keys().isdisjoint(positives):
-            continue
-        without += 1
-        missing += positives
-        is_respelt = any(id_key(doc_id) in spellings for doc_id in positives)
-        lost += is_respelt or corpus.keys().isdisjoint(graded)
-    if without == len(qrels):
+    least = options.min_grade
+    of_queries = [[d for d, grade in own.items() if grade >= least] for own in qrels.values()]
+    without = [
+        (graded, positives)
+        for graded, positives in zip(qrels.values(), of_queries, strict=True)
+        if corpus.keys().isdisjoint(positives)
+    ]
+    missing = [doc_id for _, positives in without for doc_id in positives]
+    wanted = set(map(id_key, missing))
+    respelt = {key for doc_id in corpus if (key := id_key(doc_id)) in wanted} if wanted else set()
+    lost = sum(
+        corpus.keys().isdisjoint(graded) or not respelt.isdisjoint(map(id_key, positives))
+        for graded, positives in without
+    )
+    if len(without) == len(qrels):
         what = "no positive"
     elif lost > MISMATCH_LIMIT * len(qrels):
         what = f"no positive of {lost} of {len(qrels)} queries"
@@ -172,15 +175,15 @@ def fingerprint(queries: Mapping[str, str], *, corpus: Mapping[str, str], qrels:
 
     The order of rows on disk is left out, because no result depends on it.
     """
-    of_queries, of_corpus = (
-        [part for text_id in sorted(texts) for part in (text_id, texts[text_id])]
-        for texts in (queries, corpus)
-    )
+
+    def parts(texts: Mapping[str, str]) -> Iterator[str]:
+        return (part for text_id in sorted(texts) for part in (text_id, texts[text_id]))
+
     grades = sorted(
         (q, d, str(grade)) for q, graded in qrels.items() for d, grade in graded.items()
     )
     digest = hashlib.sha256()
-    for part in (*of_queries, "", *of_corpus, "", *chain.from_iterable(grades)):
+    for part in chain(parts(queries), [""], parts(corpus), [""], chain.from_iterable(grades)):
         data = part.encode("utf-8", "surrogatepass")
         digest.update(b"%d:" % len(data) + data)
     return digest.hexdigest()

@@ -7,16 +7,22 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
 from .ids import first_repeated, is_number, parse_whole_number
-from .table import Table
+from .table import Streamed, Table
 
 JSONL, SEPARATED = (".jsonl", ".jsonl.gz"), (".tsv", ".csv", ".tsv.gz", ".csv.gz")
+
+IN_MEMORY = 64_000_000
+"""Most bytes of the files of one split that are held in memory."""
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
@@ -86,21 +92,72 @@ def is_rows(path: Path) -> bool:
 
 
 def read_files(files: Sequence[Path], required: Sequence[str] = ()) -> Table:
-    """Return the rows of the files of one split, in order.
+    """Return the rows of the files of one split, in order; those of large files stay on disk.
 
     Raises BadData naming the file, also if a JSON line lacks a key of `required`.
     """
     if len({suffix(file) for file in files}) > 1:
         names = ", ".join(file.name for file in files[:3])
         raise BadData(f"{files[0].parent} holds one split in several formats ({names}); keep one")
+    is_large = sum(file.stat().st_size for file in files) > IN_MEMORY
+    if is_large and suffix(files[0]) not in SEPARATED:
+        return _streamed(files, required)
     tables = [_read(file, required) for file in files]
     columns: dict[str, list[Any]] = {name: [] for name in tables[0].columns}
     for file, table in zip(files, tables, strict=True):
-        if table.columns.keys() != columns.keys():
-            raise BadData(f"{file} has other columns than {files[0].name}")
+        _check_columns(file, table.columns, columns)
         for name, values in table.columns.items():
             columns[name].extend(values)
     return Table(str(files[0]), columns, [place for table in tables for place in table.places])
+
+
+def _check_columns(file: Path, has: Iterable[str], first: Iterable[str]) -> None:
+    if {*has} != {*first}:
+        raise BadData(f"{file} has other columns than the split's first file")
+
+
+def _streamed(files: Sequence[Path], required: Sequence[str]) -> Table:
+    """Return a table whose columns are read from the files whenever they are iterated over."""
+    names: dict[str, None] = {}
+    places: list[tuple[str, Sequence[int]]] = []
+    for file in files:
+        own, place = _scanned(file, required)
+        names = names or own
+        _check_columns(file, own, names)
+        places.append(place)
+    read = partial(_rows, files)
+    size = sum(len(numbers) for _, numbers in places)
+    columns = {name: Streamed(partial(read, [name]), size) for name in names}
+    return Table(str(files[0]), columns, places, read)
+
+
+def _scanned(
+    file: Path, required: Sequence[str]
+) -> tuple[dict[str, None], tuple[str, Sequence[int]]]:
+    """Return the columns of a file, and the numbers of its rows."""
+    if suffix(file) not in JSONL:
+        repeated = first_repeated(found := column_names(file))
+        if repeated is not None:
+            raise BadData(f"{file}: column {repeated!r} occurs twice; keep one")
+        with _parquet(file) as parquet:
+            size = parquet.metadata.num_rows
+            return dict.fromkeys(found), (f"{file}, row", range(1, size + 1))
+    names, numbers = dict.fromkeys(required), array("q")
+    for number, row in _objects(file, required):
+        names.update(dict.fromkeys(row))
+        numbers.append(number)
+    return names, (f"{file}, line", numbers)
+
+
+def _rows(files: Sequence[Path], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of some columns row by row."""
+    for file in files:
+        if suffix(file) in JSONL:
+            yield from (tuple(row.get(name) for name in names) for _, row in _objects(file))
+            continue
+        with _parquet(file) as parquet:
+            for batch in parquet.iter_batches(columns=list(names)):
+                yield from zip(*(batch[name].to_pylist() for name in names), strict=True)
 
 
 def column_names(file: Path) -> Sequence[str]:
@@ -109,8 +166,9 @@ def column_names(file: Path) -> Sequence[str]:
         return next((list(row) for _, row in _objects(file)), [])
     if suffix(file) in SEPARATED:
         return list(_NAMES)
-    names: Sequence[str] = _parquet(file, lambda parquet: parquet.schema_arrow.names)
-    return names
+    with _parquet(file) as parquet:
+        names: Sequence[str] = parquet.schema_arrow.names
+        return names
 
 
 def _read(file: Path, required: Sequence[str]) -> Table:
@@ -124,18 +182,13 @@ def read_jsonl(path: Path, required: Sequence[str] = ()) -> Table:
 
     Raises BadData naming the line if it is not an object or lacks a key of `required`.
     """
-    rows: dict[int, dict[str, Any]] = {}
-    for number, row in _objects(path):
-        missing = next((key for key in required if key not in row), None)
-        if missing is not None:
-            raise BadData(f"{path}, line {number}: {missing!r} is missing")
-        rows[number] = row
+    rows = dict(_objects(path, required))
     names = dict.fromkeys([*required, *(name for row in rows.values() for name in row)])
     columns = {name: [row.get(name) for row in rows.values()] for name in names}
     return Table(str(path), columns, [(f"{path}, line", list(rows))])
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(path: Path, required: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in read_lines(path):
         try:
             row = parse_json(line, f"{path}, line {number}")
@@ -143,25 +196,26 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise BadData(f"{path}, line {number} is not JSON: {error}") from None
         if not isinstance(row, dict):
             raise BadData(f"{path}, line {number} is not a JSON object")
+        missing = next((key for key in required if key not in row), None)
+        if missing is not None:
+            raise BadData(f"{path}, line {number}: {missing!r} is missing")
         yield number, row
 
 
 def _read_parquet(file: Path) -> Table:
-    repeated = first_repeated(column_names(file))
-    if repeated is not None:
-        raise BadData(f"{file}: column {repeated!r} occurs twice; keep one")
-    columns = _parquet(file, lambda parquet: parquet.read().to_pydict())
-    size = len(next(iter(columns.values()), ()))
-    return Table(str(file), columns, [(f"{file}, row", range(1, size + 1))])
+    _, place = _scanned(file, ())
+    with _parquet(file) as parquet:
+        return Table(str(file), parquet.read().to_pydict(), [place])
 
 
-def _parquet(file: Path, read: Callable[[Any], Any]) -> Any:
-    """Return what `read` returns for a parquet file; raise BadData if it cannot be read."""
+@contextmanager
+def _parquet(file: Path) -> Iterator[Any]:
+    """Open a parquet file; raise BadData if it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return read(pq.ParquetFile(file))
+        yield pq.ParquetFile(file)
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise BadData(f"{file} cannot be read as parquet: {reason}") from error
@@ -199,7 +253,8 @@ def standard_names(table: Table) -> Table:
     """
     names = list(table.columns)
     standard = {names[at[0]]: name for name, at in _places(names).items() if len(at) == 1}
-    return replace(table, columns={standard.get(n, n): table.columns[n] for n in names})
+    columns = {standard.get(name, name): table.columns[name] for name in names}
+    return replace(table, columns=columns, read=None)
 
 
 def _places(names: Sequence[str]) -> dict[str, list[int]]:

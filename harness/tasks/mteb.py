@@ -196,7 +196,7 @@ def _data(task: Any, subset: str, split: str) -> Any:
 def _texts(rows: Any, where: str, optional: Sequence[str]) -> Table:
     """Return the columns of a `datasets.Dataset` that MTEB reads."""
     names = ["text", *(name for name in optional if name != "text" and name in rows.column_names)]
-    return Table(where, {"_id": rows["id"][:], **{name: rows[name][:] for name in names}})
+    return Table(where, {"_id": rows["id"], **{name: rows[name] for name in names}})
 
 
 def _judgements(relevant: Mapping[str, Mapping[str, int]], where: str) -> Table:

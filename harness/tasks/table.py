@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any
 
 from ..errors import BadData
 from .ids import UNREADABLE, first_repeated, parse_id, parse_whole_number
+from .stored import RepeatedId, StoredTexts
+
+IN_MEMORY = 200_000
+"""Most texts of a table that are held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed(Sequence[Any]):
+    """Values that are read anew whenever they are iterated over.
+
+    read: function that yields rows of the one value. size: the number of rows.
+    """
+
+    read: Callable[[], Iterator[tuple[Any, ...]]]
+    size: int
+
+    def __iter__(self) -> Iterator[Any]:
+        return (value for (value,) in self.read())
+
+    def __getitem__(self, index: Any) -> Any:
+        return next(islice(self, index, None))
+
+    def __len__(self) -> int:
+        return self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +43,14 @@ class Table:
     columns: name -> values.
     places: for each file `FILE, row` or `FILE, line` and the numbers of its rows; if there is none,
         the rows are 1, 2, … of `where`.
+    read: function that yields the values of the named columns row by row, for columns that are not
+        in memory; None if they are.
     """
 
     where: str
     columns: Mapping[str, Sequence[Any]]
     places: Sequence[tuple[str, Sequence[int]]] = ()
+    read: Callable[[Sequence[str]], Iterator[tuple[Any, ...]]] | None = None
 
     def place(self, index: int) -> str:
         """Return the file and number of the row with this index."""
@@ -47,6 +75,11 @@ class Table:
             has = ", ".join(self.columns) or "none"
             raise BadData(f"{self.where}: column {name!r} is missing (has: {has})")
         return self.columns[name]
+
+    def rows(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of columns row by row; raise BadData if one is missing."""
+        columns = [self.column(name) for name in names]
+        return zip(*columns, strict=True) if self.read is None else self.read(names)
 
     def ids(self, name: str) -> list[str]:
         """Return a column of ids as strings; raise BadData naming the row that has no id."""
@@ -84,8 +117,8 @@ def judgements(table: Table) -> tuple[dict[str, dict[str, int]], list[str]]:
 def _judgement_rows(table: Table) -> Iterator[tuple[str, str, int]]:
     query_ids, doc_column = table.ids("query-id"), table.column("corpus-id")
     scores = table.columns.get("score", [1] * len(query_ids))
-    for index, query_id in enumerate(query_ids):
-        docs, score = doc_column[index], scores[index]
+    rows = zip(query_ids, doc_column, scores, strict=True)
+    for index, (query_id, docs, score) in enumerate(rows):
         doc_ids = docs if isinstance(docs, list | tuple) else [docs]
         grades = score if isinstance(score, list | tuple) else [score] * len(doc_ids)
         if len(grades) != len(doc_ids):
@@ -125,7 +158,7 @@ def readable(text: str) -> str:
     return UNREADABLE.sub("\ufffd", text)
 
 
-def corpus_texts(table: Table) -> tuple[dict[str, str], list[str]]:
+def corpus_texts(table: Table) -> tuple[Mapping[str, str], list[str]]:
     """Return document id -> text, and the ids of texts in which a character was replaced.
 
     A text is column `text`, after column `title` if there is one, with one space between them as in
@@ -150,12 +183,12 @@ def with_instructions(queries: Table, instructions: Table | None) -> Table:
     if missing is not None:
         raise BadData(f"{instructions.where}: query {missing!r} has no instruction")
     column = [found[query_id] for query_id in ids]
-    return replace(queries, columns={**queries.columns, "instruction": column})
+    return replace(queries, columns={**queries.columns, "instruction": column}, read=None)
 
 
 def query_texts(
     table: Table, only: Container[str] | None = None
-) -> tuple[dict[str, str], list[str]]:
+) -> tuple[Mapping[str, str], list[str]]:
     """Return query id -> text, and the ids of texts in which a character was replaced.
 
     A text is column `text`, before column `instruction` if there is one, as MTEB joins them
@@ -173,34 +206,56 @@ def query_texts(
 
 def _texts(
     table: Table, names: Sequence[str], only: Container[str] | None = None
-) -> tuple[dict[str, str], list[str]]:
+) -> tuple[Mapping[str, str], list[str]]:
     texts: dict[str, str] = {}
     replaced: list[str] = []
-    columns = [_strings(table, name) for name in names]
-    for index, text_id in enumerate(table.ids("_id")):
-        if only is not None and text_id not in only:
-            continue
+    pairs = _pairs(table, names, only, replaced)
+    for text_id, text in pairs:
         if text_id in texts:
-            raise BadData(f"{table.place(index)}: id {text_id!r} occurs twice; ids must be unique")
-        parts = [column[index] for column in columns]
-        raw = " ".join(filter(str.strip, parts)) or parts[-1]
-        texts[text_id] = readable(raw)
-        if texts[text_id] != raw:
-            replaced.append(text_id)
+            raise _repeated(table, text_id)
+        texts[text_id] = text
+        if len(texts) > IN_MEMORY:
+            return _stored(table, chain(texts.items(), pairs)), replaced
     if not texts:
         raise BadData(f"{table.where} holds no rows")
     return texts, replaced
 
 
-def _strings(table: Table, name: str) -> list[str]:
-    """Return a column of texts; None and NaN, which some tables write for None, become empty."""
-    found: list[str] = []
-    for index, value in enumerate(table.column(name)):
-        if value is None or value != value:
-            found.append("")
-        elif isinstance(value, str):
-            found.append(value)
-        else:
-            what = f"column {name!r} holds {type(value).__name__}, not a string"
-            raise BadData(f"{table.place(index)}: {what}: {str(value)[:40]}")
-    return found
+def _pairs(
+    table: Table, names: Sequence[str], only: Container[str] | None, replaced: list[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield id and text of each row; add the ids of texts in which a character was replaced."""
+    for index, (value, *parts) in enumerate(table.rows("_id", *names)):
+        text_id = table.id(value, "_id", index)
+        if only is not None and text_id not in only:
+            continue
+        strings = [_string(table, *part, index) for part in zip(names, parts, strict=True)]
+        raw = " ".join(filter(str.strip, strings)) or strings[-1]
+        text = readable(raw)
+        if text != raw:
+            replaced.append(text_id)
+        yield text_id, text
+
+
+def _stored(table: Table, pairs: Iterator[tuple[str, str]]) -> StoredTexts:
+    try:
+        return StoredTexts(pairs)
+    except RepeatedId as error:
+        raise _repeated(table, error.text_id) from None
+
+
+def _repeated(table: Table, text_id: str) -> BadData:
+    """Return the error for an id that occurs twice, which names the second row that has it."""
+    rows = (i for i, (v,) in enumerate(table.rows("_id")) if table.id(v, "_id", i) == text_id)
+    place = table.place([*islice(rows, 2)][1])
+    return BadData(f"{place}: id {text_id!r} occurs twice; ids must be unique")
+
+
+def _string(table: Table, name: str, value: object, index: int) -> str:
+    """Return a text; None and NaN, which some tables write for None, become empty."""
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:
+        return ""
+    what = f"column {name!r} holds {type(value).__name__}, not a string"
+    raise BadData(f"{table.place(index)}: {what}: {str(value)[:40]}")

@@ -19,7 +19,7 @@ def dense(monkeypatch):
     def rank(queries, corpus, *, encoder, depth):
         models.append(encoder.name)
         backwards = sorted(corpus, reverse=True)[:depth]
-        return {q: [(d, 1.0 - i / 1000) for i, d in enumerate(backwards)] for q in queries}
+        return {q: [(d, 1.0 - i / 1000) for i, d in enumerate(backwards)] for q in queries}, {}
 
     monkeypatch.setattr(build, "rank_by_vectors", rank)
     monkeypatch.setattr(build, "default_model", lambda: "small")

@@ -11,7 +11,7 @@ import pytest
 from rerank_bench import EngineFault, RerankBenchError
 from rerank_bench.engines import ModelPlace
 from rerank_bench.places import cache_folder
-from rerank_bench.pools import PoolOptions, dense
+from rerank_bench.pools import PoolOptions, dense, nearest
 from rerank_bench.pools import prompts as prompts_module
 from rerank_bench.pools.dense import Encoder, rank_by_vectors
 from rerank_bench.pools.prompts import Saved
@@ -49,7 +49,7 @@ def encoder(monkeypatch):
 def rank(queries=None, corpus=CORPUS, *, model="m", depth=500, **options):
     queries = {"q": "apple"} if queries is None else queries
     encoder = Encoder(model, PoolOptions(**{"query_prompt": "", **options}))
-    return rank_by_vectors(queries, corpus, encoder=encoder, depth=depth)
+    return rank_by_vectors(queries, corpus, encoder=encoder, depth=depth)[0]
 
 
 def test_the_nearest_come_first_and_equal_texts_by_document_id(encoder):
@@ -81,6 +81,56 @@ def test_ranks_agree_with_plain_arithmetic(encoder):
     ranked = rank(corpus=corpus, depth=20)["q"]
     assert [doc_id for doc_id, _ in ranked] == [doc_id for _, doc_id in wanted]
     assert [score for _, score in ranked] == pytest.approx([c for c, _ in wanted], abs=2e-6)
+
+
+@pytest.mark.parametrize("block", [1, 5_000])
+def test_vectors_in_parts_rank_as_those_in_one(encoder, monkeypatch, block):
+    corpus = {f"d{i:04}": f"text {i % 250}" for i in range(400)}
+    queries = {f"q{i}": f"query {i}" for i in range(9)}
+    whole = rank(queries, corpus, depth=130)
+    monkeypatch.setattr(dense, "_PART", 60)
+    monkeypatch.setattr(nearest, "_BLOCK", block)
+    assert rank(queries, corpus, depth=130) == whole
+    monkeypatch.setattr(nearest, "_SPARE", 0)  # any list may lack what ties with its last
+    assert rank(queries, corpus, depth=130) == whole
+
+
+def test_vectors_of_a_part_that_was_encoded_before_are_not_encoded_again(encoder, monkeypatch):
+    monkeypatch.setattr(dense, "_PART", 2)
+    corpus = {f"d{i}": f"text {i}" for i in range(5)}
+
+    def broken(texts, **options):
+        if "text 4" in texts:
+            raise KeyboardInterrupt
+        return Model.encode_document(encoder, texts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder, "encode_document", broken)
+        with pytest.raises(KeyboardInterrupt):
+            rank(corpus=corpus)
+    encoder.seen.clear()
+    rank(corpus=corpus)
+    assert sorted(encoder.seen) == ["apple", "text 4"]
+
+
+def test_a_large_corpus_is_searched_approximately_and_its_recall_is_noted(encoder, monkeypatch):
+    corpus = {f"d{i:04}": f"text {i}" for i in range(3_000)}
+    queries = {f"q{i}": f"query {i}" for i in range(20)}
+    options = PoolOptions(query_prompt="")
+    exact, none = rank_by_vectors(queries, corpus, encoder=Encoder("m", options), depth=10)
+    assert none == {}
+    monkeypatch.setattr(dense, "_PART", 1_000)
+    monkeypatch.setattr(nearest, "FLAT", 2_999)
+    found, notes = rank_by_vectors(queries, corpus, encoder=Encoder("m", options), depth=10)
+    ((what, note),) = notes.items()
+    missed = sum(len({*exact[q]} - {*found[q]}) for q in queries)
+    assert what == "documents of the exact first 10 that approximate search missed"
+    assert (note.count, note.examples) == (
+        missed,
+        (f"recall {1 - missed / 200:.4f} on 20 queries",),
+    )
+    assert missed < 100
+    assert all(own == sorted(own, key=lambda pair: (-pair[1], pair[0])) for own in found.values())
 
 
 def test_each_distinct_text_is_encoded_once_and_never_again(encoder):

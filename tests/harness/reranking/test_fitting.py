@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import EngineFault, FakeEngine, Fitted, Logits
-from rerank_bench.reranking import Budget, Fitter, choose
+from rerank_bench.reranking import Budget, Fitter, choose, fitting
 
 
 class Counting(FakeEngine):
@@ -52,6 +52,18 @@ def test_a_query_is_cut_only_to_its_own_budget():
     assert [query.truncated for query in queries] == [False, True]
     fitter.prepare([(query, ["d"]) for query in queries])
     assert lengths(fitter.documents(queries[1], ["d"])) == [70]
+
+
+def test_documents_of_earlier_queries_are_forgotten_where_they_are_too_many(monkeypatch):
+    monkeypatch.setattr(fitting, "_MOST_FITTED", 2)
+    corpus, engine = {name: name for name in "abcd"}, Counting()
+    fitter = Fitter(corpus, engine, Budget())
+    (query,) = fitter.queries(["q"])
+    for doc_ids in ("abc", "cd", "d"):
+        fitter.prepare([(query, doc_ids)])
+        assert [one.text for one in fitter.documents(query, doc_ids)] == [*doc_ids]
+    with pytest.raises(KeyError):
+        fitter.documents(query, "a")
 
 
 def test_a_query_as_long_as_the_pair_leaves_documents_empty():

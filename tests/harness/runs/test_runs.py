@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rerank_bench.errors import BadData, RerankBenchError, RunConflict
 from rerank_bench.reranking import Defaults, Usage, build
-from rerank_bench.runs import QueryResult, Run, prompt_fingerprint, read_run
+from rerank_bench.runs import QueryResult, Run, files, prompt_fingerprint, read_run
 from rerank_bench.runs import folder as runs
 
 SETTINGS: dict[str, Any] = {
@@ -112,6 +112,15 @@ def test_a_manifest_with_impossible_figures_is_refused(
     runs.write_run(tmp_path / "run", Run(changed, run.results, run.qrels))
     with pytest.raises(BadData, match=r"manifest\.json.*is not possible"):
         read_run(tmp_path / "run")
+
+
+def test_a_run_is_written_and_read_in_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_GROUP", 2)
+    runs.write_run(tmp_path / "run", a_run())
+    assert pq.ParquetFile(tmp_path / "run" / "usage.parquet").num_row_groups == 2
+    assert read_run(tmp_path / "run") == a_run()
 
 
 def test_the_files_have_the_promised_columns(stored: Path) -> None:

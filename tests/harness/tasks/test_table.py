@@ -7,12 +7,21 @@ import json
 import pytest
 
 from rerank_bench.errors import BadData
-from rerank_bench.tasks import Note, readable
+from rerank_bench.tasks import Note, files, readable, table
 
 IDS = ["d1", "d2", "d3", "d4", "d5", "d6"]
 TITLES = ["Cats", None, float("nan"), " \t", "Only a title", "T"]
 TEXTS = ["are small.", "bare", "plain", "blank title", None, " "]
 JOINED = ["Cats are small.", "bare", "plain", "blank title", "Only a title", "T"]
+
+
+@pytest.fixture(autouse=True, params=["in memory", "on disk"])
+def place(request, monkeypatch):
+    """Hold the rows and texts of tasks in memory, or leave them on disk as those of large ones."""
+    if request.param == "on disk":
+        for module in (files, table):
+            monkeypatch.setattr(module, "IN_MEMORY", 0)
+    return request.param
 
 
 def write_lines(file, *rows):
