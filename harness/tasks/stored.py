@@ -22,19 +22,20 @@ class StoredTexts(Mapping[str, str]):
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         import numpy as np
-        import pyarrow as pa
+        from datasets import Dataset, Features, Value
+        from datasets.arrow_writer import ArrowWriter
 
-        schema = pa.schema([("id", pa.string()), ("text", pa.large_string())])
+        features = Features({"id": Value("string"), "text": Value("large_string")})
         left, hashes = iter(pairs), []
         with scratch_folder() as folder:
-            path = folder / "texts.arrow"
-            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+            path = str(folder / "texts.arrow")
+            with ArrowWriter(features=features, path=path, writer_batch_size=_BATCH) as writer:
                 while part := list(islice(left, _BATCH)):
                     ids, texts = zip(*part, strict=True)
                     hashes.append(np.fromiter(map(hash, ids), np.int64, len(ids)))
-                    writer.write_batch(pa.record_batch([ids, texts], schema=schema))
-            reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        self._batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
+                    writer.write_batch({"id": ids, "text": texts})
+                writer.finalize()
+            self._batches = Dataset.from_file(path).data.to_batches()
         every = np.concatenate(hashes)
         order = np.argsort(every, kind="stable")
         self._hashes, self._rows = every[order].data, order.data
