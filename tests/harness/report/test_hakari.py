@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from rerank_bench.cli import main
+from rerank_bench.errors import BadData
 from rerank_bench.evaluation import evaluate
 from rerank_bench.report import export, to_json
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
@@ -199,6 +200,23 @@ def rows(part: str) -> list[list[str]]:
     lines = [line.split() for line in part.splitlines()]
     own = [words for words in lines if words[-1:] and words[-1][:2] in ("0.", "–")]
     return [[*words[:-1], "…"] if words[0] == "mine" else words for words in own]
+
+
+def test_a_run_with_other_settings_is_not_written_over_the_one_that_is_there(
+    tmp_path: Path,
+) -> None:
+    first, out = store(tmp_path / "one", run_of()), tmp_path / "out"
+    (file,) = export([first], out, "hakari")
+    before = read(file)
+    assert export([first], out, "hakari") == [file]
+    options = {"label": "mine", "method": "mine", "options": {"window": 5}}
+    other = store(tmp_path / "two", run_of(reranker=options))
+    with pytest.raises(BadData, match="has a run with other settings; use --as"):
+        export([other], out, "hakari")
+    assert read(file) == before
+    file.write_bytes(b"x")
+    with pytest.raises(BadData, match="is no file of an export"):
+        export([first], out, "hakari")
 
 
 @pytest.mark.parametrize("form", ["--json", "--csv", "--md", "--latex"])

@@ -168,6 +168,62 @@ def test_two_runs_of_one_place_are_refused(tmp_path: Path) -> None:
         export(both, tmp_path / "out", "mteb")
 
 
+@pytest.mark.parametrize(
+    ("settings", "mark"),
+    [
+        ({"qrels": "other"}, {"qrels": "other"}),
+        ({"exclude_identical": False}, {"exclude_identical": False}),
+        ({"ignore_column": ["lang", "x"]}, {"ignore_column": "lang,x"}),
+        ({"query_prompt": "query: "}, {"query_prompt": "query: "}),
+        ({"query_prompt_name": "web"}, {"query_prompt_name": "web"}),
+        ({"doc_prompt": ""}, {"doc_prompt": ""}),
+        (
+            {"reranker": {"label": "mine", "instruction": {"source": "task", "text": "Find."}}},
+            {"instructions": "task"},
+        ),
+        ({"reranker": {"label": "mine", "instruction": {"source": "model default"}}}, {}),
+    ],
+)
+def test_every_setting_that_sets_runs_apart_is_part_of_the_experiment(
+    settings: dict[str, Any], mark: dict[str, Any]
+) -> None:
+    run = run_of("Some/dev", **settings)
+    assert experiment_of(run) == {"first_stage": "bm25", **mark}
+
+
+def test_a_subset_that_is_exported_later_joins_those_that_are_there(tmp_path: Path) -> None:
+    """Whatever the order, one file has all of them, as it has after one export of them all."""
+    out, names = tmp_path / "out", ("Some/ar-dev", "Some/en-dev", "Some/en-test")
+    runs = [run_of(name) for name in names]
+    timed = [Run({**r.manifest, "seconds": 2.0}, r.results, r.qrels) for r in runs]
+    whole = export([store(tmp_path / "all", *timed)], tmp_path / "whole", "mteb")
+    for number in (0, 1, 2, 1):
+        files = export([store(tmp_path / str(number), timed[number])], out, "mteb")
+    for name in ("Some.json", "Some_predictions.json"):
+        assert read(files, name) == read(whole, name)
+    assert read(files, "Some.json")["evaluation_time"] == 6.0
+
+
+def test_another_run_is_not_written_over_the_one_that_is_there(tmp_path: Path) -> None:
+    run, out = run_of("Some/dev"), tmp_path / "out"
+    (file,) = [
+        file
+        for file in export([store(tmp_path / "one", run)], out, "mteb")
+        if file.name == "Some.json"
+    ]
+    before = file.read_text()
+    other = Run(run.manifest, run.results[::-1], {**run.qrels, "q3": {"x": 1}})
+    with pytest.raises(BadData, match=r"Some\.json has another run of subset default, split dev; "):
+        export([store(tmp_path / "two", other)], out, "mteb")
+    source = {"kind": "hub", "revision": "abd"}
+    with pytest.raises(BadData, match="of the data sets' commits abc and abd"):
+        export([store(tmp_path / "three", run_of("Some/dev", source=source))], out, "mteb")
+    assert file.read_text() == before
+    file.write_text("{}")
+    with pytest.raises(BadData, match="is no file of an export; remove it"):
+        export([tmp_path / "one"], out, "mteb")
+
+
 @given(SCORES)
 def test_falling_scores_are_distinct_in_single_precision_and_keep_the_order(
     scores: list[float | None],
