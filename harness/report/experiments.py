@@ -9,13 +9,14 @@ from typing import Any
 
 from ..reranking import TASK
 from ..runs import Run, Variant
+from ..tasks import TaskOptions
 
 _BARRED = re.compile(r'[<>:"|?*\\/\0]')
 _LONGEST = 200
 """What MTEB allows in the name of an experiment, and its length; a longer name is hashed."""
 
 _SCOPE = (
-    "depth", "queries", "seed", "max_doc_chars", "max_doc_tokens", "qrels", "exclude_identical",
+    "depth", "queries", "seed", "max_doc_chars", "max_doc_tokens", "exclude_identical",
     "query_prompt", "query_prompt_name", "doc_prompt",
 )  # fmt: skip
 """Settings that are None where nothing was asked."""
@@ -36,7 +37,9 @@ def experiment_of(run: Run) -> dict[str, Any]:
     scope = {name: settings.get(name) for name in _SCOPE}
     if scope["queries"] is None:
         del scope["seed"]
+    qrels = settings.get("qrels")
     marks = {
+        "qrels": None if qrels == TaskOptions().qrels else qrels,
         "ignore_column": ",".join(settings.get("ignore_column") or ()) or None,
         "instructions": _instructions(settings["reranker"].get("instruction")),
         "variant": Variant.of(settings).suffix.lstrip("~") or None,
