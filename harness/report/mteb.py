@@ -117,12 +117,21 @@ def to_mteb(roots: Sequence[Path], out: Path) -> list[Path]:
     seen: dict[tuple[str, ...], Path] = {}
     for folder in find_all_runs(roots):
         own = Result.of(read_run(folder))
+        _check_main_score(own, folder)
         key = (*own.place, own.task)
         first = seen.setdefault((*key, own.subset, own.split), folder)
         if first != folder:
             raise BadData(f"{first} and {folder} are the same result for MTEB; {_APART}")
         tasks[key].append(own)
     return [file for (*place, _), own in tasks.items() for file in _written(out, place, own)]
+
+
+def _check_main_score(own: Result, folder: Path) -> None:
+    """Raise BadData where MTEB's main score is a measure of its own, such as p-MRR."""
+    measure, score = own.run.manifest.get("main_measure"), own.run.manifest.get("main_score")
+    if measure is None and score:
+        why = f"the main score of {own.task} is {score}, which is not computed here"
+        raise BadData(f"{why}: {folder} cannot be a result of MTEB; use another --form")
 
 
 def _written(out: Path, place: Sequence[str], results: Sequence[Result]) -> Iterable[Path]:

@@ -154,6 +154,24 @@ def test_the_main_score_is_the_main_measure_of_the_task(measure: str | None, nam
     assert entry["main_score"] == entry[name] > 0
 
 
+def test_a_task_whose_main_score_is_not_computed_here_has_no_result_of_mteb(tmp_path: Path) -> None:
+    run = run_of("mteb:Core17InstructionRetrieval/eng-test")
+    run.manifest.update(main_measure=None, main_score="p-MRR")
+    root = store(tmp_path / "runs", run_of("Some/dev"), run)
+    told = "main score of Core17InstructionRetrieval is p-MRR, which is not computed here"
+    with pytest.raises(BadData, match=told):
+        export([root], tmp_path / "out", "mteb")
+    assert not [*(tmp_path / "out").rglob("*.json")]
+    assert export([root], tmp_path / "trec", "trec")
+
+
+def test_accuracy_is_recall_at_1() -> None:
+    run = run_of("Some/dev")
+    own = Result.of(Run({**run.manifest, "main_measure": "recall@1"}, run.results, run.qrels))
+    (entry,) = task_result([own])["scores"]["dev"]
+    assert entry["main_score"] == entry["accuracy"] == entry["recall_at_1"] > 0
+
+
 def test_a_long_name_of_an_experiment_is_hashed() -> None:
     assert experiment_name({"b": 1, "a": "x/y"}) == "a_x_y__b_1"
     assert experiment_name({"first_stage": "x" * 200}).startswith("exp_")
@@ -171,6 +189,7 @@ def test_two_runs_of_one_place_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "mark"),
     [
+        ({"qrels": "qrels"}, {}),
         ({"qrels": "other"}, {"qrels": "other"}),
         ({"exclude_identical": False}, {"exclude_identical": False}),
         ({"ignore_column": ["lang", "x"]}, {"ignore_column": "lang,x"}),
