@@ -229,8 +229,9 @@ def test_a_model_with_two_names_for_one_task_stays_in_the_mean(
 ) -> None:
     duckdb = pytest.importorskip("duckdb")
     with duckdb.connect(str(leaderboard)) as database:
-        row = ["BAAI/bge-reranker", "ShortNano", "org/LongNano", "NanoOne", "one", "reranking",
-               0.5, "ndcg@10", None, None, "BAAI/bge-reranker", "again"]  # fmt: skip
+        row = ["BAAI/bge-reranker", "ShortNano", "org/LongNano", "NanoOne", "one",
+               "reranking_without_safeguard", 0.25, "ndcg@10", None,
+               "reranking_hybrid", "BAAI/bge-reranker", "again"]  # fmt: skip
         database.execute(INSERT, row)
     root = store(tmp_path / "runs", run_of("LongNano/one"), run_of("LongNano/two"))
     mean, one, _ = bench("report", root, "--reference", leaderboard).split(
