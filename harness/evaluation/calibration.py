@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import BadOption
 from .gains import SAME, is_floor
 from .measures import parse_measure
 
@@ -47,8 +48,13 @@ class CalibrationRow:
 
 
 def parse_calibration(text: str) -> str | None:
-    """Return the measure of `nAUC(MEASURE)`, None for another text; raises as `parse_measure`."""
+    """Return the measure of `nAUC(MEASURE)`, None for another text.
+
+    Raises as `parse_measure`, and BadOption for nAUC in another form.
+    """
     match = _NAUC.fullmatch(text.strip())
+    if match is None and text.strip().casefold().startswith("nauc"):
+        raise BadOption(f"{text!r} is of no measure: write nAUC(nDCG@10)")
     return parse_measure(match["measure"]) if match else None
 
 

@@ -7,6 +7,7 @@ is hashed, and the compiled code depends neither on the number of queries nor on
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,8 +42,14 @@ _RANX = {
 }
 """Our name of a measure, without its cut-off -> that of ranx."""
 
-_ALIASES = {"AP": "MAP", "RR": "MRR", "R": "recall", "P": "precision", "Success": "hit"}
-"""The names of ir_measures that are not ours (https://ir-measur.es)."""
+_ALIASES = {
+    "AP": "MAP", "RR": "MRR", "R": "recall", "P": "precision", "Success": "hit", "hit_rate": "hit",
+}  # fmt: skip
+"""The names of ir_measures (https://ir-measur.es) and of MTEB that are not ours."""
+
+_FORM = re.compile(r"([a-z_]+?)\s*(?:@|_at_|_cut_|_)\s*([0-9]+)", re.IGNORECASE | re.ASCII)
+_USUAL = {"MAP": 1000, "recall": 100}
+"""The cut-off that is offered where there is none; 10 for the other measures."""
 
 MICRO, MACRO = f"{RECALL} micro", f"{RECALL} macro"
 """Recall over all positives of a task together (as published), and as a mean over its queries."""
@@ -56,18 +63,23 @@ _NO_POSITIVE = -2.0  # pads positives, with grade 0, which ranx drops
 
 
 def parse_measure(text: str) -> str:
-    """Return our name of a measure such as `MAP@1000`, also for `AP@1000` as ir_measures has it.
+    """Return our name of a measure such as `MAP@1000`.
 
-    Raises UnknownName for another measure, BadOption without a cut-off from 1 on.
+    Other tools' forms of it are read too: `AP@1000`, `map_at_1000`, `map_cut_1000`. Raises
+    UnknownName for another measure, BadOption for several, or without a cut-off from 1 on.
     """
-    kind, _, cut = text.strip().partition("@")
+    if "," in text:
+        raise BadOption(f"{text!r} is more than one measure; repeat --measure for each")
+    match = _FORM.fullmatch(text.strip())
+    kind, cut = match.groups() if match else (text.strip().partition("@")[0].strip(), "0")
     names = {name.casefold(): name for name in _RANX}
     names |= {alias.casefold(): name for alias, name in _ALIASES.items()}
-    if kind.casefold() not in names:
+    name = names.get(kind.casefold())
+    if name is None:
         raise unknown("measure", text, [f"{name}@10" for name in (*_RANX, *_ALIASES)])
-    if not cut.isdecimal() or int(cut) < 1:
-        raise BadOption(f"measure {text!r} needs a cut-off: {kind}@10")
-    return f"{names[kind.casefold()]}@{int(cut)}"
+    if int(cut) < 1:
+        raise BadOption(f"measure {text!r} needs a cut-off: {kind}@{_USUAL.get(name, 10)}")
+    return f"{name}@{int(cut)}"
 
 
 def named_measures(further: Iterable[str] = ()) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ which listwise methods need. So this one has `search`, and no `predict`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from .task import candidates_of, rerank_task
 if TYPE_CHECKING:
     from mteb.models import ModelMeta
 
+logger = logging.getLogger(__name__)
+
 
 class Reranked:
     """A reranker that `mteb.evaluate` takes as a model; see `SearchProtocol` of mteb.
@@ -32,10 +35,13 @@ class Reranked:
     model, options: as `rerank_bench.rerank` takes them.
     first_stage: named in `experiment_kwargs`, without which mteb would take the result after
         another first stage for this one's.
+    exclude_identical: leave out a candidate whose id is that of the query; None as mteb's task of
+        that name says (`ignore_identical_ids`), which scores without it in any case.
 
     Documents of equal score keep the order of the first stage: the scores that mteb gets have no
-    ties. The candidates of a task of type Reranking are in no order and may have the answers first,
-    so they are given in an order by a hash of query and document.
+    ties. Without `first_stage` the candidates of a task of type Reranking are those it ships, which
+    are in no order and may have the answers first, so they are given in an order by a hash of query
+    and document. A query without candidates counts as 0.
     """
 
     def __init__(
@@ -46,8 +52,9 @@ class Reranked:
         model: str | None = None,
         options: Mapping[str, Any] | None = None,
         first_stage: str | None = None,
+        exclude_identical: bool | None = None,
     ) -> None:
-        self.first_stage = first_stage
+        self.first_stage, self.exclude_identical = first_stage, exclude_identical
         self._choice, self._engine = open_reranker(reranker, engine, model, options)
         self._is_own = self._engine is not engine
         self._corpus: dict[str, str] = {}
@@ -93,15 +100,41 @@ class Reranked:
             cure = "call task.convert_to_reranking(predictions, top_k=100) first"
             raise BadData(f"mteb's task {name} has no candidates to rerank; {cure}")
         texts = {row["id"]: _query(name, row) for row in queries}
-        missing = [query_id for query_id in texts if query_id not in top_ranked]
-        if missing:
-            raise BadData(f"mteb's task {name} has no candidates for query {missing[0]}")
-        lists: RankedLists = {query_id: tuple(top_ranked[query_id]) for query_id in texts}
-        if "Reranking" in task_metadata.type:
-            lists = shuffled(lists)
-        task, pool = candidates_of(name, texts, self._corpus, lists)
-        results = rerank_task(task, pool, self._choice, self._engine)
-        return {r.query_id: dict(zip(r.doc_ids, falling(r.scores), strict=True)) for r in results}
+        lists = self._candidates(task_metadata, {q: top_ranked.get(q, ()) for q in texts})
+        asked = {query_id: texts[query_id] for query_id, doc_ids in lists.items() if doc_ids}
+        if len(asked) < len(texts):
+            left = [query_id for query_id in texts if query_id not in asked]
+            text = "mteb's task %s: %d of %d queries have no candidates and count as 0, such as %s"
+            logger.warning(text, name, len(left), len(texts), left[0])
+        task, pool = candidates_of(name, asked, self._corpus, lists)
+        found: dict[str, dict[str, float]] = {query_id: {} for query_id in texts}
+        for result in rerank_task(task, pool, self._choice, self._engine):
+            scores = falling(result.scores)
+            found[result.query_id] = dict(zip(result.doc_ids, scores, strict=True))
+        return found
+
+    def _candidates(self, about: Any, given: Mapping[str, Sequence[str]]) -> RankedLists:
+        """Return the candidates to be reranked in the order they are given in."""
+        lists = {query_id: tuple(doc_ids) for query_id, doc_ids in given.items()}
+        if lists and not any(lists.values()):
+            raise BadData(
+                f"mteb's task {about.name} has no candidates for query {next(iter(lists))}"
+            )
+        own = any(query_id in doc_ids for query_id, doc_ids in lists.items())
+        if own and self._excludes(about.name):
+            lists = {q: tuple(d for d in doc_ids if d != q) for q, doc_ids in lists.items()}
+        is_shipped = "Reranking" in about.type and self.first_stage is None
+        return shuffled(lists) if is_shipped else lists
+
+    def _excludes(self, task: str) -> bool:
+        if self.exclude_identical is not None:
+            return self.exclude_identical
+        import mteb
+
+        try:
+            return bool(mteb.get_task(task).ignore_identical_ids)
+        except KeyError:  # a task of the user's own
+            return False
 
 
 def _document(row: Mapping[str, Any]) -> str:

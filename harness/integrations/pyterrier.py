@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyterrier as pt
 
+from ..errors import BadData
 from ..evaluation import falling
 from ..reranking import open_reranker
 from ..types import Engine, Reranker
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 
 
 class Rerank(pt.Transformer):  # type: ignore[misc]
-    """A transformer of frames with `qid`, `query`, `docno`, `text`, `score` and `rank`.
+    """A transformer of frames with `qid`, `query`, `docno`, `text` and `score`.
 
     reranker: a name as on the command line, or an object with `rerank(candidates)`.
     engine: a name, or an open engine, which stays open.
     model, options: as `rerank_bench.rerank` takes them.
 
-    All queries of a frame are reranked together. Documents of equal score keep their rank.
+    All queries of a frame are reranked together, in the order of `rank`, which without such a
+    column is that of `score`. Documents of equal score keep their rank.
     """
 
     def __init__(
@@ -48,8 +50,13 @@ class Rerank(pt.Transformer):  # type: ignore[misc]
             self._engine.close()
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Return the frame with new scores and ranks; its other columns are kept."""
+        """Return the frame with new scores and ranks; its other columns are kept.
+
+        Raises BadData for a row without a text, and for one document twice in a query's list.
+        """
         pt.validate.result_frame(inp, extra_columns=["query", "text"], context=self)
+        inp = inp if "rank" in inp else pt.model.add_ranks(inp)
+        _check(inp)
         frame = inp.sort_values(["qid", "rank"], kind="stable").reset_index(drop=True)
         # A document has a text of its own for each query where passages are made of it.
         rows = {qid: [str(row) for row in own.index] for qid, own in frame.groupby("qid")}
@@ -61,3 +68,14 @@ class Rerank(pt.Transformer):  # type: ignore[misc]
             found.update(zip(result.doc_ids, falling(result.scores), strict=True))
         scored = frame.assign(score=[found[str(row)] for row in frame.index])
         return pt.model.add_ranks(scored)
+
+
+def _check(frame: pd.DataFrame) -> None:
+    """Raise BadData where a row has no text, or a query has one document twice."""
+    problems = {
+        "has no text": ~frame["text"].map(lambda text: isinstance(text, str)).astype(bool),
+        "is there twice": frame.duplicated(["qid", "docno"]),
+    }
+    for problem, rows in problems.items():
+        for qid, docno in frame.loc[rows, ["qid", "docno"]].head(1).itertuples(index=False):
+            raise BadData(f"document {docno} of query {qid} {problem} in the frame of Rerank")

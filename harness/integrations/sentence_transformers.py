@@ -17,7 +17,7 @@ try:
 except ImportError:  # before version 6
     from sentence_transformers.evaluation import SentenceEvaluator
 
-from ..errors import RerankerFault
+from ..errors import BadData, RerankerFault
 from ..evaluation import MAIN, MEASURES, measure, natural, relevant
 from ..pools import Pool, PoolOptions, build_pool, release_encoder, without_own_documents
 from ..reranking import Scope, chosen_queries, order
@@ -76,7 +76,11 @@ class RerankEvaluator(SentenceEvaluator):  # type: ignore[misc]
         epoch: int = -1,
         steps: int = -1,
     ) -> dict[str, float]:
-        """Return all metrics; RerankerFault where a score is not one finite number."""
+        """Return all metrics.
+
+        Raises RerankerFault where a score is not one finite number, BadData where the CSV file is
+        there with other columns.
+        """
         metrics: dict[str, float] = {}
         for profile, pool in self.pools.items():
             metrics |= {f"{profile}_{key}": v for key, v in self._metrics(model, pool).items()}
@@ -138,11 +142,18 @@ class RerankEvaluator(SentenceEvaluator):  # type: ignore[misc]
 
 
 def _append(file: Path, row: Mapping[str, float]) -> None:
-    """Add a line to a CSV file, which gets a header first where it is new."""
+    """Add a line to a CSV file, which gets a header first where it is new.
+
+    Raises BadData where it has other columns.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not file.exists()
-    with file.open("a", newline="", encoding="utf-8") as lines:
+    with file.open("a+", newline="", encoding="utf-8") as lines:
+        lines.seek(0)
+        header = next(csv.reader(lines), [])
+        if header and header != list(row):
+            cure = "remove it, or give RerankEvaluator another name"
+            raise BadData(f"{file} has the columns of other first stages; {cure}")
         writer = csv.writer(lines)
-        if is_new:
+        if not header:
             writer.writerow(row)
         writer.writerow(row.values())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .comparison import comparison_json, comparison_tables
+from .experiments import mteb_revision
 from .exports import export, to_csv, to_json
 from .latex import to_latex
 from .markdown import columns_page, to_markdown
-from .mteb import mteb_revision
 from .printing import print_compact, print_glossary, print_table, print_tables
 from .tables import ReportTable
 from .text import NOTHING, count, number, plain, signed

@@ -20,7 +20,7 @@ from typing import Any
 from ..errors import BadData
 from ..evaluation import MAIN, RECALL, measure, relevant
 from ..runs import Run, find_all_runs, read_run
-from .mteb import experiment_name, experiment_of
+from .experiments import experiment_name, experiment_of
 
 HYBRID = "reranking_hybrid"
 SCORE = "reranker"
@@ -31,7 +31,10 @@ _POLICY = "RRF top-100 plus optional safeguard positive at rank 101"
 
 
 def to_hakari(roots: Sequence[Path], out: Path) -> list[Path]:
-    """Write a file for each run; BadData where two have one place, or there is no run."""
+    """Write a file for each run.
+
+    Raises BadData where two have one place, also one that is there, or there is no run.
+    """
     sources: dict[Path, Path] = {}
     for folder in find_all_runs(roots):
         content = task_file(read_run(folder))
@@ -40,11 +43,21 @@ def to_hakari(roots: Sequence[Path], out: Path) -> list[Path]:
         file = out.joinpath(*map(_path_part, parts))
         if file in sources:
             raise BadData(f"{sources[file]} and {folder} are the same result; export one")
+        if file.exists() and _config_in(file) != content["config"]:
+            raise BadData(f"{file} has a run with other settings; use --as, or another folder")
         sources[file] = folder
         file.parent.mkdir(parents=True, exist_ok=True)
         with lzma.open(file, "wt", encoding="utf-8") as stream:
             json.dump(content, stream, ensure_ascii=False, allow_nan=False)
     return list(sources)
+
+
+def _config_in(file: Path) -> Any:
+    try:
+        with lzma.open(file, "rt", encoding="utf-8") as stream:
+            return json.load(stream)["config"]
+    except (EOFError, KeyError, TypeError, ValueError, lzma.LZMAError) as error:
+        raise BadData(f"{file} is no file of an export; remove it ({error})") from error
 
 
 def _path_part(name: str) -> str:

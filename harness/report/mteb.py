@@ -5,9 +5,10 @@
     OUT/predictions/MODEL/REVISION/EXPERIMENT/TASK_predictions.json
 
 A reranker is the model `rerank-bench/LABEL`; a first stage is an experiment of it, named by what
-decided the candidates and which of them were measured. OUT is a cache folder for
-`mteb.ResultCache(OUT)`. As in MTEB, a ranking is the candidates that were reranked, and no more:
-with --depth 10 the documents below are left out, and so is the safeguard.
+decided the candidates and which of them were measured (`experiment_of`). OUT is a cache folder for
+`mteb.ResultCache(OUT)`, to which further subsets and splits of a task may be added later. As in
+MTEB, a ranking is the candidates that were reranked, and no more: with --depth 10 the documents
+below are left out, and so is the safeguard.
 
 mteb breaks ties by document id, descending; the scores in predictions have none (`falling`).
 """
@@ -15,7 +16,6 @@ mteb breaks ties by document id, descending; the scores in predictions have none
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import re
 from collections import defaultdict
@@ -26,7 +26,8 @@ from typing import Any
 
 from ..errors import BadData
 from ..evaluation import MAIN, falling, measure, natural, relevant
-from ..runs import QueryResult, Run, Variant, find_all_runs, read_run
+from ..runs import QueryResult, Run, find_all_runs, read_run
+from .experiments import experiment_name, experiment_of, mteb_revision
 
 CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)
 """The ranks at which MTEB cuts a ranking."""
@@ -41,13 +42,10 @@ _KINDS = {
 }
 """Our name of a measure, without its cut-off -> that of MTEB."""
 
+_APART = "name one of the rerankers with --as, or export them into two folders"
+_HASH = "sha256:"
 _SPLIT = re.compile(r"(?:(?P<subset>.+)-)?(?P<split>test|dev|validation|train)")
 _OF_MTEB = re.compile(r"(?:(?P<subset>.+)-)?(?P<split>[^-]+)")
-_BARRED = re.compile(r'[<>:"|?*\\/\0]')
-_LONGEST = 200
-"""What MTEB allows in the name of an experiment, and its length; a longer name is hashed."""
-
-_SCOPE = ("depth", "queries", "seed", "max_doc_chars", "max_doc_tokens")
 _UNKNOWN = (
     "release_date", "languages", "n_parameters", "memory_usage_mb", "max_tokens", "embed_dim",
     "license", "open_weights", "public_training_code", "public_training_data", "similarity_fn_name",
@@ -108,62 +106,61 @@ class Result:
         return {result.query_id: _ranking(result, depth) for result in self.run.results}
 
 
-def mteb_revision(engine: Mapping[str, Any]) -> str:
-    """Return the revision of the model that an engine's identity describes: a commit, or a hash."""
-    files = str(engine.get("files") or "")[:16]
-    return str(engine.get("revision") or files or "no_revision_available")
-
-
-def experiment_of(run: Run) -> dict[str, Any]:
-    """Return MTEB's `experiment_kwargs`: the first stage, and what else sets a run apart."""
-    settings = run.manifest["settings"]
-    scope = {name: settings.get(name) for name in _SCOPE}
-    if scope["queries"] is None:
-        del scope["seed"]
-    marks = {
-        "variant": Variant.of(settings).suffix.lstrip("~") or None,
-        "min_grade": run.min_grade if run.min_grade > 1 else None,
-        "engine": None if run.manifest["is_real"] else settings["engine"]["name"],
-        "invalid": run.manifest.get("invalid"),
-    }
-    known = {name: value for name, value in {**scope, **marks}.items() if value is not None}
-    return {"first_stage": settings["profile"]["asked"], **known}
-
-
-def experiment_name(kwargs: Mapping[str, Any]) -> str:
-    """Return the folder of an experiment by MTEB's rule for `experiment_kwargs` of plain values."""
-    parts = [f"{key}_{_BARRED.sub('_', str(value))}" for key, value in sorted(kwargs.items())]
-    name = "__".join(parts)
-    if len(name) <= _LONGEST:
-        return name
-    return f"exp_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
 def to_mteb(roots: Sequence[Path], out: Path) -> list[Path]:
     """Write the results and predictions of all runs; return the files.
 
-    Raises BadData where two runs have one place, or there is no run.
+    Subsets and splits that are there from an earlier export stay. Raises BadData where two runs
+    have one place, also one that is there, where MTEB's main score is not computed here, or there
+    is no run.
     """
     tasks: dict[tuple[str, ...], list[Result]] = defaultdict(list)
     seen: dict[tuple[str, ...], Path] = {}
     for folder in find_all_runs(roots):
         own = Result.of(read_run(folder))
+        _check_main_score(own, folder)
         key = (*own.place, own.task)
         first = seen.setdefault((*key, own.subset, own.split), folder)
         if first != folder:
-            raise BadData(f"{first} and {folder} are the same result for MTEB; export one")
+            raise BadData(f"{first} and {folder} are the same result for MTEB; {_APART}")
         tasks[key].append(own)
     return [file for (*place, _), own in tasks.items() for file in _written(out, place, own)]
+
+
+def _check_main_score(own: Result, folder: Path) -> None:
+    """Raise BadData where MTEB's main score is a measure of its own, such as p-MRR."""
+    measure, score = own.run.manifest.get("main_measure"), own.run.manifest.get("main_score")
+    if measure is None and score:
+        why = f"the main score of {own.task} is {score}, which is not computed here"
+        raise BadData(f"{why}: {folder} cannot be a result of MTEB; use another --form")
 
 
 def _written(out: Path, place: Sequence[str], results: Sequence[Result]) -> Iterable[Path]:
     model, revision, experiment = place
     task, meta = results[0].task, results[0].model
     folder = out / "results" / model / revision / "experiments" / experiment
+    predictions = out / "predictions" / model / revision / experiment / f"{task}_predictions.json"
+    file = folder / f"{task}.json"
+    try:
+        result = task_result(results, _stored(file, "scores", "evaluation_time", "date"))
+    except BadData as error:
+        raise BadData(f"{file} {error}; {_APART}") from error
+    content = prediction_file(results, _stored(predictions, "mteb_model_meta"))
     yield _write(folder / "model_meta.json", meta)
-    yield _write(folder / f"{task}.json", task_result(results))
-    predictions = out / "predictions" / model / revision / experiment
-    yield _write(predictions / f"{task}_predictions.json", prediction_file(results))
+    yield _write(file, result)
+    yield _write(predictions, content)
+
+
+def _stored(file: Path, *keys: str) -> dict[str, Any] | None:
+    """Return what an earlier export wrote, if any; BadData where it lacks one of `keys`."""
+    if not file.exists():
+        return None
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadData(f"{file} is no file of an export; remove it ({error})") from error
+    if not isinstance(found, dict) or not found.keys() >= {*keys}:
+        raise BadData(f"{file} is no file of an export; remove it (it lacks {', '.join(keys)})")
+    return found
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> Path:
@@ -172,23 +169,46 @@ def _write(file: Path, content: Mapping[str, Any]) -> Path:
     return file
 
 
-def task_result(results: Sequence[Result]) -> dict[str, Any]:
-    """Return MTEB's result of one task from the runs of its subsets and splits."""
-    scores: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def task_result(
+    results: Sequence[Result], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return MTEB's result of one task from the runs of its subsets and splits.
+
+    before: a result that is added to; BadData where it has other values, or is of other data.
+    """
+    before = before or {"scores": {}, "evaluation_time": 0.0, "date": None}
+    entries = {(split, e["hf_subset"]): e for split, own in before["scores"].items() for e in own}
+    added = [own for own in results if (own.split, own.subset) not in entries]
     for own in results:
-        scores[own.split].append(_entry(own))
-    manifests = [own.run.manifest for own in results]
-    source = manifests[0]["settings"].get("source") or {}
-    dates = [m["created"] for m in manifests if "created" in m]
+        entry = _entry(own)
+        if entries.setdefault((own.split, own.subset), entry) != entry:
+            raise BadData(f"has another run of subset {own.subset}, split {own.split}")
+    scores: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for (split, _), entry in entries.items():
+        scores[split].append(entry)
+    dates = [own.run.manifest["created"] for own in results if "created" in own.run.manifest]
+    known = [before["date"]] if before["date"] is not None else []
+    spent = sum(own.run.manifest.get("seconds", 0.0) for own in added)
     return {
-        "dataset_revision": source.get("revision") or f"sha256:{source.get('sha256', '')}",
+        "dataset_revision": _revision(results, before.get("dataset_revision")),
         "task_name": results[0].task,
         "mteb_version": None,
         "scores": scores,
-        "evaluation_time": sum(m.get("seconds", 0.0) for m in manifests),
+        "evaluation_time": before["evaluation_time"] + spent,
         "kg_co2_emissions": None,
-        "date": max(map(_timestamp, dates), default=None),
+        "date": max([*known, *map(_timestamp, dates)], default=None),
     }
+
+
+def _revision(results: Sequence[Result], before: str | None) -> str:
+    """Return the commit of the data, or a hash of the first subset's; BadData for two commits."""
+    sources = [own.run.manifest["settings"].get("source") or {} for own in results]
+    found = [s.get("revision") or f"{_HASH}{s.get('sha256', '')}" for s in sources]
+    found = [before, *found] if before else found
+    commits = sorted({revision for revision in found if not revision.startswith(_HASH)})
+    if len(commits) > 1:
+        raise BadData(f"has runs of the data sets' commits {' and '.join(commits)}")
+    return found[0]
 
 
 def _timestamp(text: str) -> float:
@@ -241,10 +261,15 @@ def mteb_scores(
     }
 
 
-def prediction_file(results: Sequence[Result]) -> dict[str, Any]:
-    """Return the scores of all documents, which `convert_to_reranking` and evaluators read."""
+def prediction_file(
+    results: Sequence[Result], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the scores of all documents, which `convert_to_reranking` and evaluators read.
+
+    before: what the file has from an earlier export, which is kept.
+    """
     meta = results[0].model
-    content: dict[str, Any] = defaultdict(dict)
+    content: dict[str, Any] = defaultdict(dict, before or {})
     content["mteb_model_meta"] = {"model_name": meta["name"], "revision": meta["revision"]}
     for own in results:
         content[own.subset][own.split] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,19 @@ from .text import number
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
+
 _SCORES = """
-    SELECT model_name, benchmark, dataset_id, task_name, split_name,
+    SELECT model_name, model_dir, benchmark, dataset_id, task_name, split_name,
            max(score) FILTER (score_target = 'reranking_without_safeguard'),
            max(score) FILTER (score_target = 'reranking')
     FROM fact_task_score
-    WHERE candidate_ranking = ? AND aggregate_metric = ? AND embedding_variant_name IS NULL
-    GROUP BY ALL
+    WHERE score_target IN ('reranking_without_safeguard', 'reranking')
+      AND coalesce(candidate_ranking, $hybrid) = $hybrid
+      AND aggregate_metric = $metric AND embedding_variant_name IS NULL
+    GROUP BY model_name, model_dir, benchmark, dataset_id, task_name, split_name, result_path
 """
+"""A row for each result file, whose values belong together; without a named first stage it is after
+the hybrid."""
 _OURS, _THEIRS = "these runs", "HAKARI-Bench"
 
 
@@ -90,15 +95,33 @@ def _ours(found: Evaluation, sampled: set[tuple[str, ...]]) -> dict[str, list[Fi
 
 
 def _theirs(file: Path, tasks: Iterable[str]) -> dict[str, list[Figure]]:
-    """Return the leaderboard's figures by the tasks that are known to it."""
-    figures: dict[str, list[Figure]] = defaultdict(list)
+    """Return the leaderboard's figures by the tasks that are known to it.
+
+    A model has one figure a task for each of its folders, such as those of two revisions: that of
+    the best result file.
+    """
+    found: dict[str, dict[tuple[str, str], Figure]] = defaultdict(dict)
+    folders: dict[str, set[str]] = defaultdict(set)
     known = set(tasks)
-    for model, benchmark, data_set, task, split, natural, safeguarded in _rows(file):
+    for model, folder, benchmark, data_set, task, split, *values in _rows(file):
         sets = benchmark, str(data_set).rpartition("/")[2], data_set
         names = dict.fromkeys(f"{one}/{own}" for one in sets for own in (task, split))
         for name in known.intersection(names):
-            figures[name].append(Figure(model, _THEIRS, natural, safeguarded))
-    return figures
+            folders[model].add(folder)
+            own = Figure(model, _THEIRS, *values)
+            found[name][model, folder] = max(own, found[name].get((model, folder), own), key=_rank)
+
+    def shown(model: str, folder: str) -> str:
+        return model if len(folders[model]) == 1 else f"{model} ({folder})"
+
+    return {
+        name: [replace(figure, reranker=shown(*key)) for key, figure in own.items()]
+        for name, own in found.items()
+    }
+
+
+def _rank(figure: Figure) -> tuple[float, float]:
+    return figure.natural or 0.0, figure.safeguarded or 0.0
 
 
 def _rows(file: Path) -> Sequence[tuple[Any, ...]]:
@@ -112,7 +135,7 @@ def _rows(file: Path) -> Sequence[tuple[Any, ...]]:
     try:
         with duckdb.connect(str(file), read_only=True) as database:
             found: Sequence[tuple[Any, ...]]
-            found = database.execute(_SCORES, [HYBRID, METRIC]).fetchall()
+            found = database.execute(_SCORES, {"hybrid": HYBRID, "metric": METRIC}).fetchall()
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise BadData(f"{file} is no leaderboard of HAKARI-Bench ({reason})") from error
@@ -121,12 +144,16 @@ def _rows(file: Path) -> Sequence[tuple[Any, ...]]:
 
 def _means(tasks: Sequence[Sequence[Figure]]) -> list[Figure]:
     """Return the plain means of the rerankers that have a natural figure for every task."""
-    values: dict[tuple[str, str], list[Figure]] = defaultdict(list)
-    for figures in tasks:
+    values: dict[tuple[str, str], dict[int, Figure]] = defaultdict(dict)
+    for task, figures in enumerate(tasks):
         for figure in figures:
-            values[figure.reranker, figure.source].append(figure)
+            values[figure.reranker, figure.source].setdefault(task, figure)
     return [
-        Figure(*key, _mean([f.natural for f in own]), _mean([f.safeguarded for f in own]))
+        Figure(
+            *key,
+            _mean([f.natural for f in own.values()]),
+            _mean([f.safeguarded for f in own.values()]),
+        )
         for key, own in values.items()
         if len(own) == len(tasks)
     ]

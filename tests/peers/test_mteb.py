@@ -348,6 +348,80 @@ def test_the_candidates_of_a_reranking_task_come_in_no_order(twin: Any) -> None:
         assert own["ndcg_at_10"] < 0.5
 
 
+def test_a_first_stage_of_a_reranking_task_is_reranked_in_its_order(ours: Path, twin: Any) -> None:
+    file = the(ours, "Twin_predictions.json")
+    task = twin.task("Reranking").convert_to_reranking(file, top_k=DEPTH)
+    found = evaluated(Reranked("identity", first_stage="minilm"), task)
+    for subset, own in evaluated(Predicted(file), twin.task()).items():
+        assert found[subset]["ndcg_at_10"] == own["ndcg_at_10"]
+
+
+def test_a_query_without_candidates_counts_as_0(ours: Path, twin: Any) -> None:
+    task = twin.task().convert_to_reranking(the(ours, "Twin_predictions.json"), top_k=DEPTH)
+    whole = evaluated(Reranked("identity", first_stage="minilm"), task)
+    values = {}
+    for lack in ([], None):
+        for own in task.dataset.values():
+            lists = own["dev"]["top_ranked"] = dict(own["dev"]["top_ranked"])
+            for query_id in ("q0", "q4", "q8"):
+                lists.pop(query_id, None)
+                lists.update({} if lack is None else {query_id: lack})
+        values[str(lack)] = evaluated(Reranked("identity", first_stage="minilm"), task)
+    for subset, own in values["None"].items():
+        assert values["[]"][subset] == pytest.approx(own, nan_ok=True)
+        assert 0 < own["recall_at_10"] < whole[subset]["recall_at_10"]
+
+
+class Order:
+    """Keeps the order it is given, and remembers it."""
+
+    asks = frozenset[type]()
+
+    def __init__(self) -> None:
+        self.seen: list[list[str]] = []
+
+    def rerank(self, candidates: Any) -> list[float]:
+        self.seen.append([document.doc_id for document in candidates.documents])
+        return [0.0] * len(candidates.documents)
+
+
+def test_a_query_s_own_document_is_left_out_where_the_task_of_that_name_says_so() -> None:
+    rows = [{"id": "q", "text": "x"}]
+    for name, kept in (("ArguAna", ["a", "b"]), ("SciFact", ["a", "q", "b"])):
+        order = Order()
+        model = Reranked(order, first_stage="given")
+        model.index([{"id": doc_id, "text": doc_id} for doc_id in "aqb"])
+        about = mteb.get_task(name).metadata
+        model.search(rows, task_metadata=about, top_ranked={"q": ["a", "q", "b"]})
+        assert order.seen == [kept]
+
+
+def test_without_its_own_document_a_query_has_one_candidate_less_than_in_a_run(
+    twin: Any, tmp_path: Path
+) -> None:
+    """mteb cuts a list before the document is left out, a run of here after it."""
+    task = twin.task()
+    task.load_data()
+    task.ignore_identical_ids = True
+    lists = {"q0": ["d0", "q0", "d1", "d2"], "q4": ["d4", "d5", "d6", "d7"]}
+    scores = {q: {d: -float(n) for n, d in enumerate(own)} for q, own in lists.items()}
+    content = {subset: {"dev": scores} for subset in SUBSETS}
+    (tmp_path / "some.json").write_text(json.dumps({"mteb_model_meta": {}, **content}))
+    for own in task.dataset.values():
+        data = own["dev"]
+        data["corpus"] = data["corpus"].add_item({"id": "q0", "title": "", "text": "itself"})
+        data["queries"] = data["queries"].filter(lambda row: row["id"] in lists)
+    task = task.convert_to_reranking(tmp_path / "some.json", top_k=3)
+    order = Order()
+    model = Reranked(order, first_stage="some", exclude_identical=True)
+    found = evaluated(model, task)
+    assert order.seen == [["d0", "d1"], ["d4", "d5", "d6"]] * 2
+    kept = evaluated(Reranked(Order(), first_stage="some", exclude_identical=False), task)
+    assert {s: own["recall_at_3"] for s, own in kept.items()} == {
+        s: own["recall_at_3"] for s, own in found.items()
+    }
+
+
 def test_results_after_another_first_stage_are_stored_apart(
     theirs: Path, twin: Any, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from rerank_bench import Candidates, FakeEngine, Logits, rerank
+from rerank_bench.errors import BadData
 
 pt = pytest.importorskip("pyterrier")
 
@@ -69,6 +70,27 @@ def test_a_document_may_have_another_text_for_each_query() -> None:
     found = Rerank("cross-encoder", engine=engine)(frame.assign(score=1.0, rank=0))
     assert found["text"].tolist() == ["one", "two"]
     assert engine.answered == 2
+
+
+def test_without_ranks_the_order_is_that_of_the_scores(first_stage: Any) -> None:
+    frame = first_stage(TOPICS)
+    wanted, found = (Rerank("identity")(own) for own in (frame, frame.drop(columns="rank")))
+    assert ranked(found, "1") == ranked(wanted, "1") == ["d4", "d3", "d2", "d1"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [("text", None, "has no text"), ("text", float("nan"), "has no text"),
+     ("docno", "d4", "is there twice")],
+)  # fmt: skip
+def test_a_row_that_cannot_be_ranked_is_named(
+    first_stage: Any, column: str, value: Any, problem: str
+) -> None:
+    frame = first_stage(TOPICS).sort_values(["qid", "rank"]).reset_index(drop=True)
+    frame.loc[1, column] = value
+    docno = frame.loc[1, "docno"]
+    with pytest.raises(BadData, match=f"document {docno} of query 1 {problem}"):
+        Rerank("identity")(frame)
 
 
 def test_an_empty_result_stays_empty_and_one_without_texts_is_refused(first_stage: Any) -> None:

@@ -46,3 +46,9 @@ def test_its_name_holds_a_measure() -> None:
     assert parse_calibration("nDCG@10") is None
     with pytest.raises(BadOption, match="needs a cut-off"):
         parse_calibration("nAUC(nDCG)")
+
+
+@pytest.mark.parametrize("text", ["nAUC", "nauc@10", "nAUC_ndcg_at_10_max", "nAUC(nAUC(MAP@5))"])
+def test_nauc_in_another_form_is_told_its_own(text: str) -> None:
+    with pytest.raises(BadOption, match=r"write nAUC\(nDCG@10\)"):
+        parse_calibration(text)

@@ -218,11 +218,27 @@ def test_measures_have_the_names_that_they_have_in_ir_measures(text: str, name: 
 
 
 @pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("map_at_1000", "MAP@1000"), ("ndcg_cut_10", "nDCG@10"), ("P_5", "precision@5"),
+        ("hit_rate@5", "hit@5"), ("hit_rate_at_5", "hit@5"), (" nDCG @ 10 ", "nDCG@10"),
+    ],
+)  # fmt: skip
+def test_the_forms_of_mteb_and_trec_eval_are_read(text: str, name: str) -> None:
+    assert parse_measure(text) == name
+
+
+@pytest.mark.parametrize(
     ("text", "error", "message"),
     [
         ("nDGC@10", UnknownName, "did you mean nDCG@10"),
         ("ERR@20", UnknownName, "unknown measure 'ERR@20'"),
-        ("AP", BadOption, "needs a cut-off: AP@10"),
+        ("AP", BadOption, "needs a cut-off: AP@1000"),
+        ("MAP@", BadOption, "needs a cut-off: MAP@1000"),
+        ("RR", BadOption, "needs a cut-off: RR@10"),
+        ("R", BadOption, "needs a cut-off: R@100"),
+        ("recall@\u0663", BadOption, "needs a cut-off"),
+        ("nDCG@10,MAP@5", BadOption, "more than one measure; repeat --measure"),
         ("nDCG@0", BadOption, "needs a cut-off: nDCG@10"),
         ("nDCG@ten", BadOption, "needs a cut-off"),
     ],

@@ -36,8 +36,10 @@ class Seen:
         return [0.0] * len(candidates.documents)
 
 
-def search(seen: Any, queries: list[dict[str, Any]], top_ranked: Any, task: Any = TASK) -> Any:
-    model = Reranked(seen, engine=FakeEngine(lambda request: Logits((0.0,))))
+def search(
+    seen: Any, queries: list[dict[str, Any]], top_ranked: Any, task: Any = TASK, **more: Any
+) -> Any:
+    model = Reranked(seen, engine=FakeEngine(lambda request: Logits((0.0,))), **more)
     model.index(CORPUS, task_metadata=task, hf_split="dev", hf_subset="default")
     return model.search(queries, task_metadata=task, top_ranked=top_ranked, top_k=10)
 
@@ -69,6 +71,34 @@ def test_lists_of_a_reranking_task_are_given_in_an_order_by_hash() -> None:
         )
         orders.append([document.doc_id for document in seen.candidates[0].documents])
     assert orders[0] == orders[1]
+
+
+def test_lists_of_a_first_stage_keep_their_order_in_a_reranking_task_too() -> None:
+    for ids in (["a", "b", "c"], ["c", "b", "a"]):
+        seen, about = Seen(), SimpleNamespace(name="T", type="Reranking")
+        search(seen, [{"id": "q", "text": "x"}], {"q": ids}, about, first_stage="bm25")
+        assert [document.doc_id for document in seen.candidates[0].documents] == ids
+
+
+def test_a_query_without_candidates_has_no_ranking_and_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen, rows = Seen(), [{"id": q, "text": "x"} for q in ("q", "r", "s")]
+    found = search(seen, rows, {"q": ["a"], "s": []})
+    assert {query_id: list(own) for query_id, own in found.items()} == {
+        "q": ["a"],
+        "r": [],
+        "s": [],
+    }
+    assert len(seen.candidates) == 1
+    assert "2 of 3 queries have no candidates and count as 0, such as r" in caplog.text
+
+
+@pytest.mark.parametrize(("exclude", "kept"), [(True, ["b"]), (False, ["a", "b"])])
+def test_a_query_s_own_document_is_left_out_on_request(exclude: bool, kept: list[str]) -> None:
+    seen = Seen()
+    found = search(seen, [{"id": "a", "text": "x"}], {"a": ["a", "b"]}, exclude_identical=exclude)
+    assert [d.doc_id for d in seen.candidates[0].documents] == list(found["a"]) == kept
 
 
 @pytest.mark.parametrize(

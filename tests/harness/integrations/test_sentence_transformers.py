@@ -12,7 +12,7 @@ import pytest
 from sentence_transformers import CrossEncoder
 
 from rerank_bench import PoolOptions, load_runs, load_task
-from rerank_bench.errors import RerankerFault
+from rerank_bench.errors import BadData, RerankerFault
 from rerank_bench.integrations.sentence_transformers import RerankEvaluator
 from rerank_bench.reranking import Defaults, choose
 from rerank_bench.suite import Suite, run_suite
@@ -81,6 +81,19 @@ def test_each_call_is_a_line_of_the_file_and_of_the_log(
     assert [(row["epoch"], row["steps"]) for row in rows] == [("0.5", "10"), ("0.5", "20")]
     assert float(rows[1]["gain_ndcg@10"]) == found[1]["data_dev_gain_ndcg@10"]
     assert re.search(r"bm25\(\): 0\.\d{4} -> 0\.\d{4}", caplog.text)
+
+
+def test_a_csv_file_with_other_columns_gets_no_line(
+    folder: Path, cross_encoder: Path, tmp_path: Path
+) -> None:
+    model = CrossEncoder(str(cross_encoder))
+    RerankEvaluator(f"{folder}/dev", "bm25()", name="dev", queries=2)(model, str(tmp_path))
+    (file,) = tmp_path.glob("*.csv")
+    before = file.read_text()
+    other = RerankEvaluator(f"{folder}/dev", "rrf(bm25(),bm25())", name="dev", queries=2)
+    with pytest.raises(BadData, match="has the columns of other first stages; remove it"):
+        other(model, str(tmp_path))
+    assert file.read_text() == before
 
 
 class Broken:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from rerank_bench.cli import main
+from rerank_bench.errors import BadData
 from rerank_bench.evaluation import evaluate
 from rerank_bench.report import export, to_json
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
@@ -27,10 +28,11 @@ SCORES = [
 COLUMNS = (
     "model_name VARCHAR, benchmark VARCHAR, dataset_id VARCHAR, task_name VARCHAR, "
     "split_name VARCHAR, score_target VARCHAR, score DOUBLE, aggregate_metric VARCHAR, "
-    "embedding_variant_name VARCHAR, candidate_ranking VARCHAR"
+    "embedding_variant_name VARCHAR, candidate_ranking VARCHAR, model_dir VARCHAR, "
+    "result_path VARCHAR"
 )
 
-INSERT = "INSERT INTO fact_task_score VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = "INSERT INTO fact_task_score VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def run_of(
@@ -92,9 +94,10 @@ def leaderboard(tmp_path: Path) -> Path:
             values = {"reranking_without_safeguard": natural, "reranking": safeguarded, "all": 0.99}
             for target, score in values.items():
                 hybrid = None if target == "all" else "reranking_hybrid"
-                row = [*names, target, score, "ndcg@10", None, hybrid]
+                place = [names[0], f"{names[0]}/{names[3]}"]
+                row = [*names, target, score, "ndcg@10", None, hybrid, *place]
                 if score is not None:
-                    cut = [*names, target, 1.0, "ndcg@10", "truncate_dim_64", hybrid]
+                    cut = [*names, target, 1.0, "ndcg@10", "truncate_dim_64", hybrid, *place]
                     database.executemany(INSERT, [row, cut])
     return file
 
@@ -194,11 +197,73 @@ def test_the_leaderboard_is_beside_the_runs_and_in_no_number_of_them(
     assert to_json(evaluate([root])) == before
 
 
+def test_one_result_file_gives_both_values_of_a_model_and_each_folder_its_own(
+    tmp_path: Path, leaderboard: Path
+) -> None:
+    """No first stage means the hybrid; of two files of one folder the best counts."""
+    duckdb = pytest.importorskip("duckdb")
+    task = ("ShortNano", "org/LongNano", "one", "one")
+    both = [("dir1", "old", 0.5, 0.5), ("dir1", "new", 0.25, 0.875), ("dir2", "x", 0.375, 0.625)]
+    with duckdb.connect(str(leaderboard)) as database:
+        for folder, file, *values in both:
+            for target, score in zip(
+                ("reranking_without_safeguard", "reranking"), values, strict=True
+            ):
+                row = ["a/b", *task, target, score, "ndcg@10", None, None, folder, file]
+                database.execute(INSERT, row)
+        dense = ["dense", *task, "all", 0.99, "ndcg@10", None, None, "dense", "dense"]
+        database.execute(INSERT, dense)
+    root = store(tmp_path / "runs", run_of())
+    (one,) = bench("report", root, "--reference", leaderboard).split(" · after reranking_hybrid")[
+        1:
+    ]
+    assert [row for row in rows(one) if row[0] == "a/b"] == [
+        ["a/b", "(dir1)", "HAKARI-Bench", "0.5000", "0.5000"],
+        ["a/b", "(dir2)", "HAKARI-Bench", "0.3750", "0.6250"],
+    ]
+    assert "dense" not in one
+
+
+def test_a_model_with_two_names_for_one_task_stays_in_the_mean(
+    tmp_path: Path, leaderboard: Path
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect(str(leaderboard)) as database:
+        row = ["BAAI/bge-reranker", "ShortNano", "org/LongNano", "NanoOne", "one",
+               "reranking_without_safeguard", 0.25, "ndcg@10", None,
+               "reranking_hybrid", "BAAI/bge-reranker", "again"]  # fmt: skip
+        database.execute(INSERT, row)
+    root = store(tmp_path / "runs", run_of("LongNano/one"), run_of("LongNano/two"))
+    mean, one, _ = bench("report", root, "--reference", leaderboard).split(
+        " · after reranking_hybrid"
+    )[1:]
+    named = "BAAI/bge-reranker"
+    assert [row[2:] for row in rows(one) if row[0] == named] == [["0.5000", "0.7500"]]
+    assert [row[2:] for row in rows(mean) if row[0] == named] == [["0.3750", "0.6250"]]
+
+
 def rows(part: str) -> list[list[str]]:
     """The rows of a printed table as words; the safeguarded value of a run is left out."""
     lines = [line.split() for line in part.splitlines()]
     own = [words for words in lines if words[-1:] and words[-1][:2] in ("0.", "–")]
     return [[*words[:-1], "…"] if words[0] == "mine" else words for words in own]
+
+
+def test_a_run_with_other_settings_is_not_written_over_the_one_that_is_there(
+    tmp_path: Path,
+) -> None:
+    first, out = store(tmp_path / "one", run_of()), tmp_path / "out"
+    (file,) = export([first], out, "hakari")
+    before = read(file)
+    assert export([first], out, "hakari") == [file]
+    options = {"label": "mine", "method": "mine", "options": {"window": 5}}
+    other = store(tmp_path / "two", run_of(reranker=options))
+    with pytest.raises(BadData, match="has a run with other settings; use --as"):
+        export([other], out, "hakari")
+    assert read(file) == before
+    file.write_bytes(b"x")
+    with pytest.raises(BadData, match="is no file of an export"):
+        export([first], out, "hakari")
 
 
 @pytest.mark.parametrize("form", ["--json", "--csv", "--md", "--latex"])

@@ -154,6 +154,24 @@ def test_the_main_score_is_the_main_measure_of_the_task(measure: str | None, nam
     assert entry["main_score"] == entry[name] > 0
 
 
+def test_a_task_whose_main_score_is_not_computed_here_has_no_result_of_mteb(tmp_path: Path) -> None:
+    run = run_of("mteb:Core17InstructionRetrieval/eng-test")
+    run.manifest.update(main_measure=None, main_score="p-MRR")
+    root = store(tmp_path / "runs", run_of("Some/dev"), run)
+    told = "main score of Core17InstructionRetrieval is p-MRR, which is not computed here"
+    with pytest.raises(BadData, match=told):
+        export([root], tmp_path / "out", "mteb")
+    assert not [*(tmp_path / "out").rglob("*.json")]
+    assert export([root], tmp_path / "trec", "trec")
+
+
+def test_accuracy_is_recall_at_1() -> None:
+    run = run_of("Some/dev")
+    own = Result.of(Run({**run.manifest, "main_measure": "recall@1"}, run.results, run.qrels))
+    (entry,) = task_result([own])["scores"]["dev"]
+    assert entry["main_score"] == entry["accuracy"] == entry["recall_at_1"] > 0
+
+
 def test_a_long_name_of_an_experiment_is_hashed() -> None:
     assert experiment_name({"b": 1, "a": "x/y"}) == "a_x_y__b_1"
     assert experiment_name({"first_stage": "x" * 200}).startswith("exp_")
@@ -166,6 +184,63 @@ def test_two_runs_of_one_place_are_refused(tmp_path: Path) -> None:
     ]
     with pytest.raises(BadData, match="are the same result for MTEB"):
         export(both, tmp_path / "out", "mteb")
+
+
+@pytest.mark.parametrize(
+    ("settings", "mark"),
+    [
+        ({"qrels": "qrels"}, {}),
+        ({"qrels": "other"}, {"qrels": "other"}),
+        ({"exclude_identical": False}, {"exclude_identical": False}),
+        ({"ignore_column": ["lang", "x"]}, {"ignore_column": "lang,x"}),
+        ({"query_prompt": "query: "}, {"query_prompt": "query: "}),
+        ({"query_prompt_name": "web"}, {"query_prompt_name": "web"}),
+        ({"doc_prompt": ""}, {"doc_prompt": ""}),
+        (
+            {"reranker": {"label": "mine", "instruction": {"source": "task", "text": "Find."}}},
+            {"instructions": "task"},
+        ),
+        ({"reranker": {"label": "mine", "instruction": {"source": "model default"}}}, {}),
+    ],
+)
+def test_every_setting_that_sets_runs_apart_is_part_of_the_experiment(
+    settings: dict[str, Any], mark: dict[str, Any]
+) -> None:
+    run = run_of("Some/dev", **settings)
+    assert experiment_of(run) == {"first_stage": "bm25", **mark}
+
+
+def test_a_subset_that_is_exported_later_joins_those_that_are_there(tmp_path: Path) -> None:
+    """Whatever the order, one file has all of them, as it has after one export of them all."""
+    out, names = tmp_path / "out", ("Some/ar-dev", "Some/en-dev", "Some/en-test")
+    runs = [run_of(name) for name in names]
+    timed = [Run({**r.manifest, "seconds": 2.0}, r.results, r.qrels) for r in runs]
+    whole = export([store(tmp_path / "all", *timed)], tmp_path / "whole", "mteb")
+    for number in (0, 1, 2, 1):
+        files = export([store(tmp_path / str(number), timed[number])], out, "mteb")
+    for name in ("Some.json", "Some_predictions.json"):
+        assert read(files, name) == read(whole, name)
+    assert read(files, "Some.json")["evaluation_time"] == 6.0
+
+
+def test_another_run_is_not_written_over_the_one_that_is_there(tmp_path: Path) -> None:
+    run, out = run_of("Some/dev"), tmp_path / "out"
+    (file,) = [
+        file
+        for file in export([store(tmp_path / "one", run)], out, "mteb")
+        if file.name == "Some.json"
+    ]
+    before = file.read_text()
+    other = Run(run.manifest, run.results[::-1], {**run.qrels, "q3": {"x": 1}})
+    with pytest.raises(BadData, match=r"Some\.json has another run of subset default, split dev; "):
+        export([store(tmp_path / "two", other)], out, "mteb")
+    source = {"kind": "hub", "revision": "abd"}
+    with pytest.raises(BadData, match="of the data sets' commits abc and abd"):
+        export([store(tmp_path / "three", run_of("Some/dev", source=source))], out, "mteb")
+    assert file.read_text() == before
+    file.write_text("{}")
+    with pytest.raises(BadData, match="is no file of an export; remove it"):
+        export([tmp_path / "one"], out, "mteb")
 
 
 @given(SCORES)

@@ -35,6 +35,12 @@ def test_every_task_of_a_shipped_suite_is_in_the_catalogue(name):
     assert {task for task, _ in shipped(name).tasks} <= known
 
 
+@pytest.mark.parametrize("name", sorted(shipped_suites()))
+def test_the_first_line_of_a_shipped_suite_is_a_whole_sentence(name):
+    """`list suites` prints that line alone."""
+    assert shipped_suites()[name].read_text().partition("\n")[0][-1] in ":."
+
+
 def test_core_has_every_method_once():
     found = [choice.method for choice in shipped("core").rerankers]
     assert sorted(found) == sorted(set(methods()) - FLOORS)

@@ -1,0 +1,64 @@
+"""Names of runs where a path names no first stage: model, revision and experiment, as in MTEB."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..reranking import TASK
+from ..runs import Run, Variant
+from ..tasks import TaskOptions
+
+_BARRED = re.compile(r'[<>:"|?*\\/\0]')
+_LONGEST = 200
+"""What MTEB allows in the name of an experiment, and its length; a longer name is hashed."""
+
+_SCOPE = (
+    "depth", "queries", "seed", "max_doc_chars", "max_doc_tokens", "exclude_identical",
+    "query_prompt", "query_prompt_name", "doc_prompt",
+)  # fmt: skip
+"""Settings that are None where nothing was asked."""
+
+
+def mteb_revision(engine: Mapping[str, Any]) -> str:
+    """Return the revision of the model that an engine's identity describes: a commit, or a hash."""
+    files = str(engine.get("files") or "")[:16]
+    return str(engine.get("revision") or files or "no_revision_available")
+
+
+def experiment_of(run: Run) -> dict[str, Any]:
+    """Return MTEB's `experiment_kwargs`: the first stage, and what else sets a run apart.
+
+    A reranker with other options has another label.
+    """
+    settings = run.manifest["settings"]
+    scope = {name: settings.get(name) for name in _SCOPE}
+    if scope["queries"] is None:
+        del scope["seed"]
+    qrels = settings.get("qrels")
+    marks = {
+        "qrels": None if qrels == TaskOptions().qrels else qrels,
+        "ignore_column": ",".join(settings.get("ignore_column") or ()) or None,
+        "instructions": _instructions(settings["reranker"].get("instruction")),
+        "variant": Variant.of(settings).suffix.lstrip("~") or None,
+        "min_grade": run.min_grade if run.min_grade > 1 else None,
+        "engine": None if run.manifest["is_real"] else settings["engine"]["name"],
+        "invalid": run.manifest.get("invalid"),
+    }
+    known = {name: value for name, value in {**scope, **marks}.items() if value is not None}
+    return {"first_stage": settings["profile"]["asked"], **known}
+
+
+def experiment_name(kwargs: Mapping[str, Any]) -> str:
+    """Return the folder of an experiment by MTEB's rule for `experiment_kwargs` of plain values."""
+    parts = [f"{key}_{_BARRED.sub('_', str(value))}" for key, value in sorted(kwargs.items())]
+    name = "__".join(parts)
+    if len(name) <= _LONGEST:
+        return name
+    return f"exp_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _instructions(found: Mapping[str, str] | None) -> str | None:
+    return TASK if found and found["source"] == TASK else None
