@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from ..errors import BadData, RerankBenchError
 from ..places import cache_folder
-from .folder import DataSet, LocalFiles
+from .folder import DataSet, LocalFiles, check_inside
 from .huggingface import HuggingFace
 from .modelscope import ModelScope
 from .task import HUGGING_FACE, Source
@@ -121,6 +121,7 @@ def open_hub(dataset: str, revision: str | None, hub: str = HUGGING_FACE) -> Dat
     site = HUBS[hub]
     try:
         listed = Listing(*site.listing(dataset, revision))
+        _check(dataset, listed)
         for name in {revision, listed.commit}:
             listed.keep(_record(site, dataset, name))
     except RerankBenchError:
@@ -130,6 +131,7 @@ def open_hub(dataset: str, revision: str | None, hub: str = HUGGING_FACE) -> Dat
         if known is None:
             return _copied(site, dataset, revision, error)
         listed = known
+    _check(dataset, listed)
     source = Source("hub" if hub == HUGGING_FACE else hub, dataset, revision=listed.commit)
     reader = DataSet(HubFiles(site, dataset, listed), source)
     script = f"{dataset.rpartition('/')[2]}.py"
@@ -139,6 +141,15 @@ def open_hub(dataset: str, revision: str | None, hub: str = HUGGING_FACE) -> Dat
             f"{why}; name a data set of files, or a folder with its rows: --task ./FOLDER"
         )
     return reader
+
+
+def _check(dataset: str, listed: Listing) -> None:
+    """Raise BadData if a name that the hub lists would be written outside the hub's cache."""
+    try:
+        for name in (listed.commit, *listed.names):
+            check_inside(name)
+    except ValueError as error:
+        raise BadData(f"{dataset}: {error}, so none of its files is fetched") from error
 
 
 def _record(site: Hub, dataset: str, revision: str | None) -> Path:

@@ -9,6 +9,7 @@ import pytest
 from rerank_bench.errors import BadData, MissingExtra, RerankBenchError, UnknownName
 from rerank_bench.tasks import TaskOptions, find_tasks
 from rerank_bench.tasks.catalog import sets
+from rerank_bench.tasks.hub import HUBS, Listing, _record
 
 GATED = r"data set org/Tiny is gated; accept its conditions at https://\S+/org/Tiny, then `hf auth"
 
@@ -175,6 +176,48 @@ def test_a_card_that_cannot_be_read_is_refused_and_named(hub):
     hub.publish("org/Odd", {"README.md": b"---\nconfigs: 1\n---\n"})
     with pytest.raises(BadData, match=r"org/Odd/README.md: the `configs` of its header cannot"):
         find_tasks("org/Odd")
+
+
+class ListedElsewhere:
+    """A hub that lists a file under any name, and may not be asked for it."""
+
+    name = "huggingface"
+
+    def __init__(self, name: str, commit: str = "c1") -> None:
+        self.listed = commit, ["README.md", name]
+
+    def listing(self, dataset, revision):
+        if self.listed is None:
+            raise OSError("no network")
+        return self.listed
+
+    def fetch(self, dataset, commit, name):
+        raise AssertionError(name)
+
+    def copy(self, dataset, revision):
+        return None
+
+
+@pytest.mark.parametrize("hub", ["huggingface", "modelscope"])
+@pytest.mark.parametrize(
+    "outside",
+    [("../../x.jsonl",), ("/x.jsonl",), ("a/..\\x",), ("C:\\x",), ("x.jsonl", "../c")],
+)
+def test_a_listed_file_that_would_be_written_outside_the_cache_is_refused(
+    hub, outside, monkeypatch
+):
+    monkeypatch.setitem(HUBS, hub, ListedElsewhere(*outside))
+    with pytest.raises(BadData, match=r"org/Bad: '.*' is outside the data set, so none of its"):
+        find_tasks("org/Bad", TaskOptions(hub=hub))
+
+
+def test_a_kept_list_of_files_is_checked_as_a_new_one_is(monkeypatch, tmp_path):
+    site = ListedElsewhere("../../x.jsonl")
+    Listing(*site.listed).keep(_record(site, "org/Bad", None))
+    site.listed = None
+    monkeypatch.setitem(HUBS, "huggingface", site)
+    with pytest.raises(BadData, match=r"org/Bad: '../../x.jsonl' is outside the data set"):
+        find_tasks("org/Bad")
 
 
 def test_an_unknown_hub_is_answered_with_the_nearest():
