@@ -9,7 +9,7 @@ import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from .table import Table
 from .task import (
     CANDIDATES,
     HUGGING_FACE,
-    MAIN_MEASURE,
     RankedLists,
     Source,
     Task,
@@ -173,6 +172,7 @@ def load_task_of(task: Any, subset: str, split: str, name: str, options: TaskOpt
         exclude_identical=task.ignore_identical_ids if excluded is None else excluded,
         identical_by="id",
         main_measure=_main_measure(about.main_score),
+        main_score=about.main_score,
     )
 
 
@@ -221,8 +221,9 @@ def _instruction(prompt: Any) -> str | None:
     return found or None
 
 
-@cache
-def _main_measure(score: str) -> str:
-    """Return our name for a main score such as `map_at_1000`; MAIN_MEASURE for one of its own."""
+def _main_measure(score: str) -> str | None:
+    """Return our name for a main score such as `map_at_1000`; None if it is not computed here."""
+    if score == "accuracy":
+        return "recall@1"  # as mteb computes it
     kind, _, cut = score.rpartition("_at_")
-    return f"{_MEASURES[kind]}@{cut}" if kind in _MEASURES and cut.isdigit() else MAIN_MEASURE
+    return f"{_MEASURES[kind]}@{cut}" if kind in _MEASURES and cut.isdigit() else None
