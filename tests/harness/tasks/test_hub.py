@@ -9,7 +9,8 @@ import pytest
 from rerank_bench.errors import BadData, MissingExtra, RerankBenchError, UnknownName
 from rerank_bench.tasks import TaskOptions, find_tasks
 from rerank_bench.tasks.catalog import sets
-from rerank_bench.tasks.hub import HUBS, Listing, _record
+from rerank_bench.tasks.folder import LocalFiles
+from rerank_bench.tasks.hub import HUBS, HubFiles, Listing, _kept, _record
 
 GATED = r"data set org/Tiny is gated; accept its conditions at https://\S+/org/Tiny, then `hf auth"
 
@@ -48,6 +49,49 @@ def test_what_was_fetched_once_is_read_without_a_network(nano_on_hub, hub, load,
         load("org/Tiny/b")
     with pytest.raises(RerankBenchError, match=r"cannot reach the hub for org/Other: .*./FOLDER"):
         load("org/Other/b")
+
+
+def test_a_commit_is_read_without_a_network_only_when_its_rows_were_fetched(nano_on_hub, hub, load):
+    old = nano_on_hub("org/Tiny", "a")
+    assert load("org/Tiny/a").source.revision == old
+    new = nano_on_hub("org/Tiny", "a", corpus={"_id": ["d1", "d2"], "text": ["new", "newer"]})
+    find_tasks("org/Tiny/a")  # nothing but the list and the card is fetched
+    hub.close()
+    for revision in (None, old, old[:7]):
+        assert load("org/Tiny/a", revision=revision).source.revision == old
+    with pytest.raises(RerankBenchError, match="cannot reach the hub for org/Tiny"):
+        load("org/Tiny/a", revision=new)
+
+
+def test_the_beginning_of_two_commits_names_neither(hub, monkeypatch):
+    site = ListedElsewhere("x.jsonl")
+    for commit in ("0123456a", "0123456b"):
+        Listing(commit, ["README.md"]).keep(_record(site, "org/Two", commit))
+    assert _kept(site, "org/Two", "0123456") is None
+    assert _kept(site, "org/Two", "0123456b").commit == "0123456b"
+
+
+TREE = ["README.md", "c/a.jsonl", "c/b.jsonl", "c/z[1].jsonl", "c/!.jsonl", "c/d/a.jsonl", "e/.x"]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["c/*.jsonl", "c/[!a]*", "c/[^a]*", "**/a.jsonl", "c/**/?.jsonl", "./c/a*", "c/z[[]1].jsonl",
+     "c/z[1].jsonl", "[z-a].jsonl", "c/[ab].jsonl", "*", "c/[", "**/*", "e/*", "c/**x", "*/*"],
+)  # fmt: skip
+def test_patterns_are_read_on_a_hub_as_in_a_folder(pattern, tmp_path):
+    for name in TREE:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    site = ListedElsewhere("x")
+    on_hub = HubFiles(site, "org/Tree", Listing("c1", TREE))
+    try:
+        found = [path for path in LocalFiles(tmp_path).glob(pattern) if path.is_file()]
+    except ValueError:
+        with pytest.raises(ValueError, match="entire part"):
+            on_hub.glob(pattern)
+        return
+    assert on_hub.glob(pattern) == [path.relative_to(tmp_path) for path in found]
 
 
 def test_a_complete_copy_in_the_hubs_cache_is_read_without_a_network(nano_on_hub, hub, load):
