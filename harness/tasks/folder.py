@@ -100,7 +100,7 @@ class DataSet:
         """Return one split; raise BadData if a file is missing or cannot be read."""
         files = self._configs[config][split]
         _check_shards(self.files.where, files)
-        has_texts = config.rpartition("-")[2] in ("corpus", "queries")
+        has_texts = config.rpartition("-")[2] in ("corpus", "queries", "query")
         table = read_files(self.files.fetch(files), ("_id", "text") if has_texts else ())
         return standard_names(table) if (self.source.kind, config) == ("beir", "qrels") else table
 
