@@ -207,14 +207,16 @@ def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
     if {CANDIDATES, TOP_RANKED} <= lists.keys():
         what = f"{subset.reader.source.dataset} has configs {CANDIDATES!r} and {TOP_RANKED!r}"
         raise BadData(f"{what}, which would be one profile; rename the former")
-    queries = with_instructions(subset.read("queries", split), subset.instructions(split))
+    queries, corpus = (subset.read(part, split) for part in ("queries", "corpus"))
+    qrels = _judgements(subset, split, Path(options.qrels))
+    judged = frozenset(qrels.ids("query-id"))
     return build_task(
         name,
         f"{subset.prefix}{split}",
         tables={
-            "corpus": subset.read("corpus", split),
-            "queries": queries,
-            "qrels": _judgements(subset, split, Path(options.qrels)),
+            "corpus": corpus,
+            "queries": with_instructions(queries, subset.instructions(split), judged),
+            "qrels": qrels,
         },
         shared=subset.shared_split(subset.config("queries")) is not None,
         source=subset.reader.source,

@@ -279,7 +279,9 @@ def test_modelscope_without_its_extra_is_refused_and_named():
 
 
 @pytest.mark.skipif(not has_modelscope, reason="the extra modelscope is not installed")
-def test_modelscope_is_read_in_the_same_layout_and_without_a_network_again(nano_on_hub, hub, load):
+def test_modelscope_is_read_in_the_same_layout_and_without_a_network_again(
+    nano_on_hub, hub, load, capfd
+):
     commit = nano_on_hub("org/Tiny", "a", "b")
     task = load("org/Tiny/a", hub="modelscope")
     assert task.qrels == {"q1": {"d1": 1}, "q2": {"d2": 1}}
@@ -291,3 +293,4 @@ def test_modelscope_is_read_in_the_same_layout_and_without_a_network_again(nano_
         load("org/Tiny/a", hub="modelscope")
     hub.close()
     assert load("org/Tiny/a", hub="modelscope").queries == task.queries
+    assert "INFO" not in capfd.readouterr().err

@@ -159,6 +159,8 @@ def test_an_instruction_stands_behind_its_query(tmp_path, write_table, load):
     write_table(folder / "instruction" / "test.parquet", {k: v[:1] for k, v in INSTRUCTED.items()})
     with pytest.raises(BadData, match=r"instruction/test.parquet: query 'q1' has no instruction"):
         load(folder)
+    write_table(folder / "qrels" / "test.parquet", {k: v[1:] for k, v in judged.items()})
+    assert load(folder).queries == {"q2": "second? not cats"}
     both = {**QUERIES, "instruction": ["x", "y"]}
     write_table(folder / "queries" / "queries.parquet", both)
     with pytest.raises(BadData, match="both hold instructions; keep one"):
