@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..reranking import label_probability
-from ..tasks import MAIN_MEASURE
 from . import facts, rules
 from .gains import outcomes
 
@@ -230,8 +229,7 @@ COLUMNS: list[Column] = [
     _text("judgements", "judgements", "The judgements, where they are not the usual ones.",
           facts.judgements, mean=rules.judgements, of_pool=True),
     _text("main_measure", "main score", "The measure that the task's makers report.",
-          lambda own: own.run.manifest.get("main_measure") or MAIN_MEASURE, mean=rules.joined,
-          show="more"),
+          facts.main_measure, mean=rules.joined, show="more"),
     Column("apart", "not comparable", "Whether queries, pool or judgements are other than those of "
            "most results of the task.", kind=bool, format="flag", absent=False),
     _count("tasks", "tasks", "The tasks that this is the mean of.", lambda own: 1, absent=1),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..reranking import Usage, total
+from ..tasks import MAIN_MEASURE
 from . import orders, parts
 from .gains import binary_values
 from .measures import BINARY, MACRO, MICRO, RECALL, recall_values
@@ -144,6 +145,12 @@ def ground(facts: Facts) -> int:
     """Return a hash of what must be equal for values to compare: pool, queries, judgements."""
     pool = facts.settings["profile"].get("sha256", "")
     return hash((pool, facts.values.query_ids, judgements(facts)))
+
+
+def main_measure(facts: Facts) -> str:
+    """Return the measure that the task's makers report, and whether it is not computed here."""
+    measure, score = (facts.run.manifest.get(name) for name in ("main_measure", "main_score"))
+    return measure or (f"{score} (not computed here)" if score else MAIN_MEASURE)
 
 
 def hardware(facts: Facts) -> str:

@@ -172,6 +172,7 @@ def manifest(
             "published": task.published,
             "convention": task.convention,
             "main_measure": task.main_measure,
+            "main_score": task.main_score,
             "seconds": sum(result.usage.seconds for result in results),
             "ideal_flops": None if flops is None else flops / len(results),
             "startup_seconds": served.charge_startup(),

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Protocol
 
 from ..errors import BadData
@@ -100,7 +100,7 @@ class DataSet:
         """Return one split; raise BadData if a file is missing or cannot be read."""
         files = self._configs[config][split]
         _check_shards(self.files.where, files)
-        has_texts = config.rpartition("-")[2] in ("corpus", "queries")
+        has_texts = config.rpartition("-")[2] in ("corpus", "queries", "query")
         table = read_files(self.files.fetch(files), ("_id", "text") if has_texts else ())
         return standard_names(table) if (self.source.kind, config) == ("beir", "qrels") else table
 
@@ -193,8 +193,7 @@ def _declared(files: Files, card: Mapping[str, Any]) -> dict[str, Splits]:
             for c in card.get("configs") or []
             if "data_files" in c
         }
-    # NotImplementedError: glob takes no absolute path
-    except (LookupError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise _unreadable(files, error) from error
 
 
@@ -207,9 +206,17 @@ def _declared_columns(card: Mapping[str, Any], config: str) -> tuple[str, ...] |
     return None
 
 
+def check_inside(name: str) -> None:
+    """Raise ValueError if a file's name or pattern, which others wrote, leaves its data set."""
+    is_absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor
+    if is_absolute or ".." in re.split(r"[/\\]", name):
+        raise ValueError(f"{name!r} is outside the data set")
+
+
 def _matches(files: Files, data_files: object) -> Splits:
     found: dict[str, list[Path]] = {}
     for split, pattern in _patterns(data_files):
+        check_inside(pattern)
         found.setdefault(split, []).extend(files.glob(pattern))
     return found
 

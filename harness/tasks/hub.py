@@ -1,24 +1,26 @@
 """Read a data set on a hub: only the files of the splits that are read, at one commit.
 
-The list of a commit's files is kept in the cache folder, so that what was fetched once is found
-again without a network.
+With the first rows that are fetched, the list of a commit's files is kept in the cache folder, so
+that what was fetched once is found again without a network.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import quote
 
 from ..errors import BadData, RerankBenchError
 from ..places import cache_folder
-from .folder import DataSet, LocalFiles
+from .folder import DataSet, LocalFiles, check_inside
 from .huggingface import HuggingFace
 from .modelscope import ModelScope
 from .task import HUGGING_FACE, Source
@@ -79,18 +81,31 @@ class HubFiles:
     hub: Hub
     where: str
     listed: Listing
+    revision: str | None = None
     is_local: bool = False
 
     def glob(self, pattern: str) -> list[Path]:
-        """Return the files that match a pattern, or the one that has it as its name, sorted."""
+        """Return the files that match a pattern, or the one that has it as its name, sorted.
+
+        Patterns are read as pathlib reads them; raises ValueError where it would.
+        """
         if pattern in self.listed.names:
             return [Path(pattern)]
-        regex = re.compile(_regex(pattern))
-        return [Path(name) for name in sorted(self.listed.names) if regex.fullmatch(name)]
+        parts = PurePosixPath(pattern).parts
+        if any("**" in part and part != "**" for part in parts):
+            raise ValueError("'**' can only be an entire part of a path")
+        return [Path(name) for name in sorted(self.listed.names) if _match(name, parts)]
 
     def fetch(self, files: Sequence[Path]) -> list[Path]:
-        """Return the files on this machine; raise RerankBenchError if one cannot be had."""
-        return [self._fetched(file.as_posix()) for file in files]
+        """Return the files on this machine; raise RerankBenchError if one cannot be had.
+
+        From the first rows on, this commit is the one that is read without a network.
+        """
+        found = [self._fetched(file.as_posix()) for file in files]
+        if any(file.name != "README.md" for file in files):
+            for revision in {self.revision, self.listed.commit}:
+                self.listed.keep(_record(self.hub, self.where, revision))
+        return found
 
     def _fetched(self, name: str) -> Path:
         try:
@@ -104,34 +119,41 @@ class HubFiles:
             ) from error
 
 
-def _regex(pattern: str) -> str:
-    """Return the regular expression of a pattern of paths, as pathlib reads it."""
-    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]/]+\])", pattern)
-    return "".join(parts.get(p) or (p if p.startswith("[") else re.escape(p)) for p in pieces)
+def _match(name: str, pattern: Sequence[str]) -> bool:
+    """Return whether the parts of a path match those of a pattern."""
+    parts = name.split("/")
+    ends = {0}  # how many parts the pattern so far may match
+    for wanted in pattern:
+        if wanted == "**":
+            ends = {end for start in ends for end in range(start, len(parts) + 1)}
+        else:
+            rest = ends - {len(parts)}
+            ends = {place + 1 for place in rest if fnmatchcase(parts[place], wanted)}
+    return len(parts) in ends
 
 
 def open_hub(dataset: str, revision: str | None, hub: str = HUGGING_FACE) -> DataSet:
     """Return a reader of the data set at the commit that `revision` (default: main) names now.
 
-    Without a network the commit that it named last is read. Raises UnknownName if the hub has no
-    such data set or revision, BadData if its data are made by a script, RerankBenchError if the hub
-    cannot be reached and the data set was never read.
+    Without a network the commit is read that it named when rows were fetched last. Raises
+    UnknownName if the hub has no such data set or revision, BadData if its data are made by a
+    script or a file's name leaves it, RerankBenchError if the hub cannot be reached and the data
+    set was never read.
     """
     site = HUBS[hub]
     try:
         listed = Listing(*site.listing(dataset, revision))
-        for name in {revision, listed.commit}:
-            listed.keep(_record(site, dataset, name))
+        _check(dataset, listed)
     except RerankBenchError:
         raise
     except Exception as error:  # the clients' network errors have no stable base class
-        known = Listing.kept(_record(site, dataset, revision))
+        known = _kept(site, dataset, revision)
         if known is None:
             return _copied(site, dataset, revision, error)
         listed = known
+    _check(dataset, listed)
     source = Source("hub" if hub == HUGGING_FACE else hub, dataset, revision=listed.commit)
-    reader = DataSet(HubFiles(site, dataset, listed), source)
+    reader = DataSet(HubFiles(site, dataset, listed, revision), source)
     script = f"{dataset.rpartition('/')[2]}.py"
     if script in listed.names and not reader.configs():
         why = f"{dataset} is made by a script ({script}), which is never run"
@@ -141,9 +163,28 @@ def open_hub(dataset: str, revision: str | None, hub: str = HUGGING_FACE) -> Dat
     return reader
 
 
+def _check(dataset: str, listed: Listing) -> None:
+    """Raise BadData if a name that the hub lists would be written outside the hub's cache."""
+    try:
+        for name in (listed.commit, *listed.names):
+            check_inside(name)
+    except ValueError as error:
+        raise BadData(f"{dataset}: {error}, so none of its files is fetched") from error
+
+
 def _record(site: Hub, dataset: str, revision: str | None) -> Path:
     name = quote(f"{dataset}@{revision or ''}", safe="@")
     return cache_folder() / "hubs" / site.name / f"{name}.json"
+
+
+def _kept(site: Hub, dataset: str, revision: str | None) -> Listing | None:
+    """Return what was kept of a revision, which may be the beginning of one commit's name."""
+    exact = _record(site, dataset, revision)
+    known = Listing.kept(exact)
+    if known is not None or not re.fullmatch("[0-9a-f]{7,39}", revision or ""):
+        return known
+    longer = [Listing.kept(file) for file in exact.parent.glob(f"{glob.escape(exact.stem)}*.json")]
+    return longer[0] if len(longer) == 1 else None
 
 
 def _copied(site: Hub, dataset: str, revision: str | None, error: Exception) -> DataSet:

@@ -35,7 +35,7 @@ class HuggingFace:
             return Path(hf_hub_download(dataset, name, repo_type="dataset", revision=commit))
 
     def copy(self, dataset: str, revision: str | None) -> Path | None:
-        """Return the folder of a complete copy in the hub's own cache, if there is one."""
+        """Return the folder of a copy in the hub's own cache, if it has more than a card."""
         from huggingface_hub import snapshot_download
 
         try:
@@ -44,7 +44,10 @@ class HuggingFace:
             )
         except (OSError, ValueError):
             return None
-        return Path(found)
+        has_rows = any(
+            path.is_file() for path in Path(found).rglob("*") if path.name != "README.md"
+        )
+        return Path(found) if has_rows else None
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,9 +50,12 @@ def _explained(dataset: str, revision: str) -> Iterator[Any]:
             NotExistError,
             PermissionDeniedError,
         )
+        from modelscope_hub.utils.logger import get_logger
     except ImportError as error:
         install = "pip install 'rerank-bench[modelscope]'"
         raise MissingExtra(f"--hub modelscope needs the extra modelscope: {install}") from error
+    if "MODELSCOPE_LOG_LEVEL" not in os.environ:
+        get_logger().setLevel(logging.WARNING)
     try:
         yield HubApi()
     except NotExistError as error:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from .table import Table
 from .task import (
     CANDIDATES,
     HUGGING_FACE,
-    MAIN_MEASURE,
     RankedLists,
     Source,
     Task,
@@ -39,6 +39,14 @@ _MEASURES = {
     "hit_rate": "hit",
 }  # fmt: skip
 """MTEB's name of a measure -> ours."""
+
+_BENCHMARKS = frozenset({
+    "BEIR", "BEIR-NL", "BRIGHT", "BRIGHT-Pro", "CMTEB", "ChemTEB", "CoIR", "CoREB", "CodeRAG",
+    "Encodechka", "FollowIR", "JinaVDR", "LMEB", "LongEmbed", "MAEB", "MINERSBitextMining", "MMTEB",
+    "MTEB", "MVEB", "NanoBEIR", "NanoBEIR-multilingual", "R2MED", "RAR-b", "RuSciBench", "SEB",
+    "VisualDocumentRetrieval",
+})  # fmt: skip
+"""MTEB's benchmarks whose names could be those of tasks."""
 
 _LANGUAGES = {
     "ara": "ar", "ben": "bn", "bul": "bg", "cat": "ca", "ces": "cs", "cmn": "zh", "dan": "da",
@@ -68,7 +76,7 @@ def mteb_tasks(name: str, options: TaskOptions) -> list[TaskRef]:
         raise BadOption(f"{name} has one set of judgements; --qrels takes a TREC file")
     asked, _, part = name.removeprefix(MTEB).partition("/")
     refs = [ref for task in _named(asked) for ref in _refs(task, options)]
-    wanted = [ref for ref in refs if not part or ref.name == f"{MTEB}{asked}/{part}"]
+    wanted = [ref for ref in refs if part in ("", ref.name.partition("/")[2])]
     if not wanted:
         raise unknown("task", name, [ref.name for ref in refs])
     return wanted
@@ -92,8 +100,11 @@ def require_mteb(what: str, hint: str = "") -> None:
 def _without(name: str) -> str:
     known = [n for n in sets() if n.startswith(MTEB)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    other = f"--task mteb/{name.removeprefix(MTEB)}"
-    return f"; did you mean {near[0]}?" if near else f"; or name its repository: {other}"
+    if near:
+        return f"; did you mean {near[0]}?"
+    own = name.removeprefix(MTEB)
+    may_be_task = re.fullmatch(r"[\w.-]+(/[\w.+-]+)?", own) and own not in _BENCHMARKS
+    return f"; or name its repository: --task mteb/{own}" if may_be_task else ""
 
 
 def _named(name: str) -> list[Any]:
@@ -103,10 +114,10 @@ def _named(name: str) -> list[Any]:
     try:
         found = [mteb.get_task(name)]
     except KeyError:
-        known = {benchmark.name: benchmark for benchmark in mteb.get_benchmarks()}
-        if name not in known:
-            raise unknown("task", f"{MTEB}{name}", [f"{MTEB}{n}" for n in _names(known)]) from None
-        found = list(known[name].tasks)
+        try:
+            found = list(mteb.get_benchmark(name).tasks)
+        except KeyError:
+            raise unknown("task", f"{MTEB}{name}", [f"{MTEB}{n}" for n in _names()]) from None
     tasks = [task for own in found for task in _parts(own) if _is_read(task)]
     if not tasks:
         kind = found[0].metadata.type
@@ -114,10 +125,11 @@ def _named(name: str) -> list[Any]:
     return tasks
 
 
-def _names(benchmarks: Mapping[str, Any]) -> list[str]:
+def _names() -> list[str]:
     import mteb
 
-    return [*(task.metadata.name for task in mteb.get_tasks(task_types=_TYPES)), *benchmarks]
+    tasks = (task.metadata.name for task in mteb.get_tasks(task_types=_TYPES))
+    return [*tasks, *(benchmark.name for benchmark in mteb.get_benchmarks())]
 
 
 def _parts(task: Any) -> Sequence[Any]:
@@ -173,6 +185,7 @@ def load_task_of(task: Any, subset: str, split: str, name: str, options: TaskOpt
         exclude_identical=task.ignore_identical_ids if excluded is None else excluded,
         identical_by="id",
         main_measure=_main_measure(about.main_score),
+        main_score=about.main_score,
     )
 
 
@@ -221,8 +234,9 @@ def _instruction(prompt: Any) -> str | None:
     return found or None
 
 
-@cache
-def _main_measure(score: str) -> str:
-    """Return our name for a main score such as `map_at_1000`; MAIN_MEASURE for one of its own."""
+def _main_measure(score: str) -> str | None:
+    """Return our name for a main score such as `map_at_1000`; None if it is not computed here."""
+    if score == "accuracy":
+        return "recall@1"  # as mteb computes it
     kind, _, cut = score.rpartition("_at_")
-    return f"{_MEASURES[kind]}@{cut}" if kind in _MEASURES and cut.isdigit() else MAIN_MEASURE
+    return f"{_MEASURES[kind]}@{cut}" if kind in _MEASURES and cut.isdigit() else None

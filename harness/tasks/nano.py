@@ -9,6 +9,8 @@ and `queries`, as in a BEIR folder; a subset, often a language, has configs of i
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +40,8 @@ class Subset:
     """The configs of a data set whose names begin with `prefix`.
 
     qrels: config of the judgements; None if they are read from a file.
-    as_mteb: whether no other columns than those of MTEB are read.
+    as_mteb: whether no other columns than those of MTEB are read, from the configs and splits that
+        mteb's loader chooses.
     """
 
     reader: DataSet
@@ -46,10 +49,17 @@ class Subset:
     qrels: str | None
     as_mteb: bool = False
 
+    def config(self, name: str) -> str:
+        """Return the config that is meant by a name without prefix."""
+        if name == "queries" and self.as_mteb and "query" in self.reader.configs():
+            return "query"
+        return f"{self.prefix}{name}"
+
     def shared_split(self, config: str) -> str | None:
         """Return the only split of `config` if it holds the rows of all tasks, None otherwise."""
         has = self.reader.splits(config)
-        if config == self.qrels or len(has) != 1 or has[0] not in _SHARED:
+        is_shared = len(has) == 1 and (self.as_mteb or has[0] in _SHARED)
+        if config == self.qrels or not is_shared:
             return None
         if self.qrels is None:
             return has[0] if f"{self.prefix}{has[0]}" == config else None
@@ -57,7 +67,7 @@ class Subset:
 
     def own(self) -> list[str]:
         """Return the needed configs that have one split per task."""
-        needed = [f"{self.prefix}corpus", f"{self.prefix}queries", self.qrels]
+        needed = [self.config("corpus"), self.config("queries"), self.qrels]
         return [c for c in needed if c is not None and self.shared_split(c) is None]
 
     def splits(self) -> list[str]:
@@ -75,7 +85,7 @@ class Subset:
 
     def read(self, name: str, split: str) -> Table:
         """Return the rows of task `split` in a config, which is named without its prefix."""
-        config = f"{self.prefix}{name}"
+        config = self.config(name)
         table = self.reader.read(config, self.shared_split(config) or split)
         return table.only(MTEB_COLUMNS) if self.as_mteb else table
 
@@ -95,14 +105,15 @@ class Subset:
         configs = self.reader.configs()
         others = tuple(p for p in _prefixes(configs) if p and not self.prefix)
         mine = [c.removeprefix(self.prefix) for c in configs if c.startswith(self.prefix)]
-        no_list = ("corpus", "queries", "default", "instruction")
-        return {
-            name: self.reader.columns(f"{self.prefix}{name}", split)
-            for name in mine
-            if name not in no_list
-            and not name.startswith(("qrels", *others))
-            and split in self.reader.splits(f"{self.prefix}{name}")
-        }
+        no_list = ("corpus", "queries", "query", "default", "instruction")
+        found = {}
+        for name in mine:
+            config = self.config(name)
+            own = (self.as_mteb and self.shared_split(config)) or split
+            is_list = name not in no_list and not name.startswith(("qrels", *others))
+            if is_list and own in self.reader.splits(config):
+                found[name] = self.reader.columns(config, own)
+        return found
 
 
 def nano_tasks(
@@ -115,15 +126,15 @@ def nano_tasks(
 ) -> list[TaskRef]:
     """Return the data set's tasks, or those named in `splits`, without reading a row.
 
-    as_mteb: read no other columns than MTEB does, in place of refusing what looks like content.
+    as_mteb: read the configs, splits and columns that MTEB does, in place of refusing what is
+        ambiguous or looks like content.
 
     A task is named after its split, or `SUBSET-SPLIT` if the data set has subsets. Raises BadData
     if a needed config or split is missing, UnknownName for a split that no config has.
     """
     prefixes = _prefixes(reader.configs()) or [""]
-    subsets = [
-        Subset(reader, p, _qrels_config(reader, p, options.qrels), as_mteb) for p in prefixes
-    ]
+    named = [p for p in prefixes if any(split.startswith(p) for split in splits)]
+    subsets = [_subset(reader, p, options.qrels, as_mteb=as_mteb) for p in named or prefixes]
     known: dict[str, tuple[Subset, str]] = {}
     for subset in subsets:
         has = subset.splits()
@@ -148,18 +159,18 @@ def nano_tasks(
 
 
 def _prefixes(configs: Sequence[str]) -> list[str]:
-    ends = [config.removesuffix("corpus") for config in configs if config.endswith("corpus")]
-    return [p for p in ends if p[-1:] in ("", "-") and f"{p}queries" in configs]
+    """Return the prefixes of subsets, which have two at least of corpus, queries and qrels."""
+    needed = re.compile("((?:.*-)?)(corpus|queries|qrels)", re.DOTALL)
+    found = Counter(match[1] for match in map(needed.fullmatch, configs) if match)
+    return [prefix for prefix, count in found.items() if count > 1]
 
 
-def _qrels_config(reader: DataSet, prefix: str, qrels: str) -> str | None:
-    """Return the config that `qrels` names, None if it is a file; raise if it is neither."""
+def _subset(reader: DataSet, prefix: str, qrels: str, *, as_mteb: bool) -> Subset:
+    """Return a subset; raise BadData if it lacks a config, UnknownName if `qrels` is nothing."""
+    subset = Subset(reader, prefix, _qrels_config(reader, prefix, qrels, as_mteb), as_mteb)
     configs = reader.configs()
-    names = [qrels, "default"] if qrels == "qrels" else [qrels]
-    found = next((f"{prefix}{name}" for name in names if f"{prefix}{name}" in configs), None)
-    is_known = found is not None or Path(qrels).is_file()
-    needed = [f"{prefix}corpus", f"{prefix}queries"]
-    missing = [config for config in needed if config not in configs]
+    is_known = subset.qrels is not None or Path(qrels).is_file()
+    missing = [name for name in map(subset.config, ("corpus", "queries")) if name not in configs]
     if not is_known and qrels == "qrels":
         missing.append(f"{prefix}qrels")
     if missing:
@@ -170,7 +181,25 @@ def _qrels_config(reader: DataSet, prefix: str, qrels: str) -> str | None:
         raise BadData(f"{where} (has: {', '.join(configs) or 'none'}); {needs}")
     if not is_known:
         raise unknown("qrels config or file", qrels, [c for c in configs if c.startswith("qrels")])
-    return found
+    return subset
+
+
+def _qrels_config(reader: DataSet, prefix: str, qrels: str, as_mteb: bool) -> str | None:
+    """Return the config that `qrels` names, None if there is none; mteb prefers `default`."""
+    names = (
+        [qrels] if qrels != "qrels" else ["default", "qrels"] if as_mteb else ["qrels", "default"]
+    )
+    found = [f"{prefix}{name}" for name in names if f"{prefix}{name}" in reader.configs()]
+    if len(found) > 1 and not as_mteb and _may_judge(reader, found[1]):
+        where = f"{reader.source.dataset} has judgements in configs {found[0]!r} and {found[1]!r}"
+        raise BadData(f"{where}; choose with --qrels default, or a TREC file: --qrels FILE")
+    return found[0] if found else None
+
+
+def _may_judge(reader: DataSet, config: str) -> bool:
+    """Return whether a config holds judgements, as far as is known before it is fetched."""
+    columns = [reader.columns(config, split) for split in reader.splits(config)[:1]]
+    return any(own is None or {"query-id", "corpus-id"} <= set(own) for own in columns)
 
 
 def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
@@ -178,16 +207,18 @@ def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
     if {CANDIDATES, TOP_RANKED} <= lists.keys():
         what = f"{subset.reader.source.dataset} has configs {CANDIDATES!r} and {TOP_RANKED!r}"
         raise BadData(f"{what}, which would be one profile; rename the former")
-    queries = with_instructions(subset.read("queries", split), subset.instructions(split))
+    queries, corpus = (subset.read(part, split) for part in ("queries", "corpus"))
+    qrels = _judgements(subset, split, Path(options.qrels))
+    judged = frozenset(qrels.ids("query-id"))
     return build_task(
         name,
         f"{subset.prefix}{split}",
         tables={
-            "corpus": subset.read("corpus", split),
-            "queries": queries,
-            "qrels": _judgements(subset, split, Path(options.qrels)),
+            "corpus": corpus,
+            "queries": with_instructions(queries, subset.instructions(split), judged),
+            "qrels": qrels,
         },
-        shared=subset.shared_split(f"{subset.prefix}queries") is not None,
+        shared=subset.shared_split(subset.config("queries")) is not None,
         source=subset.reader.source,
         options=options,
         shipped={

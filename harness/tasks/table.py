@@ -167,10 +167,11 @@ def corpus_texts(table: Table) -> tuple[Mapping[str, str], list[str]]:
     return _texts(table, ("title", "text") if "title" in table.columns else ("text",))
 
 
-def with_instructions(queries: Table, instructions: Table | None) -> Table:
+def with_instructions(queries: Table, instructions: Table | None, judged: Container[str]) -> Table:
     """Return the queries with a column `instruction`, from a table of query ids and instructions.
 
-    Raises BadData for a query without one, and where the queries have such a column already.
+    Raises BadData for a query of `judged` without one, and where the queries have such a column
+    already.
     """
     if instructions is None:
         return queries
@@ -179,10 +180,10 @@ def with_instructions(queries: Table, instructions: Table | None) -> Table:
     texts = instructions.column("instruction")
     found = dict(zip(instructions.ids("query-id"), texts, strict=True))
     ids = queries.ids("_id")
-    missing = next((query_id for query_id in ids if query_id not in found), None)
+    missing = next((own for own in ids if own not in found and own in judged), None)
     if missing is not None:
         raise BadData(f"{instructions.where}: query {missing!r} has no instruction")
-    column = [found[query_id] for query_id in ids]
+    column = [found.get(query_id) for query_id in ids]
     return replace(queries, columns={**queries.columns, "instruction": column}, read=None)
 
 

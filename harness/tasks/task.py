@@ -81,7 +81,9 @@ class Task:
     identical_by: `text` or `id`, which identifies a query's own document.
     published: profile -> measure -> value, as cited in the catalogue.
     convention: gains of the published nDCG: `binary`, or empty for linear gains.
-    main_measure: the measure that the task's makers report, `nDCG@10` if it is not known.
+    main_measure: the measure that the task's makers report: `nDCG@10` if it is not known, None if
+        it is not computed here.
+    main_score: MTEB's own name of that measure, such as `p-MRR`, of a task that mteb read.
     notes: what was counted -> how often.
     dense: config of the shipped dense list that the catalogue names.
     """
@@ -102,7 +104,8 @@ class Task:
     identical_by: str = "text"
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     convention: str = ""
-    main_measure: str = MAIN_MEASURE
+    main_measure: str | None = MAIN_MEASURE
+    main_score: str | None = None
     notes: Mapping[str, Note] = field(default_factory=dict)
     dense: str | None = None
 

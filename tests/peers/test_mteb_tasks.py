@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,13 @@ from rerank_bench.evaluation.calibration import _confidences, nauc
 from rerank_bench.pools import build_pool
 from rerank_bench.tasks import TaskOptions, find_tasks
 from rerank_bench.tasks.catalog import sets
-from rerank_bench.tasks.mteb import load_task_of, mteb_tasks
+from rerank_bench.tasks.mteb import (
+    _BENCHMARKS,
+    _TYPES,
+    _main_measure,
+    load_task_of,
+    mteb_tasks,
+)
 
 mteb = pytest.importorskip("mteb", reason="mteb is not installed (make test-peers)")
 
@@ -117,10 +124,21 @@ def test_instructions_stand_behind_queries_as_mteb_reads_them(publish):
     (ref,) = find_tasks("mteb:Core17InstructionRetrieval")
     task = ref.load()
     assert task.queries == {"q1": "first? in verse", "q2": "second? in prose"}
+    assert (task.main_measure, task.main_score) == (None, "p-MRR")
     own = mteb.get_task("Core17InstructionRetrieval")
     own.load_data()
     read = _combine_queries_with_instruction_text(own.dataset["default"]["test"]["queries"])
     assert dict(zip(read["id"], read["text"], strict=True)) == task.queries
+
+
+def test_the_main_score_of_every_task_is_a_measure_here_or_known_as_not_computed():
+    tasks = mteb.get_tasks(task_types=list(_TYPES), modalities=["text"])
+    scores = {task.metadata.main_score for task in tasks}
+    assert {score for score in scores if _main_measure(score) is None} == {
+        "p-MRR", "robustness_at_10", "paired_accuracy", "max_over_subqueries_map_at_1000"
+    }  # fmt: skip
+    found = [_main_measure(name) for name in ("accuracy", "hit_rate_at_5", "map_at_1000")]
+    assert found == ["recall@1", "hit@5", "MAP@1000"]
 
 
 def test_data_in_the_old_form_are_converted():
@@ -139,6 +157,27 @@ def test_a_benchmark_is_its_retrieval_and_reranking_tasks():
               if name.startswith("mteb:") and entry.language == "zh"}  # fmt: skip
     assert set(names) == wanted
     assert len(names) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("MTEB(Chinese)", 12), ("CMTEB", 12), ("MTEB(cmn, v1)/dev", 10), ("MTEB(cmn, v1)/test", 2),
+        ("CQADupstackRetrieval/test", 12),
+    ],
+)  # fmt: skip
+def test_a_benchmark_has_its_other_names_and_a_split_names_its_tasks(name, count):
+    names = [ref.name for ref in mteb_tasks(f"mteb:{name}", TaskOptions())]
+    part = name.partition("/")[2]
+    assert len(names) == count
+    assert all(own.partition("/")[2] == part for own in names if part)
+
+
+def test_plain_names_of_benchmarks_are_known_without_mteb():
+    from mteb.benchmarks.get_benchmark import _build_aliases_registry
+
+    every = [benchmark.name for benchmark in mteb.get_benchmarks()] + [*_build_aliases_registry()]
+    assert {name for name in every if re.fullmatch(r"[\w.-]+", name)} == _BENCHMARKS
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,21 @@ def test_a_row_sums_a_run_up(tmp_path: Path) -> None:
     assert row.gain_low <= row.gain <= row.gain_high
 
 
+@pytest.mark.parametrize(
+    ("known", "shown"),
+    [
+        ({}, "nDCG@10"),
+        ({"main_measure": "MAP@5", "main_score": "map_at_5"}, "MAP@5"),
+        ({"main_measure": None, "main_score": "p-MRR"}, "p-MRR (not computed here)"),
+    ],
+)
+def test_a_main_score_that_is_not_computed_here_is_named(
+    tmp_path: Path, known: dict[str, Any], shown: str
+) -> None:
+    store(tmp_path, Run({**manifest(), **known}, RESULTS, QRELS))
+    assert only(evaluate([tmp_path]), "nDCG@10").main_measure == shown
+
+
 def test_recall_is_the_first_stages_and_given_once(tmp_path: Path) -> None:
     """q1 has two of three positives in its pool, q3 its one; a safeguard is none of the pool."""
     store(tmp_path, Run(manifest(label="few", queries=1), RESULTS[:1], QRELS))

@@ -20,6 +20,13 @@ def shipped(name: str):
 
 
 @pytest.mark.parametrize("name", sorted(shipped_suites()))
+def test_the_first_line_says_what_a_suite_is_in_one_sentence(name: str) -> None:
+    first, second, *_ = shipped_suites()[name].read_text(encoding="utf-8").splitlines()
+    assert first[-1] in ".:"
+    assert second == "#"
+
+
+@pytest.mark.parametrize("name", sorted(shipped_suites()))
 def test_a_shipped_suite_can_be_built_and_its_engines_answer(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     suite = shipped(name)

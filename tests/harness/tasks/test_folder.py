@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from rerank_bench.errors import BadData, BadOption, UnknownName
@@ -148,6 +150,8 @@ def test_the_files_that_the_readme_declares_are_read(nano_folder, load):
         "configs:\n\t- x: [",
         "configs: [{config_name: x, data_files: [{split: a, path: /tmp/*.jsonl}]}]",
         "configs: [{config_name: x, data_files: [{split: a, path: '**x/*.jsonl'}]}]",
+        "configs: [{config_name: x, data_files: ../secret.jsonl}]",
+        "configs: [{config_name: x, data_files: [{split: a, path: 'data/../../*.jsonl'}]}]",
         "configs: [{config_name: x, data_files: [{split: a}]}]",
         "configs: 1",
     ],
@@ -157,6 +161,16 @@ def test_a_readme_whose_configs_cannot_be_read_is_refused(nano_folder, header):
     (folder / "README.md").write_text(f"---\n{header}\n---\n")
     with pytest.raises(BadData, match=r"README.md: the `configs` of its header cannot be read \("):
         names(folder)
+
+
+def test_a_readme_cannot_name_a_file_outside_its_folder(nano_folder, write_table):
+    folder = nano_folder()
+    secret = write_table(folder.parent / "secret.jsonl", {"_id": ["q1"], "text": ["secret"]})
+    for path in (str(secret), "../secret.jsonl", "../*.jsonl", "corpus/..\\..\\secret.jsonl"):
+        header = {"configs": [{"config_name": "queries", "data_files": {"a": path}}]}
+        (folder / "README.md").write_text(f"---\n{json.dumps(header)}\n---\n")
+        with pytest.raises(BadData, match=r"is outside the data set\); correct them"):
+            names(folder)
 
 
 def shard(folder, config, number):

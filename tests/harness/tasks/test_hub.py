@@ -9,6 +9,8 @@ import pytest
 from rerank_bench.errors import BadData, MissingExtra, RerankBenchError, UnknownName
 from rerank_bench.tasks import TaskOptions, find_tasks
 from rerank_bench.tasks.catalog import sets
+from rerank_bench.tasks.folder import LocalFiles
+from rerank_bench.tasks.hub import HUBS, HubFiles, Listing, _kept, _record
 
 GATED = r"data set org/Tiny is gated; accept its conditions at https://\S+/org/Tiny, then `hf auth"
 
@@ -47,6 +49,49 @@ def test_what_was_fetched_once_is_read_without_a_network(nano_on_hub, hub, load,
         load("org/Tiny/b")
     with pytest.raises(RerankBenchError, match=r"cannot reach the hub for org/Other: .*./FOLDER"):
         load("org/Other/b")
+
+
+def test_a_commit_is_read_without_a_network_only_when_its_rows_were_fetched(nano_on_hub, hub, load):
+    old = nano_on_hub("org/Tiny", "a")
+    assert load("org/Tiny/a").source.revision == old
+    new = nano_on_hub("org/Tiny", "a", corpus={"_id": ["d1", "d2"], "text": ["new", "newer"]})
+    find_tasks("org/Tiny/a")  # nothing but the list and the card is fetched
+    hub.close()
+    for revision in (None, old, old[:7]):
+        assert load("org/Tiny/a", revision=revision).source.revision == old
+    with pytest.raises(RerankBenchError, match="cannot reach the hub for org/Tiny"):
+        load("org/Tiny/a", revision=new)
+
+
+def test_the_beginning_of_two_commits_names_neither(hub, monkeypatch):
+    site = ListedElsewhere("x.jsonl")
+    for commit in ("0123456a", "0123456b"):
+        Listing(commit, ["README.md"]).keep(_record(site, "org/Two", commit))
+    assert _kept(site, "org/Two", "0123456") is None
+    assert _kept(site, "org/Two", "0123456b").commit == "0123456b"
+
+
+TREE = ["README.md", "c/a.jsonl", "c/b.jsonl", "c/z[1].jsonl", "c/!.jsonl", "c/d/a.jsonl", "e/.x"]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["c/*.jsonl", "c/[!a]*", "c/[^a]*", "**/a.jsonl", "c/**/?.jsonl", "./c/a*", "c/z[[]1].jsonl",
+     "c/z[1].jsonl", "[z-a].jsonl", "c/[ab].jsonl", "*", "c/[", "**/*", "e/*", "c/**x", "*/*"],
+)  # fmt: skip
+def test_patterns_are_read_on_a_hub_as_in_a_folder(pattern, tmp_path):
+    for name in TREE:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    site = ListedElsewhere("x")
+    on_hub = HubFiles(site, "org/Tree", Listing("c1", TREE))
+    try:
+        found = [path for path in LocalFiles(tmp_path).glob(pattern) if path.is_file()]
+    except ValueError:
+        with pytest.raises(ValueError, match="entire part"):
+            on_hub.glob(pattern)
+        return
+    assert on_hub.glob(pattern) == [path.relative_to(tmp_path) for path in found]
 
 
 def test_a_complete_copy_in_the_hubs_cache_is_read_without_a_network(nano_on_hub, hub, load):
@@ -177,6 +222,48 @@ def test_a_card_that_cannot_be_read_is_refused_and_named(hub):
         find_tasks("org/Odd")
 
 
+class ListedElsewhere:
+    """A hub that lists a file under any name, and may not be asked for it."""
+
+    name = "huggingface"
+
+    def __init__(self, name: str, commit: str = "c1") -> None:
+        self.listed = commit, ["README.md", name]
+
+    def listing(self, dataset, revision):
+        if self.listed is None:
+            raise OSError("no network")
+        return self.listed
+
+    def fetch(self, dataset, commit, name):
+        raise AssertionError(name)
+
+    def copy(self, dataset, revision):
+        return None
+
+
+@pytest.mark.parametrize("hub", ["huggingface", "modelscope"])
+@pytest.mark.parametrize(
+    "outside",
+    [("../../x.jsonl",), ("/x.jsonl",), ("a/..\\x",), ("C:\\x",), ("x.jsonl", "../c")],
+)
+def test_a_listed_file_that_would_be_written_outside_the_cache_is_refused(
+    hub, outside, monkeypatch
+):
+    monkeypatch.setitem(HUBS, hub, ListedElsewhere(*outside))
+    with pytest.raises(BadData, match=r"org/Bad: '.*' is outside the data set, so none of its"):
+        find_tasks("org/Bad", TaskOptions(hub=hub))
+
+
+def test_a_kept_list_of_files_is_checked_as_a_new_one_is(monkeypatch, tmp_path):
+    site = ListedElsewhere("../../x.jsonl")
+    Listing(*site.listed).keep(_record(site, "org/Bad", None))
+    site.listed = None
+    monkeypatch.setitem(HUBS, "huggingface", site)
+    with pytest.raises(BadData, match=r"org/Bad: '../../x.jsonl' is outside the data set"):
+        find_tasks("org/Bad")
+
+
 def test_an_unknown_hub_is_answered_with_the_nearest():
     with pytest.raises(UnknownName, match="did you mean modelscope"):
         TaskOptions(hub="modelscop")
@@ -192,7 +279,9 @@ def test_modelscope_without_its_extra_is_refused_and_named():
 
 
 @pytest.mark.skipif(not has_modelscope, reason="the extra modelscope is not installed")
-def test_modelscope_is_read_in_the_same_layout_and_without_a_network_again(nano_on_hub, hub, load):
+def test_modelscope_is_read_in_the_same_layout_and_without_a_network_again(
+    nano_on_hub, hub, load, capfd
+):
     commit = nano_on_hub("org/Tiny", "a", "b")
     task = load("org/Tiny/a", hub="modelscope")
     assert task.qrels == {"q1": {"d1": 1}, "q2": {"d2": 1}}
@@ -204,3 +293,4 @@ def test_modelscope_is_read_in_the_same_layout_and_without_a_network_again(nano_
         load("org/Tiny/a", hub="modelscope")
     hub.close()
     assert load("org/Tiny/a", hub="modelscope").queries == task.queries
+    assert "INFO" not in capfd.readouterr().err

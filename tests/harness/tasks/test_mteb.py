@@ -60,12 +60,20 @@ def test_the_catalogue_knows_which_tasks_leave_out_a_querys_own_document():
     ("name", "hint"),
     [
         ("mteb:NanoArguAnaRetrieval", "or name its repository: --task mteb/NanoArguAnaRetrieval"),
+        ("mteb:NanoNQRetrieval/x", "or name its repository: --task mteb/NanoNQRetrieval/x$"),
         ("mteb:T2Rerankin", r"did you mean mteb:T2Reranking\?"),
     ],
 )
 def test_other_tasks_need_the_extra_which_is_named(name, hint):
     message = rf"{name} needs the extra mteb: pip install 'rerank-bench\[mteb\]'; {hint}"
     with pytest.raises(MissingExtra, match=message):
+        find_tasks(name)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mteb") is not None, reason="mteb is installed")
+@pytest.mark.parametrize("name", ["mteb:MTEB(cmn, v1)", "mteb:BEIR", "mteb:CMTEB"])
+def test_a_benchmark_is_not_taken_for_a_repository(name):
+    with pytest.raises(MissingExtra, match=r"pip install 'rerank-bench\[mteb\]'$"):
         find_tasks(name)
 
 

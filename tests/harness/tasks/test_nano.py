@@ -9,6 +9,7 @@ import pytest
 from rerank_bench.errors import BadData, UnknownName
 from rerank_bench.tasks import Source, TaskOptions, find_tasks
 from rerank_bench.tasks.folder import DataSet, LocalFiles
+from rerank_bench.tasks.nano import nano_tasks
 
 CORPUS = {"_id": ["d1", "d2"], "title": ["T", ""], "text": ["one", "two"]}
 QUERIES = {"_id": ["q1", "q2"], "text": ["first?", "second?"]}
@@ -71,6 +72,54 @@ def test_each_subset_is_a_task_of_its_own(tmp_path, write_table, load):
     assert task.shipped["bm25"]()["q2"] == ("d2",)
 
 
+@pytest.mark.parametrize("missing", ["corpus", "queries", "qrels"])
+def test_a_subset_that_lacks_a_config_is_refused_and_the_others_can_be_named(
+    tmp_path, write_table, load, missing
+):
+    folder = tmp_path / "miracl"
+    for subset in ("ar", "de"):
+        for name, columns in (("corpus", CORPUS), ("queries", QUERIES), ("qrels", FIRST)):
+            if (subset, name) != ("de", missing):
+                write_table(folder / f"{subset}-{name}" / "dev.parquet", columns)
+    with pytest.raises(BadData, match=f"has no config 'de-{missing}'"):
+        find_tasks(str(folder))
+    assert load(f"{folder}/ar-dev").name == "miracl/ar-dev"
+
+
+def test_two_configs_of_judgements_are_refused_but_by_mteb_which_prefers_default(
+    tmp_path, write_table, load
+):
+    folder = tmp_path / "set"
+    for name, columns in (("corpus", CORPUS), ("queries", QUERIES), ("qrels", FIRST)):
+        write_table(folder / name / "test.parquet", columns)
+    write_table(folder / "default" / "test.parquet", {"note": ["no judgement"]})
+    assert load(folder).qrels == {"q1": {"d1": 1}}
+    write_table(folder / "default" / "test.parquet", SECOND)
+    with pytest.raises(BadData, match="judgements in configs 'qrels' and 'default'; choose with"):
+        find_tasks(str(folder))
+    assert load(folder, qrels="default").qrels == {"q2": {"d2": 2, "d1": 0}}
+    assert as_mteb(folder, "test").qrels == {"q2": {"d2": 2, "d1": 0}}
+
+
+def as_mteb(folder, split):
+    """Load a task as mteb's loader would."""
+    reader = DataSet(LocalFiles(folder), Source("folder", str(folder)))
+    (ref,) = nano_tasks(reader, "set", options=TaskOptions(), splits=[split], as_mteb=True)
+    return ref.load()
+
+
+def test_mteb_reads_the_config_query_and_the_only_split_of_any_name(tmp_path, write_table):
+    folder = tmp_path / "set"
+    lists = {"query-id": ["q1"], "corpus-ids": [["d2", "d1"]]}
+    asked = {"_id": ["q1"], "text": ["asked instead?"]}
+    for name, columns in {"corpus/all": CORPUS, "queries/all": QUERIES, "query/all": asked,
+                          "top_ranked/all": lists, "default/test": FIRST}.items():  # fmt: skip
+        write_table(folder / f"{name}.parquet", columns)
+    task = as_mteb(folder, "test")
+    assert (task.queries, list(task.corpus)) == ({"q1": "asked instead?"}, ["d1", "d2"])
+    assert sorted(task.shipped["candidates"]()["q1"]) == ["d1", "d2"]
+
+
 def test_the_candidates_of_mteb_are_shuffled_by_query_and_document(tmp_path, write_table, load):
     folder = tmp_path / "reranking"
     ids = [f"d{n}" for n in range(40)]
@@ -110,6 +159,8 @@ def test_an_instruction_stands_behind_its_query(tmp_path, write_table, load):
     write_table(folder / "instruction" / "test.parquet", {k: v[:1] for k, v in INSTRUCTED.items()})
     with pytest.raises(BadData, match=r"instruction/test.parquet: query 'q1' has no instruction"):
         load(folder)
+    write_table(folder / "qrels" / "test.parquet", {k: v[1:] for k, v in judged.items()})
+    assert load(folder).queries == {"q2": "second? not cats"}
     both = {**QUERIES, "instruction": ["x", "y"]}
     write_table(folder / "queries" / "queries.parquet", both)
     with pytest.raises(BadData, match="both hold instructions; keep one"):
