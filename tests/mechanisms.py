@@ -51,6 +51,7 @@ LISTED: dict[str, list[str]] = {
     "dual-end": ["k=2"],
     "duo": ["prompt=prp,k=3"],
     "e2rank": ["feedback=4"],
+    "ecorank": ["budget=400"],
     "first": ["window=4"],
     "groupwise": ["group=4,repeats=1,temperature=0,max_tokens=64"],
     "in-context": [""],

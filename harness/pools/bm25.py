@@ -157,6 +157,8 @@ def _scored(
     import bm25s
     import numpy as np
 
+    if not parts:
+        return
     lengths = np.concatenate([part.lengths for part in parts])
     having = np.zeros(terms, np.int64)
     for part in parts:
