@@ -114,7 +114,7 @@ class Service:
             "adapter_root": adapter and first.root(self.model),
             "dtype": self.options.dtype,
             "head": self.options.head,
-            "pooling": self.options.pooling,
+            "pooling": self.options.server_pooling,
             "pair_template": self.checkpoint.pair_template if self.checkpoint else None,
         }
 
