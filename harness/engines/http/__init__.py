@@ -39,8 +39,8 @@ class HttpOptions:
     adapter: a LoRA adapter, by the name it is served by.
     head: `classifier`: pairs are scored by the served model's classification head.
     pair_template: how a query and a document become one text for that head.
-    server_pooling: how the server was told to pool vectors, `last`, `mean` or `cls`; by default as the
-        checkpoint was saved, or by vLLM's last token of a decoder.
+    server_pooling: how the server was told to pool vectors, `last`, `mean` or `cls`; by default as
+        the checkpoint was saved, or by vLLM's last token of a decoder.
     max_model_len: a context shorter than the server's, in tokens.
     trust_remote_code: run code that comes with the model's tokenizer.
     api_key_env: the environment variable that holds the key.
