@@ -214,6 +214,12 @@ def no_encoder_decoder(checkpoint: Checkpoint) -> EngineFault:
     )
 
 
+def require_one_stack(checkpoint: Checkpoint) -> None:
+    """Raise EngineFault for an encoder-decoder, which no vectors of a text are read from."""
+    if checkpoint.config.is_encoder_decoder:
+        raise EngineFault(f"model {checkpoint.name} is an encoder-decoder: no vectors")
+
+
 def default_device() -> str:
     """Return the kind of GPU or other accelerator that there is, else `cpu`."""
     import torch

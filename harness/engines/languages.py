@@ -130,6 +130,8 @@ def find_adapters(
     if not own and folder is None:
         if language is not None:
             raise BadOption(f"language={language}: model {name} has no language adapters")
+        if pair_side != PAIR_LANGUAGES[0]:
+            raise BadOption(f"pair_language={pair_side}: model {name} has no language adapters")
         return Adapters()
     places = {} if folder is None else _places(folder)
     names = tuple(config.languages) if own else tuple(places)

@@ -65,6 +65,13 @@ class TokenVectors:
     cached_tokens: int = 0
 
 
+def no_vectors() -> TokenVectors:
+    """Return the vectors of a text without tokens: none."""
+    import numpy as np
+
+    return TokenVectors(np.zeros((0, 1), dtype=np.float32))
+
+
 def plain(tokens: Tokens) -> Side:
     """Return the side of an encoder without markers: the text's own tokens are scored."""
     return Side(tokens.single)

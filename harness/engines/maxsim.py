@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ..errors import BadOption
 from ..types import Failure, Logits, PairScore
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, require_one_stack
 from .colbert import sides_of
 from .kept import Kept
 from .late import Encode, TokenVectors
@@ -42,6 +42,7 @@ class MaxSim:
     ) -> None:
         if checkpoint.options.pair_template is not None:
             raise BadOption("pair_template is for a classification head: maxsim reads texts apart")
+        require_one_stack(checkpoint)
         self._encode, self._by_language = encode, by_language
         self._query, self._document = sides_of(checkpoint)
         self._kept: Kept[Encode, Encoded] = Kept(_KEPT_BYTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import BadOption, EngineFault
@@ -9,7 +10,7 @@ from ..types import Embed, Vectors
 from .checkpoint import Checkpoint
 from .models import small_json
 from .pairing import module_types
-from .prepare import Answer, Prepared, sound
+from .prepare import Answer, Answered, Prepared, sound
 
 POOLINGS = ("last", "mean", "cls")
 _SAVED_NAMES = {"lasttoken": "last", "mean": "mean", "cls": "cls"}
@@ -51,11 +52,24 @@ def server_pooling(request: Embed, checkpoint: Checkpoint) -> str:
     return pooling_of(request, checkpoint)
 
 
-def without_tokens(checkpoint: Checkpoint) -> Vectors:
-    """Return the vector of a text without tokens: zeros, as in sentence-transformers."""
+def without_empty(
+    prepared: Sequence[Prepared], checkpoint: Checkpoint
+) -> tuple[list[Prepared], list[Answered]]:
+    """Return what a model must answer, and the vectors of texts to embed that have no tokens.
+
+    These are zeros, as in sentence-transformers.
+    """
     import numpy as np
 
-    return Vectors.of(np.zeros((1, checkpoint.config.get_text_config().hidden_size)))
+    zeros = Vectors.of(np.zeros((1, checkpoint.config.get_text_config().hidden_size)))
+    todo: list[Prepared] = []
+    done: list[Answered] = []
+    for one in prepared:
+        if isinstance(one.request, Embed) and not one.ids:
+            done.append((one.index, zeros))
+        else:
+            todo.append(one)
+    return todo, done
 
 
 def pooled_vector(one: Prepared, values: Any, *, cached: int = 0) -> Answer:

@@ -5,7 +5,6 @@ Every engine that owns a tokenizer prepares its requests here, so their prompts 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +26,7 @@ from ..types import (
     Prompt,
     Reply,
 )
-from .late import Encode
+from .late import Encode, no_vectors
 from .passages import Parts, parts_of, rows_of
 from .tokens import Rendered, Tokens
 
@@ -181,10 +180,13 @@ class Preparer:
             yield self._paired(index, request, closed)
 
     def _texts(self, numbered: Numbered) -> Found:
-        """Single texts, as their side of a pair is read."""
+        """Single texts, as their side of a pair is read; one without tokens has no vectors."""
         texts = self.tokens.encode([request.text for _, request in numbered])
         for (index, request), own in zip(numbered, texts, strict=True):
             ids, places, unseen = request.side.read(own)
+            if not ids:
+                yield index, no_vectors()
+                continue
             found = self._paired(index, request, ids)
             if isinstance(found, Prepared):
                 found = replace(found, places=places, unseen=unseen)
@@ -234,6 +236,8 @@ class Preparer:
     def _paired(
         self, index: int, request: Any, ids: Sequence[int], types: Sequence[int] | None = None
     ) -> Prepared | Answered:
+        if not ids:
+            return index, Failure("query and document are empty: the model has nothing to read")
         failure = too_long(len(ids), self.context, lower=LOWER_PAIR)
         return (index, failure) if failure else Prepared(index, request, ids, len(ids), types)
 
@@ -293,10 +297,3 @@ def too_long(tokens: int, context: int, *, lower: str) -> Failure | None:
 def sound(values: Iterable[float], answer: Reply) -> Answer:
     """Return `answer`, or the failure for a value that is not finite."""
     return answer if all(map(math.isfinite, values)) else Failure(NOT_FINITE)
-
-
-def seed_of(request: Generate) -> int | None:
-    """Return a seed that is the request's own, so that neither batch nor neighbours matter."""
-    if request.temperature == 0:
-        return None
-    return int.from_bytes(hashlib.sha256(repr(request).encode()).digest()[:8]) >> 1

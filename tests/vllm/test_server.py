@@ -212,7 +212,7 @@ class TestEmbedding:
         texts: list[str], dialect: str,
     ) -> None:  # fmt: skip
         requests = [Embed(Prompt(text=text), "last") for text in texts]
-        engine = opened(embedding, dialect=dialect, pooling="last")
+        engine = opened(embedding, dialect=dialect, server_pooling="last")
         for ours, theirs in both(engine, base_llama, requests):
             assert ours.array == pytest.approx(theirs.array, abs=1e-3)
 

@@ -39,8 +39,8 @@ class HttpOptions:
     adapter: a LoRA adapter, by the name it is served by.
     head: `classifier`: pairs are scored by the served model's classification head.
     pair_template: how a query and a document become one text for that head.
-    pooling: how the server was told to pool vectors, `last`, `mean` or `cls`; by default as the
-        checkpoint was saved, or by vLLM's last token of a decoder.
+    server_pooling: how the server was told to pool vectors, `last`, `mean` or `cls`; by default as
+        the checkpoint was saved, or by vLLM's last token of a decoder.
     max_model_len: a context shorter than the server's, in tokens.
     trust_remote_code: run code that comes with the model's tokenizer.
     api_key_env: the environment variable that holds the key.
@@ -59,7 +59,7 @@ class HttpOptions:
     dtype: str | None = option(None, in_label=True)
     head: str | None = option(None, in_label=True)
     pair_template: str | None = option(None, in_label=True)
-    pooling: str | None = option(None, in_label=True)
+    server_pooling: str | None = option(None, in_label=True)
     max_model_len: int | None = option(None, least=1, in_label=True)
     trust_remote_code: bool = False
     api_key_env: str | None = None
@@ -87,8 +87,9 @@ class HttpEngine:
             raise BadOption(f"head {options.head!r} is not classifier")
         if options.dialect not in KINDS:
             raise unknown("dialect", options.dialect, KINDS)
-        if options.pooling not in {None, *POOLINGS}:
-            raise BadOption(f"pooling {options.pooling!r} is none of {', '.join(POOLINGS)}")
+        told = options.server_pooling
+        if told not in {None, *POOLINGS}:
+            raise BadOption(f"server_pooling {told!r} is none of {', '.join(POOLINGS)}")
         self.options = options
         self.exact_labels = options.dialect == "vllm"
         self._opened: Service | None = None

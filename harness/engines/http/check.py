@@ -15,12 +15,13 @@ from http import HTTPStatus
 from typing import Any
 
 from ...errors import EngineFault
-from ...types import Embed, Failure, Label, Logits, NextToken, PairScore, Prompt, Vectors
+from ...types import Embed, Failure, Label, Logits, NextToken, PairScore, Prompt, Reply, Vectors
 from ..prepare import Prepared
 from .client import Client
-from .completions import reported
+from .completions import COMPLETIONS, reported
 from .dialects import CLASSIFY, KINDS, PAIRS, Dialect
-from .responses import Call, Malformed, Refused, read_as, text_or_none
+from .embeddings import EMBEDDINGS
+from .responses import Call, Malformed, read_as, text_or_none
 
 TEXT = "The first words of a text"
 LABELS = tuple(range(24))  # more than are asked for by rank, so that none is there by chance
@@ -115,7 +116,7 @@ async def check(client: Client, url: str, dialect: Dialect, ids: Sequence[int]) 
     """Ask a server the questions of its dialect.
 
     ids: `TEXT` in the model's tokens; without them only pairs are asked. Raises EngineFault for
-    what is not answered in the dialect.
+    what is not answered in the dialect; a server that fails to give vectors can give all else.
     """
     numbers: list[float] = []
     unserved: dict[str, str] = {}
@@ -123,13 +124,15 @@ async def check(client: Client, url: str, dialect: Dialect, ids: Sequence[int]) 
     for call in _questions(dialect, ids):
         if call.path in unserved:
             continue
-        payload = await _asked_twice(client, url, call)
-        if isinstance(payload, Failure):
-            ranks = isinstance(payload, Refused) and dialect.name == "openai"
-            unserved[call.path] = payload.reason + ("; or set top_logprobs=" if ranks else "")
-            continue
-        reply = _reply(client, url, dialect, call, payload)
-        if isinstance(reply, Logits):
+        try:
+            payload, reply = await _asked_twice(client, url, dialect, call)
+        except EngineFault as error:
+            if call.path != EMBEDDINGS:
+                raise
+            payload, reply = None, Failure(str(error))
+        if isinstance(reply, Failure):
+            unserved[call.path] = reply.reason
+        elif isinstance(reply, Logits):
             # tokens of a pair show a template; those of token ids are known
             tokens = reply.prompt_tokens if call.path != CLASSIFY else 0
             numbers += (float(tokens), *reply.logits[: len(LABELS)])
@@ -156,23 +159,25 @@ def _questions(dialect: Dialect, ids: Sequence[int]) -> Iterator[Call]:
         yield dialect.call(PairScore, [Prepared(0, None, ids, len(ids))], as_ids=True)
 
 
-async def _asked_twice(client: Client, url: str, call: Call) -> Any:
-    """Return the JSON of the second response, or the Failure of what is not served."""
+async def _asked_twice(
+    client: Client, url: str, dialect: Dialect, call: Call
+) -> tuple[Any, Reply | Failure]:
+    """Return the second response's JSON and its reply: the Failure of what is not served."""
     for _ in range(2):
         response = await client.exchange(call.path, call.body, url=url)
         if response.status_code in _NOT_SERVED:
-            return Failure(f"it has no {call.path}")
-    return client.key.payload(url + call.path, response)
-
-
-def _reply(client: Client, url: str, dialect: Dialect, call: Call, payload: Any) -> Any:
+            return None, Failure(f"it has no {call.path}")
     try:
+        payload = client.key.payload(url + call.path, response)
+        if isinstance(payload, Failure):
+            ranks = call.path == COMPLETIONS and dialect.name == "openai"
+            return None, Failure(payload.reason + ("; or set top_logprobs=" if ranks else ""))
         (reply,) = call.replies(payload)
     except Malformed as error:
         reply = Failure(f"is that dialect={dialect.name}? ({client.key.redacted(str(error))})")
     if isinstance(reply, Failure):
         raise EngineFault(f"{url}{call.path} does not answer the check: {reply.reason}")
-    return reply
+    return payload, reply
 
 
 def require_alike(found: Mapping[str, Checked]) -> None:

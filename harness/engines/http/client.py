@@ -84,7 +84,9 @@ class _Balanced(httpx2.AsyncClient):
         finally:
             server.under_way -= 1
         server.answered = time.monotonic()
-        if response.is_server_error:
+        if response.status_code == httpx2.codes.NOT_IMPLEMENTED:
+            response.headers["x-should-retry"] = "false"  # else OpenAI's client would retry
+        if response.is_server_error and not _is_final(response.status_code):
             server.failed(self._key.error(response))
         else:
             server.failures, server.rests = 0, 0.0
@@ -195,8 +197,9 @@ class Client:
     ) -> httpx2.Response:
         """Post a body, or get where there is none; return the response of any final status.
 
-        url: the one server to use. Raises Unavailable for 429, 5xx, a broken connection or a
-        deadline after all retries; EngineDied where no server has answered anything meanwhile.
+        url: the one server to use. Raises Unavailable for 429, 5xx other than 501, a broken
+        connection or a deadline after all retries; EngineDied where no server has answered
+        anything meanwhile.
         """
         started = time.monotonic()
         _only.set(url)
@@ -208,7 +211,7 @@ class Client:
         except TimeoutError:
             reason = f"no result within twice {self._seconds:g} s (request_seconds)"
         except APIStatusError as error:
-            if error.status_code != httpx2.codes.TOO_MANY_REQUESTS and error.status_code < 500:
+            if _is_final(error.status_code):
                 return error.response
             reason = f"{self.key.error(error.response)}, again and again"
         except APIConnectionError as error:
@@ -253,6 +256,12 @@ class Client:
             self.key.broken_connection(error)
             return False
         return True
+
+
+def _is_final(status: int) -> bool:
+    """Return whether a call that was answered so would be answered so again."""
+    codes = httpx2.codes
+    return status == codes.NOT_IMPLEMENTED or (status < 500 and status != codes.TOO_MANY_REQUESTS)
 
 
 def _urls(base_url: str | None) -> list[str]:

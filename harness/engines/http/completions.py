@@ -25,7 +25,8 @@ from ...types import (
     NextToken,
     Reply,
 )
-from ..prepare import Prepared, seed_of, sound
+from ..prepare import Prepared, sound
+from ..seeds import seed_of
 from ..tokens import Tokens
 from .responses import Call, Malformed, Replies, in_order, number
 

@@ -40,17 +40,18 @@ def embeddings(batch: Sequence[Prepared]) -> Call:
 def require_pooling(request: Embed, checkpoint: Checkpoint, options: HttpOptions) -> None:
     """Refuse vectors that the servers pool in another way than is asked for.
 
-    No server reports how it pools: the option `pooling` says what it was told.
+    No server reports how it pools: the option `server_pooling` says what it was told.
     """
     if not request.normalise:
         raise EngineFault("vectors of their own length: use --engine transformers or vllm")
     asked = server_pooling(request, checkpoint)
-    served = options.pooling or _usual_pooling(checkpoint, vllm=options.dialect == "vllm")
+    served = options.server_pooling or _usual_pooling(checkpoint, vllm=options.dialect == "vllm")
     if asked != served:
         told = f"pools as {served}" if served else "does not say how it pools"
         raise EngineFault(
             f"pooling {asked} is asked for, and the server {told}: start vLLM with --pooler-config "
-            f'\'{{"seq_pooling_type": "{asked.upper()}"}}\' and state it: -o pooling={asked}'
+            f'\'{{"seq_pooling_type": "{asked.upper()}"}}\' and state it: '
+            f"-o server_pooling={asked}"
         )
 
 

@@ -14,7 +14,7 @@ from ..checkpoint import Checkpoint, open_checkpoint
 from ..identity import packages
 from ..options import ModelOptions
 from ..pairing import PairTemplate, is_composed, output_names, pair_head, require_template
-from ..pooling import without_tokens
+from ..pooling import without_empty
 from ..prepare import Answered, Numbered, Prepared, Preparer, by_kind
 from ..tokens import Tokens
 from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, list_models, require_alike
@@ -114,7 +114,7 @@ class Service:
             "adapter_root": adapter and first.root(self.model),
             "dtype": self.options.dtype,
             "head": self.options.head,
-            "pooling": self.options.pooling,
+            "pooling": self.options.server_pooling,
             "pair_template": self.checkpoint.pair_template if self.checkpoint else None,
         }
 
@@ -174,8 +174,8 @@ class Service:
         known = [one for own in kinds.values() for one in own]
         todo, done = self._preparer.prepare(known) if known else ([], [])
         if self.checkpoint is not None:
-            done += [(one.index, without_tokens(self.checkpoint)) for one in todo if not one.ids]
-            todo = [one for one in todo if one.ids]
+            todo, empty = without_empty(todo, self.checkpoint)
+            done += empty
         return todo + [Prepared(index, pair, (), 0) for index, pair in bare], done
 
     def _require_kind(self, kind: type) -> None:

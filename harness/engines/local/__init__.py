@@ -30,7 +30,13 @@ from ...types import (
     Vectors,
     batched,
 )
-from ..checkpoint import Checkpoint, no_encoder_decoder, no_language_model, open_checkpoint
+from ..checkpoint import (
+    Checkpoint,
+    no_encoder_decoder,
+    no_language_model,
+    open_checkpoint,
+    require_one_stack,
+)
 from ..colbert import is_plain
 from ..encoder_decoder import preparer_of
 from ..hardware import machine
@@ -167,8 +173,7 @@ class TransformersEngine:
 
     def _embeddings(self, numbered: Numbered) -> Answers:
         """Embed each distinct text once, as long as its vectors are kept."""
-        if self.checkpoint.config.is_encoder_decoder:
-            raise EngineFault(f"model {self.checkpoint.name} is an encoder-decoder: no vectors")
+        require_one_stack(self.checkpoint)
         new = {index: request for index, request in numbered if request not in self._vectors}
         for index, request in numbered:
             if index not in new:

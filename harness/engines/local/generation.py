@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...types import Failure, Generate, Generation
 from ..checkpoint import Checkpoint
-from ..prepare import NOT_FINITE, Answer, Prepared, seed_of
+from ..prepare import NOT_FINITE, Answer, Prepared
+from ..seeds import seed_of
 from .batches import pad
 from .language import step
 from .loading import Loaded

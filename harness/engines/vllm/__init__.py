@@ -34,7 +34,7 @@ from ..identity import describe, vllm_environment
 from ..late import Encode
 from ..maxsim import MaxSim
 from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_template
-from ..pooling import server_pooling, without_tokens
+from ..pooling import server_pooling, without_empty
 from ..prepare import Answer, Answered, Numbered, Prepared, Preparer, by_kind
 from .settings import Mode, VllmOptions, environments, visible_gpus, worker_settings
 from .workers import Workers
@@ -229,9 +229,8 @@ class VllmEngine:
         for one in todo:
             if isinstance(one.request, NextToken):
                 self._require_labels(one)
-        done += [(one.index, without_tokens(self.checkpoint)) for one in todo if not one.ids]
-        todo = [one for one in todo if one.ids]
-        return todo + [Prepared(index, pair, (), 0) for index, pair in late], done
+        todo, empty = without_empty(todo, self.checkpoint)
+        return todo + [Prepared(index, pair, (), 0) for index, pair in late], done + empty
 
     def _is_late(self, one: Prepared) -> bool:
         return self.head == "maxsim" and isinstance(one.request, PairScore)

@@ -22,7 +22,8 @@ from ...types import (
 )
 from ..late import Encode, TokenVectors
 from ..pooling import pooled_vector
-from ..prepare import Answer, Prepared, seed_of, sound
+from ..prepare import Answer, Prepared, sound
+from ..seeds import seed_of
 from .settings import Settings
 
 

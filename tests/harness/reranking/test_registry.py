@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import BadData, BadOption, RerankerFault, UnknownName
-from rerank_bench.engines import NO_ENGINE
+from rerank_bench.engines import NO_ENGINE, engine_points, option_fields
 from rerank_bench.reranking import Defaults, build, catalogue, choose, methods, parse
+from rerank_bench.reranking.registry import load_method
+from rerank_bench.signatures import parameters
 
 MINE = """
 from __future__ import annotations
@@ -151,6 +153,20 @@ def test_every_named_reranker_can_be_built_and_names_its_licence(name):
     choice = choose(name)
     assert choice.label == name
     assert catalogue()[name].licence
+
+
+def test_no_option_but_the_seed_is_one_of_an_engine_and_of_a_method():
+    of_engines = {option for name in engine_points() for option in option_fields(name)}
+    of_methods = {option for name in methods() for option in parameters(load_method(name))}
+    assert of_engines & of_methods <= {"seed"}
+
+
+def test_what_a_server_pools_is_no_option_of_the_method():
+    given = "engine=http,base_url=http://127.0.0.1:1,tokenizer=minilm"
+    engine = choose(f"bi-encoder:pooling=cls,{given}").engine
+    assert engine.options.server_pooling is None
+    told = choose(f"e2rank:server_pooling=mean,{given}")
+    assert (told.reranker.pooling, told.engine.options.server_pooling) == ("last", "mean")
 
 
 def test_a_broken_option_is_told_of_what_was_parsed():

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from rerank_bench import NextToken, PairScore
+from rerank_bench import NextToken, PairScore, Prompt
 from rerank_bench.engines.http import HttpEngine, HttpOptions
 from rerank_bench.engines.http.responses import ApiKey
 from rerank_bench.errors import BadOption, EngineFault, RerankBenchError, UnknownName
-from rerank_bench.types import Failure, Generate
+from rerank_bench.types import Embed, Failure, Generate
 
 scripted: Any = sys.modules["scripted"]
 all_of, label, scoring = scripted.all_of, scripted.label, scripted.scoring
@@ -121,6 +121,50 @@ def test_a_server_that_is_busy_when_it_is_checked_has_the_same_identity(
     server.first += [scripted.Response(429), scripted.Response(503)] * 2
     assert opened(server).identity == first
     assert len(server.posts) == 2 * posts + 4
+
+
+def test_a_server_that_gives_no_vectors_answers_what_it_can(serve: Serve, opened: Open) -> None:
+    def odd(*vector: Any, tokens: int = 0, status: int = 0) -> Callable[[dict[str, Any]], Any]:
+        def embeddings(body: dict[str, Any]) -> Any:
+            if status:
+                raise scripted.Refusal(status, {"error": "no embeddings"})
+            entry = {"index": 0, "embedding": vector[0] if len(vector) == 1 else list(vector)}
+            return {"data": [entry], "usage": {"prompt_tokens": tokens}}
+
+        return embeddings
+
+    def page(body: dict[str, Any]) -> Any:
+        refusal = scripted.Refusal(200, "")
+        refusal.response = scripted.Response(body=b"<html>")
+        raise refusal
+
+    first = opened(serve()).identity["probe"]
+    for route, message in [
+        (odd(status=500), "answers nothing|no answer from"),
+        (odd(status=501), "it has no /v1/embeddings"),
+        (odd(status=400), r"refuses 400: no embeddings \(if it is too long"),
+        (odd(1.0, 2.0, tokens=999), "read 999 tokens of"),
+        (odd(None, 1.0), "does not answer the check: .*NaN"),
+        (odd("AACAPwAAAEA="), "does not answer the check: is that dialect=vllm"),
+        (page, "does not answer the check: is that dialect=vllm"),
+    ]:
+        server = serve()
+        server.routes["/v1/embeddings"] = route
+        engine = opened(server)
+        assert engine.identity["probe"] == first
+        assert all_of(engine, [label("a")])[0].logprob
+        with pytest.raises(EngineFault, match=f"cannot answer Embed: .*({message})"):
+            all_of(engine, [Embed(Prompt(text="a"), "last")])
+
+
+def test_what_is_not_implemented_is_asked_once(serve: Serve, opened: Open) -> None:
+    def embeddings(body: dict[str, Any]) -> Any:
+        raise scripted.Refusal(501, {"error": "start it with --embeddings"})
+
+    server = serve()
+    server.routes["/v1/embeddings"] = embeddings
+    assert opened(server).identity
+    assert [path for path, _ in server.posts].count("/v1/embeddings") == 1
 
 
 def test_classifiers_are_told_apart_too(serve: Serve, opened: Open, encoder: Path) -> None:

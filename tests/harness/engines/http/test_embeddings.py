@@ -81,16 +81,16 @@ def test_pooling_is_what_the_checkpoint_saved_or_what_the_option_says(
     assert all_of(engine, [Embed(Prompt(text="a"))])
     for pooling, given, message in [
         ("cls", {"tokenizer": folder}, "pooling cls is asked for, and the server pools as mean"),
-        ("mean", {"tokenizer": str(llama)}, r'"MEAN"}\' and state it: -o pooling=mean'),
+        ("mean", {"tokenizer": str(llama)}, r'"MEAN"}\' and state it: -o server_pooling=mean'),
         ("cls", {"tokenizer": str(encoder)}, "does not say how it pools"),
         (("<|im_end|>",), {"tokenizer": str(llama)}, "named tokens: use --engine transformers"),
     ]:
         with pytest.raises(EngineFault, match=message):
             all_of(opened(serve(embedding()), **given), [Embed(Prompt(text="a"), pooling)])
-    told = checked(serve(embedding()), tokenizer=str(encoder), pooling="cls")
+    told = checked(serve(embedding()), tokenizer=str(encoder), server_pooling="cls")
     assert all_of(told, [Embed(Prompt(text="a"), "cls")])
     with pytest.raises(BadOption, match="'max' is none of last, mean, cls"):
-        opened(serve(embedding()), pooling="max")
+        opened(serve(embedding()), server_pooling="max")
 
 
 def test_what_a_server_would_give_otherwise_is_refused(

@@ -153,6 +153,13 @@ def test_what_an_encoder_decoder_cannot_do_is_refused(engine, t5, request_, mess
         replies(engine(t5), [request_])
 
 
+@pytest.mark.parametrize("name", ["transformers", "vllm"])
+def test_late_interaction_with_an_encoder_decoder_is_refused(t5, name):
+    engine = open_engine(name, model=str(t5), head="maxsim")
+    with pytest.raises(EngineFault, match="is an encoder-decoder: no vectors"):
+        replies(engine, [PairScore("a", "b")])
+
+
 def test_messages_without_a_chat_template_are_read_as_their_texts(engine, t5, peer):
     prompt = Prompt((Message("user", "Query: names"),))
     (reply,) = replies(engine(t5), [NextToken(prompt, LABELS)])

@@ -170,6 +170,7 @@ def test_an_adapter_of_other_layers_is_refused(
         ({"language_adapters": str(tmp_path / "deep"), "language": "fr"}, "has adapters for de"),
         ({"language_adapters": str(tmp_path / "no.toml")}, "cannot be read"),
         ({"pair_language": "both"}, "pair_language is document or query, not both"),
+        ({"pair_language": "query"}, "pair_language=query: model .* has no language adapters"),
     ]:
         with pytest.raises(BadOption, match=message):
             dict(engine(cross_encoder, **wrong).stream(iter(pair)))

@@ -49,7 +49,7 @@ from rerank_bench.engines.vllm.worker import (
     require_head_dtype,
     require_label_ids,
 )
-from rerank_bench.types import Embed, Failure, Generate, Generation
+from rerank_bench.types import Embed, Failure, Generate, Generation, Logits, Vectors
 
 Installed = Callable[[str | None], None]
 
@@ -417,3 +417,22 @@ def test_several_modules_do_not_keep_a_language_model_from_being_asked_for_label
     assert engine.preparer.prepare([(0, NextToken(Prompt(text="a"), ("A",)))])[0]
     with pytest.raises(EngineFault, match="query and document roles"):
         list(engine.stream(iter([PairScore("a", "b")])))
+
+
+def test_only_a_text_to_embed_has_zeros_where_it_has_no_tokens(
+    monkeypatch: pytest.MonkeyPatch, llama_classifier: Path
+) -> None:
+    def never(self: VllmEngine, mode: str, requests: Any) -> Any:
+        assert not list(requests)
+        return iter(())
+
+    monkeypatch.setattr(VllmEngine, "_run", never)
+    empty = {"pair_template": "{{ query }}{{ document }}"}
+    for request, options, kind in [
+        (Embed(Prompt(text=""), "last"), {}, Vectors),
+        (PairScore("", ""), empty, Failure),
+        (PairScore("", ""), {"head": "maxsim"}, Logits),
+    ]:
+        engine = VllmEngine(VllmOptions(model=str(llama_classifier), **options))
+        ((_, reply),) = engine.stream(iter([request]))
+        assert isinstance(reply, kind)
