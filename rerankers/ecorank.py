@@ -62,7 +62,7 @@ class EcoRank:
             raise BadOption(f"ecorank: split must be from 0 to 1, not {self.split}")
         check_budgets("ecorank", self)
         check_shows("ecorank", self.prompt, "query", "document")
-        check_shows("ecorank", self.pair_prompt, "query", "passages")
+        check_shows("ecorank", self.pair_prompt, "query", "passages", count=2)
         check_instruction("ecorank", self.prompt, self.instruction)
         for prompt in (self.prompt, self.pair_prompt):
             if len(labels := load_template(prompt).labels) != 2:

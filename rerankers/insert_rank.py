@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from rerank_bench import BadData, BadOption, Candidates, Flow, Scored, order
 from rerank_bench.pools import rank_by_bm25
 
-from .instructions import check_shows
 from .listwise import Listwise, Windows
 from .orders import descending
 
@@ -33,10 +32,10 @@ class InsertRank(Listwise):
     scores: str = "bm25"
     scale: str = "raw"
     method = "insertrank"
+    shows = (*Listwise.shows, "score")
 
     def __post_init__(self) -> None:
         Listwise.__post_init__(self)
-        check_shows("insertrank", self.prompt, "score")
         options = (("scale", self.scale, SCALES), ("scores", self.scores, SOURCES))
         for name, value, known in options:
             if value not in known:
