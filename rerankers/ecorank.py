@@ -68,7 +68,8 @@ class EcoRank:
         check_budgets("ecorank", self)
         check_shows("ecorank", self.prompt, "query", "document")
         check_shows("ecorank", self.pair_prompt, "query", "passages", count=2)
-        check_instruction("ecorank", self.prompt, self.instruction)
+        if not self.takes_instruction:
+            check_instruction("ecorank", self.prompt, self.instruction)
         for prompt in (self.prompt, self.pair_prompt):
             if len(labels := load_template(prompt).labels) != 2:
                 raise BadOption(f"ecorank: prompt {prompt} needs two labels; it has {len(labels)}")

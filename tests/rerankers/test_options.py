@@ -138,6 +138,13 @@ def test_a_prompt_with_what_the_method_does_not_fill_is_refused(name, text, mess
     assert str(caught.value).startswith(f"{name}: ")
 
 
+def test_ecorank_takes_an_instruction_that_either_of_its_prompts_shows(tmp_path):
+    pairs = prompt_file(tmp_path, "{{ instruction }} {{ query }}" + LOOP)
+    assert built(f"ecorank:pair_prompt={pairs},instruction=find").takes_instruction
+    with pytest.raises(BadOption, match="ecorank: prompt yes-no has no variable instruction"):
+        built("ecorank:instruction=find")
+
+
 def test_insertrank_refuses_a_prompt_without_scores():
     with pytest.raises(BadOption, match="insertrank: prompt listwise does not show score"):
         built("insertrank:prompt=listwise")
