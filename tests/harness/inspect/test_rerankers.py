@@ -131,6 +131,12 @@ def test_of_a_model_that_is_elsewhere_words_are_counted():
     assert "not on this machine" in cost["note"]
 
 
+def test_reasons_are_as_long_as_was_requested_where_the_model_is_elsewhere():
+    cost = card.card("Rank-R1-7B")["cost"]
+    assert cost["tokens_of"] == "white-space words"
+    assert cost["output_tokens"] == 2048 * cost["calls"] > 0
+
+
 @pytest.mark.parametrize("name", ["identity", "FIRST", "smollm2-ql", "smollm2-icr", "minilm-late"])
 def test_the_example_is_the_first_request(name):
     choice = choose(name)
