@@ -273,11 +273,8 @@ def _answer_tokens(request: Generate | Fuse, text: str, tokens: int) -> int:
     Thoughts, and an answer that does not just name passages, are as long as was requested.
     """
     reasons = isinstance(request, Generate) and request.prompt.thinking
-    return (
-        request.max_tokens
-        if reasons or _NO_ORDER.fullmatch(text)
-        else min(tokens, request.max_tokens)
-    )
+    at_length = reasons or _NO_ORDER.fullmatch(text)
+    return request.max_tokens if at_length else min(tokens, request.max_tokens)
 
 
 def _encoded(one: Prepared) -> dict[str, Any]:
