@@ -36,6 +36,9 @@ def test_an_engine_lists_what_it_can_answer(listed):
     assert "identity" in served
     assert not {"ICR-Mistral-7B", "in-context"} & served, "vLLM shows no attention"
     assert not {"monoT5-base", "PRP-flan-t5-xl", "LiT5-Distill-base"} & served
+    late = {"colbertv2.0", "GTE-ModernColBERT", "jina-colbert-v2", "colbert-xm"}
+    assert not late & served, "vLLM refuses their markers or projections"
+    assert late <= listed("--engine", "transformers")
     assert {"monoT5-base", "PRP-flan-t5-xl"} <= listed("--engine", "transformers")
     assert listed("--engine", "none") == {"identity", "random", "reverse"}
 
