@@ -122,12 +122,14 @@ class Template:
         return ({"passage": item} for item in items)
 
     def _render(self, text: str, values: Mapping[str, object]) -> str:
-        from jinja2 import UndefinedError
+        from jinja2 import TemplateError, UndefinedError
 
         try:
             return _compiled(text).render(values)
         except UndefinedError as error:
             raise BadData(f"prompt {self.name}: {error.message}{_cure(error.message)}") from error
+        except (TypeError, ValueError, ArithmeticError, LookupError, TemplateError) as error:
+            raise BadData(f"prompt {self.name}: {error}") from error
 
 
 def _cure(message: str | None) -> str:

@@ -42,7 +42,7 @@ class BiEncoder:
         check_pooling("bi-encoder", self.pooling)
         check_instruction("bi-encoder", self.prompt, self.instruction)
         check_shows("bi-encoder", self.prompt, "query")
-        check_shows("bi-encoder", self.document_prompt, "document")
+        check_shows("bi-encoder", self.document_prompt, "document", unshown=())
 
     @property
     def takes_instruction(self) -> bool:

@@ -40,11 +40,11 @@ class E2Rank:
 
     def __post_init__(self) -> None:
         check_budgets("e2rank", self)
+        check_counts("e2rank", feedback=self.feedback)
         check_pooling("e2rank", self.pooling)
         check_instruction("e2rank", self.prompt, self.instruction)
-        check_shows("e2rank", self.prompt, "query", "passages")
-        check_shows("e2rank", self.document_prompt, "document")
-        check_counts("e2rank", feedback=self.feedback)
+        check_shows("e2rank", self.prompt, "query", "passages", count=self.feedback)
+        check_shows("e2rank", self.document_prompt, "document", unshown=())
 
     @property
     def takes_instruction(self) -> bool:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import itertools
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from rerank_bench import BadOption, Candidates, Flow, NextToken, Prompt, ask, load_template
+from rerank_bench import BadOption, Candidates, Flow, NextToken, Prompt, Scored, ask, load_template
 
 from .budgets import check_budgets, check_counts
 from .instructions import check_instruction, check_shows, takes_instruction
-from .orders import Ordering, descending
+from .orders import descending
 from .passages import Passages, document_prompts
 
 _UNSPACED = r"\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 """Thai, Lao, Burmese, Khmer, kana and Han, which are written without spaces."""
 
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
+
+Part = Generator[Sequence[Any], Sequence[Any], tuple[Sequence[int], bool]]
+"""A flow of one share of the budget: returns an order, and whether the share paid for nothing."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class EcoRank:
     pair_prompt: the same, filled with `query` and two `passages`, with two labels, which name them.
     budget: words of a query's prompts, and one of each answer. Words are counted before anything is
         asked, as in the official code, which divides texts at white space. A letter of a script
-        without spaces is a word.
+        without spaces is a word. A run is invalid where a share pays for no request in more than
+        10 % of the queries.
     split: share of the budget for single documents, 0 to 1.
     k: documents that are looked at; the others keep their order behind.
     max_doc_tokens, max_query_tokens, max_window_tokens (of two documents together): budgets in
@@ -62,8 +67,9 @@ class EcoRank:
             raise BadOption(f"ecorank: split must be from 0 to 1, not {self.split}")
         check_budgets("ecorank", self)
         check_shows("ecorank", self.prompt, "query", "document")
-        check_shows("ecorank", self.pair_prompt, "query", "passages")
-        check_instruction("ecorank", self.prompt, self.instruction)
+        check_shows("ecorank", self.pair_prompt, "query", "passages", count=2)
+        if not self.takes_instruction:
+            check_instruction("ecorank", self.prompt, self.instruction)
         for prompt in (self.prompt, self.pair_prompt):
             if len(labels := load_template(prompt).labels) != 2:
                 raise BadOption(f"ecorank: prompt {prompt} needs two labels; it has {len(labels)}")
@@ -80,12 +86,17 @@ class EcoRank:
         return takes_instruction(self.prompt) or takes_instruction(self.pair_prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
-        """Judge documents in one round, then compare neighbours, one pair after another."""
-        ranking = yield from self._judged(candidates)
-        ranking = yield from self._compared(candidates, ranking)
-        return descending([*ranking, *range(len(ranking), len(candidates.documents))])
+        """Judge documents in one round, then compare neighbours, one pair after another.
 
-    def _judged(self, candidates: Candidates) -> Ordering:
+        Counts a query where a share of the budget pays for no request.
+        """
+        judged, unjudged = yield from self._judged(candidates)
+        compared, uncompared = yield from self._compared(candidates, judged)
+        ranking = [*compared, *range(len(compared), len(candidates.documents))]
+        unpaid = {"budgeted_queries": 1, "unpaid_queries": int(unjudged or uncompared)}
+        return Scored(descending(ranking), unpaid if ranking else {})
+
+    def _judged(self, candidates: Candidates) -> Part:
         """Put relevant ones of the first `k` documents before those not judged, others behind."""
         template = load_template(self.prompt)
         prompts = document_prompts(candidates, template, self.instruction)[: self.k]
@@ -95,9 +106,10 @@ class EcoRank:
         yes, no = template.labels
         refused = [place for place, r in enumerate(replies) if r.of(no) > r.of(yes)]
         left = [place for place in range(count) if place not in refused]
-        return [*left, *range(count, len(prompts)), *refused]
+        unpaid = bool(prompts and self.split > 0 and not count)
+        return [*left, *range(count, len(prompts)), *refused], unpaid
 
-    def _compared(self, candidates: Candidates, ranking: Sequence[int]) -> Ordering:
+    def _compared(self, candidates: Candidates, ranking: Sequence[int]) -> Part:
         """Go over the ranking from the end to the front, as often as the budget allows."""
         passages = Passages(
             candidates, self.pair_prompt, instruction=self.instruction, escape=False
@@ -106,7 +118,8 @@ class EcoRank:
         names = [label.strip() for label in labels]
         found = list(ranking)
         costs = [words(passages.prompt(pair, names)) for pair in itertools.pairwise(found)]
-        for count in passes(costs, self.budget * (1 - self.split)):
+        counts = passes(costs, self.budget * (1 - self.split))
+        for count in counts:
             before = list(found)
             for place in range(count, 0, -1):
                 upper, lower = found[place - 1 : place + 1]
@@ -116,7 +129,7 @@ class EcoRank:
                     found[place - 1 : place + 1] = lower, upper
             if found == before:
                 break
-        return found
+        return found, bool(costs and self.split < 1 and not any(counts))
 
 
 def words(prompt: Prompt) -> int:

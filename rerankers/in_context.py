@@ -46,7 +46,7 @@ class InContext:
 
     def __post_init__(self) -> None:
         check_budgets("in-context", self)
-        check_shows("in-context", self.prompt, "query", "passages")
+        check_shows("in-context", self.prompt, "query", "passages", count=None)
         self._heads()
 
     @property

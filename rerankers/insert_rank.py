@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from rerank_bench import BadData, BadOption, Candidates, Flow, Scored, order
 from rerank_bench.pools import rank_by_bm25
 
-from .instructions import check_shows
 from .listwise import Listwise, Windows
 from .orders import descending
 
@@ -33,10 +32,10 @@ class InsertRank(Listwise):
     scores: str = "bm25"
     scale: str = "raw"
     method = "insertrank"
+    shows = (*Listwise.shows, "score")
 
     def __post_init__(self) -> None:
         Listwise.__post_init__(self)
-        check_shows("insertrank", self.prompt, "score")
         options = (("scale", self.scale, SCALES), ("scores", self.scores, SOURCES))
         for name, value, known in options:
             if value not in known:
@@ -74,6 +73,8 @@ def scaled(values: Sequence[float], scale: str) -> list[str]:
 
 def bm25(candidates: Candidates) -> list[float]:
     """Return the BM25 score of each candidate, with the candidates as the corpus."""
+    if not candidates.documents:
+        return []
     texts = {str(place): d.text for place, d in enumerate(candidates.documents)}
     languages = {d.language for d in candidates.documents}
     language = languages.pop() if len(languages) == 1 else None

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from rerank_bench import BadData, BadOption, Prompt, load_template
 
-from rerank_bench import BadOption, load_template
+_TEXTS: dict[str, tuple[object, object]] = {
+    "query": ("apple", "brown"),
+    "document": ("cloud", "delta"),
+    "index": (3, 8),
+    "picks": (3, 8),
+    "instruction": ("eager", "fable"),
+}
+"""Two values of each variable, of the type that methods give it."""
 
-_VALUES = ("query", "document", "passages", "score", "picks", "index", "instruction")
+_PASSAGE, _SCORE = ("giant", "hotel"), ("3.250", "74.125")
 
 
 def takes_instruction(prompt: str) -> bool:
@@ -14,19 +21,47 @@ def takes_instruction(prompt: str) -> bool:
     return "instruction" in load_template(prompt).variables
 
 
-def check_shows(method: str, prompt: str, *names: str) -> None:
-    """Raise BadOption, naming `method`, for a prompt that does not show one of these values.
+def check_shows(
+    method: str,
+    prompt: str,
+    *names: str,
+    unshown: tuple[str, ...] = ("instruction",),
+    count: int | None = 20,
+) -> None:
+    """Raise BadOption, naming `method`, for a prompt that does not show what it is filled with.
 
-    names: variables of the prompt; `passages` stands for their texts, and `score` for their scores.
+    A value is shown where another one changes the text. A variable that is not named here, and one
+    that the prompt cannot use as it does, are refused too.
+
+    names: variables that the prompt must show; `passages` stands for their texts, and `score` for
+        their scores.
+    unshown: variables that the method fills too, and that a prompt may leave out.
+    count: passages in the list; None where `passages` is one text.
     """
-    marks = {name: f"<<{number}>>" for number, name in enumerate(_VALUES)}
-    passage = {"id": "1", "text": marks["passages"], "score": marks["score"]}
-    values: dict[str, Any] = {**marks, "passages": [passage, passage]}
-    filled = load_template(prompt).fill(**values)
-    shown = (filled.text or "") + "".join(message.text for message in filled.messages)
-    for name in names:
-        if marks[name] not in shown:
-            raise BadOption(f"{method}: prompt {prompt} does not show {name}")
+    template, given = load_template(prompt), (*names, *unshown)
+
+    def filled(changed: str = "") -> Prompt:
+        return template.fill(**_values(given, changed, count))  # type: ignore[arg-type]
+
+    try:
+        usual = filled()
+        hidden = [name for name in names if filled(name) == usual]
+    except BadData as error:
+        raise BadOption(f"{method}: {error} ({method} fills {', '.join(given)})") from error
+    if hidden:
+        raise BadOption(f"{method}: prompt {prompt} does not show {hidden[0]}")
+
+
+def _values(names: tuple[str, ...], changed: str, count: int | None) -> dict[str, object]:
+    """Return a value of each variable in `names`; that of `changed` is its second one."""
+    values = {name: both[name == changed] for name, both in _TEXTS.items() if name in names}
+    if "passages" not in names:
+        return values
+    text = _PASSAGE[changed == "passages"]
+    if count is None:
+        return values | {"passages": text}
+    score = {"score": _SCORE[changed == "score"]} if "score" in names else {}
+    return values | {"passages": [{"id": str(n + 1), "text": text, **score} for n in range(count)]}
 
 
 def check_instruction(method: str, prompt: str, instruction: str) -> None:

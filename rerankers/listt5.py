@@ -50,7 +50,7 @@ class ListT5:
 
     def __post_init__(self) -> None:
         check_budgets("listt5", self)
-        check_shows("listt5", self.prompt, "query", "document", "index")
+        check_shows("listt5", self.prompt, "query", "document", "index", unshown=())
         if not 1 <= self.winners <= self.group // 2:
             raise BadOption(
                 f"listt5: winners must be from 1 to half the group of {self.group}, "

@@ -58,12 +58,13 @@ class Listwise:
     instruction: str = ""
     asks = frozenset({Generate})
     method = "listwise"
+    shows = ("query", "passages")
 
     def __post_init__(self) -> None:
         self._sliding()
         check_budgets(self.method, self)
         check_counts(self.method, max_tokens=self.max_tokens, orders=self.orders)
-        check_shows(self.method, self.prompt, "query", "passages")
+        check_shows(self.method, self.prompt, *self.shows, count=self.window)
         check_instruction(self.method, self.prompt, self.instruction)
 
     @property

@@ -52,7 +52,7 @@ class LiT5:
     def __post_init__(self) -> None:
         self._sliding()
         check_budgets("lit5", self)
-        check_shows("lit5", self.prompt, "query", "document", "index")
+        check_shows("lit5", self.prompt, "query", "document", "index", unshown=())
         check_counts("lit5", max_tokens=self.max_tokens)
 
     def rerank(self, candidates: Candidates) -> Flow:

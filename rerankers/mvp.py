@@ -37,7 +37,7 @@ class MVP:
 
     def __post_init__(self) -> None:
         check_budgets("mvp", self)
-        check_shows("mvp", self.prompt, "query", "document")
+        check_shows("mvp", self.prompt, "query", "document", unshown=())
         check_counts("mvp", views=self.views)
 
     def rerank(self, candidates: Candidates) -> Flow:

@@ -173,7 +173,7 @@ class Duo:
                 f"first; it has {len(self.fixed_labels)}"
             )
         check_budgets("duo", self)
-        check_shows("duo", self.prompt, "query", "passages")
+        check_shows("duo", self.prompt, "query", "passages", count=2)
         check_instruction("duo", self.prompt, self.instruction)
 
     @property

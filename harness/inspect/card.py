@@ -21,7 +21,7 @@ from ..tasks import Source, Task, TaskOptions
 from ..types import Candidates, Document, PairScore
 from .exchanges import Recorder, prompt_text
 from .plan import CostEstimate, estimate
-from .plan_engine import CountingEngine
+from .plan_engine import CountingEngine, in_words
 from .plan_reader import open_reader
 from .rerankers import ANY_MODEL
 
@@ -143,7 +143,7 @@ def cost(choice: Choice, model: str | None) -> Cost:
             return _cost(found, model, found.seconds_alone)
         except RerankBenchError as error:
             note = str(error)
-    words = _estimate(choice, FakeEngine(overlap))
+    words = _estimate(choice, FakeEngine(in_words))
     return _cost(words, "white-space words", None, note)
 
 

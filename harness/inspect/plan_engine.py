@@ -32,6 +32,7 @@ from ..types import (
     Fuse,
     FuseScore,
     Generate,
+    Generation,
     Likelihood,
     NextToken,
     PairScore,
@@ -213,15 +214,9 @@ class CountingEngine(FakeEngine):
         return replace(request, labels=()) if replaced else request
 
     def _written(self, request: Generate | Fuse, reply: Any) -> int:
-        """Return the tokens of an answer and its end token, at most those requested.
-
-        Thoughts, and an answer that does not just name passages, are as long as was requested.
-        """
-        reasons = isinstance(request, Generate) and request.prompt.thinking
-        if reasons or _NO_ORDER.fullmatch(reply.text):
-            return request.max_tokens
+        """Return the tokens of an answer and its end token, at most those requested."""
         (ids,) = self.reader.preparer.tokens.encode([reply.text])
-        return min(len(ids) + 1, request.max_tokens)
+        return _answer_tokens(request, reply.text, len(ids) + 1)
 
     def _late_interaction(self, pairs: Sequence[tuple[int, PairScore]]) -> Iterator[_Counts]:
         """Yield the reply of each pair; each distinct text is read once, and no pair is."""
@@ -261,6 +256,25 @@ class CountingEngine(FakeEngine):
             writing = whole.writing_seconds(shape, self.gpu, batch=whole.writers)
             self.seconds_alone += prefill_seconds(whole.flops_cached, shape, self.gpu) + writing
             self.flops += whole.flops + decode_flops(shape, whole.steps, context=whole.context)
+
+
+def in_words(request: AnyRequest) -> Reply | Failure:
+    """Answer from word overlap, with the length that an answer of a model would have."""
+    reply = overlap(request)
+    if not isinstance(request, Generate | Fuse) or not isinstance(reply, Generation):
+        return reply
+    written = _answer_tokens(request, reply.text, reply.output_tokens)
+    return replace(reply, output_tokens=written)
+
+
+def _answer_tokens(request: Generate | Fuse, text: str, tokens: int) -> int:
+    """Return the length of an answer of so many tokens, at most that requested.
+
+    Thoughts, and an answer that does not just name passages, are as long as was requested.
+    """
+    reasons = isinstance(request, Generate) and request.prompt.thinking
+    at_length = reasons or _NO_ORDER.fullmatch(text)
+    return request.max_tokens if at_length else min(tokens, request.max_tokens)
 
 
 def _encoded(one: Prepared) -> dict[str, Any]:

@@ -21,13 +21,14 @@ _COUNTED = {
     "unfinished": ("answers unfinished", "generations"),
     "thoughts": ("answers with unasked thoughts", "generations"),
     "missing_labels": ("labels missing", "labels"),
+    "unpaid_queries": ("queries whose budget paid for nothing", "budgeted_queries"),
     "equal_scores": ("queries with all scores equal", "scored_queries"),
 }
 """The words for a count, and the name of the total that it is a part of."""
 
 _TOTALS = {
     "label_calls", "label_tokens", "labels", "generations", "scored_queries", "label_probability",
-    "label_probability_calls",
+    "label_probability_calls", "budgeted_queries",
 }  # fmt: skip
 
 

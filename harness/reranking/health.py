@@ -40,6 +40,9 @@ MOST_MISSING = 0.10
 MOST_EQUAL = 0.10
 """Share of queries whose different documents may all have one score before a run is invalid."""
 
+MOST_UNPAID = 0.10
+"""Share of queries whose budget may pay for no request before a run is invalid."""
+
 _MILLION = 1_000_000
 
 
@@ -132,6 +135,10 @@ def checks(counts: Mapping[str, int], *, exact_labels: bool) -> list[Check]:
         equal = of("equal_scores")
         broken = equal > MOST_EQUAL * queries
         found.append(Check("queries with all scores equal", equal, queries, broken))
+    if queries := of("budgeted_queries"):
+        unpaid = of("unpaid_queries")
+        broken = unpaid > MOST_UNPAID * queries
+        found.append(Check("queries whose budget paid for nothing", unpaid, queries, broken))
     if answers := of("generations"):
         repaired = of("repaired") + of("unparsable")
         broken = repaired > MOST_REPAIRED * answers

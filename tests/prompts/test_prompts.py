@@ -65,6 +65,19 @@ def test_qwen3_rerankers_prompt_is_the_one_it_was_trained_on():
     assert load_template("qwen3-reranker").labels == ("yes", "no")
 
 
+def test_ecoranks_prompts_are_those_of_its_official_code():
+    assert load_template("ecorank").fill(query="QUERY", document="DOCUMENT").text == (
+        "Is the following passage related to the query?\npassage: DOCUMENT\nquery: QUERY\n"
+        "Answer in yes or no"
+    )
+    passages = [{"id": "A", "text": "first"}, {"id": "B", "text": "second"}]
+    (message,) = load_template("ecorank-pairs").fill(query="QUERY", passages=passages).messages
+    assert message.text == (
+        'Given a query "QUERY", which of the following two passages is more relevant to the query?'
+        "\nPassage A: first\nPassage B: second\nOutput Passage A or Passage B.\n"
+    )
+
+
 def test_rank_zephyrs_prompt_is_the_one_it_was_trained_on():
     filled = load_template("rank-zephyr").fill(query="QUERY", passages=PASSAGES).text
     assert filled == (

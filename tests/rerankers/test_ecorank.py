@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import Candidates, Document, FakeEngine, LabelScores, Prompt, order, rerank_one
+from rerank_bench.engines import overlap
 from rerank_bench.rerankers.ecorank import EcoRank, passes, words
 
 LIKED = "good"
@@ -68,6 +69,25 @@ def test_documents_beyond_the_first_50_are_not_looked_at():
     ranking, prompts = asked(EcoRank(budget=10**6), texts)
     assert ranking == list(range(60))
     assert not any(LIKED in str(prompt) for prompt in prompts)
+
+
+@pytest.mark.parametrize(
+    ("options", "texts", "unpaid"),
+    [
+        (EcoRank(budget=60), ["text"] * 3, 1),
+        (EcoRank(budget=1, split=1.0), ["text"], 1),
+        (EcoRank(budget=1, split=0.0), ["text"], 0),
+        (EcoRank(budget=1, split=0.0), ["text"] * 2, 1),
+        (EcoRank(), ["text"] * 3, 0),
+    ],
+)
+def test_a_query_for_which_a_share_of_the_budget_pays_for_nothing_is_counted(
+    options, texts, unpaid
+):
+    documents = tuple(Document(str(i), text) for i, text in enumerate(texts))
+    given = Candidates("task", "q1", "what is sought", documents)
+    counts = rerank_one(options, given, FakeEngine(overlap)).counts
+    assert (counts["budgeted_queries"], counts.get("unpaid_queries", 0)) == (1, unpaid)
 
 
 @given(st.lists(st.integers(1, 300), max_size=60), st.integers(0, 10**5))

@@ -52,7 +52,7 @@ def built(text: str):
         ("duo:both=false,symmetric=false", "the last document could win nothing"),
         ("ecorank:split=1.5", "split must be from 0 to 1, not 1.5"),
         ("ecorank:budget=0", "ecorank: budget must be at least 1"),
-        ("ecorank:prompt=setwise", "setwise does not show document"),
+        ("ecorank:prompt=setwise", r"'passages' is undefined \(ecorank fills query, document"),
         ("ecorank:prompt=graded", "prompt graded needs two labels; it has"),
         ("ecorank:pair_prompt=setwise", "prompt setwise needs two labels; it has 23"),
         ("dual-end:k=0", "dual-end: k must be at least 1"),
@@ -73,6 +73,7 @@ def test_a_prompt_that_does_not_exist_is_answered_with_near_names(name):
 
 LISTING = ["setwise", "pairwise", "duo", "dual-end", "listwise", "insertrank", "acurank", "first"]
 LISTING += ["jina-listwise", "e2rank", "groupwise", "tourrank", "in-context", "ecorank"]
+LISTED = {*LISTING} - {"in-context"}  # which is given one text
 SINGLE = ["pointwise", "query-likelihood", "rating", "lit5", "listt5", "mvp"]
 
 
@@ -80,15 +81,68 @@ SINGLE = ["pointwise", "query-likelihood", "rating", "lit5", "listt5", "mvp"]
 def test_a_prompt_that_never_shows_a_document_is_refused_by_every_method(name, tmp_path):
     file = tmp_path / "blind.toml"
     labels = ["A", "B", "C", "D"] if name == "setwise" else ["A", "B"]
+    query = "query" if name == "query-likelihood" else "{{ query }}"
     loop = "{% for passage in passages %}{{ passage.id }}{% endfor %}"
     file.write_text(
         f"source = 'test'\nlicence = 'none'\nchanges = 'none'\nlabels = {labels}\n"
-        f"text = '{{{{ query }}}} {loop if name in LISTING else ''} ['\n"
+        f"text = '{query} {loop if name in LISTED else ''} ['\n"
     )
     option = "pair_prompt" if name == "ecorank" else "prompt"
     what = "passages" if name in LISTING else "document"
     with pytest.raises(BadOption, match=f"blind.toml does not show {what}"):
         built(f"{name}:{option}={file}")
+
+
+def prompt_file(tmp_path, text: str) -> str:
+    file = tmp_path / "own.toml"
+    head = "source = 'test'\nlicence = 'none'\nchanges = 'none'\nlabels = ['A', 'B']\n"
+    file.write_text(f'{head}text = """{text}"""\n')
+    return str(file)
+
+
+LOOP = "{% for p in passages %}[{{ p.id }}] {{ p.text }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("lit5", "{{ query }} {{ index + 1 }} {{ document }}"),
+        (
+            "tourrank",
+            "{{ query }}" + LOOP + "{% if picks > 3 %}{{ picks }}{% else %}few{% endif %}",
+        ),
+        ("insertrank", "{{ query }}" + LOOP + "{{ passages[0].score | float | round(1) }}"),
+        ("listwise", "{{ query | replace('<', '') | upper }}" + LOOP + "{{ passages[2].id }}"),
+        ("pointwise", "{% if instruction is defined %}{{ query }}{% endif %}{{ document | trim }}"),
+    ],
+)
+def test_a_prompt_may_reckon_with_a_value_or_filter_it(name, text, tmp_path):
+    built(f"{name}:prompt={prompt_file(tmp_path, text)}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("mvp", "{{ query }} {{ document }} {{ index }}", "prompt own: 'index' is undefined"),
+        ("mvp", "{{ query }} {{ document }} {{ instruction }}", "'instruction' is undefined"),
+        ("listwise", "{{ query }} {{ passages[0].score }}" + LOOP, "no attribute 'score'"),
+        ("duo", "{{ query }} {{ passages[2].id }}" + LOOP, "no element 2"),
+        ("pointwise", "{{ query + 1 }} {{ document }}", "pointwise: prompt own: can only conc"),
+        ("query-likelihood", "{{ query }} {{ document }}", "'query' is undefined"),
+        ("pointwise", "{{ query | length }} {{ document }}", "does not show query"),
+    ],
+)
+def test_a_prompt_with_what_the_method_does_not_fill_is_refused(name, text, message, tmp_path):
+    with pytest.raises(BadOption, match=message) as caught:
+        built(f"{name}:prompt={prompt_file(tmp_path, text)}")
+    assert str(caught.value).startswith(f"{name}: ")
+
+
+def test_ecorank_takes_an_instruction_that_either_of_its_prompts_shows(tmp_path):
+    pairs = prompt_file(tmp_path, "{{ instruction }} {{ query }}" + LOOP)
+    assert built(f"ecorank:pair_prompt={pairs},instruction=find").takes_instruction
+    with pytest.raises(BadOption, match="ecorank: prompt yes-no has no variable instruction"):
+        built("ecorank:instruction=find")
 
 
 def test_insertrank_refuses_a_prompt_without_scores():

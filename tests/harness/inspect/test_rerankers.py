@@ -36,6 +36,9 @@ def test_an_engine_lists_what_it_can_answer(listed):
     assert "identity" in served
     assert not {"ICR-Mistral-7B", "in-context"} & served, "vLLM shows no attention"
     assert not {"monoT5-base", "PRP-flan-t5-xl", "LiT5-Distill-base"} & served
+    late = {"colbertv2.0", "GTE-ModernColBERT", "jina-colbert-v2", "colbert-xm"}
+    assert not late & served, "vLLM refuses their markers or projections"
+    assert late <= listed("--engine", "transformers")
     assert {"monoT5-base", "PRP-flan-t5-xl"} <= listed("--engine", "transformers")
     assert listed("--engine", "none") == {"identity", "random", "reverse"}
 
@@ -129,6 +132,12 @@ def test_of_a_model_that_is_elsewhere_words_are_counted():
     assert cost["tokens_of"] == "white-space words"
     assert (cost["calls"], cost["gpu_seconds"]) == (9, None)
     assert "not on this machine" in cost["note"]
+
+
+def test_reasons_are_as_long_as_was_requested_where_the_model_is_elsewhere():
+    cost = card.card("Rank-R1-7B")["cost"]
+    assert cost["tokens_of"] == "white-space words"
+    assert cost["output_tokens"] == 2048 * cost["calls"] > 0
 
 
 @pytest.mark.parametrize("name", ["identity", "FIRST", "smollm2-ql", "smollm2-icr", "minilm-late"])

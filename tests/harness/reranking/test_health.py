@@ -71,6 +71,12 @@ EQUAL = equal_scores(asked("a", "b"), (0.5, 0.5), 2)
             True,
             "answers repaired or unusable: 3 of 10",
         ),
+        (Counter(budgeted_queries=20, unpaid_queries=2), True, None),
+        (
+            Counter(budgeted_queries=20, unpaid_queries=3),
+            True,
+            "queries whose budget paid for nothing: 3 of 20",
+        ),
         (times(2, EQUAL) + times(18, DIFFERENT), True, None),
         (times(3, EQUAL) + times(17, DIFFERENT), True, "queries with all scores equal: 3 of 20"),
     ],

@@ -54,7 +54,8 @@ def test_core_has_every_method_once():
 
 
 def test_papers_nano_has_every_named_reranker_that_needs_no_code_of_others():
-    named = {choice.label for choice in shipped("papers-nano").rerankers}
+    rows = shipped("papers-nano").rerankers
+    named = {choice.label for choice in rows} | {row.after.stage for row in rows if row.after}
     comments = shipped_suites()["papers-nano"].read_text().partition("[defaults]")[0]
     for name, entry in catalogue().items():
         if entry.model in PACKAGED:
@@ -64,6 +65,13 @@ def test_papers_nano_has_every_named_reranker_that_needs_no_code_of_others():
             assert name in comments
         else:
             assert name in named
+
+
+def test_papers_nano_runs_ecorank_as_a_cascade_of_its_two_models():
+    (row,) = [c for c in shipped("papers-nano").rerankers if c.label == "EcoRank"]
+    assert row.after is not None
+    assert (row.after.earlier.label, row.after.depth) == ("EcoRank-judge-flan-t5-xl", 50)
+    assert {row.engine.name, row.after.earlier.engine.name} == {"transformers"}
 
 
 def test_laptop_needs_only_models_that_pip_brings():
