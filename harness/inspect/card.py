@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import click
 from ..engines import NO_ENGINE, PACKAGED, FakeEngine, overlap
 from ..errors import RerankBenchError
 from ..pools import Pool, PoolOptions, PoolRow
-from ..prompt import environment, load_template
+from ..prompt import environment, load_template, prompt_files
 from ..report import count, plain
 from ..reranking import Choice, Jobs, Scope, build, find_entry, find_gpu, parse, rerank_one
 from ..suite import TaskPool
@@ -73,9 +74,10 @@ def show(text: str, *, as_json: bool) -> None:
         return
     for line in _lines(found):
         click.echo(plain(line))
-    click.echo(f"\nan example, {found['example']['request']}:\n")
-    for line in found["example"]["prompt"].split("\n"):
-        click.echo(plain(line))
+    for one in found["examples"]:
+        click.echo(f"\nan example, {one['request']}:\n")
+        for line in one["prompt"].split("\n"):
+            click.echo(plain(line))
 
 
 def card(text: str) -> dict[str, Any]:
@@ -83,17 +85,19 @@ def card(text: str) -> dict[str, Any]:
     name, given = parse(text)
     entry, choice = find_entry(name), build(name, given, ANY_MODEL)
     facts = {f.name: getattr(entry, f.name) for f in fields(entry) if f.name != "options"}
-    asks, prompt = choice.declared.asks, choice.declared.prompt
-    template = load_template(prompt) if prompt else None
+    asks = choice.declared.asks
+    templates = {option: load_template(name) for option, name in _prompts(choice).items()}
     model = given.get("model", entry.model)
     return {
         **facts,
         "model": model,
         "options": {**choice.options, **_of_engine(choice)},
         "requests": None if asks is None else sorted(kind.__name__ for kind in asks),
-        "prompt_source": template.source if template else None,
-        "prompt_licence": template.licence if template else None,
-        "example": example(choice),
+        "prompt_source": None,
+        "prompt_licence": None,
+        **{f"{option}_source": template.source for option, template in templates.items()},
+        **{f"{option}_licence": template.licence for option, template in templates.items()},
+        "examples": examples(choice),
         "cost": asdict(cost(choice, model)),
     }
 
@@ -107,17 +111,39 @@ def _of_engine(choice: Choice) -> dict[str, Any]:
     return {k: v for k, v in given if k not in {"model", "labels"} and v != usual[k]}
 
 
-def example(choice: Choice) -> dict[str, str]:
-    """Return the first request over three short documents, as text."""
+def _prompts(choice: Choice) -> dict[str, str]:
+    """Return the prompt files that the options `prompt`, `pair_prompt` and so on name."""
+    reranker: Any = choice.reranker
+    own = {"prompt": choice.declared.prompt} if choice.declared.prompt else {}
+    if not is_dataclass(reranker):
+        return own
+    values = {f.name: getattr(reranker, f.name) for f in fields(reranker)}
+    others = {name: value for name, value in values.items() if name.endswith("_prompt")}
+    known = prompt_files()
+    return own | {
+        name: value
+        for name, value in others.items()
+        if isinstance(value, str) and (value in known or value.endswith(".toml"))
+    }
+
+
+def examples(choice: Choice) -> list[dict[str, str]]:
+    """Return the first request of each prompt over three short documents, as text.
+
+    Those of different prompts differ in what they show: the query, one document or several.
+    """
     documents = tuple(Document(str(i), text) for i, text in enumerate(_SHORT))
     signals = {"first_stage": (3.0, 2.0, 1.0)}
     recorder = Recorder(choice.reranker)
     asked = Candidates("example", "q", _QUERY, documents, signals=signals)
     rerank_one(recorder, asked, FakeEngine(overlap))
-    if not recorder.rounds:
-        return {"request": "no request", "prompt": ""}
-    first = recorder.rounds[0][0]
-    return {"request": type(first).__name__, "prompt": _rendered(first, choice)}
+    firsts: dict[tuple[bool, int], dict[str, str]] = {}
+    for request in chain.from_iterable(recorder.rounds):
+        text = _rendered(request, choice)
+        shown = (_QUERY in text, min(sum(part in text for part in _SHORT), 2))
+        firsts.setdefault(shown, {"request": type(request).__name__, "prompt": text})
+    found = list(firsts.values())[: max(len(_prompts(choice)), 1)]
+    return found or [{"request": "no request", "prompt": ""}]
 
 
 def _rendered(request: AnyRequest, choice: Choice) -> str:
@@ -185,7 +211,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the facts, options and cost of a card, one a line."""
     names = {"parameters": "billions", "name": "reranker"}
     for key, value in found.items():
-        if key in {"example", "cost"} or value in (None, "", (), {}):
+        if key in {"examples", "cost"} or value in (None, "", (), {}):
             continue
         yield f"{names.get(key, key):<15} {_value(value)}"
     spent = Cost(**found["cost"])

@@ -143,13 +143,31 @@ def test_reasons_are_as_long_as_was_requested_where_the_model_is_elsewhere():
 @pytest.mark.parametrize("name", ["identity", "FIRST", "smollm2-ql", "smollm2-icr", "minilm-late"])
 def test_the_example_is_the_first_request(name):
     choice = choose(name)
-    found = card.example(choice)
+    (found,) = card.examples(choice)
     if choice.declared.asks:
         assert [found["request"]] == [kind.__name__ for kind in choice.declared.asks]
         assert "high tides" in found["prompt"]
         assert "The Moon pulls the near side" in found["prompt"]
     else:
         assert found == {"request": "no request", "prompt": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "ends"),
+    [
+        ("ecorank", "pair_prompt", ("Reply with Yes or No only.", "assistant:\nPassage")),
+        ("e2rank", "document_prompt", (None, "the far side.<|endoftext|>")),
+        ("bi-encoder", "document_prompt", ("two high tides a day", "the far side.")),
+    ],
+)
+def test_each_prompt_has_an_example_and_its_source(name, option, ends):
+    found = card.card(name)
+    assert found["prompt_source"]
+    assert found[f"{option}_source"]
+    assert found[f"{option}_licence"]
+    texts = [one["prompt"] for one in found["examples"]]
+    assert len(texts) == 2
+    assert all(end is None or text.endswith(end) for text, end in zip(texts, ends, strict=True))
 
 
 def test_the_documents_of_a_cost_have_a_hundred_words_and_all_differ():
