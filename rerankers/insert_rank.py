@@ -73,8 +73,6 @@ def scaled(values: Sequence[float], scale: str) -> list[str]:
 
 def bm25(candidates: Candidates) -> list[float]:
     """Return the BM25 score of each candidate, with the candidates as the corpus."""
-    if not candidates.documents:
-        return []
     texts = {str(place): d.text for place, d in enumerate(candidates.documents)}
     languages = {d.language for d in candidates.documents}
     language = languages.pop() if len(languages) == 1 else None
