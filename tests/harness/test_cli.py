@@ -116,6 +116,14 @@ def test_flags_become_a_suite_file_that_runs_the_same(call, data, tmp_path):
     ]
 
 
+def test_an_option_for_all_leaves_a_suite_files_other_options_as_they_are(call, data, tmp_path):
+    (tmp_path / "suite.toml").write_text("[defaults.option]\nwindow = 4\npasses = 2\n")
+    flags = ("--reranker", "listwise", "--engine", "fake", "-o", "window=6", "--print-toml")
+    toml = call("run", tmp_path / "suite.toml", "--task", data, *flags).stdout
+    assert 'window = "6"' in toml
+    assert "passes = 2" in toml
+
+
 def test_as_names_the_one_reranker_and_wrong_usage_exits_2(call, data, tmp_path):
     call(*run(data, tmp_path / "runs", "--reranker", "identity", "--as", "mine"))
     assert (tmp_path / "runs" / "data" / "test" / "bm25" / "mine").is_dir()
