@@ -20,7 +20,7 @@ from .exports import to_csv, to_json
 from .latex import to_latex
 from .markdown import to_markdown
 from .reference import reference_tables
-from .tables import ReportTable, glossary, tables
+from .tables import ReportTable, glossary, tables, variant_tables
 from .text import plain
 
 if TYPE_CHECKING:
@@ -103,8 +103,11 @@ def comparison(labels: tuple[str, str], runs: Path, *, queries: int, as_json: bo
 
 
 def print_compact(found: Evaluation, console: Console) -> None:
-    """Print gains and costs in at most 100 columns, a conclusion, and what is not in the tables."""
-    for table in matrices(found):
+    """Print gains and costs in at most 100 columns, a conclusion, and what is not in the tables.
+
+    Other input orders and single queries, which a user asked for, have tables here too.
+    """
+    for table in [*matrices(found), *variant_tables(found)]:
         print_table(table, console, width=COMPACT)
     console = _sized(console, COMPACT)
     for line in conclusions(found):

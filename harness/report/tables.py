@@ -63,13 +63,36 @@ def tables(found: Evaluation) -> list[ReportTable]:
         made.append(_first_stage_table(task, first_stages[task]))
         made += _reranker_tables(task, tasks.get(task, []))
     made += [
-        ReportTable.of("Other input orders", found.orders, _ORDERS, names=2, notes=[_ORDER_NOTE]),
-        ReportTable.of("One query at a time", found.latencies, _LATENCIES, names=3),
+        *variant_tables(found),
         ReportTable.of("Calibration", found.calibrations, _CALIBRATIONS, names=3, notes=[_NAUC]),
         ReportTable.of("Published figures", found.claims, _CLAIMS, names=3),
         ReportTable.of("Left out", found.left_out, {"what, and why": str}, names=1),
     ]
     return [table for table in made if table.rows]
+
+
+def variant_tables(found: Evaluation) -> list[ReportTable]:
+    """Return the tables of what `--orders` and `--one-at-a-time` found, where they were asked."""
+    orders, latencies = (_marked(found, rows) for rows in (found.orders, found.latencies))
+    columns, notes = _ORDERS, [_ORDER_NOTE]
+    if any(row.promotion for row in orders):
+        columns, notes = columns | _PROMOTED, [f"{_ORDER_NOTE} {_PROMOTED_NOTE}"]
+    made = [
+        ReportTable.of("Other input orders", orders, columns, names=2, notes=notes),
+        ReportTable.of("One query at a time", latencies, _LATENCIES, names=3),
+    ]
+    return [table for table in made if table.rows]
+
+
+def _marked(found: Evaluation, rows: Sequence[Any]) -> list[Any]:
+    """Return rows about runs, whose labels say where a run is invalid or a fake engine's."""
+    main = ({**row, "depth": None} for row in found.results.main)
+    names = {(row["task"], row["profile"], row["reranker"]): named(row) for row in main}
+    keys = ((row.task, row.profile, row.reranker) for row in rows)
+    return [
+        replace(row, reranker=names.get(key, row.reranker))
+        for row, key in zip(rows, keys, strict=True)
+    ]
 
 
 def glossary() -> list[tuple[str, str]]:
@@ -220,12 +243,15 @@ _ORDERS: dict[str, Callable[[Any], str]] = {
     f"mean {MAIN}": lambda row: number(row.mean),
     "sd": lambda row: number(row.sd),
     "tau": lambda row: number(row.tau),
+}
+_ORDER_NOTE = "sd: over the orders. tau: Kendall's, of two outputs."
+_PROMOTED: dict[str, Callable[[Any], str]] = {
     "promoted by tenth": lambda row: " ".join(map(share, row.promotion)),
 }
-_ORDER_NOTE = (
-    "sd: over the orders. tau: Kendall's, of two outputs. promoted: the part of each tenth "
-    "of the input that ends among the first ten, over random orders if there are any; equal "
-    "parts mean that a document's place in the input does not matter."
+_PROMOTED_NOTE = (
+    "promoted: the part of each tenth of the input that ends among the first ten, over random "
+    "orders if there are any; equal parts mean that a document's place in the input does not "
+    "matter."
 )
 _LATENCIES: dict[str, Callable[[Any], str]] = {
     **_RUN,

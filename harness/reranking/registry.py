@@ -111,7 +111,7 @@ def build(name: str, given: Mapping[str, Any], defaults: Defaults) -> Choice:
     reranker = _construct(name, factory, options)
     chosen = {k: v for k, v in values.items() if k in of_engine}
     engine = _engine(name, Declared.of(reranker), engine_name, chosen)
-    changed = _changed(values, read(fixed), factory, engine_name)
+    changed = _changed(values, read(fixed), factory, engine.name)
     label = values.get("as") or _label(entry, engine, changed)
     return Choice(label, entry.method, reranker, options, engine, _code(entry.method))
 

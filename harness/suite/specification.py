@@ -137,7 +137,11 @@ def _check(row: Table, kinds: Mapping[str, type], *, where: str) -> None:
 
 def merge(file: Table, flags: Table) -> dict[str, Any]:
     """Lay flags over a suite file: lists that are given replace the file's, defaults are mixed."""
-    merged: dict[str, Any] = {"defaults": {**file.get("defaults", {}), **flags["defaults"]}}
+    below, above = file.get("defaults", {}), flags["defaults"]
+    merged: dict[str, Any] = {"defaults": {**below, **above}}
+    option = {**below.get("option", {}), **above.get("option", {})}
+    if option:
+        merged["defaults"]["option"] = option
     for kind in _LISTS:
         merged[kind] = list(flags.get(kind) or file.get(kind, ()))
     return merged

@@ -97,6 +97,20 @@ def test_report_reads_what_run_wrote(call, data, tmp_path):
     assert call("report", out, "--csv").stdout.splitlines()[0].startswith("task,profile")
 
 
+def test_the_compact_report_shows_other_orders_and_single_queries_where_they_were_asked(
+    call, data, tmp_path
+):
+    asked = ("--reranker", "pointwise:engine=fake", "--orders", "reverse", "--one-at-a-time")
+    printed = call(*run(data, tmp_path / "runs", *asked)).stdout
+    orders, _, alone = printed.partition("Other input orders")[2].partition("One query at a time")
+    assert "pointwise (fake engine)" in orders.split("tau: Kendall's")[0]
+    assert "promoted" not in orders  # all of these candidates end among the first ten
+    assert "pointwise (fake engine)" in alone
+    assert max(map(len, printed.splitlines())) <= 100
+    plain = call(*run(data, tmp_path / "other", "--reranker", "identity")).stdout
+    assert "Other input orders" not in plain
+
+
 def test_a_row_that_the_fake_engine_answered_says_so(call, data, tmp_path):
     flags = ("--reranker", "pointwise", "--engine", "fake")
     assert "fake" in call(*run(data, tmp_path / "runs", *flags)).stdout
@@ -114,6 +128,14 @@ def test_flags_become_a_suite_file_that_runs_the_same(call, data, tmp_path):
     assert [{k: v for k, v in r.items() if k not in drop} for r in json.loads(first)] == [
         {k: v for k, v in r.items() if k not in drop} for r in json.loads(again)
     ]
+
+
+def test_an_option_for_all_leaves_a_suite_files_other_options_as_they_are(call, data, tmp_path):
+    (tmp_path / "suite.toml").write_text("[defaults.option]\nwindow = 4\npasses = 2\n")
+    flags = ("--reranker", "listwise", "--engine", "fake", "-o", "window=6", "--print-toml")
+    toml = call("run", tmp_path / "suite.toml", "--task", data, *flags).stdout
+    assert 'window = "6"' in toml
+    assert "passes = 2" in toml
 
 
 def test_as_names_the_one_reranker_and_wrong_usage_exits_2(call, data, tmp_path):

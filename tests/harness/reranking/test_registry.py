@@ -141,6 +141,12 @@ def test_an_option_for_all_goes_before_the_catalogue_and_behind_ones_own():
     assert choose("smollm2-ql:max_doc_tokens=9", defaults).reranker.max_doc_tokens == 9
 
 
+def test_an_engines_option_for_all_leaves_the_label_of_a_reranker_without_engine():
+    defaults = Defaults(model="smollm2", options={"dtype": "bfloat16"})
+    assert choose("random", defaults).label == "random"
+    assert choose("listwise", defaults).label.startswith("listwise-smollm2~")
+
+
 def test_every_built_in_enters_by_the_door_of_a_plugin():
     built_in = {"identity", "reverse", "random", "cross-encoder", "late-interaction"}
     built_in |= {"pointwise", "query-likelihood", "listwise", "first"}

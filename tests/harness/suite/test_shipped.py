@@ -13,6 +13,8 @@ from rerank_bench.suite import build_suite, read_suite, shipped_suites
 from rerank_bench.tasks import catalogue as tasks
 
 FLOORS = {"identity", "reverse"}
+EXPERIMENTS_FOLDER = Path(__file__).parents[3] / "docs" / "experiments"
+EXPERIMENTS = ["comparison", "cost", "depth", "orders", "stages", "thinking", "windows"]
 
 
 def shipped(name: str):
@@ -77,6 +79,20 @@ def test_papers_nano_runs_ecorank_as_a_cascade_of_its_two_models():
 def test_laptop_needs_only_models_that_pip_brings():
     models = {choice.engine.model for choice in shipped("laptop").rerankers}
     assert models <= {*PACKAGED, None}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiments_suite_can_be_built_and_its_page_has_the_command(name, monkeypatch):
+    monkeypatch.chdir(EXPERIMENTS_FOLDER.parents[1])  # prompt files are named from there
+    suite = shipped(f"docs/experiments/{name}.toml")
+    assert {choice.engine.model for choice in suite.rerankers} <= {*PACKAGED, None}
+    page = EXPERIMENTS_FOLDER / f"{name}.md"
+    if name == "comparison":
+        page = EXPERIMENTS_FOLDER.parent / "papers.md"
+    command = f"rerank-bench run docs/experiments/{name}.toml --out {name}\n"
+    for text in (page.read_text(), (EXPERIMENTS_FOLDER / f"{name}.toml").read_text()):
+        assert command in text
+    assert f"({name}.toml)" in (EXPERIMENTS_FOLDER / "README.md").read_text()
 
 
 def test_a_file_of_that_name_goes_first_and_another_name_is_answered(monkeypatch, tmp_path):
