@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from rerank_bench import (
     Candidates,
@@ -58,7 +58,7 @@ class Listwise:
     instruction: str = ""
     asks = frozenset({Generate})
     method = "listwise"
-    shows = ("query", "passages")
+    shows: ClassVar[tuple[str, ...]] = ("query", "passages")
 
     def __post_init__(self) -> None:
         self._sliding()
