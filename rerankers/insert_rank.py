@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rerank_bench import BadData, BadOption, Candidates, Flow, Scored, order
 from rerank_bench.pools import rank_by_bm25
@@ -32,7 +33,7 @@ class InsertRank(Listwise):
     scores: str = "bm25"
     scale: str = "raw"
     method = "insertrank"
-    shows = (*Listwise.shows, "score")
+    shows: ClassVar[tuple[str, ...]] = (*Listwise.shows, "score")
 
     def __post_init__(self) -> None:
         Listwise.__post_init__(self)
