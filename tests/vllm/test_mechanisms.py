@@ -1,6 +1,6 @@
 """Every way in which a language model reranks gives the same on vLLM and on transformers.
 
-Two queries of a real task are reranked by each mechanism, greedily and in float32; both engines are
+A query of a real task is reranked by each mechanism, greedily and in float32; both engines are
 started once and answer all mechanisms together. What may differ is said in tests/mechanisms.py.
 """
 
@@ -20,7 +20,7 @@ from rerank_bench.engines import ReplyCache, open_engine
 
 pytestmark = pytest.mark.timeout(900)  # two cores, which may be busy
 
-QUERIES, DOCUMENTS, TOKENS = 2, 6, 24
+QUERIES, DOCUMENTS, TOKENS = 1, 4, 12
 VLLM = {"max_model_len": 1024, "max_num_seqs": 16, "max_num_batched_tokens": 2048}
 Measured = Callable[[str], None]
 
