@@ -59,7 +59,6 @@ class EcoRank:
     max_window_tokens: int | None = None
     instruction: str = ""
     asks = frozenset({NextToken})
-    window = 2
 
     def __post_init__(self) -> None:
         check_counts("ecorank", budget=self.budget, k=self.k)
@@ -79,6 +78,11 @@ class EcoRank:
         """The labels of single documents and those of pairs."""
         both = (load_template(self.prompt).labels, load_template(self.pair_prompt).labels)
         return tuple(dict.fromkeys(itertools.chain(*both)))
+
+    @property
+    def window(self) -> int:
+        """Documents of one request: two where a part of the budget is for pairs."""
+        return 1 if self.split == 1 else 2
 
     @property
     def takes_instruction(self) -> bool:
