@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,15 +56,10 @@ def rerank(
     `model` and `engine` go before those of a named reranker.
     Raises RerankBenchError where the command line would print an error.
     """
-    choice, opened = open_reranker(reranker, engine, model, options)
-    method = choice.reranker
-    try:
-        result = rerank_one(
-            method, _candidates(query, documents, method, opened, instruction), opened
-        )
-    finally:
-        if opened is not engine:
-            opened.close()
+    with closing(open_reranker(reranker, engine, model, options)) as opened:
+        method = opened.choice.reranker
+        candidates = _candidates(query, documents, method, opened.engine, instruction)
+        result = rerank_one(method, candidates, opened.engine)
     ranked = [
         RankedDocument(rank, i, documents[i], result.scores[i])
         for rank, i in enumerate(order(result.scores), start=1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadOption, EngineFault
+from ..tasks import TWO_LETTERS
 from ..types import Failure, PairScore
 from .checkpoint import Checkpoint, adapter_files
 from .identity import packages
@@ -19,23 +20,8 @@ from .prepare import Answered, Prepared
 
 DEFAULT = "default"
 PAIR_LANGUAGES = ("document", "query")
-_CODES = {
-    "afr": "af", "amh": "am", "ara": "ar", "arb": "ar", "asm": "as", "aze": "az", "azj": "az",
-    "bel": "be", "ben": "bn", "bul": "bg", "cat": "ca", "ces": "cs", "cmn": "zh", "cym": "cy",
-    "dan": "da", "deu": "de", "ell": "el", "eng": "en", "epo": "eo", "est": "et", "eus": "eu",
-    "fas": "fa", "fin": "fi", "fra": "fr", "gla": "gd", "gle": "ga", "glg": "gl", "guj": "gu",
-    "hau": "ha", "heb": "he", "hin": "hi", "hrv": "hr", "hun": "hu", "hye": "hy", "ibo": "ig",
-    "ind": "id", "isl": "is", "ita": "it", "jav": "jv", "jpn": "ja", "kan": "kn", "kat": "ka",
-    "kaz": "kk", "khm": "km", "kor": "ko", "kur": "ku", "kmr": "ku", "lao": "lo", "lat": "la",
-    "lav": "lv", "lvs": "lv", "lit": "lt", "mal": "ml", "mar": "mr", "mkd": "mk", "mon": "mn",
-    "khk": "mn", "msa": "ms", "zsm": "ms", "mya": "my", "nep": "ne", "npi": "ne", "nld": "nl", "nb":
-    "no", "nob": "no", "nor": "no", "pan": "pa", "pes": "fa", "pol": "pl", "por": "pt", "ron": "ro",
-    "rus": "ru", "san": "sa", "sin": "si", "slk": "sk", "slv": "sl", "som": "so", "spa": "es",
-    "sqi": "sq", "als": "sq", "srp": "sr", "swa": "sw", "swh": "sw", "swe": "sv", "tam": "ta",
-    "tel": "te", "tgl": "tl", "fil": "tl", "tha": "th", "tur": "tr", "ukr": "uk", "urd": "ur",
-    "uzb": "uz", "uzn": "uz", "vie": "vi", "yor": "yo", "zho": "zh", "zul": "zu",
-}  # fmt: skip
-"""ISO 639-3, and other codes of one language, -> ISO 639-1."""
+_SAME = {"nb": "no"}
+"""Codes of one language."""
 _REGIONS = {"hans": "cn", "hant": "tw"}
 
 
@@ -180,4 +166,5 @@ def _nearest(language: str, names: Sequence[str]) -> str | None:
 def _tag(language: str) -> tuple[str, frozenset[str]]:
     """Return the ISO 639-1 code of a language, and what else a tag says: `zho_Hant` -> zh, tw."""
     first, *others = re.split("[-_]", language.lower())
-    return _CODES.get(first, first), frozenset(_REGIONS.get(part, part) for part in others)
+    code = TWO_LETTERS.get(first, first)
+    return _SAME.get(code, code), frozenset(_REGIONS.get(part, part) for part in others)

@@ -55,8 +55,7 @@ class Reranked:
         exclude_identical: bool | None = None,
     ) -> None:
         self.first_stage, self.exclude_identical = first_stage, exclude_identical
-        self._choice, self._engine = open_reranker(reranker, engine, model, options)
-        self._is_own = self._engine is not engine
+        self._open = open_reranker(reranker, engine, model, options)
         self._corpus: dict[str, str] = {}
 
     @property
@@ -65,11 +64,11 @@ class Reranked:
         require_mteb("the model of a reranker")
         from mteb.models import ModelMeta
 
-        identity = self._engine.identity
+        identity = self._open.engine.identity
         known = {"first_stage": self.first_stage} if self.first_stage else None
         return ModelMeta.create_empty(
             {
-                "name": f"rerank-bench/{self._choice.label}",
+                "name": f"rerank-bench/{self._open.choice.label}",
                 "revision": mteb_revision(identity),
                 "adapted_from": identity.get("model"),
                 "model_type": ["cross-encoder"],
@@ -79,8 +78,7 @@ class Reranked:
 
     def close(self) -> None:
         """Close the engine, unless it was open before."""
-        if self._is_own:
-            self._engine.close()
+        self._open.close()
 
     def index(self, corpus: Sequence[Mapping[str, Any]], **_: Any) -> None:
         """Keep the texts of the documents."""
@@ -108,7 +106,7 @@ class Reranked:
             logger.warning(text, name, len(left), len(texts), left[0])
         task, pool = candidates_of(name, asked, self._corpus, lists)
         found: dict[str, dict[str, float]] = {query_id: {} for query_id in texts}
-        for result in rerank_task(task, pool, self._choice, self._engine):
+        for result in rerank_task(task, pool, self._open.choice, self._open.engine):
             scores = falling(result.scores)
             found[result.query_id] = dict(zip(result.doc_ids, scores, strict=True))
         return found

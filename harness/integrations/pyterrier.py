@@ -41,13 +41,11 @@ class Rerank(pt.Transformer):  # type: ignore[misc]
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self._choice, self._engine = open_reranker(reranker, engine, model, options)
-        self._is_own = self._engine is not engine
+        self._open = open_reranker(reranker, engine, model, options)
 
     def close(self) -> None:
         """Close the engine, unless it was open before."""
-        if self._is_own:
-            self._engine.close()
+        self._open.close()
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Return the frame with new scores and ranks; its other columns are kept.
@@ -64,7 +62,7 @@ class Rerank(pt.Transformer):  # type: ignore[misc]
         texts = {str(row): text for row, text in frame["text"].items()}
         task, pool = candidates_of("pyterrier", queries, texts, rows)
         found: dict[str, float] = {}
-        for result in rerank_task(task, pool, self._choice, self._engine):
+        for result in rerank_task(task, pool, self._open.choice, self._open.engine):
             found.update(zip(result.doc_ids, falling(result.scores), strict=True))
         scored = frame.assign(score=[found[str(row)] for row in frame.index])
         return pt.model.add_ranks(scored)

@@ -28,7 +28,7 @@ from .limits import (
     sequence_flops,
     sequences_held,
 )
-from .opening import open_reranker
+from .opening import OpenReranker, open_reranker
 from .registry import Defaults, build, find_entry, load_method, methods, parse
 from .scheduler import drive, order, rerank_one
 from .scope import TASK, Scope, chosen_queries, in_effect
@@ -53,6 +53,7 @@ __all__ = [
     "Gpu",
     "Job",
     "Jobs",
+    "OpenReranker",
     "Outcome",
     "Part",
     "Reranked",

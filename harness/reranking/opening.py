@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..engines import DEFAULT_ENGINE, NO_ENGINE, choose_engine, require_support
@@ -13,12 +14,26 @@ from .choice import Choice
 from .registry import Defaults, build, parse
 
 
+@dataclass(frozen=True)
+class OpenReranker:
+    """A reranker and the engine that answers it; `is_own` where the engine was opened for it."""
+
+    choice: Choice
+    engine: Engine
+    is_own: bool
+
+    def close(self) -> None:
+        """Close the engine, unless it was open before."""
+        if self.is_own:
+            self.engine.close()
+
+
 def open_reranker(
     reranker: str | Reranker,
     engine: str | Engine | None = None,
     model: str | None = None,
     options: Mapping[str, Any] | None = None,
-) -> tuple[Choice, Engine]:
+) -> OpenReranker:
     """Return a reranker and the engine that answers it; an engine that is open is used as it is.
 
     reranker: a name as on the command line, or an object, whose label is then its class's name.
@@ -43,4 +58,4 @@ def open_reranker(
     opened = opened or choice.engine.open()
     asks = frozenset(choice.declared.asks or ())
     require_support(opened, asks, reranker=str(reranker))
-    return choice, opened
+    return OpenReranker(choice, opened, is_own=opened is not engine)

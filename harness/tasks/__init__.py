@@ -19,6 +19,7 @@ from .ids import (
     parse_id,
     parse_whole_number,
 )
+from .languages import TWO_LETTERS
 from .mteb import require_mteb
 from .table import readable
 from .task import (
@@ -41,6 +42,7 @@ __all__ = [
     "MAIN_MEASURE",
     "MISMATCH_LIMIT",
     "MODELSCOPE",
+    "TWO_LETTERS",
     "CatalogueEntry",
     "Note",
     "RankedLists",

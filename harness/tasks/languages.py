@@ -26,6 +26,25 @@ _SUFFIX = re.compile(
 """An id that ends in its language: `QUESTION-de`, `QUESTION-deu`, `QUESTION_deu_Latn`."""
 
 
+TWO_LETTERS = {
+    "afr": "af", "als": "sq", "amh": "am", "ara": "ar", "arb": "ar", "asm": "as", "aze": "az",
+    "azj": "az", "bel": "be", "ben": "bn", "bul": "bg", "cat": "ca", "ces": "cs", "cmn": "zh",
+    "cym": "cy", "dan": "da", "deu": "de", "ell": "el", "eng": "en", "epo": "eo", "est": "et",
+    "eus": "eu", "fas": "fa", "fil": "tl", "fin": "fi", "fra": "fr", "gla": "gd", "gle": "ga",
+    "glg": "gl", "guj": "gu", "hau": "ha", "heb": "he", "hin": "hi", "hrv": "hr", "hun": "hu",
+    "hye": "hy", "ibo": "ig", "ind": "id", "isl": "is", "ita": "it", "jav": "jv", "jpn": "ja",
+    "kan": "kn", "kat": "ka", "kaz": "kk", "khk": "mn", "khm": "km", "kmr": "ku", "kor": "ko",
+    "kur": "ku", "lao": "lo", "lat": "la", "lav": "lv", "lit": "lt", "lvs": "lv", "mal": "ml",
+    "mar": "mr", "mkd": "mk", "mon": "mn", "msa": "ms", "mya": "my", "nep": "ne", "nld": "nl",
+    "nno": "nn", "nob": "nb", "nor": "no", "npi": "ne", "pan": "pa", "pes": "fa", "pol": "pl",
+    "por": "pt", "ron": "ro", "rus": "ru", "san": "sa", "sin": "si", "slk": "sk", "slv": "sl",
+    "som": "so", "spa": "es", "sqi": "sq", "srp": "sr", "swa": "sw", "swe": "sv", "swh": "sw",
+    "tam": "ta", "tel": "te", "tgl": "tl", "tha": "th", "tur": "tr", "ukr": "uk", "urd": "ur",
+    "uzb": "uz", "uzn": "uz", "vie": "vi", "yor": "yo", "zho": "zh", "zsm": "ms", "zul": "zu",
+}  # fmt: skip
+"""ISO 639-3, and other codes of three letters, -> ISO 639-1."""
+
+
 def check_pattern(pattern: str | None) -> None:
     """Raise BadOption unless `pattern` is a regular expression with groups that are read."""
     if pattern is None:

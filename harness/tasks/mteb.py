@@ -19,6 +19,7 @@ from ..errors import BadData, BadOption, MissingExtra, RerankBenchError, unknown
 from .build import build_task
 from .catalog import MTEB, sets
 from .files import read_trec_qrels
+from .languages import TWO_LETTERS
 from .table import Table
 from .task import (
     CANDIDATES,
@@ -47,19 +48,6 @@ _BENCHMARKS = frozenset({
     "VisualDocumentRetrieval",
 })  # fmt: skip
 """MTEB's benchmarks whose names could be those of tasks."""
-
-_LANGUAGES = {
-    "ara": "ar", "ben": "bn", "bul": "bg", "cat": "ca", "ces": "cs", "cmn": "zh", "dan": "da",
-    "deu": "de", "ell": "el", "eng": "en", "est": "et", "eus": "eu", "fas": "fa", "fin": "fi",
-    "fra": "fr", "gle": "ga", "guj": "gu", "heb": "he", "hin": "hi", "hrv": "hr", "hun": "hu",
-    "hye": "hy", "ind": "id", "isl": "is", "ita": "it", "jpn": "ja", "kan": "kn", "kat": "ka",
-    "khm": "km", "kor": "ko", "lit": "lt", "lav": "lv", "mal": "ml", "mar": "mr", "nep": "ne",
-    "nld": "nl", "nno": "nn", "nob": "nb", "nor": "no", "pan": "pa", "pes": "fa", "pol": "pl",
-    "por": "pt", "ron": "ro", "rus": "ru", "slk": "sk", "slv": "sl", "spa": "es", "srp": "sr",
-    "swa": "sw", "swe": "sv", "swh": "sw", "tam": "ta", "tel": "te", "tha": "th", "tur": "tr",
-    "ukr": "uk", "urd": "ur", "vie": "vi", "yor": "yo", "zho": "zh", "zsm": "ms",
-}  # fmt: skip
-"""ISO 639-3 -> 639-1, of languages that have several tasks."""
 
 
 def mteb_tasks(name: str, options: TaskOptions) -> list[TaskRef]:
@@ -226,7 +214,7 @@ def _languages(about: Any, subset: str) -> list[str]:
     """Return the languages of a subset, as ISO 639-1 where such a code is known here."""
     found = about.eval_langs
     codes = found[subset] if isinstance(found, dict) else found
-    return list(dict.fromkeys(_LANGUAGES.get(code[:3], code[:3]) for code in codes))
+    return list(dict.fromkeys(TWO_LETTERS.get(code[:3], code[:3]) for code in codes))
 
 
 def _instruction(prompt: Any) -> str | None:
