@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +29,12 @@ def documents(checkpoints: Any) -> list[str]:
     """Real sentences of different lengths, so that batches are padded."""
     lines = checkpoints.TEXTS
     return [*lines[:12], "one", " ".join(lines[100:104]), "naïve 日本語 text"]
+
+
+@pytest.fixture(scope="session")
+def shares() -> Callable[[Sequence[float]], list[float]]:
+    """What log-odds are as probabilities, in which some packages score."""
+    return lambda scores: [1 / (1 + math.exp(-score)) for score in scores]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ with a plain PyTorch computation in tests/harness/engines/local/test_vectors.py.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,11 +43,6 @@ def predicted(peer: Any, query: str, documents: Sequence[str], **more: str) -> l
     return [float(score) for score in peer.predict(first, second, show_progress_bar=False, **given)]
 
 
-def shares(scores: Sequence[float]) -> list[float]:
-    """What log-odds are as probabilities, in which these loaders score."""
-    return [1 / (1 + math.exp(-score)) for score in scores]
-
-
 FOUR_EMBEDDINGS = {"monoT5-base", "monoT5-3b"}  # are counted by mteb where T5 has one
 
 
@@ -69,7 +63,7 @@ def test_the_catalogue_has_the_revisions_and_sizes_of_the_registry() -> None:
 
 
 def test_qwen3_reranker_scores_by_the_share_of_yes(
-    qwen_judge: Path, query: str, documents: list[str], ours: Any
+    qwen_judge: Path, query: str, documents: list[str], ours: Any, shares: Any
 ) -> None:
     """Without an instruction the loader has another default than the model card, and ours."""
     from mteb.models.model_implementations.qwen3_reranker import Qwen3RerankerWrapper
@@ -90,7 +84,13 @@ def test_qwen3_reranker_scores_by_the_share_of_yes(
     [("monoT5-base", ("▁false", "▁true")), ("mT5-base-mmarco-v2", ("▁no", "▁yes"))],
 )
 def test_monot5_scores_by_the_share_of_its_two_labels(
-    t5: Path, query: str, documents: list[str], ours: Any, name: str, labels: tuple[str, str]
+    t5: Path,
+    query: str,
+    documents: list[str],
+    ours: Any,
+    shares: Any,
+    name: str,
+    labels: tuple[str, str],
 ) -> None:
     from mteb.models.model_implementations.rerankers_monot5_based import MonoT5Reranker
 
@@ -108,7 +108,7 @@ ROLES = (
 
 
 def test_a_pointwise_lighton_reranker_scores_by_its_stored_modules(
-    qwen_judge: Path, tmp_path: Path, query: str, documents: list[str], ours: Any
+    qwen_judge: Path, tmp_path: Path, query: str, documents: list[str], ours: Any, shares: Any
 ) -> None:
     from mteb.models.sentence_transformer_wrapper import CrossEncoderWrapper
     from sentence_transformers import CrossEncoder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import re
 import sys
@@ -34,11 +33,6 @@ def scored(peer: Any, query: str, documents: list[str]) -> list[float]:
     return [found.get_score_by_docid(place) for place in range(len(documents))]
 
 
-def shares(scores: list[float]) -> list[float]:
-    """What log-odds are as probabilities."""
-    return [1 / (1 + math.exp(-score)) for score in scores]
-
-
 def test_a_cross_encoder_scores_alike(
     cross_encoder: Path, query: str, documents: list[str], ours: Any
 ) -> None:
@@ -67,7 +61,13 @@ def test_monobert_scores_by_the_difference_of_its_outputs(
     [("monoT5-base", ("▁false", "▁true")), ("mT5-base-mmarco-v2", ("▁no", "▁yes"))],
 )
 def test_monot5_scores_by_the_share_of_its_two_labels(
-    t5: Path, query: str, documents: list[str], ours: Any, name: str, labels: tuple[str, str]
+    t5: Path,
+    query: str,
+    documents: list[str],
+    ours: Any,
+    shares: Any,
+    name: str,
+    labels: tuple[str, str],
 ) -> None:
     from rerankers.models.t5ranker import T5Ranker
 
@@ -78,7 +78,7 @@ def test_monot5_scores_by_the_share_of_its_two_labels(
 
 
 def test_a_long_document_is_cut_before_the_prompts_end_which_the_package_loses(
-    t5: Path, query: str, checkpoints: Any, ours: Any
+    t5: Path, query: str, checkpoints: Any, ours: Any, shares: Any
 ) -> None:
     """The package cuts the whole prompt to 512 tokens, and so its last word, `Relevant:`, too."""
     from rerankers.models.t5ranker import T5Ranker
