@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..evaluation import MAIN
+from ..evaluation import MAIN, NOT_COMPUTED
 from ..pools import NO_ORDER
 from .notes import (
     by_reranker,
@@ -106,8 +106,13 @@ def _matrix(title: str, rows: Sequence[Record]) -> ReportTable:
     title = f"{title} · {queries(max(row['queries'] for row in rows))}"
     others = dict.fromkeys(row["main_measure"] for row in rows if row["main_measure"] != MAIN)
     if others:
-        title += f" · main score {', '.join(others)}: --wide"
+        title += f" · main score {', '.join(map(_where, others))}"
     return ReportTable(title, heads, cells, room=room)
+
+
+def _where(measure: str) -> str:
+    """Say of a main score where its values are, if there are any."""
+    return measure if measure.endswith(NOT_COMPUTED) else f"{measure}: --wide"
 
 
 def _before(row: Record) -> str:
