@@ -36,7 +36,7 @@ FORMS = ("trec", "ranx", "csv", "parquet", "latex", "mteb", "mteb-models", "haka
 """The forms that `export` writes; `report.FORMS` has a function for each."""
 
 LISTS: dict[str, set[str]] = {
-    "tasks": set(),
+    "tasks": {"name"},
     "profiles": {"task"},
     "rerankers": {"name", "kind", "engine", "licence", "language", "fits"},
     "engines": set(),

@@ -152,7 +152,4 @@ def _unknown(name: str) -> UnknownName:
         missing = path if path.parent.is_dir() else path.parent
         others = missing.parent.glob("*/") if missing.parent.is_dir() else ()
         return unknown("folder", str(missing), [str(folder) for folder in others])
-    near = _near_set(name)
-    if near and "/" in name:
-        return unknown("task", name, [entry.name for entry in sets()[near]])
     return unknown("task", name, [STDLIB_CODE, *collections(), *sets(), *catalogue()])
