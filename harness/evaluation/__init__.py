@@ -11,7 +11,7 @@ from .calibration import CalibrationRow
 from .claims import Claim, ClaimRow, load_claims, match
 from .columns import COLUMNS, Column
 from .compare import Comparison, Duel, compare
-from .facts import NOT_COMPUTED, Facts, PerQuery
+from .facts import Facts, PerQuery
 from .frames import Runs, load_runs
 from .gains import QueryValues, query_values
 from .inference import Group, data_set, infer
@@ -30,7 +30,6 @@ __all__ = [
     "MAIN",
     "MEASURES",
     "MICRO",
-    "NOT_COMPUTED",
     "RECALL",
     "CalibrationRow",
     "Claim",

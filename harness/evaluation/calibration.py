@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     Key = tuple[str, str, str]
     Numbers = NDArray[np.float64]
 
-_NAUC = re.compile(
-    r"nAUC\((?P<own>[^()]+)\)|nauc_(?P<mteb>.+)_(?:max|std|diff1)", re.IGNORECASE
-)
+_NAUC = re.compile(r"nAUC\((?P<own>[^()]+)\)|nauc_(?P<mteb>.+)_(?:max|std|diff1)", re.IGNORECASE)
 _RATES = np.linspace(0.0, 0.9, 10)
 """Shares of the queries that are abstained from."""
 

@@ -88,7 +88,7 @@ def _in_catalogue(name: str) -> list[CatalogueEntry]:
                 found = [e for e in entries if task in (e.name.partition("/")[2], e.split)]
                 if not found:
                     names = [e.name.replace(set_name, prefix) for e in entries]
-                    raise unknown("task", name, names)
+                    raise unknown("task", name, {*names, *catalogue()})
                 return found
     return []
 

@@ -300,7 +300,7 @@ def test_the_compact_table_has_gains_by_first_stage_and_cost(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ({"main_measure": "MAP@20"}, "main score MAP@20: --wide\n"),
+        ({"main_measure": "MAP@20"}, "main score MAP@20\n"),
         ({"main_measure": None, "main_score": "p-MRR"}, "main score p-MRR (not computed here)\n"),
     ],
 )
