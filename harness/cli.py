@@ -133,8 +133,8 @@ def report(
 
     if html is None and (detail or cache):
         raise click.UsageError("--detail and --cache are for the page; add --html FILE")
-    if reference is not None and (html or form):
-        raise click.UsageError("--reference is for tables; leave it out, or the other form")
+    if reference is not None and (html or form not in (None, "md")):
+        raise click.UsageError("--reference is for text tables and --md; leave out the other form")
     if html is None:
         check_measures(measure, form)
         shown = table_form(wide=wide or bool(measure and not form), explain=explain, form=form)
@@ -240,7 +240,8 @@ def show(
 def list_(what: str, name: str | None, task: Sequence[str], as_json: bool, **filters: Any) -> None:
     """List what can be named; `runs` takes a folder, `profiles` a --task, `rerankers` filters.
 
-    With a NAME, `rerankers` shows one whole: its facts, its prompt on an example, and its cost.
+    With a NAME, `tasks` lists those of one data set or collection, and `rerankers` shows one whole:
+    its facts, its prompt on an example, and its cost.
     """
     from .inspect import card, listing
     from .inspect.rerankers import Wanted
@@ -250,7 +251,7 @@ def list_(what: str, name: str | None, task: Sequence[str], as_json: bool, **fil
         card.show(name, as_json=as_json)
         return
     wanted = Wanted.of(filters) if any(filters.values()) else None
-    listing.listing(what, Path(name or "runs"), task, wanted, as_json=as_json)
+    listing.listing(what, name, task, wanted, as_json=as_json)
 
 
 @main.command()

@@ -17,7 +17,7 @@ A message says what is wrong, where, and what to do; it fits in one or two lines
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class RerankBenchError(Exception):
@@ -63,7 +63,7 @@ class RunConflict(RerankBenchError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     """Return the error for `name`, which is no `kind`, with up to three near names of `known`."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = _near(name, names)
     if near:
         hint = "did you mean " + " or ".join(near) + "?"
     elif names:
@@ -71,6 +71,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     else:
         hint = "none is known"
     return UnknownName(f"unknown {kind} {name!r}; {hint}")
+
+
+def _near(name: str, names: Sequence[str]) -> list[str]:
+    """Return up to three of `names`, none of them much less like `name` than the first."""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    likeness = [difflib.SequenceMatcher(None, one, name).ratio() for one in near]
+    return [one for one, ratio in zip(near, likeness, strict=True) if ratio > likeness[0] - 0.1]
 
 
 def printable(text: str) -> str:

@@ -32,11 +32,11 @@ FILTERS = _flags(
     click.option("--language", metavar="CODE", help="That are made for a language: de."),
     click.option("--fits", metavar="SIZE", help="Whose 16-bit weights and a fifth fit: 24GB."),
 )
-FORMS = ("trec", "ranx", "csv", "parquet", "latex", "mteb", "hakari")
+FORMS = ("trec", "ranx", "csv", "parquet", "latex", "mteb", "mteb-models", "hakari")
 """The forms that `export` writes; `report.FORMS` has a function for each."""
 
 LISTS: dict[str, set[str]] = {
-    "tasks": set(),
+    "tasks": {"name"},
     "profiles": {"task"},
     "rerankers": {"name", "kind", "engine", "licence", "language", "fits"},
     "engines": set(),

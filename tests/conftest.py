@@ -84,6 +84,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     for name in ("ENDPOINT", "DOMAIN"):
         monkeypatch.setenv(f"MODELSCOPE_{name}", served.url)
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "modelscope"))
+    if "modelscope_hub.config" in sys.modules:  # it remembers the hub of the test before
+        sys.modules["modelscope_hub.config"].set_default_config(None)
     yield served
     served.close()
 

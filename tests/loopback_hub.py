@@ -1,8 +1,9 @@
 """A hub on the loopback: as much of the Hugging Face hub's and ModelScope's protocol as a reader of
 data sets needs.
 
-Every request is in `Hub.requests`. What is in `gated` or `private` is refused; a file in `cut` is
-broken off in its middle, as often as its number says; one in `gone` is listed and not found.
+Every request is in `Hub.requests`, and how many bytes of each file were sent in `Hub.sent`. What is
+in `gated` or `private` is refused; a file in `cut` is broken off in its middle, as often as its
+number says; one in `gone` is listed and not found; of one in `halted` half is sent, and no more.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,10 @@ class Hub:
         self.private: set[str] = set()
         self.cut: dict[str, int] = {}
         self.gone: set[str] = set()
+        self.halted: set[str] = set()
+        self.half_sent = threading.Event()
+        self.go_on = threading.Event()
+        self.sent: Counter[str] = Counter()
         self.ranges: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.closed = False
@@ -59,9 +65,16 @@ class Hub:
         commit = list(known)[-1] if revision in ("main", "master") else revision
         return (commit, known[commit]) if commit in known else None
 
+    def changed_in(self, dataset: str, commit: str, name: str) -> str:
+        """Return the commit in which a file got the contents that it has in `commit`."""
+        data = self.revisions[dataset][commit][name]
+        of = (found for found, own in self.revisions[dataset].items() if own.get(name) == data)
+        return next(of)
+
     def close(self) -> None:
         """Stop answering, on open connections too; clients then find no one at the address."""
         self.closed = True
+        self.go_on.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -159,11 +172,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(206 if is_part else 200, len(part), headers)
         if self.command == "HEAD":
             return
-        if self.hub.cut.get(name, 0) > 0:
-            self.hub.cut[name] -= 1
+        is_halted, is_cut = name in self.hub.halted, self.hub.cut.get(name, 0) > 0
+        if is_halted or is_cut:
+            self.hub.cut[name] = max(self.hub.cut.get(name, 0) - 1, 0)
             part = part[: len(part) // 2]
             self.close_connection = True
+        self.hub.sent[name] += len(part)
         self.wfile.write(part)
+        if is_halted:
+            self.hub.half_sent.set()
+            self.hub.go_on.wait()
 
     def _modelscope(self, dataset: str, rest: list[str], query: dict[str, str]) -> None:
         if dataset in self.hub.gated:
@@ -177,9 +195,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         commit, files = found
         if rest == ["repo", "tree"]:
+            commits = {name: self.hub.changed_in(dataset, commit, name) for name in files}
+            dates = list(self.hub.revisions[dataset])
             rows = [
-                {"Path": name, "Type": "blob", "Size": len(data), "Revision": commit,
-                 "CommittedDate": 1, "Sha256": hashlib.sha256(data).hexdigest()}
+                {"Path": name, "Type": "blob", "Size": len(data), "Revision": commits[name],
+                 "CommittedDate": dates.index(commits[name]),
+                 "Sha256": hashlib.sha256(data).hexdigest()}
                 for name, data in files.items()
             ]  # fmt: skip
             self._send({"Code": 200, "Success": True, "Data": {"Files": rows}})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Key = tuple[str, str, str]
     Numbers = NDArray[np.float64]
 
-_NAUC = re.compile(r"nAUC\((?P<measure>[^()]*)\)", re.IGNORECASE)
+_NAUC = re.compile(r"nAUC\((?P<own>[^()]+)\)|nauc_(?P<mteb>.+)_(?:max|std|diff1)", re.IGNORECASE)
 _RATES = np.linspace(0.0, 0.9, 10)
 """Shares of the queries that are abstained from."""
 
@@ -48,14 +48,14 @@ class CalibrationRow:
 
 
 def parse_calibration(text: str) -> str | None:
-    """Return the measure of `nAUC(MEASURE)`, None for another text.
+    """Return the measure of `nAUC(MEASURE)` or mteb's `nauc_map_at_10_max`, None for another text.
 
     Raises as `parse_measure`, and BadOption for nAUC in another form.
     """
     match = _NAUC.fullmatch(text.strip())
     if match is None and text.strip().casefold().startswith("nauc"):
-        raise BadOption(f"{text!r} is of no measure: write nAUC(nDCG@10)")
-    return parse_measure(match["measure"]) if match else None
+        raise BadOption(f"{text!r}: nAUC needs a measure: write nAUC(MAP@10)")
+    return parse_measure(match["own"] or match["mteb"]) if match else None
 
 
 def calibration_rows(key: Key, facts: Facts, names: Iterable[str]) -> Iterator[CalibrationRow]:

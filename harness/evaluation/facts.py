@@ -30,6 +30,9 @@ FLOORS = ("identity", "random", "reverse")
 
 LEAST_HEADROOM = 0.01
 
+NOT_COMPUTED = "(not computed here)"
+"""Stands behind the name of a main score of which reports have no value."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -150,7 +153,7 @@ def ground(facts: Facts) -> int:
 def main_measure(facts: Facts) -> str:
     """Return the measure that the task's makers report, and whether it is not computed here."""
     measure, score = (facts.run.manifest.get(name) for name in ("main_measure", "main_score"))
-    return measure or (f"{score} (not computed here)" if score else MAIN_MEASURE)
+    return measure or (f"{score} {NOT_COMPUTED}" if score else MAIN_MEASURE)
 
 
 def hardware(facts: Facts) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import unknown
 from ..report import plain
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
 
 def listing(
     what: str,
-    folder: Path,
+    name: str | None,
     tasks: Sequence[str],
     wanted: Wanted | None = None,
     *,
@@ -102,18 +103,19 @@ def listing(
 ) -> None:
     """Print the names of `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `suites`, `runs`.
 
-    folder: that of the runs. tasks: whose own profiles are printed. wanted: which rerankers are.
+    name: the folder of the runs; the data set or collection of the tasks, None for all. tasks:
+    whose own profiles are printed. wanted: which rerankers are. Raises UnknownName for a data set.
     """
     from .rerankers import records
 
     listings: dict[str, Callable[[], Iterable[Record]]] = {
-        "tasks": _tasks,
+        "tasks": lambda: _tasks(name),
         "profiles": lambda: _profiles(tasks),
         "rerankers": lambda: records(wanted),
         "engines": _engines,
         "prompts": _prompts,
         "suites": _suites,
-        "runs": lambda: _runs(folder),
+        "runs": lambda: _runs(Path(name or "runs")),
     }
     found = list(listings[what]())
     if not found and wanted is not None:
@@ -121,13 +123,17 @@ def listing(
     _print(found, as_json=as_json)
 
 
-def _tasks() -> Iterable[Record]:
-    from ..tasks import catalogue
+def _tasks(of: str | None) -> Iterable[Record]:
+    from ..tasks import catalogue, collections, sets
 
-    yield {"task": "stdlib-code", "language": "en", "queries": 200, "documents": 1500}
-    for name, entry in catalogue().items():
+    groups = {**sets(), **collections()}
+    if of is None:
+        yield {"task": "stdlib-code", "language": "en", "queries": 200, "documents": 1500}
+    elif of not in groups:
+        raise unknown("data set or collection", of, groups)
+    for entry in catalogue().values() if of is None else groups[of]:
         yield {
-            "task": name,
+            "task": entry.name,
             "language": entry.language or "many",
             "queries": entry.queries,
             "documents": entry.documents,

@@ -61,7 +61,7 @@ class Reranked:
     @property
     def mteb_model_meta(self) -> ModelMeta:
         """The description under which mteb stores results; MissingExtra without mteb."""
-        require_mteb("the model of a reranker")
+        require_mteb("Reranked")
         from mteb.models import ModelMeta
 
         identity = self._open.engine.identity

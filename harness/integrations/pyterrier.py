@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import pyterrier as pt
-
-from ..errors import BadData
+from ..errors import BadData, MissingExtra
 from ..evaluation import falling
 from ..reranking import open_reranker
 from ..types import Engine, Reranker
 from .task import candidates_of, rerank_task
+
+try:
+    import pyterrier as pt
+except ModuleNotFoundError as error:
+    install = "pip install 'rerank-bench[pyterrier]'"
+    raise MissingExtra(f"Rerank needs the extra pyterrier: {install}") from error
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..evaluation import MAIN
+from ..evaluation import MAIN, records
 from ..pools import NO_ORDER
 from .notes import (
     by_reranker,
@@ -65,10 +65,20 @@ def matrices(found: Evaluation) -> list[ReportTable]:
         made += _matrices(f"{name}, mean of {sizes[name]} tasks", usual)
     for task, rows in grouped(found.results.main, "task").items():
         if task not in crowded:
-            made += _matrices(task, [row for row in rows if not row["apart"]])
+            usual = [row for row in rows if not row["apart"]]
+            made += [*_matrices(task, usual), *_main_scores(found, task, usual)]
             others = [row for row in rows if row["apart"]]
             made += _matrices(f"{task}, not comparable with the above", others)
     return made
+
+
+def _main_scores(found: Evaluation, task: str, rows: Sequence[Record]) -> Iterator[ReportTable]:
+    """Yield the matrices of a main score of the task that is not MAIN and is computed here."""
+    for measure in sorted(
+        {row["main_measure"] for row in rows}.intersection(found.measures) - {MAIN}
+    ):
+        own = records(found.results.rows(measure).query("task == @task and not apart"))
+        yield from _matrices(f"{task}, gain in {measure}", own)
 
 
 def _matrices(title: str, rows: Iterable[Record]) -> list[ReportTable]:
@@ -106,7 +116,7 @@ def _matrix(title: str, rows: Sequence[Record]) -> ReportTable:
     title = f"{title} · {queries(max(row['queries'] for row in rows))}"
     others = dict.fromkeys(row["main_measure"] for row in rows if row["main_measure"] != MAIN)
     if others:
-        title += f" · main score {', '.join(others)}: --wide"
+        title += f" · main score {', '.join(others)}"
     return ReportTable(title, heads, cells, room=room)
 
 

@@ -39,7 +39,7 @@ def experiment_of(run: Run) -> dict[str, Any]:
         del scope["seed"]
     qrels = settings.get("qrels")
     marks = {
-        "qrels": None if qrels == TaskOptions().qrels else qrels,
+        "qrels": None if qrels == TaskOptions().judgements else qrels,
         "ignore_column": ",".join(settings.get("ignore_column") or ()) or None,
         "instructions": _instructions(settings["reranker"].get("instruction")),
         "variant": Variant.of(settings).suffix.lstrip("~") or None,

@@ -70,7 +70,8 @@ def export(roots: Sequence[Path], out: Path, form: str) -> list[Path]:
     form: `trec` and `ranx`, four files per run (see `write_trec`), variants included; `csv` and
     `parquet`, the rows of the report, the means of its data sets, one row per query of every run
     but variants, and gains by language, length and rank of the best positive; `latex`, the tables
-    of gains; `mteb`, results and predictions (see `to_mteb`); `hakari`, results (see `to_hakari`).
+    of gains; `mteb`, results and predictions, and `mteb-models`, the same with each first stage as
+    a model (see `to_mteb`); `hakari`, results (see `to_hakari`).
     What is there under the same name is written over. Raises UnknownName for another form, BadData
     where there is no run, two are the same or an id cannot be written, RerankBenchError where `out`
     cannot be written.
@@ -229,6 +230,7 @@ FORMS: dict[str, Callable[[Sequence[Path], Path], list[Path]]] = {
     "parquet": partial(_tables, suffix="parquet"),
     "latex": _latex,
     "mteb": to_mteb,
+    "mteb-models": partial(to_mteb, as_models=True),
     "hakari": to_hakari,
 }
 """What can be written, and how."""

@@ -19,10 +19,11 @@ no value; where its column is empty here, the value is computed from the means o
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 
 
-def to_markdown(found: Evaluation) -> str:
-    """Return all tables of a report as Markdown, and under them what the columns mean."""
+def to_markdown(found: Evaluation, beside: Iterable[ReportTable] = ()) -> str:
+    """Return all tables of a report as Markdown, those of `beside`, and what the columns mean."""
     words = [f"* **{escape(label)}**: {escape(text)}" for label, text in glossary()]
-    return "\n\n".join([*(_table(table) for table in tables(found)), "\n".join(words)]) + "\n"
+    shown = [_table(table) for table in (*tables(found), *beside)]
+    return "\n\n".join([*shown, "\n".join(words)]) + "\n"
 
 
 def columns_page() -> str:

@@ -5,10 +5,11 @@
     OUT/predictions/MODEL/REVISION/EXPERIMENT/TASK_predictions.json
 
 A reranker is the model `rerank-bench/LABEL`; a first stage is an experiment of it, named by what
-decided the candidates and which of them were measured (`experiment_of`). OUT is a cache folder for
-`mteb.ResultCache(OUT)`, to which further subsets and splits of a task may be added later. As in
-MTEB, a ranking is the candidates that were reranked, and no more: with --depth 10 the documents
-below are left out, and so is the safeguard.
+decided the candidates and which of them were measured (`experiment_of`). For what reads models
+alone each can be a model, `rerank-bench/LABEL@EXPERIMENT`, with its files in MODEL/REVISION. OUT is
+a cache folder for `mteb.ResultCache(OUT)`, to which further subsets and splits of a task may be
+added later. As in MTEB, a ranking is the candidates that were reranked, and no more: with --depth
+10 the documents below are left out, and so is the safeguard.
 
 mteb breaks ties by document id, descending; the scores in predictions have none (`falling`).
 """
@@ -55,15 +56,19 @@ _UNKNOWN = (
 
 @dataclass(frozen=True)
 class Result:
-    """A run under MTEB's names; `subset` is `default` where a data set has none."""
+    """A run under MTEB's names; `subset` is `default` where a data set has none.
+
+    is_model: whether its experiment is part of the model's name.
+    """
 
     run: Run
     task: str
     subset: str
     split: str
+    is_model: bool = False
 
     @classmethod
-    def of(cls, run: Run) -> Result:
+    def of(cls, run: Run, *, is_model: bool = False) -> Result:
         """Read MTEB's names in the task's: `mteb:TASK/ar-dev`, `FOLDER/ar-dev`, any other.
 
         The task of another data set is named whole, with `__` for its slashes.
@@ -72,20 +77,24 @@ class Result:
         known, _, last = name.removeprefix("mteb:").rpartition("/")
         split = (_OF_MTEB if name.startswith("mteb:") else _SPLIT).fullmatch(last)
         if known and split is not None:
-            return cls(run, known.replace("/", "__"), split["subset"] or "default", split["split"])
-        on_disk = run.manifest.get("split") or last
-        return cls(run, name.removeprefix("mteb:").replace("/", "__"), "default", on_disk)
+            names = known.replace("/", "__"), split["subset"] or "default", split["split"]
+        else:
+            task = name.removeprefix("mteb:").replace("/", "__")
+            names = task, "default", run.manifest.get("split") or last
+        return cls(run, *names, is_model)
 
     @property
     def model(self) -> dict[str, Any]:
         """MTEB's description of a model; what is not known is null."""
         settings = self.run.manifest["settings"]
-        engine = settings.get("engine") or {}
+        engine, kwargs = settings.get("engine") or {}, experiment_of(self.run)
+        # mteb reads two underscores in a model's name as a slash
+        suffix = f"@{experiment_name(kwargs).replace('__', ',')}" if self.is_model else ""
         return {
-            "name": f"rerank-bench/{settings['reranker']['label']}",
+            "name": f"rerank-bench/{settings['reranker']['label']}{suffix}",
             "revision": mteb_revision(engine),
             "adapted_from": engine.get("model"),
-            "experiment_kwargs": experiment_of(self.run),
+            "experiment_kwargs": None if self.is_model else kwargs,
             "framework": [],
             "model_type": ["cross-encoder"],
             "modalities": ["text"],
@@ -94,10 +103,11 @@ class Result:
         }
 
     @property
-    def place(self) -> tuple[str, str, str]:
-        """The folders of model, revision and experiment, as MTEB names them."""
+    def place(self) -> tuple[str, ...]:
+        """The folders of model, revision and, if it is no model, experiment, as MTEB names them."""
         name = self.model["name"].replace("/", "__").replace(" ", "_")
-        return name, self.model["revision"], experiment_name(experiment_of(self.run))
+        experiment = () if self.is_model else (experiment_name(experiment_of(self.run)),)
+        return name, self.model["revision"], *experiment
 
     @property
     def rankings(self) -> dict[str, list[tuple[str, float | None]]]:
@@ -106,17 +116,17 @@ class Result:
         return {result.query_id: _ranking(result, depth) for result in self.run.results}
 
 
-def to_mteb(roots: Sequence[Path], out: Path) -> list[Path]:
+def to_mteb(roots: Sequence[Path], out: Path, *, as_models: bool = False) -> list[Path]:
     """Write the results and predictions of all runs; return the files.
 
-    Subsets and splits that are there from an earlier export stay. Raises BadData where two runs
-    have one place, also one that is there, where MTEB's main score is not computed here, or there
-    is no run.
+    as_models: make each experiment a model of its own. Subsets and splits that are there from an
+    earlier export stay. Raises BadData where two runs have one place, also one that is there, where
+    MTEB's main score is not computed here, or there is no run.
     """
     tasks: dict[tuple[str, ...], list[Result]] = defaultdict(list)
     seen: dict[tuple[str, ...], Path] = {}
     for folder in find_all_runs(roots):
-        own = Result.of(read_run(folder))
+        own = Result.of(read_run(folder), is_model=as_models)
         _check_main_score(own, folder)
         key = (*own.place, own.task)
         first = seen.setdefault((*key, own.subset, own.split), folder)
@@ -135,10 +145,10 @@ def _check_main_score(own: Result, folder: Path) -> None:
 
 
 def _written(out: Path, place: Sequence[str], results: Sequence[Result]) -> Iterable[Path]:
-    model, revision, experiment = place
     task, meta = results[0].task, results[0].model
-    folder = out / "results" / model / revision / "experiments" / experiment
-    predictions = out / "predictions" / model / revision / experiment / f"{task}_predictions.json"
+    experiment = [part for name in place[2:] for part in ("experiments", name)]
+    folder = out.joinpath("results", *place[:2], *experiment)
+    predictions = out.joinpath("predictions", *place, f"{task}_predictions.json")
     file = folder / f"{task}.json"
     try:
         result = task_result(results, _stored(file, "scores", "evaluation_time", "date"))

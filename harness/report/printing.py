@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,16 +48,17 @@ def report(
     tables show last.
     """
     found = evaluate(folders, prices=parse_prices(prices), measures=measures)
+    beside = [] if reference is None else reference_tables(found, folders, reference)
     if form in ("table", "wide"):
         console = Console()
-        beside = [] if reference is None else reference_tables(found, folders, reference)
         (print_compact if form == "table" else print_tables)(found, console)
         for table in beside:
             print_table(table, console, width=COMPACT)
         if explain:
             print_glossary(console)
         return
-    forms = {"json": to_json, "csv": to_csv, "md": to_markdown, "latex": to_latex}
+    to_md = partial(to_markdown, beside=beside)
+    forms = {"json": to_json, "csv": to_csv, "md": to_md, "latex": to_latex}
     written = forms[form](found)
     click.echo(written, nl=not written.endswith("\n"))
 

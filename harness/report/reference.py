@@ -8,8 +8,8 @@ beside them are those of all queries after that first stage, measured in the sam
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,14 +52,16 @@ class Figure:
 def reference_tables(found: Evaluation, roots: Sequence[Path], file: Path) -> list[ReportTable]:
     """Return a table for each task, and for each data set of several, of runs and leaderboard.
 
-    found: the evaluation of the runs in `roots`. Raises BadData where `file` is no leaderboard, or
-    has no figure for a task of the runs, MissingExtra without duckdb.
+    found: the evaluation of the runs in `roots`. A note of every table names the runs that are left
+    out, and why. Raises BadData where `file` is no leaderboard, or has no figure for a task of the
+    runs, MissingExtra without duckdb.
     """
-    ours = _ours(found, _sampled(roots))
+    ours, left_out = _ours(found, _sampled(roots))
     theirs = _theirs(file, ours)
+    unlisted = [task for task in ours if task not in theirs]
+    notes = [*([f"No figure for {', '.join(unlisted)}."] if unlisted else ()), *left_out]
     if not theirs:
-        tasks = ", ".join(ours) or f"none after {HYBRID}, which it is about"
-        raise BadData(f"{file} has no figure for the tasks of these runs: {tasks}")
+        raise BadData(f"{file} has no figure to put beside these runs. {' '.join(notes)}")
     joined = {task: [*ours[task], *theirs[task]] for task in ours if task in theirs}
     sets: dict[str, list[str]] = defaultdict(list)
     for task in joined:
@@ -69,7 +71,7 @@ def reference_tables(found: Evaluation, roots: Sequence[Path], file: Path) -> li
         for name, tasks in sets.items()
         if len(tasks) > 1
     }
-    return [_table(name, figures) for name, figures in {**means, **joined}.items()]
+    return [_table(name, figures, notes) for name, figures in {**means, **joined}.items()]
 
 
 def _sampled(roots: Sequence[Path]) -> set[tuple[str, ...]]:
@@ -82,16 +84,32 @@ def _sampled(roots: Sequence[Path]) -> set[tuple[str, ...]]:
     }
 
 
-def _ours(found: Evaluation, sampled: set[tuple[str, ...]]) -> dict[str, list[Figure]]:
-    """Return the figures of runs of all queries and candidates by the usual judgements, by task."""
+def _ours(
+    found: Evaluation, sampled: set[tuple[str, ...]]
+) -> tuple[dict[str, list[Figure]], list[str]]:
+    """Return the figures of the runs that compare, by task, and a note of each kind of others."""
     figures: dict[str, list[Figure]] = defaultdict(list)
+    others: Counter[str] = Counter()
     for row in found.results.main:
-        is_whole = (row["task"], row["profile"], row["reranker"]) not in sampled
-        usual = row["resolved"] == HYBRID and not row["judgements"]
-        if is_whole and usual and (row["depth"] or DEPTH) >= DEPTH:
+        why = _difference(row, sampled)
+        if why is None:
             values = row["natural_binary"], row["safeguarded_binary"]
             figures[row["task"]].append(Figure(named(row), _OURS, *values))
-    return figures
+        else:
+            others[why] += 1
+    return figures, [f"Left out, {why}: {count} of the runs." for why, count in others.items()]
+
+
+def _difference(row: Mapping[str, Any], sampled: set[tuple[str, ...]]) -> str | None:
+    """Return what sets a run apart from those of the leaderboard, None for nothing."""
+    if row["resolved"] != HYBRID:
+        return f"not after {HYBRID}"
+    if row["judgements"]:
+        return "by other judgements"
+    if (row["depth"] or DEPTH) < DEPTH:
+        return f"of fewer than {DEPTH} candidates"
+    is_sample = (row["task"], row["profile"], row["reranker"]) in sampled
+    return "of a sample of the queries (--queries)" if is_sample else None
 
 
 def _theirs(file: Path, tasks: Iterable[str]) -> dict[str, list[Figure]]:
@@ -164,7 +182,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(values) if len(known) == len(values) else None
 
 
-def _table(name: str, figures: Sequence[Figure]) -> ReportTable:
+def _table(name: str, figures: Sequence[Figure], notes: Sequence[str]) -> ReportTable:
     best_first = sorted(figures, key=lambda figure: -(figure.natural or 0.0))
     columns: dict[str, Callable[[Figure], str]] = {
         "reranker": lambda figure: figure.reranker,
@@ -173,7 +191,7 @@ def _table(name: str, figures: Sequence[Figure]) -> ReportTable:
         "safeguarded": lambda figure: number(figure.safeguarded),
     }
     title = f"{name} · after {HYBRID} · nDCG@10 with gain 1 for every positive"
-    return ReportTable.of(title, best_first, columns, names=2, notes=[_NOTE])
+    return ReportTable.of(title, best_first, columns, names=2, notes=[_NOTE, *notes])
 
 
 _NOTE = (

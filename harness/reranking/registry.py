@@ -190,8 +190,11 @@ def _from_file(path: Path, name: str) -> type:
     sys.modules[spec.name] = module  # dataclasses look their own module up there
     try:
         spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        cure = f"install {error.name} in the environment of rerank-bench"
+        raise RerankerFault(f"{path} imports {error.name}, which is not here: {cure}") from error
     except Exception as error:
-        raise RerankerFault(f"{path}: {type(error).__name__}: {error}") from error
+        raise RerankerFault(f"{path}: {_first_line(error)}") from error
     classes = {k: v for k, v in vars(module).items() if isinstance(v, type)}
     if name not in classes:
         raise unknown(f"class in {path}:", name, classes)
@@ -211,10 +214,14 @@ def _construct(name: str, factory: type, options: Mapping[str, Any]) -> Reranker
     except RerankBenchError:
         raise
     except Exception as error:
-        raise RerankerFault(f"reranker {name}: {type(error).__name__}: {error}") from error
+        raise RerankerFault(f"reranker {name}: {_first_line(error)}") from error
     if not isinstance(reranker, Reranker):
         raise RerankerFault(f"reranker {name} has no method rerank(candidates)")
     return reranker
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _changed(

@@ -125,7 +125,7 @@ def _described(scope: Scope, item: TaskPool) -> dict[str, Any]:
         "depth": scope.depth,
         "max_doc_chars": scope.max_doc_chars,
         "max_doc_tokens": scope.max_doc_tokens,
-        "qrels": item.task_options.qrels,
+        "qrels": item.task_options.judgements,
         "min_grade": item.task_options.min_grade,
         "exclude_identical": item.task_options.exclude_identical,
         "ignore_column": list(item.task_options.ignore_column),

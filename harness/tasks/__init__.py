@@ -7,7 +7,7 @@ Out: `find_tasks` returns references; `load` of each reads the files, checks the
 
 from __future__ import annotations
 
-from .catalog import CatalogueEntry, catalogue
+from .catalog import CatalogueEntry, catalogue, collections, sets
 from .files import parse_json, read_lines, split_fields
 from .find import find_tasks, load_task
 from .ids import (
@@ -52,6 +52,7 @@ __all__ = [
     "TaskRef",
     "catalogue",
     "check_query_ids",
+    "collections",
     "find_tasks",
     "first_repeated",
     "is_number",
@@ -63,6 +64,7 @@ __all__ = [
     "read_lines",
     "readable",
     "require_mteb",
+    "sets",
     "shuffled",
     "split_fields",
 ]

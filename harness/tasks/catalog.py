@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .task import Task, TaskOptions
+from .task import QRELS, Task, TaskOptions
 
 HAKARI_CORE = "hakari-core"
 """The tasks that HAKARI-Bench's audit finds suited to rerankers, under one name."""
@@ -146,7 +146,7 @@ def described(task: Task, entry: CatalogueEntry, options: TaskOptions) -> Task:
     """
     asked = options.exclude_identical
     excluded = entry.exclude_identical if asked is None else asked
-    usual = (excluded, task.min_grade, options.qrels) == (entry.exclude_identical, 1, "qrels")
+    usual = (excluded, task.min_grade, options.judgements) == (entry.exclude_identical, 1, QRELS)
     return replace(
         task,
         name=entry.name,

@@ -88,7 +88,7 @@ def _in_catalogue(name: str) -> list[CatalogueEntry]:
                 found = [e for e in entries if task in (e.name.partition("/")[2], e.split)]
                 if not found:
                     names = [e.name.replace(set_name, prefix) for e in entries]
-                    raise unknown("task", name, names)
+                    raise unknown("task", name, {*names, *catalogue()})
                 return found
     return []
 
@@ -152,7 +152,4 @@ def _unknown(name: str) -> UnknownName:
         missing = path if path.parent.is_dir() else path.parent
         others = missing.parent.glob("*/") if missing.parent.is_dir() else ()
         return unknown("folder", str(missing), [str(folder) for folder in others])
-    near = _near_set(name)
-    if near and "/" in name:
-        return unknown("task", name, [entry.name for entry in sets()[near]])
     return unknown("task", name, [STDLIB_CODE, *collections(), *sets(), *catalogue()])

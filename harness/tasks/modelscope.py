@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,21 @@ class ModelScope:
     def listing(self, dataset: str, revision: str | None) -> tuple[str, list[str]]:
         """Return the commit that a revision names now, and its files.
 
-        The hub does not tell the commit of a branch, so it is that of the file changed last.
+        The hub tells no commit of a branch, but of each file the commit that changed it. The latest
+        of these has the contents of the branch if it has every file as the same commits made them.
+        Raises RerankBenchError where it has not, as where branches were merged.
         """
         branch = revision or "master"
-        with _explained(dataset, branch) as api:
-            found = api.legacy.list_repo_files(dataset, "dataset", revision=branch)
-        files = [entry for entry in found if entry.get("Type") != "tree"]
-        latest = max(files, key=lambda entry: entry.get("CommittedDate") or 0, default=None)
-        return (latest and latest.get("Revision")) or branch, [entry["Path"] for entry in files]
+        files = _files(dataset, branch)
+        if re.fullmatch("[0-9a-f]{40}", branch) or not files:
+            return branch, list(files)
+        latest = max(files.values(), key=lambda entry: entry.get("CommittedDate") or 0)
+        commit = latest.get("Revision")
+        there = _files(dataset, commit) if commit else {}
+        if not _commits(files) <= _commits(there):
+            what = f"ModelScope does not tell the commit of {dataset}'s revision {branch!r}"
+            raise RerankBenchError(f"{what}; name one of its commits: --revision COMMIT")
+        return commit, list(files)
 
     def fetch(self, dataset: str, commit: str, name: str) -> Path:
         """Return a file in the hub's cache, downloaded unless it is there."""
@@ -38,6 +47,18 @@ class ModelScope:
     def copy(self, dataset: str, revision: str | None) -> Path | None:
         """Return None: what was read before is in the record of its files."""
         return None
+
+
+def _files(dataset: str, revision: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return path -> what the hub says of each file of a revision."""
+    with _explained(dataset, revision) as api:
+        found = api.legacy.list_repo_files(dataset, "dataset", revision=revision)
+    return {entry["Path"]: entry for entry in found if entry.get("Type") != "tree"}
+
+
+def _commits(files: Mapping[str, Mapping[str, Any]]) -> AbstractSet[tuple[str, object]]:
+    """Return the files with the commit in which each was changed last."""
+    return {(path, entry.get("Revision")) for path, entry in files.items()}
 
 
 @contextmanager

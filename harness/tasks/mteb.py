@@ -24,6 +24,7 @@ from .table import Table
 from .task import (
     CANDIDATES,
     HUGGING_FACE,
+    QRELS,
     RankedLists,
     Source,
     Task,
@@ -60,7 +61,7 @@ def mteb_tasks(name: str, options: TaskOptions) -> list[TaskRef]:
     require_mteb(name, _without(name))
     if options.revision is not None or options.hub != HUGGING_FACE:
         raise BadOption(f"{name} is read at the revision and hub that mteb pins; drop the option")
-    if options.qrels != "qrels" and not Path(options.qrels).is_file():
+    if options.judgements != QRELS and not Path(options.judgements).is_file():
         raise BadOption(f"{name} has one set of judgements; --qrels takes a TREC file")
     asked, _, part = name.removeprefix(MTEB).partition("/")
     refs = [ref for task in _named(asked) for ref in _refs(task, options)]
@@ -152,8 +153,8 @@ def load_task_of(task: Any, subset: str, split: str, name: str, options: TaskOpt
         "queries": _texts(data["queries"], f"{where} queries", ("text", "instruction")),
         "qrels": _judgements(data["relevant_docs"], f"{where} qrels"),
     }
-    if options.qrels != "qrels":
-        tables["qrels"] = read_trec_qrels(Path(options.qrels))
+    if options.judgements != QRELS:
+        tables["qrels"] = read_trec_qrels(Path(options.judgements))
     lists = data.get("top_ranked")
     languages = _languages(about, subset)
     built = build_task(

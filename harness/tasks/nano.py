@@ -22,7 +22,7 @@ from .columns import unread_columns
 from .files import is_rows, read_files, read_trec_qrels, standard_names
 from .folder import DataSet
 from .table import Table, ranked_lists, with_instructions
-from .task import CANDIDATES, RankedLists, Task, TaskOptions, TaskRef, shuffled
+from .task import CANDIDATES, QRELS, RankedLists, Task, TaskOptions, TaskRef, shuffled
 
 TOP_RANKED = "top_ranked"
 """MTEB's config of the candidates that a reranking task has, which are in no order."""
@@ -65,14 +65,37 @@ class Subset:
             return has[0] if f"{self.prefix}{has[0]}" == config else None
         return None if has[0] in self.reader.splits(self.qrels) else has[0]
 
+    def judges_all(self) -> bool:
+        """Return whether the only split of the judgements, under any name, is for all tasks.
+
+        It is the split of one task where the queries have a split of its name, or one for all
+        tasks. MTEB reads an only split for whatever task is asked for.
+        """
+        has = self.judged()
+        if len(has) != 1 or self.as_mteb:
+            return len(has) == 1
+        queries = self.config("queries")
+        return has[0] not in self.reader.splits(queries) and self.shared_split(queries) is None
+
+    def judged(self) -> tuple[str, ...]:
+        """Return the splits of the judgements; none where they are read from a file."""
+        return () if self.qrels is None else self.reader.splits(self.qrels)
+
     def own(self) -> list[str]:
         """Return the needed configs that have one split per task."""
-        needed = [self.config("corpus"), self.config("queries"), self.qrels]
-        return [c for c in needed if c is not None and self.shared_split(c) is None]
+        texts = [c for c in map(self.config, ("corpus", "queries")) if not self.shared_split(c)]
+        return texts if self.qrels is None or self.judges_all() else [*texts, self.qrels]
 
     def splits(self) -> list[str]:
-        """Return the splits that are tasks, including those that some config lacks."""
-        return list(dict.fromkeys(split for c in self.own() for split in self.reader.splits(c)))
+        """Return the splits that are tasks, including those that some config lacks.
+
+        Of queries in several splits before one corpus only those of the judgements' only split are
+        a task.
+        """
+        own, judged = self.own(), self.judged()
+        if own == [self.config("queries"), self.qrels] and len(judged) == 1:
+            return list(judged)
+        return list(dict.fromkeys(split for c in own for split in self.reader.splits(c)))
 
     def check(self, wanted: Sequence[str]) -> None:
         """Raise BadData if a config lacks one of the splits `wanted`."""
@@ -134,15 +157,14 @@ def nano_tasks(
     """
     prefixes = _prefixes(reader.configs()) or [""]
     named = [p for p in prefixes if any(split.startswith(p) for split in splits)]
-    subsets = [_subset(reader, p, options.qrels, as_mteb=as_mteb) for p in named or prefixes]
+    subsets = [_subset(reader, p, options, as_mteb=as_mteb) for p in named or prefixes]
     known: dict[str, tuple[Subset, str]] = {}
     for subset in subsets:
         has = subset.splits()
-        if subset.qrels is None and not has:
-            # all texts are shared: the file of judgements makes a task, under any name
-            has = [name.removeprefix(subset.prefix) for name in splits] or [
-                Path(options.qrels).stem
-            ]
+        if not has and (subset.qrels is None or subset.judged()):
+            # all texts are shared: the judgements make a task, under any name
+            named = [name.removeprefix(subset.prefix) for name in splits]
+            has = named or list(subset.judged()) or [Path(options.judgements).stem]
         known.update({f"{subset.prefix}{split}": (subset, split) for split in has})
     for name in splits:
         if name not in known:
@@ -165,13 +187,13 @@ def _prefixes(configs: Sequence[str]) -> list[str]:
     return [prefix for prefix, count in found.items() if count > 1]
 
 
-def _subset(reader: DataSet, prefix: str, qrels: str, *, as_mteb: bool) -> Subset:
+def _subset(reader: DataSet, prefix: str, options: TaskOptions, *, as_mteb: bool) -> Subset:
     """Return a subset; raise BadData if it lacks a config, UnknownName if `qrels` is nothing."""
-    subset = Subset(reader, prefix, _qrels_config(reader, prefix, qrels, as_mteb), as_mteb)
-    configs = reader.configs()
+    subset = Subset(reader, prefix, _qrels_config(reader, prefix, options, as_mteb), as_mteb)
+    configs, qrels = reader.configs(), options.judgements
     is_known = subset.qrels is not None or Path(qrels).is_file()
     missing = [name for name in map(subset.config, ("corpus", "queries")) if name not in configs]
-    if not is_known and qrels == "qrels":
+    if not is_known and qrels == QRELS:
         missing.append(f"{prefix}qrels")
     if missing:
         where = f"{reader.source.dataset} has no config {missing[0]!r}"
@@ -184,15 +206,18 @@ def _subset(reader: DataSet, prefix: str, qrels: str, *, as_mteb: bool) -> Subse
     return subset
 
 
-def _qrels_config(reader: DataSet, prefix: str, qrels: str, as_mteb: bool) -> str | None:
-    """Return the config that `qrels` names, None if there is none; mteb prefers `default`."""
-    names = (
-        [qrels] if qrels != "qrels" else ["default", "qrels"] if as_mteb else ["qrels", "default"]
-    )
+def _qrels_config(reader: DataSet, prefix: str, options: TaskOptions, as_mteb: bool) -> str | None:
+    """Return the config of the judgements, None if there is none; mteb prefers `default`.
+
+    Raises BadData where two hold judgements and none was named.
+    """
+    is_open = options.qrels is None
+    usual = ["default", QRELS] if as_mteb and is_open else [QRELS, "default"]
+    names = usual if options.judgements == QRELS else [options.judgements]
     found = [f"{prefix}{name}" for name in names if f"{prefix}{name}" in reader.configs()]
-    if len(found) > 1 and not as_mteb and _may_judge(reader, found[1]):
+    if len(found) > 1 and is_open and not as_mteb and _may_judge(reader, found[1]):
         where = f"{reader.source.dataset} has judgements in configs {found[0]!r} and {found[1]!r}"
-        raise BadData(f"{where}; choose with --qrels default, or a TREC file: --qrels FILE")
+        raise BadData(f"{where}; choose with --qrels {QRELS} or --qrels default")
     return found[0] if found else None
 
 
@@ -208,7 +233,7 @@ def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
         what = f"{subset.reader.source.dataset} has configs {CANDIDATES!r} and {TOP_RANKED!r}"
         raise BadData(f"{what}, which would be one profile; rename the former")
     queries, corpus = (subset.read(part, split) for part in ("queries", "corpus"))
-    qrels = _judgements(subset, split, Path(options.qrels))
+    qrels = _judgements(subset, split, Path(options.judgements))
     judged = frozenset(qrels.ids("query-id"))
     return build_task(
         name,
@@ -239,7 +264,8 @@ def _load(subset: Subset, split: str, name: str, options: TaskOptions) -> Task:
 def _judgements(subset: Subset, split: str, file: Path) -> Table:
     source = subset.reader.source
     if subset.qrels is not None:
-        table = subset.reader.read(subset.qrels, split)
+        own = subset.judged()[0] if subset.judges_all() else split
+        table = subset.reader.read(subset.qrels, own)
         return table.only(MTEB_COLUMNS) if subset.as_mteb else table
     folder = Path(source.dataset).expanduser() / "qrels"
     if source.kind == "beir" and file.resolve().parent == folder.resolve() and is_rows(file):

@@ -23,7 +23,7 @@ from ..errors import BadData, unknown
 from .build import build_task
 from .files import read_trec_qrels
 from .table import Table
-from .task import Source, Task, TaskOptions
+from .task import QRELS, Source, Task, TaskOptions
 
 NAME = "stdlib-code"
 INSTRUCTION = "Given what a Python function does, find its source code"
@@ -70,10 +70,10 @@ def load_stdlib_code(options: TaskOptions, library: Path | None = None) -> Task:
     documents = {"_id": [f.function_id for f in functions], "text": [f.code for f in functions]}
     ids = [f"q:{f.function_id}" for f in chosen]
     qrels = Table(NAME, {"query-id": ids, "corpus-id": [f.function_id for f in chosen]})
-    if options.qrels != "qrels":
-        if not Path(options.qrels).is_file():
-            raise unknown("qrels config or file", options.qrels, ["qrels"])
-        qrels = read_trec_qrels(Path(options.qrels))
+    if options.judgements != QRELS:
+        if not Path(options.judgements).is_file():
+            raise unknown("qrels config or file", options.judgements, [QRELS])
+        qrels = read_trec_qrels(Path(options.judgements))
     task = build_task(
         NAME,
         NAME,

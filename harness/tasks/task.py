@@ -18,6 +18,9 @@ RankedLists = Mapping[str, tuple[str, ...]]
 
 MAIN_MEASURE = "nDCG@10"
 
+QRELS = "qrels"
+"""The usual config of judgements; `default` takes its place in MTEB's layout."""
+
 CANDIDATES = "candidates"
 """The profile of the candidates that a data set ships in no order."""
 
@@ -121,7 +124,8 @@ class TaskOptions:
 
     hub: `huggingface` or `modelscope`, on which data sets are found.
     revision: branch, tag or commit of a hub data set.
-    qrels: a qrels config, or the path of a TREC qrels file.
+    qrels: a qrels config, or the path of a TREC qrels file; None means `qrels` or `default`,
+        whichever the data set has.
     min_grade: lowest grade of a positive.
     exclude_identical: remove a query's own document from its pool; None means as in the catalogue.
     query_id: regular expression whose groups `language` and `base` are matched in query ids.
@@ -131,7 +135,7 @@ class TaskOptions:
 
     hub: str = HUGGING_FACE
     revision: str | None = None
-    qrels: str = "qrels"
+    qrels: str | None = None
     min_grade: int = 1
     exclude_identical: bool | None = None
     query_id: str | None = None
@@ -146,6 +150,11 @@ class TaskOptions:
         grade: object = self.min_grade
         if not isinstance(grade, int) or isinstance(grade, bool) or grade < 1:
             raise BadOption(f"min-grade must be a whole number of at least 1, not {grade!r}")
+
+    @property
+    def judgements(self) -> str:
+        """The name of the judgements, which a run records."""
+        return self.qrels or QRELS
 
 
 @dataclass(frozen=True, slots=True)

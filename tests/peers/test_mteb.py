@@ -261,6 +261,34 @@ def test_the_cache_of_mteb_shows_one_experiment_for_each_first_stage(
     assert [result.experiment_name for result in one] == ["first_stage_bm25()"]
 
 
+def test_the_function_load_results_of_mteb_shows_first_stages_that_are_models(
+    twin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads no experiments, so there each first stage has to be a model."""
+    flags = ("--task", twin.folder, "--reranker", "reverse", "--out", tmp_path / "runs")
+    for profile in ("bm25()", "rrf(bm25(),bm25())"):
+        bench("run", *flags, "--profile", profile, "--depth", DEPTH)
+    seen = {}
+    for form in ("mteb", "mteb-models"):
+        bench("export", tmp_path / "runs", "--form", form, "--out", tmp_path / form)
+        monkeypatch.setenv("MTEB_CACHE", str(tmp_path / form))
+        with pytest.warns(DeprecationWarning, match="load_results"):
+            found = mteb.load_results(download_latest=False, validate_and_filter=False)
+        seen[form] = {own.model_name: own.task_results for own in found.model_results}
+    models = mteb.ResultCache(cache_path=tmp_path / "mteb-models").load_results()
+    experiments = mteb.ResultCache(cache_path=tmp_path / "mteb").load_results(
+        load_experiments="match_name"
+    )
+    assert seen["mteb"] == {}
+    assert set(seen["mteb-models"]) == {own.model_name for own in models.model_results} == {
+        "rerank-bench/reverse@depth_10,first_stage_bm25()",
+        "rerank-bench/reverse@depth_10,first_stage_rrf(bm25(),bm25())",
+    }  # fmt: skip
+    for own in experiments.model_results:
+        name = f"{own.model_name}@{own.experiment_name.replace('__', ',')}"
+        assert seen["mteb-models"][name] == own.task_results
+
+
 def the_meta(root: Path, experiment: str) -> str:
     (file,) = root.rglob(f"{experiment}/model_meta.json")
     return file.read_text()

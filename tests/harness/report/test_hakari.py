@@ -197,6 +197,25 @@ def test_the_leaderboard_is_beside_the_runs_and_in_no_number_of_them(
     assert to_json(evaluate([root])) == before
 
 
+def test_runs_that_do_not_compare_with_the_leaderboard_are_counted_with_the_reason(
+    tmp_path: Path, leaderboard: Path
+) -> None:
+    others = [run_of(label="few", queries=12), run_of(profile="bm25"), run_of("Other/task")]
+    reasons = [
+        "Left out, of a sample of the queries (--queries): 1 of the runs.",
+        "Left out, not after reranking_hybrid: 1 of the runs.",
+        "No figure for Other/task.",
+    ]
+    report = ("report", store(tmp_path / "runs", run_of(), *others), "--reference", leaderboard)
+    for shown in (bench(*report), bench(*report, "--md").replace("\\", "")):
+        words = " ".join(shown.split())
+        assert "HAKARI-Bench" in words
+        assert all(reason in words for reason in reasons), words
+    alone = store(tmp_path / "alone", run_of(label="few", queries=12))
+    told = bench("report", alone, "--reference", leaderboard, exit_code=1)
+    assert f"has no figure to put beside these runs. {reasons[0]}" in told
+
+
 def test_one_result_file_gives_both_values_of_a_model_and_each_folder_its_own(
     tmp_path: Path, leaderboard: Path
 ) -> None:
@@ -266,9 +285,9 @@ def test_a_run_with_other_settings_is_not_written_over_the_one_that_is_there(
         export([first], out, "hakari")
 
 
-@pytest.mark.parametrize("form", ["--json", "--csv", "--md", "--latex"])
+@pytest.mark.parametrize("form", ["--json", "--csv", "--latex"])
 def test_a_leaderboard_is_for_tables(tmp_path: Path, form: str) -> None:
-    assert "--reference is for tables" in bench(
+    assert "--reference is for text tables and --md" in bench(
         "report", tmp_path, "--reference", "x.duckdb", form, exit_code=2
     )
 
@@ -280,7 +299,7 @@ def test_a_leaderboard_that_cannot_be_read_is_named(tmp_path: Path, leaderboard:
     (tmp_path / "text.duckdb").write_text("x" * 5000)
     assert "text.duckdb is no leaderboard" in bench(*report, tmp_path / "text.duckdb", exit_code=1)
     told = bench(*report, leaderboard, exit_code=1)
-    assert "has no figure for the tasks of these runs: Other/task" in told
+    assert "has no figure to put beside these runs. No figure for Other/task." in told
     duckdb = pytest.importorskip("duckdb")
     with duckdb.connect(str(tmp_path / "empty.duckdb")) as database:
         database.execute("CREATE TABLE other (x INTEGER)")

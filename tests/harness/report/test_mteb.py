@@ -115,6 +115,34 @@ def test_subsets_and_splits_of_a_task_are_one_file_and_first_stages_are_experime
     assert found == {"dev": ["ar", "en"], "test": ["en"]}
 
 
+def test_a_first_stage_as_a_model_has_the_values_of_the_experiment_and_no_folder_of_one(
+    tmp_path: Path,
+) -> None:
+    runs = [run_of("Some/dev", profile, depth=5) for profile in ("bm25", "dense(a/b)")]
+    root = store(tmp_path / "runs", *runs)
+    usual = export([root], tmp_path / "usual", "mteb")
+    files = export([root], tmp_path / "models", "mteb-models")
+    places = [f.relative_to(tmp_path / "models").as_posix() for f in files]
+    names = ("depth_5,first_stage_bm25", "depth_5,first_stage_dense(a_b)")
+    own = [f"rerank-bench__mine@{name}/no_revision_available" for name in names]
+    assert places == [
+        file
+        for place in own
+        for file in (
+            f"results/{place}/model_meta.json",
+            f"results/{place}/Some.json",
+            f"predictions/{place}/Some_predictions.json",
+        )
+    ]
+    for one, other in zip(usual, files, strict=True):
+        found, wanted = json.loads(other.read_text()), json.loads(one.read_text())
+        if other.name == "Some.json":
+            assert found == wanted
+        if other.name == "model_meta.json":
+            assert found["experiment_kwargs"] is None
+            assert f"results/{found['name'].replace('/', '__')}/" in other.as_posix()
+
+
 def test_what_is_less_than_a_whole_task_is_part_of_the_experiment(tmp_path: Path) -> None:
     run = run_of("Some/dev", queries=8, seed=3, min_grade=2)
     fake = Run({**run.manifest, "is_real": False, "invalid": "it did not answer"}, run.results, {})

@@ -297,6 +297,21 @@ def test_the_compact_table_has_gains_by_first_stage_and_cost(tmp_path: Path) -> 
     assert "--wide" in text
 
 
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"main_measure": "MAP@20"}, "main score MAP@20\n"),
+        ({"main_measure": None, "main_score": "p-MRR"}, "main score p-MRR (not computed here)\n"),
+    ],
+)
+def test_the_compact_table_names_a_main_score_and_where_its_values_are(
+    tmp_path: Path, found: dict[str, Any], words: str
+) -> None:
+    file = store(tmp_path) / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | found))
+    assert words in compact(evaluate([tmp_path]))
+
+
 @pytest.mark.parametrize(("width", "profiles"), [(100, 3), (100, 7), (80, 3), (60, 2)])
 def test_the_compact_table_fits_the_terminal_and_crops_names_in_the_middle(
     width: int, profiles: int

@@ -297,7 +297,9 @@ def test_candidates_have_no_order_and_main_scores_are_shown_in_every_table(
     )
     manifest.write_text(main_score)
     report = partial(CliRunner().invoke, main)
-    assert "main score MAP@20: --wide" in report(["report", "runs"]).output
+    shown = report(["report", "runs"]).output
+    assert "main score MAP@20" in shown
+    assert "set/test, gain in MAP@20 · " in shown
     written = report(["report", "runs", "--md", "--measure", "P@5"]).output
     assert "| MAP@20 (main score) and gain |" in written
     assert "| precision@5 and gain |" in written

@@ -23,6 +23,8 @@ Writer = Callable[..., Path]
         ("NanoBEIR-en/arguanna", "NanoBEIR-en/arguana"),
         ("hakari-bench/NanoMMTEB-v2/mlqaa", "hakari-bench/NanoMMTEB-v2/mlqa"),
         ("stdlibcode", "stdlib-code"),
+        ("NanoMTEB-v2/belebele", "NanoMMTEB-v2/belebele?"),
+        ("NanoMMTEB-v2/belebel", "NanoMMTEB-v2/belebele?"),
     ],
 )
 def test_a_wrong_name_is_answered_with_the_nearest(wrong: str, meant: str):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -294,3 +298,91 @@ def test_modelscope_is_read_in_the_same_layout_and_without_a_network_again(
     hub.close()
     assert load("org/Tiny/a", hub="modelscope").queries == task.queries
     assert "INFO" not in capfd.readouterr().err
+
+
+TINY = {name: f"{name}/a.jsonl" for name in ("corpus", "queries", "qrels")}
+
+
+def tiny(corpus: str = "one", query: str = "first?") -> dict[str, bytes]:
+    rows = {
+        "corpus": f'{{"_id": "d1", "text": "{corpus}"}}',
+        "queries": f'{{"_id": "q1", "text": "{query}"}}',
+        "qrels": '{"query-id": "q1", "corpus-id": "d1", "score": 1}',
+    }
+    return {TINY[name]: row.encode() for name, row in rows.items()}
+
+
+@pytest.mark.skipif(not has_modelscope, reason="the extra modelscope is not installed")
+def test_the_commit_of_a_modelscope_branch_is_one_that_has_all_its_files(hub, load):
+    old = hub.publish("org/Tiny", tiny(), "1" * 40)
+    new = hub.publish("org/Tiny", tiny(corpus="two"), "2" * 40)
+    task = load("org/Tiny", hub="modelscope")
+    assert (task.source.revision, task.corpus) == (new, {"d1": "two"})
+    again = load("org/Tiny", hub="modelscope", revision=old)
+    assert (again.source.revision, again.corpus) == (old, {"d1": "one"})
+    hub.publish("org/Tiny", tiny(query="another?"), "3" * 40)  # made beside the second
+    merged = hub.publish("org/Tiny", tiny(corpus="two", query="another?"), "4" * 40)
+    told = "not tell the commit of org/Tiny's revision 'master'; name .*: --revision COMMIT"
+    with pytest.raises(RerankBenchError, match=told):
+        load("org/Tiny", hub="modelscope")
+    named = load("org/Tiny", hub="modelscope", revision=merged)
+    assert (named.corpus, named.queries) == ({"d1": "two"}, {"q1": "another?"})
+
+
+@pytest.mark.skipif(not has_modelscope, reason="the extra modelscope is not installed")
+def test_files_of_modelscope_without_a_commit_are_refused(hub, load, monkeypatch):
+    from modelscope_hub import HubApi
+
+    rows = [{"Path": name, "Type": "blob"} for name in TINY.values()]
+    hub.publish("org/Tiny", tiny())
+    monkeypatch.setattr(type(HubApi().legacy), "list_repo_files", lambda *_, **__: rows)
+    with pytest.raises(RerankBenchError, match="--revision COMMIT"):
+        load("org/Tiny", hub="modelscope")
+
+
+SITES = [
+    "huggingface",
+    pytest.param(
+        "modelscope",
+        marks=pytest.mark.skipif(not has_modelscope, reason="the extra modelscope is missing"),
+    ),
+]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_after_a_killed_process_only_what_was_not_complete_is_fetched(site, hub, load, tmp_path):
+    """huggingface_hub begins the file again that was on its way; ModelScope's client goes on."""
+    lines = (f'{{"_id": "d{n}", "text": "{"text " * 20}{n}"}}\n' for n in range(4000))
+    files = {**tiny(), TINY["corpus"]: "".join(lines).encode()}
+    hub.publish("org/Tiny", files)
+    hub.halted.add(TINY["corpus"])
+    kept = killed_with_half_a_file(site, hub, tmp_path)
+    assert 0 < kept <= len(files[TINY["corpus"]]) // 2 or site == "huggingface"
+    hub.halted.clear()
+    hub.go_on.set()
+    hub.sent.clear()
+    assert len(load("org/Tiny", hub=site).corpus) == 4000
+    assert hub.sent == {
+        TINY["corpus"]: len(files[TINY["corpus"]]) - kept,
+        TINY["qrels"]: len(files[TINY["qrels"]]),
+    }
+
+
+def killed_with_half_a_file(site, hub, tmp_path) -> int:
+    """Load the data set in a process that is killed meanwhile; return the bytes that it kept."""
+    from huggingface_hub import constants
+
+    options = f"TaskOptions(hub={site!r})"
+    code = f"from rerank_bench import TaskOptions, load_task; load_task('org/Tiny', {options})"
+    there = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(constants.HF_HUB_CACHE)}
+    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **there}) as process:
+        assert hub.half_sent.wait(60)
+        for _ in range(100):
+            halves = [
+                file.stat().st_size for file in (tmp_path / "modelscope").rglob("*.incomplete")
+            ]
+            if site == "huggingface" or any(halves):
+                break
+            time.sleep(0.1)
+        process.kill()
+    return sum(file.stat().st_size for file in (tmp_path / "modelscope").rglob("*.incomplete"))

@@ -95,17 +95,74 @@ def test_two_configs_of_judgements_are_refused_but_by_mteb_which_prefers_default
     write_table(folder / "default" / "test.parquet", {"note": ["no judgement"]})
     assert load(folder).qrels == {"q1": {"d1": 1}}
     write_table(folder / "default" / "test.parquet", SECOND)
-    with pytest.raises(BadData, match="judgements in configs 'qrels' and 'default'; choose with"):
+    with pytest.raises(BadData, match="choose with --qrels qrels or --qrels default"):
         find_tasks(str(folder))
     assert load(folder, qrels="default").qrels == {"q2": {"d2": 2, "d1": 0}}
+    assert load(folder, qrels="qrels").qrels == {"q1": {"d1": 1}}
     assert as_mteb(folder, "test").qrels == {"q2": {"d2": 2, "d1": 0}}
+    assert as_mteb(folder, "test", qrels="qrels").qrels == {"q1": {"d1": 1}}
 
 
-def as_mteb(folder, split):
+def as_mteb(folder, split, **options):
     """Load a task as mteb's loader would."""
     reader = DataSet(LocalFiles(folder), Source("folder", str(folder)))
-    (ref,) = nano_tasks(reader, "set", options=TaskOptions(), splits=[split], as_mteb=True)
+    options = TaskOptions(**options)
+    (ref,) = nano_tasks(reader, "set", options=options, splits=[split], as_mteb=True)
     return ref.load()
+
+
+LONE = [
+    ("corpus/train queries/a queries/b qrels/all", ["a", "b"]),
+    ("corpus/a corpus/b queries/a queries/b qrels/train", ["a", "b"]),
+    ("corpus/x queries/x qrels/y", ["x"]),
+    ("corpus/corpus queries/train queries/test qrels/test", ["test"]),
+    ("corpus/corpus queries/queries qrels/anything", ["anything"]),
+]
+
+
+@pytest.mark.parametrize(("files", "tasks"), LONE)
+def test_the_only_split_of_the_judgements_is_taken_whatever_its_name(
+    tmp_path, write_table, files, tasks
+):
+    folder, both = tmp_path / "set", {"query-id": ["q1", "q2"], "corpus-id": ["d1", "d2"]}
+    tables = {"corpus": CORPUS, "queries": QUERIES, "qrels": both}
+    for file in files.split():
+        write_table(folder / f"{file}.parquet", tables[file.partition("/")[0]])
+    found = find_tasks(str(folder))
+    assert [ref.name for ref in found] == [f"set/{name}" for name in tasks]
+    assert all(ref.load().qrels == {"q1": {"d1": 1}, "q2": {"d2": 1}} for ref in found)
+
+
+@pytest.mark.parametrize("files", [files for files, _ in LONE])
+def test_the_only_split_of_the_judgements_is_mtebs_for_the_task_that_is_asked_for(
+    tmp_path, write_table, files
+):
+    folder = tmp_path / "set"
+    tables = {"corpus": CORPUS, "queries": QUERIES, "qrels": SECOND}
+    for file in files.split():
+        write_table(folder / f"{file}.parquet", tables[file.partition("/")[0]])
+    asked = [f.partition("/")[2] for f in files.split() if f.startswith("queries")]
+    for name in asked if len(asked) > 1 else ["dev"]:
+        assert as_mteb(folder, name).qrels == {"q2": {"d2": 2, "d1": 0}}
+
+
+def test_several_splits_of_judgements_of_which_none_has_queries_are_refused_and_named(
+    tmp_path, write_table
+):
+    folder = tmp_path / "set"
+    for name, columns in {"corpus/a": CORPUS, "queries/a": QUERIES, "qrels/x": FIRST,
+                          "qrels/y": SECOND}.items():  # fmt: skip
+        write_table(folder / f"{name}.parquet", columns)
+    with pytest.raises(BadData, match=r"'corpus' has no split x, y \(has: a\); name a complete"):
+        find_tasks(str(folder))
+
+
+def test_an_only_split_that_judges_none_of_the_queries_is_refused(tmp_path, write_table, load):
+    folder, other = tmp_path / "set", {"query-id": ["q8"], "corpus-id": ["d1"]}
+    for name, columns in {"corpus/a": CORPUS, "queries/a": QUERIES, "qrels/y": other}.items():
+        write_table(folder / f"{name}.parquet", columns)
+    with pytest.raises(BadData, match=r"y.parquet judges none of the queries in .*a.parquet"):
+        load(folder)
 
 
 def test_mteb_reads_the_config_query_and_the_only_split_of_any_name(tmp_path, write_table):
