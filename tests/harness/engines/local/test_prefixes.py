@@ -137,7 +137,7 @@ def test_out_of_memory_halves_what_is_computed_behind_a_prefix() -> None:
             transformers.Lfm2Config(
                 **SHAPE, layer_types=["conv", "full_attention", "conv"], block_dim=64
             ),
-            "more than keys and values",
+            "something else than keys and values",
         ),
         (
             transformers.LlamaConfig(
