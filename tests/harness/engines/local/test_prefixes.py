@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -209,6 +211,19 @@ def test_the_manifest_says_whether_prefixes_were_shared(engine: Engines, llama: 
         opened = engine(llama, share_prefixes=shared)
         ask(opened, [NextToken(Prompt(text="is:"), ("A",))])
         assert opened.statistics.in_effect == {"shared_prefixes": said}
+
+
+def test_a_model_that_allows_no_sharing_reads_whole_prompts_and_the_manifest_says_why(
+    engine: Engines, llama: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(llama, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["rope_parameters"] = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    opened = engine(tmp_path, max_num_batched_tokens=100)
+    found = ask(opened, [NextToken(Prompt(text="so " * 40 + end), ("A",)) for end in "abcdefgh"])
+    assert [reply.cached_tokens for reply in found] == [0] * 8
+    assert "length of the whole text" in opened.statistics.in_effect["shared_prefixes"]
 
 
 def test_sharing_is_no_part_of_the_identity(engine: Engines, llama: Path) -> None:
