@@ -1,7 +1,8 @@
 """The identity of an engine: everything that can change a number.
 
-Left out, since they move a number by no more than rounding does: the size of batches, and which
-GPU of one kind it is. Failures are never kept, so a limit on the context is left out too.
+Left out, since they move a number by no more than rounding does: the size of batches, which
+sequences share a prefix that is computed once, and which GPU of one kind it is. Failures are never
+kept, so a limit on the context is left out too.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Reply(Protocol):
     """A frozen dataclass that answers a request, with the tokens that the model spent on it.
 
     prompt_tokens: tokens read. output_tokens: tokens written. cached_tokens: those of the tokens
-    read that a prefix cache held.
+    read that a prefix cache held, or that were computed for another request.
     """
 
     @property

@@ -57,6 +57,7 @@ from .language import likelihoods, next_tokens
 from .loading import Loaded, Task, load
 from .options import TransformersOptions
 from .pairs import classify, prepare_composed, score_composed
+from .prefixes import Sharing
 from .projection import load_projection
 from .vectors import embed, token_vectors
 
@@ -106,6 +107,7 @@ class TransformersEngine:
         options.require_head(HEADS)
         self.options = options
         self._loading_seconds = 0.0
+        self._sharing = Sharing(wanted=options.share_prefixes)
         self._loaded: dict[Task, Loaded] = {}
 
     def supports(self, kinds: frozenset[type]) -> bool:
@@ -134,6 +136,7 @@ class TransformersEngine:
         """What is known so far."""
         return Statistics(
             self._loading_seconds,
+            in_effect=self._sharing.in_effect,
             config=self._config,
             leading_tokens=self.checkpoint.added_tokens,
         )
@@ -209,7 +212,7 @@ class TransformersEngine:
         for adapter, part in parts.items():
             model = self._load(task)
             model.read_with(adapter)
-            yield from self.batcher.run(part, functools.partial(forward, model))
+            yield from self._sharing.run(kind, model, part, forward, self.batcher)
 
     def _forward(self, kind: type) -> _Forward:
         """Return what is loaded for `kind` and answers it; raises EngineFault without its head."""

@@ -17,6 +17,7 @@ from ...errors import EngineFault
 from ...types import Attention
 from ..prepare import Answer, Prepared, sound
 from .loading import Loaded
+from .prefixes import read_once
 
 if TYPE_CHECKING:
     import torch
@@ -56,14 +57,12 @@ def attention_weights(
     Raises EngineFault for a head that the model does not have.
     """
     import torch
-    from transformers import DynamicCache
 
     base, device = network.base_model, next(network.parameters()).device
     usual = network.config._attn_implementation
-    cache = DynamicCache()
     found: list[list[float]] = []
     with torch.inference_mode():
-        base(torch.tensor([list(prefix)], device=device), past_key_values=cache, use_cache=True)
+        cache = read_once(network, prefix)
         try:
             network.set_attn_implementation("eager")
             for end in ends:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...types import Failure
 from ..checkpoint import Checkpoint
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 Forward = Callable[[Sequence[Prepared]], Sequence[Answer]]
 """One forward pass: a batch of sequences to their answers, in order."""
 
+_KEPT = 8
+"""Positions whose keys and values are kept that take about the memory of a computed one."""
+
 
 class Batcher:
-    """Runs sequences in batches of at most `budget` padded tokens, longest first.
+    """Runs sequences in batches of at most `budget` computed positions, longest first.
 
     Longest first, the first batch is the greediest, so memory runs out early or never; when it
     does, the budget becomes half of what did not fit, for good, and the rest goes on.
@@ -34,33 +37,45 @@ class Batcher:
         """Share of padding in all positions computed so far, from 0 to 1."""
         return 1 - self.tokens / self.positions if self.positions else 0.0
 
-    def run(self, sequences: Iterable[Prepared], forward: Forward) -> Iterator[Answered]:
-        """Yield (index, answer) batch by batch; a sequence too big on its own is a Failure."""
+    def run(
+        self, sequences: Iterable[Prepared], forward: Forward, *, shared: int = 0
+    ) -> Iterator[Answered]:
+        """Yield (index, answer) batch by batch; a sequence too big on its own is a Failure.
+
+        shared: how many first tokens of all sequences `forward` computes only once and keeps.
+        """
         waiting = sorted(sequences, key=lambda one: one.room)  # the longest is popped first
+        self.tokens += shared
+        self.positions += shared
         while waiting:
-            batch = self._take(waiting)
+            batch = self._take(waiting, shared)
             answers = _attempt(forward, batch)
             if answers is None:
-                answers = self._shrink(batch, waiting)
+                answers = self._shrink(batch, waiting, shared)
             else:
-                self._count(batch)
+                self._count(batch, shared)
             yield from zip((one.index for one in batch), answers, strict=False)
 
-    def _take(self, waiting: list[Prepared]) -> list[Prepared]:
-        size = max(self.budget // max(waiting[-1].room, 1), 1)
+    def _take(self, waiting: list[Prepared], shared: int) -> list[Prepared]:
+        size = max(self.budget // _cost(waiting[-1], shared), 1)
         return [waiting.pop() for _ in range(min(size, len(waiting)))]
 
-    def _shrink(self, batch: list[Prepared], waiting: list[Prepared]) -> list[Answer]:
+    def _shrink(self, batch: list[Prepared], waiting: list[Prepared], shared: int) -> list[Answer]:
         if len(batch) == 1:
             reason = f"out of memory on one sequence of {batch[0].room} tokens"
             return [Failure(f"{reason}: lower max_doc_tokens, max_query_tokens or window")]
-        self.budget = batch[0].room * (len(batch) // 2)
+        self.budget = _cost(batch[0], shared) * (len(batch) // 2)
         waiting.extend(reversed(batch))
         return []
 
-    def _count(self, batch: list[Prepared]) -> None:
-        self.tokens += sum(one.room for one in batch)
-        self.positions += batch[0].room * len(batch)
+    def _count(self, batch: list[Prepared], shared: int) -> None:
+        self.tokens += sum(one.room - shared for one in batch)
+        self.positions += (batch[0].room - shared) * len(batch)
+
+
+def _cost(one: Prepared, shared: int) -> int:
+    """Return what a row takes of the budget, in computed positions."""
+    return max(one.room - shared + shared // _KEPT, 1)
 
 
 def _attempt(forward: Forward, batch: Sequence[Prepared]) -> Sequence[Answer] | None:
@@ -83,12 +98,16 @@ def _attempt(forward: Forward, batch: Sequence[Prepared]) -> Sequence[Answer] | 
 
 @dataclass(frozen=True, slots=True)
 class Padded:
-    """A batch as tensors of shape (rows, longest): ids, mask, positions, segment ids."""
+    """A batch as tensors of shape (rows, longest): ids, mask, positions, segment ids.
+
+    cache: keys and values of tokens before the ids; the mask then begins with theirs.
+    """
 
     ids: torch.Tensor
     mask: torch.Tensor
     positions: torch.Tensor
     types: torch.Tensor | None
+    cache: Any = None
 
 
 def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> Padded:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...types import ContinuationScore, LabelScores
 from ..prepare import Answer, Prepared, sound
-from .batches import pad
 from .loading import Loaded
+from .prefixes import placed
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +56,11 @@ def _last_logits(model: Loaded, batch: Sequence[Prepared], keep: int) -> torch.T
     Padding is on the left, so every sequence ends at the same place and the language head runs on
     no position that is not needed.
     """
-    padded = pad(batch, model.checkpoint)
-    return step(model.network, padded.ids, padded.mask, padded.positions, keep=keep)[0]
+    read = placed(model, batch)
+    return step(
+        model.network, read.ids, read.mask, read.positions, keep=keep,
+        use_cache=read.cache is not None, past_key_values=read.cache,
+    )[0]  # fmt: skip
 
 
 def step(

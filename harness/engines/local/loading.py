@@ -14,6 +14,7 @@ from ..checkpoint import T5_KINDS, Checkpoint, clear_errors, where
 from ..models import find_model
 from .buffers import load_whole
 from .heads import float32_heads, float32_module
+from .prefixes import Prefix, why_not
 from .projection import Layer, load_projection
 
 if TYPE_CHECKING:
@@ -28,13 +29,25 @@ class Loaded:
     """A network with its weights, and the checkpoint that it was loaded from.
 
     projection: the layers behind an encoder's hidden states. languages: PEFT's view of the network,
-        where it has adapters of languages.
+        where it has adapters of languages. prefix: what all sequences begin with that are read now,
+        if it is read once for all of them.
     """
 
     network: Any
     checkpoint: Checkpoint
     projection: tuple[Layer, ...] = ()
     languages: Any = None
+    prefix: Prefix | None = None
+
+    @property
+    def scores_last(self) -> bool:
+        """Whether a classification head scores the last token of a decoder."""
+        return self.checkpoint.decoder and hasattr(self.network, "score")
+
+    @functools.cached_property
+    def unshared(self) -> str | None:
+        """Why no prefix is computed once for several sequences, None where it can be."""
+        return why_not(self.network)
 
     def project(self, states: torch.Tensor) -> torch.Tensor:
         """Return hidden states behind the projection, shape (…, dim)."""

@@ -12,6 +12,8 @@ class TransformersOptions(ModelOptions):
     """Options of engine transformers.
 
     device: `cpu`, `cuda`, `cuda:1`, `mps`.
+    share_prefixes: compute the beginning that prompts have in common once; replies are the same to
+        rounding, as with batches of another size.
     language_adapters: PEFT adapters for pairs, one for each language: a folder with a folder for
         each (`de`, `zho_Hans`), or a .toml file of language = "hub id or folder". Its `default`
         reads texts of other or unknown languages. They add to the ranking adapter (`adapter`).
@@ -22,6 +24,7 @@ class TransformersOptions(ModelOptions):
     """
 
     device: str | None = None
+    share_prefixes: bool = True
     language_adapters: str | None = option(None, in_label=True)
     language: str | None = option(None, in_label=True)
     pair_language: str = option("document", in_label=True)

@@ -20,6 +20,7 @@ from ..prepare import (
 )
 from .batches import pad
 from .loading import Loaded
+from .prefixes import placed
 
 if TYPE_CHECKING:
     import torch
@@ -31,18 +32,27 @@ def classify(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     Logits are raw: sentence-transformers' default sigmoid would turn large ones into ties.
     """
     network, checkpoint = model.network, model.checkpoint
-    padded = pad(batch, checkpoint)
-    if checkpoint.decoder and hasattr(network, "score"):
-        # The model's own forward looks for the last token that is not the padding id, and so
-        # misses the end of a text that really ends in that id.
-        base = network.base_model
-        states = base(padded.ids, attention_mask=padded.mask, position_ids=padded.positions)
-        logits = network.score(states.last_hidden_state[:, -1])
+    if model.scores_last:
+        logits = network.score(_last_states(model, batch))
     else:
+        padded = pad(batch, checkpoint)
         segments = {} if padded.types is None else {"token_type_ids": padded.types}
         logits = network(padded.ids, attention_mask=padded.mask, **segments).logits
     names = output_names(checkpoint) if network.config.num_labels > 1 else ()
     return _replies(logits, batch, names)
+
+
+def _last_states(model: Loaded, batch: Sequence[Prepared]) -> torch.Tensor:
+    """Return the hidden states of the last tokens, shape (rows, hidden size).
+
+    The model's own forward looks for the last token that is not the padding id, and so misses the
+    end of a text that really ends in that id.
+    """
+    read, base = placed(model, batch), model.network.base_model
+    named = {"attention_mask": read.mask, "position_ids": read.positions}
+    kept = {} if read.cache is None else {"past_key_values": read.cache, "use_cache": True}
+    states: torch.Tensor = base(read.ids, **named, **kept).last_hidden_state
+    return states[:, -1]
 
 
 def _replies(

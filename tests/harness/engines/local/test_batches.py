@@ -27,20 +27,22 @@ def lengths_of(batch: Sequence[Prepared]) -> list[Answer]:
     return [Logits((float(one.room),)) for one in batch]
 
 
-@given(sizes=lengths, budget=st.integers(1, 300))
+@given(sizes=lengths, budget=st.integers(1, 300), shared=st.integers(0, 20))
 def test_batches_keep_to_the_budget_longest_first_and_lose_nothing(
-    sizes: list[int], budget: int
+    sizes: list[int], budget: int, shared: int
 ) -> None:
+    sizes = [shared + size for size in sizes]
     seen: list[list[int]] = []
 
     def forward(batch: Sequence[Prepared]) -> list[Answer]:
         seen.append([one.room for one in batch])
         return lengths_of(batch)
 
-    found = dict(Batcher(budget).run(sequences(sizes), forward))
+    found = dict(Batcher(budget).run(sequences(sizes), forward, shared=shared))
     assert found == {i: Logits((float(size),)) for i, size in enumerate(sizes)}
     assert [size for batch in seen for size in batch] == sorted(sizes, reverse=True)
-    assert all(len(batch) == 1 or len(batch) * batch[0] <= budget for batch in seen)
+    computed = [(len(batch), len(batch) * (batch[0] - shared + shared // 8)) for batch in seen]
+    assert all(rows == 1 or positions <= budget for rows, positions in computed)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,8 @@ def test_the_share_of_padding_is_counted() -> None:
     assert batcher.waste == 0.0
     dict(batcher.run(sequences([10, 6]), lengths_of))
     assert batcher.waste == pytest.approx(4 / 20)
+    dict(batcher.run(sequences([10, 6]), lengths_of, shared=4))
+    assert batcher.waste == pytest.approx((4 + 4) / (20 + 4 + 12))
 
 
 def test_padding_masks_by_length_and_numbers_a_rows_own_tokens() -> None:

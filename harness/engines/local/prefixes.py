@@ -1,0 +1,217 @@
+"""The keys and values of a prefix, computed once and put before those of each sequence.
+
+A batch is laid out as without a prefix: each row is padded on the left only. A row that is shorter
+than the longest reads the end of the prefix once more, where there would be padding. So distances
+within a row, masks, sliding windows and ALiBi are those of a whole row.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ...types import Failure, Likelihood, NextToken, PairScore
+from ..prepare import Answer, Answered, Prepared
+from .batches import Batcher, Padded, pad
+from .sharing import grouped
+
+if TYPE_CHECKING:
+    import torch
+
+    from .loading import Loaded
+
+LEAST_SHARE = 8
+"""A group must save one part in this many of a batch, for a forward pass has costs of its own."""
+
+_SCALED_BY_LENGTH = {"dynamic", "longrope"}
+
+Forward = Callable[["Loaded", Sequence[Prepared]], list[Answer]]
+
+
+@dataclass
+class Prefix:
+    """Token ids that all sequences begin with; their keys and values are computed when needed."""
+
+    ids: Sequence[int]
+    layers: Sequence[Any] = field(default_factory=list)
+
+    def before(self, network: Any, lengths: Sequence[int]) -> Any:
+        """Return a cache that holds the first tokens of the prefix for each row, padded left.
+
+        lengths: for each row, how many tokens of the prefix are put before it.
+        """
+        from transformers import Cache
+
+        if not self.layers:
+            self.layers = read_once(network, self.ids).layers
+        shown = _places(lengths, device=self.layers[0].keys.device)
+        return Cache(layers=[_layer_class()(layer, shown) for layer in self.layers])
+
+
+def read_once(network: Any, ids: Sequence[int]) -> Any:
+    """Return the cache with the keys and values of `ids`, all of them also in a sliding window."""
+    import torch
+    from transformers import DynamicCache
+
+    cache, device = DynamicCache(), next(network.parameters()).device
+    network.base_model(
+        torch.tensor([list(ids)], device=device), past_key_values=cache, use_cache=True
+    )
+    return cache
+
+
+def why_not(network: Any) -> str | None:
+    """Return why a prefix cannot be computed apart, None where it can.
+
+    Known are the models in transformers whose layers keep keys and values and nothing else. The
+    code of another model may take no cache, or one of its own.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    config, base = network.config.get_text_config(), network.base_model
+    if not type(network).__module__.startswith("transformers."):
+        return "the model's code is not that of transformers"
+    if "past_key_values" not in inspect.signature(base.forward).parameters:
+        return "the model takes no keys and values"
+    kinds = {type(layer) for layer in DynamicCache(config=config).layers}
+    if network._is_stateful or not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
+        return "the model has layers that keep something else than keys and values"
+    if _rope_kinds(config) & _SCALED_BY_LENGTH:
+        return "the model's positions depend on the length of the whole text"
+    return None if _reads_alike(network) else "the model's tokens see later ones"
+
+
+def _reads_alike(network: Any) -> bool:
+    """Whether a text has the same last hidden state, but for rounding, if its prefix is read apart.
+
+    Rounding stays below the square root of the dtype's precision, times the states' own deviation.
+    """
+    import torch
+
+    with torch.inference_mode():
+        size = network.get_input_embeddings().num_embeddings
+        ids = torch.arange(1, 25, device=next(network.parameters()).device)[None] % size
+        whole = network.base_model(ids, use_cache=False).last_hidden_state[0, -1].float()
+        cache = Prefix(ids[0, :16].tolist()).before(network, [16])
+        apart = network.base_model(ids[:, 16:], past_key_values=cache, use_cache=True)
+        off = (apart.last_hidden_state[0, -1].float() - whole).abs().mean()
+    return bool(off < torch.finfo(network.dtype).eps ** 0.5 * whole.std())
+
+
+def _rope_kinds(config: Any) -> set[str]:
+    given = config.to_dict().get("rope_parameters") or {}
+    parts = [part for part in (given, *given.values()) if isinstance(part, dict)]
+    return {str(part.get("rope_type")) for part in parts}
+
+
+class Sharing:
+    """Whether sequences share prefixes. in_effect: what a run's manifest says about it.
+
+    wanted: False leaves every sequence whole.
+    """
+
+    def __init__(self, *, wanted: bool) -> None:
+        self._wanted = wanted
+        self.in_effect: Mapping[str, str] = {}
+
+    def run(
+        self,
+        kind: type,
+        model: Loaded,
+        sequences: Sequence[Prepared],
+        forward: Forward,
+        batcher: Batcher,
+    ) -> Iterator[Answered]:
+        """Run sequences of requests of one type, with common prefixes where that is possible."""
+        if _reads_forward(kind, model):
+            found = model.unshared if self._wanted else "it is turned off"
+            self.in_effect = {"shared_prefixes": f"no: {found}" if found else "yes"}
+            if found is None:
+                return run_shared(model, sequences, forward, batcher)
+        return batcher.run(sequences, functools.partial(forward, model))
+
+
+def _reads_forward(kind: type, model: Loaded) -> bool:
+    """Whether the answer to a request of this type is read off its last tokens."""
+    if kind is PairScore:
+        return model.scores_last
+    return model.checkpoint.decoder and kind in (NextToken, Likelihood)
+
+
+def run_shared(
+    model: Loaded, sequences: Sequence[Prepared], forward: Forward, batcher: Batcher
+) -> Iterator[Answered]:
+    """Run sequences in batches, group by group, with the prefix of each group computed once.
+
+    The replies of a group count the prefix among their cached tokens, but for the first.
+    """
+    for group in grouped(sequences, batcher.budget // LEAST_SHARE):
+        own = replace(model, prefix=Prefix(group.prefix)) if group.shared else model
+        run = batcher.run(group.members, functools.partial(forward, own), shared=group.shared)
+        for number, (index, answer) in enumerate(run):
+            if number and group.shared and not isinstance(answer, Failure):
+                answer = replace(answer, cached_tokens=group.shared)  # type: ignore[type-var]
+            yield index, answer
+
+
+def placed(model: Loaded, batch: Sequence[Prepared]) -> Padded:
+    """Pad a batch on the left, behind the keys and values of the model's prefix if it has one."""
+    import torch
+
+    if model.prefix is None:
+        return pad(batch, model.checkpoint)
+    width = max(len(one.ids) for one in batch) - len(model.prefix.ids)
+    lengths = [max(len(one.ids) - width, 0) for one in batch]
+    starts = zip(batch, lengths, strict=True)
+    rest = [replace(one, ids=one.ids[start:], types=None) for one, start in starts]
+    own = pad(rest, model.checkpoint)
+    before = torch.tensor(lengths, device=own.ids.device)[:, None]
+    seen = torch.arange(max(lengths), device=own.ids.device) >= max(lengths) - before
+    mask = torch.cat([seen.to(own.mask.dtype), own.mask], 1)
+    cache = model.prefix.before(model.network, lengths)
+    return Padded(own.ids, mask, own.positions + before, own.types, cache)
+
+
+def _places(lengths: Sequence[int], device: Any) -> torch.Tensor:
+    """Return which token of the prefix each row has where, shape (rows, longest).
+
+    A row with fewer has its first token in the places before, which are masked.
+    """
+    import torch
+
+    before = torch.tensor(lengths, device=device)[:, None]
+    return (torch.arange(max(lengths), device=device) - max(lengths) + before).clamp(min=0)
+
+
+@functools.cache
+def _layer_class() -> Any:
+    """Return the class of a layer's cache; transformers is imported at the first use."""
+    import torch
+    from transformers.cache_utils import DynamicLayer
+
+    class Before(DynamicLayer):  # type: ignore[misc]
+        """The prefix of each row in one layer. It does not grow: what follows is not kept."""
+
+        def __init__(self, layer: Any, shown: torch.Tensor) -> None:
+            super().__init__()
+            self.lazy_initialization(layer.keys, layer.values)
+            self.keys, self.values, self.shown = layer.keys, layer.values, shown
+
+        def update(
+            self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            """Return the rows' keys and values behind those of the prefix."""
+            return self._behind(self.keys, key_states), self._behind(self.values, value_states)
+
+        def get_seq_length(self) -> int:
+            """Return how many tokens of the prefix the longest row has."""
+            return self.shown.shape[1]
+
+        def _behind(self, prefix: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+            return torch.cat([prefix[0, :, self.shown].transpose(0, 1), rows], -2)
+
+    return Before
