@@ -1,12 +1,14 @@
 """What each way to spread requests costs, over the same requests and with the same answers.
 
-    python benchmarks/layers.py [--model minilm] [--rounds 3]
+    python benchmarks/layers.py [--model minilm] [--vllm smollm2] [--model-only] [--rounds 3]
 
 `requests`: pairs that are answered at once from word overlap, so that what is measured is the way
 there and back: in this process, over a pipe to processes as those of engine vllm, to replicas on
 Ray, and over HTTP to a stub on this machine. `transformers`: texts that a real model embeds, in
-this process and in replicas. Each case is started, asked once, and then timed; the best of the
-rounds counts. Prints a table and adds what was run to benchmarks/results/layers.json.
+this process and in replicas. `vllm`: prompts of which a language model's vLLM gives labels, without
+its prefix cache, in a process of engine vllm, in a replica on Ray and in a server. Each case is
+started, asked once, and then timed; the best of the rounds counts. Prints a table and adds what was
+run to benchmarks/results/layers.json.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -26,12 +30,13 @@ from typing import Any
 
 from rerank_bench import (
     Engine,
+    NextToken,
     PairScore,
     Prompt,
     load_task,
     open_engine,
 )
-from rerank_bench.engines import Prepared, machine, overlap
+from rerank_bench.engines import Prepared, find_model, machine, overlap
 from rerank_bench.engines.vllm.workers import Workers
 from rerank_bench.runs.manifest import versions
 from rerank_bench.types import Embed
@@ -136,6 +141,31 @@ def http() -> Iterator[Run]:
         server.shutdown()
 
 
+@contextmanager
+def vllm_server(model: str) -> Iterator[Run]:
+    """Engine http and a vLLM server, which is started and ended."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # `vllm serve` looks the version up under a name that the build for CPUs does not have.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+    command += ["--served-model-name", "served", "--port", str(port), "--dtype", "float32"]
+    command += ["--max-model-len", "1024", "--no-enable-prefix-caching"]
+    environment = {**os.environ, "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    try:
+        given = {"base_url": f"http://127.0.0.1:{port}", "tokenizer": model}
+        with engine("http", **given, wait_seconds=900.0) as run:
+            yield run
+    finally:
+        server.terminate()
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:  # while it starts it may not hear
+            server.kill()
+            server.wait()
+
+
 # Measuring
 
 
@@ -196,6 +226,21 @@ def embedded(model: str, rounds: int) -> dict[str, Any]:
     return {"model": model, **measure(ways, asked, lambda reply: reply.array.ravel(), rounds)}
 
 
+def labelled(model: str, rounds: int) -> dict[str, Any]:
+    """Compare the ways of prompts of which vLLM gives the logarithms of labels' probabilities."""
+    prompts = [Prompt(text=f"{text}\nIs this about files? Answer:") for text in texts(40)]
+    asked = [NextToken(prompt, (" yes", " no")) for prompt in prompts]
+    place = find_model(model).source  # converted here, so that no start contains it
+    given = {"model": place, "dtype": "float32", "max_model_len": 1024}
+    given["vllm"] = json.dumps({"enable_prefix_caching": False})
+    ways = {
+        "1 process of engine vllm": engine("vllm", **given),
+        "1 replica on Ray": engine("ray", **given, replicas=1),
+        "1 server over HTTP": vllm_server(place),
+    }
+    return {"model": model, **measure(ways, asked, lambda r: list(r.logprob.values()), rounds)}
+
+
 @contextmanager
 def forgetful(name: str, **options: Any) -> Iterator[Run]:
     """An engine that keeps nothing of one call for the next."""
@@ -215,6 +260,7 @@ def main() -> None:
     """Run what was asked for and write it beside what was run before."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="embed texts with it as well")
+    parser.add_argument("--vllm", help="have vLLM give labels with it as well", metavar="MODEL")
     parser.add_argument("--model-only", action="store_true", help="leave the other requests out")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
@@ -222,6 +268,8 @@ def main() -> None:
         keep("requests", at_once(given.rounds))
     if given.model:
         keep("transformers", embedded(given.model, given.rounds))
+    if given.vllm:
+        keep("vllm", labelled(given.vllm, given.rounds))
 
 
 def keep(name: str, part: dict[str, Any]) -> None:

@@ -1,13 +1,16 @@
 """Peak memory of each step of an evaluation as its input grows: 1x, 4x and 16x.
 
     python benchmarks/memory.py [--scales 1 4 16] [--steps load bm25 dense run report]
+    python benchmarks/memory.py --steps run report --scales 16 160 --passages 100000 --words 8
 
 1x is 250 queries of 100 candidates and 25,000 passages of about 56 words, drawn from a Zipf law
-over 200,000 words. Each step runs in a process of its own. `peak_gb` is its greatest resident
+over 200,000 words; with `--passages` every scale has as many passages, and queries alone grow. Each
+step runs in a process of its own. `peak_gb` is its greatest resident
 memory; `own_gb` leaves out the pages of mapped files, which the system drops when it needs room.
 The reranker is a cross-encoder that engine fake answers; the encoder is a static embedding of 384
 dimensions. Computed pools are of the first 250 queries. Prints a table with the growth per passage
-or per query, and writes benchmarks/results/memory.json.
+or per query, and stores the rows in benchmarks/results/memory.json, beside those of other steps and
+sizes.
 """
 
 from __future__ import annotations
@@ -64,14 +67,17 @@ def write(file: Path, parts: Iterator[dict[str, Any]]) -> None:
         writer.close()
 
 
-def make(folder: Path, queries: int, passages: int) -> None:
-    """Write a task with one list of candidates; every query has two positives."""
+def make(folder: Path, queries: int, passages: int, length: int) -> None:
+    """Write a task with one list of candidates; every query has two positives.
+
+    length: mean words of a passage.
+    """
     random = np.random.default_rng(0)
 
     def corpus() -> Iterator[dict[str, Any]]:
         for start in range(0, passages, 50_000):
             ids = [f"passage-{n}" for n in range(start, min(start + 50_000, passages))]
-            yield {"_id": ids, "text": texts(random, len(ids), 56)}
+            yield {"_id": ids, "text": texts(random, len(ids), length)}
 
     names = [f"query-{n}" for n in range(queries)]
     found = random.integers(0, passages, (queries, CANDIDATES + 8))
@@ -197,7 +203,8 @@ def measured(step: str, folder: Path) -> dict[str, Any]:
 def growth(rows: list[dict[str, Any]], step: str) -> dict[str, Any] | None:
     """Return bytes per passage or query between the two largest scales.
 
-    At smaller ones the first part of what is stored in parts is not full yet.
+    rows: of one length of passages. At smaller scales the first part of what is stored in parts is
+    not full yet.
     """
     per = PER.get(step, "queries")
     own = sorted((row for row in rows if row["step"] == step), key=lambda row: row["scale"])
@@ -207,7 +214,7 @@ def growth(rows: list[dict[str, Any]], step: str) -> dict[str, Any] | None:
     size = other[per] - one[per]
     bytes_each = {k: (other[k] - one[k]) * 1e9 / size for k in ("own_gb", "peak_gb")}
     print(f"{step:8} grows by {bytes_each['own_gb']:7.0f} bytes per one of the {per}")
-    return {"step": step, "per": per, **bytes_each}
+    return {"step": step, "per": per, "words": own[0]["words"], **bytes_each}
 
 
 def main() -> None:
@@ -215,6 +222,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scales", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--passages", type=int, help="as many at every scale")
+    parser.add_argument("--words", type=int, default=56, help="of a passage, on average")
     parser.add_argument("--work", type=Path, help="keep the synthetic data here")
     parser.add_argument("--write", type=Path, default=RESULTS)
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
@@ -224,27 +233,41 @@ def main() -> None:
         print("\n" + json.dumps(measure(given.step, given.folder)))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        rows = list(compared(given.work or Path(temporary), given.scales, given.steps))
+        rows = list(compared(given, given.work or Path(temporary)))
+    store(given.write, rows)
+
+
+def store(file: Path, rows: list[dict[str, Any]]) -> None:
+    """Store rows beside those of other steps and sizes, with the growth of each step."""
     from rerank_bench.engines import machine
     from rerank_bench.runs.manifest import versions
 
-    grown = [found for step in given.steps if (found := growth(rows, step))]
-    described = {"rows": rows, "growth": grown, "versions": versions(), "hardware": machine()}
-    given.write.write_text(json.dumps(described, indent=2) + "\n")
+    before = json.loads(file.read_text())["rows"] if file.exists() else []
+    about = {"versions": versions(), "hardware": machine()}
+    found = {_size(row): row for row in [*before, *({**row, **about} for row in rows)]}
+    rows = sorted(found.values(), key=_size)
+    sizes = dict.fromkeys((row["words"], row["step"]) for row in rows)
+    grown = [growth([row for row in rows if row["words"] == n], step) for n, step in sizes]
+    described = {"rows": rows, "growth": [one for one in grown if one]}
+    file.write_text(json.dumps(described, indent=2) + "\n")
 
 
-def compared(work: Path, scales: list[int], steps: list[str]) -> Iterator[dict[str, Any]]:
+def _size(row: dict[str, Any]) -> tuple[Any, ...]:
+    return -row["words"], list(STEPS).index(row["step"]), row["scale"], row["passages"]
+
+
+def compared(given: argparse.Namespace, work: Path) -> Iterator[dict[str, Any]]:
     """Yield and print a row for each scale and step."""
-    if "dense" in steps and not (work / "encoder").exists():
+    if "dense" in given.steps and not (work / "encoder").exists():
         make_encoder(work / "encoder")
-    for scale in scales:
-        folder = work / str(scale)
-        queries, passages = scale * QUERIES, scale * PASSAGES
+    for scale in given.scales:
+        queries, passages = scale * QUERIES, given.passages or scale * PASSAGES
+        folder = work / f"{queries}-{passages}-{given.words}"
         if not folder.exists():
-            make(folder / "task", queries, passages)
-        for step in steps:
+            make(folder / "task", queries, passages, given.words)
+        for step in given.steps:
             row = {"scale": scale, "step": step, "queries": queries, "passages": passages}
-            row |= measured(step, folder)
+            row |= {"words": given.words, **measured(step, folder)}
             print(
                 f"{step:8} {scale:3}x {queries:7,} queries {passages:9,} passages "
                 f"{row['peak_gb']:6.2f} GB peak {row['own_gb']:6.2f} GB own "

@@ -58,6 +58,7 @@ BINARY = "binary"
 """The convention of HAKARI-Bench, and of sentence-transformers' evaluators for nDCG: every positive
 gains 1, and average precision is divided by the positives that its ranks can hold."""
 
+_AT_ONCE = 5_000  # rankings that are measured together
 _NO_DOCUMENT = -1.0  # pads rankings; equals no positive
 _NO_POSITIVE = -2.0  # pads positives, with grade 0, which ranx drops
 
@@ -113,9 +114,15 @@ def measure(
     keys = {name: _of_ranx(name) for name in (*names, RECALL)}
     if not rankings:
         return {name: np.empty(0) for name in keys}
-    run, qrels = _arrays(rankings, grades)
-    found = _evaluate()(qrels, run, list(dict.fromkeys(keys.values())), return_mean=False)
-    return {name: np.asarray(found[key], dtype=np.float64) for name, key in keys.items()}
+    parts = []
+    for start in range(0, len(rankings), _AT_ONCE):
+        own = slice(start, start + _AT_ONCE)
+        run, qrels = _arrays(rankings[own], grades[own])
+        parts.append(_evaluate()(qrels, run, list(dict.fromkeys(keys.values())), return_mean=False))
+    return {
+        name: np.concatenate([np.asarray(part[key], dtype=np.float64) for part in parts])
+        for name, key in keys.items()
+    }
 
 
 def _of_ranx(name: str) -> str:

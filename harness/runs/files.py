@@ -162,37 +162,76 @@ def _by_query(
     file: Path, columns: Mapping[str, str]
 ) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
     """Yield each query of a file with its rows, without their first column, the query's id."""
+    known: dict[str, str] = {}
+    for groups in _groups(file):
+        yield from _grouped(_read(file, columns, groups), known)
+
+
+def _groups(file: Path) -> list[list[int] | None]:
+    """Return the row groups one by one, so that one at a time is read; None for all together.
+
+    They are read together where a query is in two of them.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        parquet = pq.ParquetFile(file)
+        if parquet.num_row_groups < 2 or "query_id" not in parquet.schema_arrow.names:
+            return [None]
+        numbers = range(parquet.num_row_groups)
+        columns = (parquet.read_row_group(n, ["query_id"])["query_id"] for n in numbers)
+        queries = [name for column in columns for name in column.unique().to_pylist()]
+    except (OSError, pa.ArrowException) as error:
+        raise broken(file, error) from error
+    return [[n] for n in numbers] if len(set(queries)) == len(queries) else [None]
+
+
+def _grouped(
+    read: Mapping[str, Any], known: dict[str, str]
+) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """Yield each query of some columns with its rows.
+
+    known: texts that were read before; those of `read` are added.
+    """
     import numpy as np
 
-    names, *others = _read(file, columns).values()
+    names, *others = read.values()
     queries = names.combine_chunks().dictionary_encode()
     codes = queries.indices.to_numpy()
     order = np.argsort(codes, kind="stable")
     if (order[1:] < order[:-1]).any():
         others = [column.take(order) for column in others]
-    slices = [_slices(column.combine_chunks()) for column in others]
+    slices = [_slices(column.combine_chunks(), known) for column in others]
     start = 0
     for name, size in zip(queries.dictionary.to_pylist(), np.bincount(codes), strict=True):
         yield name, list(zip(*(own(start, start + size) for own in slices), strict=True))
         start += size
 
 
-def _slices(column: Any) -> Callable[[int, int], list[Any]]:
-    """Return the function that returns a part of a column; equal texts are one object."""
+def _slices(column: Any, known: dict[str, str]) -> Callable[[int, int], list[Any]]:
+    """Return the function that returns a part of a column; texts of `known` are one object."""
     if column.type != "string":
         return lambda start, end: column[start:end].to_pylist()
     encoded = column.dictionary_encode()
-    codes, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+    texts = encoded.dictionary.to_pylist()
+    codes, names = encoded.indices.to_numpy(), [known.setdefault(text, text) for text in texts]
     return lambda start, end: [names[code] for code in codes[start:end].tolist()]
 
 
-def _read(file: Path, columns: Mapping[str, str]) -> dict[str, Any]:
-    """Return the named columns, cast to their types, and those that a file need not have."""
+def _read(
+    file: Path, columns: Mapping[str, str], groups: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Return the named columns, cast to their types, and those that a file need not have.
+
+    groups: the row groups that are read; None for all.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(file).read()
+        parquet = pq.ParquetFile(file)
+        table = parquet.read() if groups is None else parquet.read_row_groups(groups)
         names = set(table.column_names)
         counts = {name: "int64" for name in table.column_names if name.startswith(_COUNT)}
         about = {n: kind for n, kind in {**_ABOUT, **_FIRST_STAGE}.items() if n in names}

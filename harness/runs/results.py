@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,14 @@ class QueryResult:
     first_stage_scores: by document, None for the safeguard; empty where they are not known.
     language and base: the query's own, where known; versions of one question have equal bases.
     query_chars, pool_chars: the length of the query and the mean length of its candidates, uncut.
+
+    Numbers without a None are kept in arrays, a quarter of the size of tuples.
     """
 
     query_id: str
     doc_ids: tuple[str, ...]
-    scores: tuple[float | None, ...]
-    first_stage_ranks: tuple[int, ...]
+    scores: Sequence[float | None]
+    first_stage_ranks: Sequence[int]
     safeguard: str | None = None
     failed: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -37,7 +40,12 @@ class QueryResult:
     base: str | None = None
     query_chars: int | None = None
     pool_chars: int | None = None
-    first_stage_scores: tuple[float | None, ...] = ()
+    first_stage_scores: Sequence[float | None] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scores", _packed("d", self.scores))
+        object.__setattr__(self, "first_stage_ranks", _packed("i", self.first_stage_ranks))
+        object.__setattr__(self, "first_stage_scores", _packed("d", self.first_stage_scores))
 
     def ranked(
         self, doc_ids: Sequence[str], scores: Sequence[float | None], **changes: Any
@@ -54,6 +62,11 @@ class QueryResult:
             first_stage_scores=tuple(known[index] for index in places) if known else (),
             **changes,
         )
+
+
+def _packed(kind: str, numbers: Sequence[Any]) -> Sequence[Any]:
+    """Return an array of `numbers`; a tuple where there are none, or one is None."""
+    return array(kind, numbers) if numbers and None not in numbers else tuple(numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ def _judgement_rows(table: Table) -> Iterator[tuple[str, str, int]]:
 def ranked_lists(table: Table) -> dict[str, tuple[str, ...]]:
     """Return query id -> document ids, best first, of a table of candidate lists."""
     found: dict[str, tuple[str, ...]] = {}
+    known: dict[str, str] = {}  # lists name the same documents: each id is held once
     rows = zip(table.ids("query-id"), table.column("corpus-ids"), strict=True)
     for index, (query_id, doc_ids) in enumerate(rows):
         where = f"{table.place(index)}: query {query_id!r}"
@@ -142,7 +143,8 @@ def ranked_lists(table: Table) -> dict[str, tuple[str, ...]]:
             raise BadData(f"{where} has two lists")
         if not isinstance(doc_ids, list | tuple):
             raise BadData(f"{where}: column 'corpus-ids' does not hold a list")
-        ranked = tuple(table.id(doc_id, "corpus-ids", index) for doc_id in doc_ids)
+        ids = (table.id(doc_id, "corpus-ids", index) for doc_id in doc_ids)
+        ranked = tuple(known.setdefault(doc_id, doc_id) for doc_id in ids)
         repeated = first_repeated(ranked)
         if repeated is not None:
             raise BadData(f"{where} lists document {repeated!r} twice")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...errors import EngineDied, EngineFault
+from ...errors import EngineDied, EngineFault, RerankBenchError
 from ...progress import bar
 from ...types import Answers, AnyRequest, Failure, Reply, Statistics, ready
 from .cluster import Share
@@ -48,14 +48,22 @@ class _Member:
 
 
 def _fetch(reference: Any) -> Any:
-    """Return a result; raises the replica's own error, or _Lost where it is gone."""
+    """Return a result; raises the replica's own error, or _Lost where it is gone.
+
+    EngineFault for what is no error of ours, such as a package that a node does not have.
+    """
     import ray
     from ray.exceptions import RayError, RayTaskError
 
     try:
         return ray.get(reference)
     except RayTaskError as error:
-        raise error.cause from None
+        if isinstance(error.cause, RerankBenchError):
+            raise error.cause from None
+        last = str(error.cause).strip().rpartition("\n")[2]
+        raise EngineFault(
+            f"a node cannot run a replica: {last}; all nodes need the packages of this process"
+        ) from error
     except RayError as error:
         raise _Lost(str(error).strip().partition("\n")[0]) from error
 

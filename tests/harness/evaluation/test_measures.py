@@ -18,6 +18,7 @@ from rerank_bench.evaluation import (
     MICRO,
     RECALL,
     measure,
+    measures,
     pool_values,
     relevant,
 )
@@ -61,14 +62,17 @@ def oracle(
         max_size=6,
     ),
     st.integers(1, 3),
+    st.integers(1, 6),
 )
 @settings(max_examples=60, deadline=None)
-def test_all_measures_agree_with_ir_measures(
-    queries: list[tuple[list[str], dict[str, int]]], min_grade: int
+def test_all_measures_agree_with_ir_measures_however_many_rankings_are_measured_together(
+    queries: list[tuple[list[str], dict[str, int]]], min_grade: int, together: int
 ) -> None:
     rankings = [ranking for ranking, _ in queries]
     judgements = [judged for _, judged in queries]
-    found = measure(rankings, [relevant(j, min_grade=min_grade) for j in judgements])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measures, "_AT_ONCE", together)
+        found = measure(rankings, [relevant(j, min_grade=min_grade) for j in judgements])
     for name, values in oracle(rankings, judgements, min_grade).items():
         assert found[name].tolist() == pytest.approx(values, abs=1e-9), name
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,30 @@ def test_a_run_is_written_and_read_in_row_groups(
     runs.write_run(tmp_path / "run", a_run())
     assert pq.ParquetFile(tmp_path / "run" / "usage.parquet").num_row_groups == 2
     assert read_run(tmp_path / "run") == a_run()
+
+
+@pytest.mark.parametrize("order", ["query_id", "doc_id"])
+def test_a_query_whose_rows_are_in_several_row_groups_is_read_whole(
+    stored: Path, order: str
+) -> None:
+    for name in ("rankings", "qrels"):
+        file = stored / f"{name}.parquet"
+        pq.write_table(pq.read_table(file).sort_by(order), file, row_group_size=2)
+    assert read_run(stored) == a_run()
+
+
+def test_equal_ids_of_a_run_are_one_object_and_its_numbers_are_in_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_GROUP", 1)
+    names = tuple(f"document {n}" for n in range(100))
+    scores, ranks = tuple(map(float, range(100))), range(1, 101)
+    two = tuple(QueryResult(name, names, scores, tuple(ranks)) for name in ("q1", "q2"))
+    runs.write_run(tmp_path / "run", replace(a_run(), results=two))
+    one, other = read_run(tmp_path / "run").results
+    assert all(a is b for a, b in zip(one.doc_ids, other.doc_ids, strict=True))
+    assert tuple(one.scores) == scores
+    assert sum(sys.getsizeof(kept) for kept in (one.scores, one.first_stage_ranks)) < 1_500
 
 
 def test_the_files_have_the_promised_columns(stored: Path) -> None:

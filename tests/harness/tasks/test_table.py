@@ -135,3 +135,10 @@ def test_a_json_line_that_cannot_be_read_in_full_is_refused_with_its_number(
     file.write_bytes(row + b"\n")
     with pytest.raises(BadData, match=rf"corpus.jsonl, {message}"):
         load(name)
+
+
+def test_lists_that_name_the_same_document_share_its_id():
+    lists = [["passage-1", "passage-2"], ["passage-2 "]]
+    found = table.ranked_lists(table.Table("lists", {"query-id": [1, 2], "corpus-ids": lists}))
+    assert found == {"1": ("passage-1", "passage-2"), "2": ("passage-2",)}
+    assert found["1"][1] is found["2"][0]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -244,6 +248,66 @@ def test_a_node_with_another_environment_is_refused(nodes: Nodes, opened: Open) 
     engine.__dict__["_described"] = replace(engine._described, identity={"engine": "other"})
     with pytest.raises(EngineFault, match="its answers is word overlap, version 2, that of the"):
         list(engine.stream(iter([pair(1)])))
+
+
+class Unreadable:
+    """What a node cannot read, as it lacks the package."""
+
+    def __reduce__(self) -> Any:
+        return importlib.import_module, ("no_such_package",)
+
+
+def test_a_node_without_the_packages_is_named_in_one_line(
+    nodes: Nodes, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes(1)
+    engine = opened()
+    monkeypatch.setattr(RayOptions, "of_inner", Unreadable())
+    with pytest.raises(EngineFault, match=r"cannot run a replica: .*no_such_package.*; all nodes"):
+        _ = engine.identity
+
+
+DRIVER = """
+import signal, sys, time
+from rerank_bench import PairScore, open_engine
+
+def slowly():
+    for number in range(1_000_000):
+        time.sleep(0.002)
+        yield PairScore("apple", f"apple {number}")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+engine = open_engine("ray", inner="fake", model="any", ray_address=sys.argv[1])
+try:
+    for index, _ in engine.stream(slowly()):
+        if index == 100:
+            print("answered", flush=True)
+finally:
+    engine.close()
+"""
+
+
+def replicas_below() -> list[psutil.Process]:
+    return [p for p in processes_below() if "ray::Replica" in " ".join(p.cmdline())]
+
+
+def test_an_interrupted_run_leaves_no_replica_on_any_node(nodes: Nodes, cluster: Cluster) -> None:
+    nodes(2)
+    # In a group of its own, as a shell starts it: Ctrl-C reaches all processes of the group.
+    run = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, cluster.address],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert run.stdout is not None
+    assert run.stdout.readline() == "answered\n"
+    assert replicas_below()
+    os.killpg(run.pid, signal.SIGINT)
+    _, told = run.communicate(timeout=60)
+    assert "KeyboardInterrupt" in told
+    deadline = time.monotonic() + 10
+    while left := replicas_below():
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "head"])
