@@ -43,8 +43,8 @@ def has_layouts() -> bool:
     """Whether torch has oneDNN for this CPU; on Arm its float32 weights have no other layout."""
     import torch
 
-    known = platform.machine() in {"x86_64", "AMD64"}
-    return known and torch.backends.mkldnn.is_available()
+    found: Any = torch.backends.mkldnn
+    return platform.machine() in {"x86_64", "AMD64"} and bool(found.is_available())
 
 
 def _is_own(network: Any, kind: str) -> bool:
