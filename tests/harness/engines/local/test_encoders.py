@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
 
+from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.engines.local.encoders import has_layouts, lighten
+from rerank_bench.types import Logits, PairScore
 
 FAMILIES = ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
 SHAPE = {
@@ -116,3 +120,16 @@ def test_the_last_layer_is_whole_where_lengths_are_fixed_or_masks_are_of_another
 ) -> None:
     light = both(network("Bert", **settings))[1]
     assert "forward" not in vars(light.base_model.encoder.layer[-1].attention)
+
+
+def test_the_engine_computes_the_last_layer_of_each_pair_once(
+    engine: Callable[..., TransformersEngine], cross_encoder: Path
+) -> None:
+    opened = engine(cross_encoder, max_num_batched_tokens=400)
+    rows: list[tuple[int, ...]] = []
+    part = opened._load("classifier").network.base_model.encoder.layer[-1].intermediate
+    hook = part.register_forward_pre_hook(lambda _, given: rows.append(given[0].shape[:2]))
+    found = dict(opened.stream(iter([PairScore("a", "b " * n) for n in (9, 2, 5)])))
+    hook.remove()
+    assert all(isinstance(reply, Logits) for reply in found.values())
+    assert rows == [(3, 1)]
