@@ -2,7 +2,8 @@
 
 Both score the same real pairs with the same weights (all-MiniLM-L6-v2 under a seeded head of one
 label), on the same CPU and threads, turn by turn. Prints the ratio of the medians and writes it,
-with versions, to benchmarks/results/cross_encoder.json.
+with versions, to benchmarks/results/cross_encoder.json. Both are also compared with a large matrix
+product on this CPU: the share of its speed that the whole model's operations on real tokens reach.
 
     python benchmarks/cross_encoder.py --task FOLDER/SPLIT --pairs 300 --rounds 5
 """
@@ -94,6 +95,42 @@ def turn_by_turn(ways: Sequence[Callable[[], Sequence[float]]], rounds: int) -> 
     return [Timed(tuple(s), tuple(found)) for s, found in zip(seconds, scores, strict=True)]
 
 
+def model_operations(lengths: Sequence[int], config: Any) -> float:
+    """Floating-point operations of all layers on sequences of these lengths, without padding."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    linear = 2 * (4 * hidden**2 + 2 * hidden * inner)
+    return config.num_hidden_layers * sum(n * linear + 4 * n * n * hidden for n in lengths)
+
+
+def matmul_speed(size: int = 2048, rounds: int = 10) -> float:
+    """Operations per second of the faster of torch's float32 products, MKL's and oneDNN's."""
+    import torch
+
+    with torch.inference_mode():
+        states, weight = torch.randn(size, size), torch.randn(size, size)
+        arranged = torch.ops.mkldnn._reorder_linear_weight(weight, size)
+        ways = (
+            lambda: torch.mm(states, weight),
+            lambda: torch.ops.mkldnn._linear_pointwise(states, arranged, None, "none", [], ""),
+        )
+        found = turn_by_turn([lambda way=way: (way()[0, 0].item(),) for way in ways], rounds)
+    return float(2 * size**3 / min(second for way in found for second in way.seconds))
+
+
+def shares_of_matmul(
+    opened: TransformersEngine, pairs: Sequence[PairScore], **seconds: float
+) -> dict[str, float]:
+    """Speed of a large product, and the share of it that each way's seconds for `pairs` reach.
+
+    The whole model counts, also what the engine leaves out: the last layer of all later tokens.
+    """
+    replies: dict[int, Any] = dict(opened.stream(iter(pairs)))
+    lengths = [reply.prompt_tokens for reply in replies.values()]
+    whole, peak = model_operations(lengths, opened.checkpoint.config), matmul_speed()
+    shares = {f"{name}_share_of_matmul": whole / s / peak for name, s in seconds.items()}
+    return {"matmul_gflop_per_second": peak / 1e9, **shares}
+
+
 def compare(
     folder: Path, pairs: Sequence[PairScore], options: argparse.Namespace
 ) -> dict[str, Any]:
@@ -132,6 +169,7 @@ def compare(
         "ratio": predict.median / own.median,
         # Where others share the machine, the fastest rounds are the least disturbed.
         "ratio_of_fastest_rounds": min(predict.seconds) / min(own.seconds),
+        **shares_of_matmul(engine, cut, predict=predict.median, engine=own.median),
         "largest_score_difference": max(apart),
         "score_deviation": statistics.pstdev(predict.scores),
         "padding_waste": engine.batcher.waste,

@@ -13,6 +13,7 @@ from ...quiet import quiet
 from ..checkpoint import T5_KINDS, Checkpoint, clear_errors, where
 from ..models import find_model
 from .buffers import load_whole
+from .encoders import lighten
 from .heads import float32_heads, float32_module
 from .prefixes import Prefix, why_not
 from .projection import Layer, load_projection
@@ -83,7 +84,10 @@ def load(
         if task != "encoder":  # what is read of it is its last hidden states
             float32_heads(network)
         projection = load_projection(checkpoint) if task == "encoder" else ()
-        return Loaded(network.to(checkpoint.device).eval(), checkpoint, projection, adapted)
+        network = network.to(checkpoint.device).eval()
+        if adapted is None:  # PEFT goes by a layer's own weight
+            lighten(network)
+        return Loaded(network, checkpoint, projection, adapted)
 
 
 def _network(checkpoint: Checkpoint, task: Task) -> Any:
