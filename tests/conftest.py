@@ -84,10 +84,18 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     for name in ("ENDPOINT", "DOMAIN"):
         monkeypatch.setenv(f"MODELSCOPE_{name}", served.url)
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "modelscope"))
-    if "modelscope_hub.config" in sys.modules:  # it remembers the hub of the test before
-        sys.modules["modelscope_hub.config"].set_default_config(None)
+    _forget_hubs()
     yield served
     served.close()
+    _forget_hubs()
+
+
+def _forget_hubs() -> None:
+    """Drop the clients that packages made for the hub of a test."""
+    if "modelscope_hub.config" in sys.modules:
+        sys.modules["modelscope_hub.config"].set_default_config(None)
+    if "transformers.utils.hub" in sys.modules:
+        sys.modules["transformers.utils.hub"]._hf_api = None
 
 
 @pytest.fixture(scope="session")

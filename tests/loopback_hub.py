@@ -1,5 +1,5 @@
-"""A hub on the loopback: as much of the Hugging Face hub's and ModelScope's protocol as a reader of
-data sets needs.
+"""A hub on the loopback: as much of the Hugging Face hub's and ModelScope's protocol as readers of
+data sets and models need.
 
 Every request is in `Hub.requests`, and how many bytes of each file were sent in `Hub.sent`. What is
 in `gated` or `private` is refused; a file in `cut` is broken off in its middle, as often as its
@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 class Hub:
-    """Data sets by name; each is a list of its revisions, oldest first, of files by name."""
+    """Data sets and models by name; each is a list of its revisions, oldest first, of files."""
 
     def __init__(self) -> None:
         self.revisions: dict[str, dict[str, dict[str, bytes]]] = {}
@@ -108,9 +108,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append((self.command, unquote(url.path)))
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         match [unquote(part) for part in url.path.strip("/").split("/")]:
-            case ["api", "datasets", owner, name, *rest]:
+            case ["api", "datasets" | "models", owner, name, *rest]:
                 self._hugging_face(f"{owner}/{name}", rest, asked, query)
-            case ["datasets", owner, name, "resolve", revision, *path]:
+            case ["datasets", owner, name, "resolve", revision, *path] | [
+                owner,
+                name,
+                "resolve",
+                revision,
+                *path,
+            ]:
                 self._resolve(f"{owner}/{name}", revision, "/".join(path))
             case ["api", "v1", "datasets", owner, name, *rest]:
                 self._modelscope(f"{owner}/{name}", rest, query)

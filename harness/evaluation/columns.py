@@ -230,6 +230,9 @@ COLUMNS: list[Column] = [
           facts.judgements, mean=rules.judgements, of_pool=True),
     _text("main_measure", "main score", "The measure that the task's makers report.",
           facts.main_measure, mean=rules.joined, show="more"),
+    Column("main_score", "main score's value", "The value of that measure after reranking; of a "
+           "benchmark of MTEB the mean over its tasks.", of=facts.main_score, mean=rules.mean,
+           format="number", show="more"),
     Column("apart", "not comparable", "Whether queries, pool or judgements are other than those of "
            "most results of the task.", kind=bool, format="flag", absent=False),
     _count("tasks", "tasks", "The tasks that this is the mean of.", lambda own: 1, absent=1),

@@ -156,6 +156,12 @@ def main_measure(facts: Facts) -> str:
     return measure or (f"{score} {NOT_COMPUTED}" if score else MAIN_MEASURE)
 
 
+def main_score(facts: Facts) -> float | None:
+    """Return the value of that measure after reranking; None where it is not computed here."""
+    measure = main_measure(facts)
+    return facts.mean("natural", measure) if measure in facts.values.names else None
+
+
 def hardware(facts: Facts) -> str:
     """Name what the engine ran on; of a server only where it is."""
     return parts.hardware(facts.run.manifest)

@@ -1,15 +1,17 @@
 """Confidence intervals, p-values and stars of all gains, and the means of data sets.
 
 The mean of a data set is the plain mean over its tasks, which are taken as fixed: its standard
-error comes from those of the tasks.
+error comes from those of the tasks. The tasks of MTEB have one too, as its benchmarks do: the plain
+mean over tasks, each of which is the mean of its subsets and splits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..tasks import MTEB
 from .columns import RUNS, VALUES
 from .results import MAIN, Results, columns_of, typed
 from .significance import DETECTABLE, FEWEST, LEVEL, half_width, holm, p_value
@@ -41,6 +43,10 @@ class Group:
         """One sentence for each reranker without a mean."""
         left = self.left_out
         return tuple(f"{self.name} · {p} · {r}: no mean, with {why}" for p, r, why in left)
+
+
+MTEB_TASKS = "mteb:*"
+"""Stands for all tasks of MTEB that a report has."""
 
 
 def data_set(task: str) -> str:
@@ -110,11 +116,43 @@ def _corrected(p: pd.Series, family: pd.Series) -> Mapping[str, pd.Series]:
 
 
 def means_of(results: Results) -> tuple[Results, list[Group]]:
-    """Return the means of all data sets of several tasks, and who has none.
+    """Return the means of all data sets of several tasks and of MTEB's tasks, and who has none.
 
     results: of tasks. All means of a data set are over the same tasks, and each is of one method.
     """
-    runs = results.runs.assign(set=results.runs["task"].map(data_set))
+    means, groups = _means_by(results, data_set)
+    several = {group.name for group in groups}
+    alone = results.runs["task"].map(lambda task: data_set(task) not in several)
+    of_mteb = _stacked(_of_mteb(results, alone), _of_mteb(means, True))
+    benchmark, of_all = _means_by(of_mteb, lambda _: MTEB_TASKS)
+    return _stacked(means, benchmark), [*groups, *of_all]
+
+
+def _of_mteb(results: Results, chosen: pd.Series | bool) -> Results:
+    """Return the `chosen` rows that are tasks of MTEB."""
+    runs = results.runs[results.runs["task"].str.startswith(MTEB).astype(bool) & chosen]
+    return Results(runs, results.values[results.values["run"].isin(runs.index)])
+
+
+def _stacked(one: Results, other: Results) -> Results:
+    """Return the rows of both, which are numbered anew."""
+    import pandas as pd
+
+    if one.runs.empty or other.runs.empty:
+        return other if one.runs.empty else one
+    parts, first = [], 0
+    for own in (one, other):
+        numbers = pd.Series(range(first, first + len(own.runs)), index=own.runs.index)
+        values = own.values.assign(run=own.values["run"].map(numbers))
+        parts.append((own.runs.set_axis(numbers), values))
+        first += len(own.runs)
+    runs, values = zip(*parts, strict=True)
+    return Results(pd.concat(runs), pd.concat(values, ignore_index=True))
+
+
+def _means_by(results: Results, name_of: Callable[[str], str]) -> tuple[Results, list[Group]]:
+    """Return the means of tasks with one name by `name_of`, where these are several."""
+    runs = results.runs.assign(set=results.runs["task"].map(name_of))
     tasks = runs.groupby("set")["task"].unique().map(sorted)
     several = tasks[tasks.map(len) > 1]
     if several.empty:

@@ -7,7 +7,7 @@ Out: `find_tasks` returns references; `load` of each reads the files, checks the
 
 from __future__ import annotations
 
-from .catalog import CatalogueEntry, catalogue, collections, sets
+from .catalog import MTEB, CatalogueEntry, catalogue, collections, sets
 from .files import parse_json, read_lines, split_fields
 from .find import find_tasks, load_task
 from .ids import (
@@ -42,6 +42,7 @@ __all__ = [
     "MAIN_MEASURE",
     "MISMATCH_LIMIT",
     "MODELSCOPE",
+    "MTEB",
     "TWO_LETTERS",
     "CatalogueEntry",
     "Note",

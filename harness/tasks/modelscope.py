@@ -32,7 +32,7 @@ class ModelScope:
         if re.fullmatch("[0-9a-f]{40}", branch) or not files:
             return branch, list(files)
         latest = max(files.values(), key=lambda entry: entry.get("CommittedDate") or 0)
-        commit = latest.get("Revision")
+        commit: str = latest.get("Revision") or ""
         there = _files(dataset, commit) if commit else {}
         if not _commits(files) <= _commits(there):
             what = f"ModelScope does not tell the commit of {dataset}'s revision {branch!r}"

@@ -16,6 +16,7 @@ import rerank_bench
 from rerank_bench.cli import main
 from rerank_bench.errors import BadData
 from rerank_bench.integrations.mteb import Reranked
+from rerank_bench.runs import Run, run_folder, write_run
 
 mteb = pytest.importorskip("mteb")
 
@@ -287,6 +288,36 @@ def test_the_function_load_results_of_mteb_shows_first_stages_that_are_models(
     for own in experiments.model_results:
         name = f"{own.model_name}@{own.experiment_name.replace('__', ',')}"
         assert seen["mteb-models"][name] == own.task_results
+
+
+def test_the_score_of_a_benchmark_is_that_of_mteb(twin: Any, tmp_path: Path) -> None:
+    """The mean of the main scores of two tasks, of which one has two subsets."""
+    bench("run", "--task", twin.folder, "--reranker", "reverse", "--profile", "bm25()",
+          "--depth", DEPTH, "--out", tmp_path / "runs")  # fmt: skip
+    tasks = {
+        "Twin/en-dev": ["mteb:Twin/en-dev", "mteb:Other/dev"],
+        "Twin/de-dev": ["mteb:Twin/de-dev"],
+    }
+    for file in list((tmp_path / "runs").rglob("manifest.json")):
+        about, run = json.loads(file.read_text()), rerank_bench.load_run(file.parent)
+        for task in tasks[about["settings"]["task"]]:
+            settings = {**about["settings"], "task": task}
+            main = "MRR@10" if "Other" in task else "nDCG@10"
+            put(tmp_path / "mteb", run, {**about, "settings": settings, "main_measure": main})
+    bench("export", tmp_path / "mteb", "--form", "mteb-models", "--out", tmp_path / "out")
+    found = mteb.ResultCache(cache_path=tmp_path / "out").load_results()
+    (theirs,) = found.to_dataframe().filter(like="rerank-bench/").mean().tolist()
+    frame = rerank_bench.load_runs(tmp_path / "mteb").evaluation.means.rows("nDCG@10")
+    (ours,) = frame[frame["task"] == "mteb:*"]["main_score"]
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert 0 < ours < 1
+
+
+def put(root: Path, run: Any, manifest: dict[str, Any]) -> None:
+    """Write a run under another manifest."""
+    settings = manifest["settings"]
+    place = run_folder(root, settings["task"], settings["profile"]["asked"], "reverse")
+    write_run(place, Run(manifest, run.results, run.qrels))
 
 
 def the_meta(root: Path, experiment: str) -> str:

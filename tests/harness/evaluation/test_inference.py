@@ -186,3 +186,39 @@ def test_equal_gains_have_no_interval_no_p_and_no_part_in_a_family(gains: np.nda
     assert all(map(pd.isna, missing))
     assert (equal.starred, equal.family) == (False, "")
     assert real.family == "the only one of the gains of rerankers after profiles in t"
+
+
+def test_the_tasks_of_mteb_have_a_mean_in_which_a_task_counts_once_whatever_its_subsets() -> None:
+    tasks = {"mteb:A/dev": 0.1, "mteb:B/ar-dev": 0.2, "mteb:B/en-dev": 0.4, "mteb:C/test": 0.5}
+    rows = [
+        row(task, r, draw(n), main_score=value + shift, main_measure="MAP@9")
+        for n, (task, value) in enumerate({**tasks, "Other/a": 0.9, "Other/b": 0.9}.items())
+        for r, shift in (("x", 0.0), ("y", 0.25))
+    ]
+    found, means, groups = infer(results_of(rows))
+    scores = means.rows("nDCG@10").set_index(["task", "reranker"])
+    assert scores["main_score"]["mteb:B", "x"] == pytest.approx(0.3)
+    assert scores["main_score"]["mteb:*", "x"] == pytest.approx((0.1 + 0.3 + 0.5) / 3)
+    assert scores["main_score"]["mteb:*", "y"] == pytest.approx((0.35 + 0.55 + 0.75) / 3)
+    (whole,) = (group for group in groups if group.name == "mteb:*")
+    assert whole.tasks == ("mteb:A/dev", "mteb:B", "mteb:C/test")
+    gains = found.rows("nDCG@10").set_index(["task", "reranker"])["gain"]
+    of_b = (gains["mteb:B/ar-dev", "x"] + gains["mteb:B/en-dev", "x"]) / 2
+    wanted = (gains["mteb:A/dev", "x"] + of_b + gains["mteb:C/test", "x"]) / 3
+    assert scores["gain"]["mteb:*", "x"] == pytest.approx(wanted)
+    assert means.rows().index.is_unique
+    assert len(means.runs) == 2 * 3
+
+
+def test_a_reranker_without_all_tasks_of_mteb_and_one_main_score_have_no_mean() -> None:
+    rows = [
+        row("mteb:A/dev", "x", draw(1), main_score=0.5),
+        row("mteb:B/dev", "x", draw(2), main_score=None),
+        row("mteb:A/dev", "y", draw(3), main_score=0.5),
+    ]
+    _, means, (whole,) = infer(results_of(rows))
+    assert whole.left_out == (("bm25", "y", "1 of 2 tasks"),)
+    (only,) = means.rows().itertuples()
+    assert (only.task, only.reranker) == ("mteb:*", "x")
+    assert np.isnan(only.main_score)
+    assert not np.isnan(only.gain)
