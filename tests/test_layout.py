@@ -159,7 +159,7 @@ def test_the_public_names_are_sorted_and_all_there():
         assert getattr(rerank_bench, name) is not None
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda p: p.stem)
 def test_a_benchmark_imports_only_names_that_exist(path, monkeypatch):
     monkeypatch.syspath_prepend(path.parent)
     runpy.run_path(str(path), run_name="benchmark")
