@@ -66,7 +66,6 @@ check: install ## style, types (of an installed wheel) and links between the par
 	MYPYPATH=$(CHECKED) $(RUN)mypy --package rerank_bench
 
 bench: install $(PEERS)/installed ## speed, as ratios from one run
-	$(RUN)python benchmarks/driver.py
 	$(RUN)python benchmarks/inference.py
 	$(PEERS)/bin/python benchmarks/peers
 

@@ -15,8 +15,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import click
 from cross_encoder import cross_encoder
+from overhead import overhead
 
-CASES: Sequence[click.Command] = (cross_encoder,)
+CASES: Sequence[click.Command] = (cross_encoder, overhead)
 
 
 @click.group(
