@@ -173,7 +173,7 @@ def prepare(folder: Path, tasks: Sequence[NanoTask]) -> None:
 @case("evaluation", "mteb", "sentence-transformers")
 @click.option("--queries", default=10, show_default=True, help="Of each of 13 tasks.")
 @click.option("--documents", default=300, show_default=True, help="Of each task.")
-@click.option("--words", default=30, show_default=True, help="Of each document.")
+@click.option("--words", default=45, show_default=True, help="Of each document.")
 @click.option("--depth", default=20, show_default=True)
 @rounds(1)
 def evaluation(queries: int, documents: int, words: int, depth: int, rounds: int) -> Found:

@@ -1,4 +1,4 @@
-"""What the harness adds to an engine of a fixed speed, for flows of four forms.
+"""What the harness adds to an engine of a fixed speed, for flows of several forms.
 
 The engine answers 1,000 requests a second in steps of 64, by sleeping. Either it computes in this
 process, as engine transformers does, so all that the harness does comes on top; or elsewhere, as a
@@ -28,8 +28,10 @@ from rerank_bench import (
     Generation,
     Job,
     LabelScores,
+    Logits,
     Message,
     NextToken,
+    PairScore,
     Prompt,
     Reply,
     ask,
@@ -43,11 +45,13 @@ RATE, STEP, IN_FLIGHT = 1000, 64, 512
 AIM = 0.97
 PERMUTATION = " > ".join(f"[{i}]" for i in range(20, 0, -1))
 FORMS = {
-    # name: queries, documents, whether replies are kept on disk
-    "pointwise": (50, 100, False),
-    "pointwise, cached": (50, 100, True),
-    "listwise": (555, 100, False),
-    "all pairs": (4, 50, False),
+    # name: queries, documents, whether replies are kept on disk, requests in flight
+    "cross-encoder": (50, 100, False, STEP),
+    "cross-encoder, cached": (50, 100, True, STEP),
+    "pointwise, cached": (50, 100, True, STEP),
+    "pointwise, cached, of a server": (50, 100, True, IN_FLIGHT),
+    "listwise, cached, of a server": (555, 100, True, IN_FLIGHT),
+    "all pairs, of a server": (4, 50, False, IN_FLIGHT),
 }
 
 
@@ -73,6 +77,8 @@ class AllPairs:
 
 def answer(request: Any) -> Reply:
     """Answer always the same, so that what takes time is the pace."""
+    if isinstance(request, PairScore):
+        return Logits((0.5,), prompt_tokens=9)
     if isinstance(request, Generate):
         return Generation(PERMUTATION, finished=True, prompt_tokens=9, output_tokens=9)
     scores = {label: -1.0 - place for place, label in enumerate(request.labels)}
@@ -90,11 +96,6 @@ class Paced(FakeEngine):
         super().__init__(answer, name="paced")
         self.in_flight, self.rate = in_flight, rate
         self.seen: list[AnyRequest] = []
-
-    @property
-    def where(self) -> str:
-        """Where it computes."""
-        return "in this process" if self.in_flight == STEP else "as a server"
 
     def clear(self) -> None:
         """Forget what it was asked; the way before may still hold the list."""
@@ -134,9 +135,11 @@ class Paced(FakeEngine):
 
 def jobs(form: str) -> Iterator[Job]:
     """Yield one job per query, as a suite does."""
-    queries, depth, _ = FORMS[form]
+    queries, depth, *_ = FORMS[form]
     method, _, _ = form.partition(",")
-    reranker: Any = AllPairs() if form == "all pairs" else choose(f"{method}:engine=fake").reranker
+    reranker: Any = (
+        AllPairs() if method == "all pairs" else choose(f"{method}:engine=fake").reranker
+    )
     words = "the quick brown fox jumps over the lazy dog and runs into the dark wood " * 5
     for q in range(queries):
         documents = tuple(Document(f"d{q}-{i}", f"{i} of {q}: {words}") for i in range(depth))
@@ -155,7 +158,7 @@ def harness_way(form: str, engine: Paced) -> Way[Sequence[AnyRequest]]:
                 cache.close()
         return engine.seen
 
-    return Way(f"drive, {form}, {engine.where}", run, before=engine.clear)
+    return Way(form, run, before=engine.clear)
 
 
 def engine_way(form: str, engine: Paced) -> Way[Sequence[AnyRequest]]:
@@ -186,10 +189,9 @@ def overhead(forms: Sequence[str], rounds: int) -> Found:
     """What the harness adds at 1,000 requests a second."""
     rows: list[Row] = []
     for form in forms or FORMS:
-        for in_flight in (STEP, IN_FLIGHT):
-            engine = Paced(in_flight)
-            match = Match(harness_way(form, engine), engine_way(form, engine), AIM)
-            rows += side_by_side([match], in_any_order, rounds)
+        engine = Paced(FORMS[form][3])
+        match = Match(harness_way(form, engine), engine_way(form, engine), AIM)
+        rows += side_by_side([match], in_any_order, rounds)
     for row in rows:
         row["overhead"] = 1 / row["ratio"] - 1
     return Found(rows, {"requests_per_second": RATE, "step": STEP, "in_flight": IN_FLIGHT})
