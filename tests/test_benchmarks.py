@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import runpy
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+
+from rerank_bench import PairScore
+from rerank_bench.tasks import Source, Task, find_tasks
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
@@ -123,5 +127,78 @@ def test_the_help_names_the_cases(monkeypatch: pytest.MonkeyPatch):
     main = runpy.run_path(str(PEERS), run_name="peers")["main"]
     done = CliRunner().invoke(main, ["--help"])
     assert done.exit_code == 0
-    assert set(main.commands) >= {"cross-encoder"}
+    assert set(main.commands) >= {"cross-encoder", "evaluation", "overhead"}
     assert all(name in done.output for name in main.commands)
+
+
+@pytest.mark.parametrize(("outputs", "status"), [([1, 1], 0), ([1, 2], 1)])
+def test_without_a_case_all_run_and_one_difference_fails(
+    monkeypatch: pytest.MonkeyPatch, outputs: list[int], status: int
+):
+    monkeypatch.syspath_prepend(PEERS)
+    main = runpy.run_path(str(PEERS), run_name="peers")["main"]
+    run: list[int] = []
+
+    def toy(output: int) -> click.Command:
+        return click.Command(str(output), callback=lambda: run.append(output) or output == 1)
+
+    monkeypatch.setattr(main, "commands", {place: toy(out) for place, out in enumerate(outputs)})
+    assert CliRunner().invoke(main, []).exit_code == status
+    assert run == outputs
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a file of benchmarks/peers and return its names."""
+    monkeypatch.syspath_prepend(PEERS)
+    return lambda name: runpy.run_path(str(PEERS / f"{name}.py"), run_name=name)
+
+
+def test_a_request_that_one_side_repeats_or_lacks_is_a_difference(module: Any):
+    compare = module("overhead")["in_any_order"]
+    one, other = PairScore("a", "b"), PairScore("a", "c")
+    assert compare([one, other], [other, one]).holds
+    assert compare([one, other], [one, one]).difference == 2
+    assert not compare([one, one], [one]).holds
+
+
+@pytest.mark.parametrize("in_flight", [64, 512])
+def test_the_paced_engine_answers_each_request_once_and_no_faster_than_its_pace(
+    module: Any, in_flight: int
+):
+    engine = module("overhead")["Paced"](in_flight, rate=2000)
+    start = time.perf_counter()
+    found = [index for index, _ in engine.stream(PairScore("a", str(i)) for i in range(200))]
+    assert time.perf_counter() - start >= 0.1
+    assert found == list(range(200))
+
+
+def test_a_nano_data_set_is_read_as_it_was_made(module: Any, tmp_path: Path):
+    data = module("nano_data")
+    texts = {f"d{i}": f"text {i}" for i in range(6)}
+    whole = Task(
+        "whole", "test", {"q1": "one", "q2": "two"}, texts, {"q1": {"d1": 1}, "q2": {"d2": 1}},
+        Source("folder", "here"),
+    )  # fmt: skip
+    ranked = {"bm25": {"q1": ["d0", "d1", "d2"], "q2": []}}
+    made = data["_part"](whole, "NQ", ["q1", "q2"], 4, ranked, 3)
+    assert {"d1", "d2"} < made.corpus.keys()
+    assert len(made.corpus) == 4
+    assert all(len(set(own)) == 3 for own in made.lists["bm25"].values())
+    data["write"](tmp_path, [made], {"bm25": "bm25"})
+    (ref,) = find_tasks(str(tmp_path))
+    task = ref.load()
+    assert (task.queries, task.corpus) == (made.queries, made.corpus)
+    assert {q: min(task.positives(q)) for q in task.queries} == made.positive
+    assert {q: list(own) for q, own in task.shipped["bm25"]().items()} == made.lists["bm25"]
+
+
+def test_documents_that_are_equal_after_the_cut_are_one(module: Any):
+    corpus = {"d1": "same start here", "d2": "same start there", "d3": "other"}
+    qrels = {"q1": {"d1": 1}, "q2": {"d2": 1}}
+    whole = Task(
+        "whole", "test", {"q1": "one", "q2": "two"}, corpus, qrels, Source("folder", "here")
+    )
+    cut = module("nano_data")["_distinct"](whole, 2)
+    assert cut.corpus == {"d1": "same start", "d3": "other"}
+    assert list(cut.queries) == ["q1"]

@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-# No side may ask a hub, as all models and data are local, or draw bars.
-os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+if __name__ == "__main__":
+    # No side may ask a hub, as all models and data are local, or draw bars.
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
 
 import click
 from cross_encoder import cross_encoder
 from evaluation import evaluation
 from overhead import overhead
-
-CASES: Sequence[click.Command] = (cross_encoder, evaluation, overhead)
 
 
 @click.group(
@@ -36,11 +35,12 @@ def main(context: click.Context) -> None:
 @click.pass_context
 def finish(context: click.Context, equal: Sequence[bool]) -> None:
     """Exit with 1 where the outputs of a case differ."""
-    results = equal if context.invoked_subcommand else [context.invoke(one) for one in CASES]
+    cases = main.commands.values()
+    results = equal if context.invoked_subcommand else [context.invoke(one) for one in cases]
     context.exit(0 if all(results) else 1)
 
 
-for command in CASES:
+for command in (cross_encoder, evaluation, overhead):
     main.add_command(command)
 
 if __name__ == "__main__":
