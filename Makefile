@@ -65,10 +65,9 @@ check: install ## style, types (of an installed wheel) and links between the par
 	$(PIP) install --quiet --no-deps --no-build-isolation --target $(CHECKED) .
 	MYPYPATH=$(CHECKED) $(RUN)mypy --package rerank_bench
 
-bench: install ## speed, as ratios from one run
-	$(RUN)python benchmarks/driver.py
-	$(RUN)python benchmarks/cross_encoder.py
+bench: install $(PEERS)/installed ## speed, as ratios from one run
 	$(RUN)python benchmarks/inference.py
+	$(PEERS)/bin/python benchmarks/peers
 
 lock: ## pin what a fresh environment resolves to
 	$(PYTHON) -m venv .cache/lock

@@ -159,10 +159,9 @@ def test_the_public_names_are_sorted_and_all_there():
         assert getattr(rerank_bench, name) is not None
 
 
-BENCHMARKS = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "benchmarks").glob("*/__main__.py")]
-
-
-@pytest.mark.parametrize("path", sorted(BENCHMARKS), ids=lambda p: f"{p.parent.name}/{p.stem}")
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda p: f"{p.parent.name}/{p.stem}"
+)
 def test_a_benchmark_imports_only_names_that_exist(path, monkeypatch):
     monkeypatch.syspath_prepend(path.parent)
     runpy.run_path(str(path), run_name="benchmark")

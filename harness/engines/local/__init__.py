@@ -160,8 +160,10 @@ class TransformersEngine:
 
     def close(self) -> None:
         """Release the model's memory; the next request would load it anew."""
-        self._loaded.clear()
         self.forget()
+        if not self._loaded:
+            return  # where all replies were in the cache, a collection takes longer than the rest
+        self._loaded.clear()
         gc.collect()
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():

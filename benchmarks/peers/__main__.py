@@ -1,0 +1,47 @@
+"""Time this package beside its peers: same machine, same model, equal outputs.
+
+Runs in the environment that `make test-peers` makes, as .venv-peers/bin/python benchmarks/peers.
+Without a CASE all run; the options of a case stand behind its name. A case compares the outputs
+first; where they differ it gives no ratio, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+if __name__ == "__main__":
+    # No side may ask a hub, as all models and data are local, or draw bars.
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+
+import click
+from cross_encoder import cross_encoder
+from evaluation import evaluation
+from overhead import overhead
+
+
+@click.group(
+    chain=True,
+    invoke_without_command=True,
+    help=__doc__,
+    subcommand_metavar="[CASE [OPTIONS]]…",
+)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Run all cases where none is named."""
+
+
+@main.result_callback()
+@click.pass_context
+def finish(context: click.Context, equal: Sequence[bool]) -> None:
+    """Exit with 1 where the outputs of a case differ."""
+    cases = main.commands.values()
+    results = equal if context.invoked_subcommand else [context.invoke(one) for one in cases]
+    context.exit(0 if all(results) else 1)
+
+
+for command in (cross_encoder, evaluation, overhead):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main(prog_name="python benchmarks/peers")
