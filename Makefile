@@ -7,7 +7,7 @@ CHECKED = .cache/checked
 VLLM ?= .venv-vllm
 PEERS ?= .venv-peers
 
-.PHONY: install demo test test-vllm test-peers check docs bench lock clean
+.PHONY: install demo test test-vllm test-peers check docs bench bench-vllm lock clean
 
 install: $(VENV)/installed ## the package, its tools and the demo's models
 
@@ -68,6 +68,19 @@ check: install ## style, types (of an installed wheel) and links between the par
 bench: install $(PEERS)/installed ## speed, as ratios from one run
 	$(RUN)python benchmarks/inference.py
 	$(PEERS)/bin/python benchmarks/peers
+
+bench-vllm: $(VLLM)/peers ## the same beside packages that ask vLLM, in its environment
+	$(VLLM)/bin/python benchmarks/peers
+
+$(VLLM)/peers: $(VLLM)/installed constraints-peers.txt
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --constraint constraints.txt --constraint constraints-peers.txt \
+	  dacite ftfy mteb polars polars-runtime-32 pytrec-eval-terrier rerankers wcwidth
+	@# The first release that keeps several requests under way at a server. It asks for Python 3.12
+	@# and runs on 3.11; the tests compare with 0.25.7, which has one under way.
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --ignore-requires-python rank-llm==0.26.0
+	touch $@
 
 lock: ## pin what a fresh environment resolves to
 	$(PYTHON) -m venv .cache/lock
