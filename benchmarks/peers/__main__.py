@@ -25,8 +25,9 @@ from evaluation import evaluation
 from listwise import listwise
 from overhead import overhead
 from pointwise import pointwise
+from prefix import prefix
 
-CASES: Sequence[click.Command] = (cross_encoder, evaluation, overhead)
+CASES: Sequence[click.Command] = (cross_encoder, evaluation, overhead, prefix)
 SERVED: Sequence[click.Command] = (listwise, pointwise)
 
 
