@@ -265,8 +265,9 @@ def mteb_scores(
         for k in sorted(cutoffs)
     }
     values = measure(rankings, grades, tuple(names))
+    # summed one by one as in MTEB: a mean of numpy's can round to the other side of a half
     return {
-        key: round(float(values[name].mean()), 6 if key.startswith("mrr") else 5)
+        key: round(sum(values[name].tolist()) / len(grades), 6 if key.startswith("mrr") else 5)
         for name, key in names.items()
     }
 
