@@ -177,6 +177,7 @@ def manifest(
             "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
             "published": task.published,
             "convention": task.convention,
+            "language": task.language,
             "main_measure": task.main_measure,
             "main_score": task.main_score,
             "seconds": sum(result.usage.seconds for result in results),
