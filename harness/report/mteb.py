@@ -238,7 +238,8 @@ def _entry(own: Result) -> dict[str, Any]:
     kind, _, cut = (run.manifest.get("main_measure") or MAIN).partition("@")
     scores = mteb_scores(ids, grades, {*CUTOFFS, int(cut)})
     languages = {result.language for result in run.results if result.language}
-    languages = languages or {run.manifest.get("language")} - {None}
+    if not languages and run.manifest.get("language"):
+        languages = {run.manifest["language"]}
     return {
         **scores,
         "accuracy": scores["recall_at_1"],

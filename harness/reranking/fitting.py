@@ -83,7 +83,7 @@ def pair_budget(declared: Declared, engine: Engine) -> int | None:
 
     Where it yields pairs alone and sets no budget that holds, they are those of the model.
     """
-    if declared.max_pair_tokens is not None or declared.asks != {PairScore}:
+    if declared.max_pair_tokens is not None or declared.asks != frozenset({PairScore}):
         return declared.max_pair_tokens
     limit, apart = engine.pair_tokens, (declared.max_query_tokens, declared.max_doc_tokens)
     together = None if None in apart else sum(n for n in apart if n is not None)
