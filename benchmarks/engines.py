@@ -60,7 +60,7 @@ def candidates(
     task = load_task("stdlib-code")
     chosen = chosen_queries(list(task.queries), Scope(queries=queries, seed=seed))
     rows = [r.first(depth) for r in build_pool(task, "bm25").rows if r.query_id in chosen]
-    fitting = Fitting(task, engine, Budget.of(reranker))
+    fitting = Fitting(task, engine, Budget.of(reranker, engine))
     fitting.prepare(rows)
     return [fitting.candidates(row) for row in rows]
 

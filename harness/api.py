@@ -75,7 +75,7 @@ def _candidates(
     instruction: str | None,
 ) -> Candidates:
     corpus = {str(place): readable(text) for place, text in enumerate(documents)}
-    fitter = Fitter(corpus, engine, Budget.of(reranker))
+    fitter = Fitter(corpus, engine, Budget.of(reranker, engine))
     (fitted_query,) = fitter.queries([readable(query)])
     fitter.prepare([(fitted_query, list(corpus))])
     fitted = zip(corpus, fitter.documents(fitted_query, list(corpus)), strict=True)

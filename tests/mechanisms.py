@@ -126,7 +126,7 @@ def run(
     jobs = []
     for name in names:
         made = reranker(name)
-        fitting = Fitting(task, engine, Budget.of(made, doc_tokens=tokens))
+        fitting = Fitting(task, engine, Budget.of(made, engine, doc_tokens=tokens))
         fitting.prepare(rows)
         for number, row in enumerate(rows):
             jobs.append(Job((name, number), Watched(made), fitting.candidates(row), name))

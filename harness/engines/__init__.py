@@ -33,7 +33,7 @@ from .options import (
     readers,
     require_support,
 )
-from .pairing import PairTemplate, no_pair_head, pair_head, require_pair_text
+from .pairing import PairTemplate, no_pair_head, pair_head, pair_tokens, require_pair_text
 from .pooling import pooling_of
 from .prepare import Prepared, Preparer
 from .thinking import answer_after_thoughts, thoughts
@@ -77,6 +77,7 @@ __all__ = [
     "overlap",
     "packaged",
     "pair_head",
+    "pair_tokens",
     "pooling_of",
     "preparer_of",
     "readers",

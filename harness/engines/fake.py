@@ -57,6 +57,7 @@ class FakeEngine:
     def __init__(self, handler: Handler, *, name: str = "fake") -> None:
         self.name, self.exact_labels = name, True
         self.statistics = Statistics()
+        self.pair_tokens: int | None = None
         self.hardware: Mapping[str, Any] = machine()
         self.identity: Mapping[str, str] = {"engine": name}
         self.answered = 0

@@ -30,6 +30,7 @@ class NoEngine:
     hardware: Mapping[str, Any] = machine()
     identity: Mapping[str, str] = {"engine": NO_ENGINE.name}
     statistics = Statistics()
+    pair_tokens = None
 
     def __init__(self, options: NoOptions) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -40,6 +41,35 @@ def config_of_calls(checkpoint: Checkpoint) -> dict[str, Any] | None:
     if pair_head(checkpoint) == "maxsim":
         return None
     return cast("dict[str, Any]", checkpoint.config.to_dict())
+
+
+def pair_tokens(checkpoint: Checkpoint, context: int) -> int | None:
+    """Return the most tokens of both texts of a pair that `context` tokens hold.
+
+    The rest is what frames them: the tokenizer's own tokens, a template, or a saved prompt. None
+    where the context has no limit.
+    """
+    if context >= sys.maxsize:
+        return None
+    template = _template(checkpoint)
+    if template is None:
+        prompt = _saved_prompt(checkpoint)
+        # it may stand before both texts
+        more = 2 * len(checkpoint.tokens.encode([prompt])[0]) if prompt else 0
+        return max(context - checkpoint.tokens.pair.size - more, 1)
+    (ids,) = checkpoint.tokens.encode([template.render("", "")])
+    framed = checkpoint.tokens.framed(ids, closed=True) if template.closed else ids
+    # without the words around it, a text can have a token less
+    return max(context - len(framed) - 2, 1)
+
+
+def _template(checkpoint: Checkpoint) -> PairTemplate | None:
+    """Return what makes one text of a pair, also where more modules follow."""
+    if checkpoint.options.pair_template is not None:
+        return PairTemplate.of(checkpoint)
+    if is_composed(checkpoint) and names_roles(checkpoint.tokenizer):
+        return PairTemplate(_chat(checkpoint.tokenizer, _saved_prompt(checkpoint)))
+    return None
 
 
 def output_names(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -112,6 +142,12 @@ def _saved(checkpoint: Checkpoint) -> Mapping[str, Any]:
     return small_json(checkpoint.place, "config_sentence_transformers.json") or {}
 
 
+def _saved_prompt(checkpoint: Checkpoint) -> str | None:
+    saved = _saved(checkpoint)
+    prompts: Mapping[str, str] = saved.get("prompts") or {}
+    return prompts.get(saved.get("default_prompt_name") or "")
+
+
 @dataclass(frozen=True)
 class PairTemplate:
     """Renders a pair as one text; `closed` adds the tokenizer's own tokens around it."""
@@ -133,9 +169,7 @@ class PairTemplate:
                 f"model {checkpoint.name} is more than a classification head; "
                 "use --engine transformers"
             )
-        saved = _saved(checkpoint)
-        system = (saved.get("prompts") or {}).get(saved.get("default_prompt_name"))
-        return cls(_chat(checkpoint.tokenizer, system))
+        return cls(_chat(checkpoint.tokenizer, _saved_prompt(checkpoint)))
 
     @classmethod
     def find(cls, checkpoint: Checkpoint) -> PairTemplate | None:

@@ -64,11 +64,18 @@ class ReplayEngine(FakeEngine):
     """An engine that answers from the reply cache and fails every request not in it.
 
     identity: of the engine that ran, which is part of the cache keys. cut: the `fit` of that
-    engine. replies: all replies so far.
+    engine. pair_tokens: those that it had. replies: all replies so far.
     """
 
-    def __init__(self, identity: Mapping[str, str], cut: Cut, cache: ReplyCache) -> None:
+    def __init__(
+        self,
+        identity: Mapping[str, str],
+        cut: Cut,
+        cache: ReplyCache,
+        pair_tokens: int | None = None,
+    ) -> None:
         super().__init__(lambda request: Failure(NOT_CACHED), name="replay")
+        self.pair_tokens = pair_tokens
         self.identity = identity
         self.replies: dict[AnyRequest, Reply | Failure] = {}
         self._cut, self._cache = cut, cache

@@ -158,13 +158,14 @@ def _stage(
     notes += changes
     identity = {key: value for key, value in reranker["engine"].items() if key != "name"}
     chars, tokens = settings["max_doc_chars"], settings.get("max_doc_tokens")
-    budget = Budget.of(choice.reranker, doc_tokens=tokens, doc_chars=chars)
     try:
-        cut = find_cut(identity, served)
+        held = reranker["options"].get("max_pair_tokens")
+        engine = ReplayEngine(identity, find_cut(identity, served), cache, held)
+        budget = Budget.of(choice.reranker, engine, doc_tokens=tokens, doc_chars=chars)
     except EngineFault as error:
         notes.append(f"texts are not cut as in the run, so requests may differ: {error}")
-        cut, budget = NO_ENGINE.open().fit, Budget(doc_chars=chars)
-    engine = ReplayEngine(identity, cut, cache)
+        engine = ReplayEngine(identity, NO_ENGINE.open().fit, cache)
+        budget = Budget(doc_chars=chars)
     depth = reranker.get("at", settings["depth"])
     instruction = _instruction(reranker, task)
     return Stage(choice, engine, Fitting(task, engine, budget), depth, instruction)

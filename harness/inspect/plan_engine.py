@@ -12,6 +12,7 @@ from ..engines import (
     FakeEngine,
     Prepared,
     overlap,
+    pair_tokens,
     sides_of,
 )
 from ..errors import BadOption
@@ -157,6 +158,8 @@ class CountingEngine(FakeEngine):
 
     def __init__(self, reader: Reader, gpu: Gpu, block: int) -> None:
         super().__init__(overlap, name="plan")
+        held = pair_tokens(reader.checkpoint, reader.preparer.context)
+        self.pair_tokens = None if reader.head == "maxsim" else held
         self.reader, self.gpu, self._block = reader, gpu, block
         self._answered: set[int] = set()
         self.forget()

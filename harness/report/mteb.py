@@ -28,20 +28,17 @@ from typing import Any
 from ..errors import BadData
 from ..evaluation import MAIN, falling, measure, natural, relevant
 from ..runs import QueryResult, Run, find_all_runs, read_run
-from .experiments import experiment_name, experiment_of, mteb_revision
+from ..tasks import MTEB_KINDS, mteb_language
+from .experiments import (
+    clashing_stages,
+    experiment_name,
+    experiment_of,
+    first_stage,
+    mteb_revision,
+)
 
 CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)
 """The ranks at which MTEB cuts a ranking."""
-
-_KINDS = {
-    "nDCG": "ndcg",
-    "MAP": "map",
-    "recall": "recall",
-    "precision": "precision",
-    "MRR": "mrr",
-    "hit": "hit_rate",
-}
-"""Our name of a measure, without its cut-off -> that of MTEB."""
 
 _APART = "name one of the rerankers with --as, or export them into two folders"
 _HASH = "sha256:"
@@ -58,7 +55,7 @@ _UNKNOWN = (
 class Result:
     """A run under MTEB's names; `subset` is `default` where a data set has none.
 
-    is_model: whether its experiment is part of the model's name.
+    is_model: whether its experiment is part of the model's name. clashing: as for `first_stage`.
     """
 
     run: Run
@@ -66,9 +63,10 @@ class Result:
     subset: str
     split: str
     is_model: bool = False
+    clashing: Collection[str] = ()
 
     @classmethod
-    def of(cls, run: Run, *, is_model: bool = False) -> Result:
+    def of(cls, run: Run, *, is_model: bool = False, clashing: Collection[str] = ()) -> Result:
         """Read MTEB's names in the task's: `mteb:TASK/ar-dev`, `FOLDER/ar-dev`, any other.
 
         The task of another data set is named whole, with `__` for its slashes.
@@ -81,13 +79,18 @@ class Result:
         else:
             task = name.removeprefix("mteb:").replace("/", "__")
             names = task, "default", run.manifest.get("split") or last
-        return cls(run, *names, is_model)
+        return cls(run, *names, is_model, clashing)
+
+    @property
+    def experiment(self) -> dict[str, Any]:
+        """MTEB's `experiment_kwargs`."""
+        return experiment_of(self.run, self.clashing)
 
     @property
     def model(self) -> dict[str, Any]:
         """MTEB's description of a model; what is not known is null."""
         settings = self.run.manifest["settings"]
-        engine, kwargs = settings.get("engine") or {}, experiment_of(self.run)
+        engine, kwargs = settings.get("engine") or {}, self.experiment
         # mteb reads two underscores in a model's name as a slash
         suffix = f"@{experiment_name(kwargs).replace('__', ',')}" if self.is_model else ""
         return {
@@ -106,7 +109,7 @@ class Result:
     def place(self) -> tuple[str, ...]:
         """The folders of model, revision and, if it is no model, experiment, as MTEB names them."""
         name = self.model["name"].replace("/", "__").replace(" ", "_")
-        experiment = () if self.is_model else (experiment_name(experiment_of(self.run)),)
+        experiment = () if self.is_model else (experiment_name(self.experiment),)
         return name, self.model["revision"], *experiment
 
     @property
@@ -125,8 +128,9 @@ def to_mteb(roots: Sequence[Path], out: Path, *, as_models: bool = False) -> lis
     """
     tasks: dict[tuple[str, ...], list[Result]] = defaultdict(list)
     seen: dict[tuple[str, ...], Path] = {}
+    clashing = clashing_stages(find_all_runs(roots))
     for folder in find_all_runs(roots):
-        own = Result.of(read_run(folder), is_model=as_models)
+        own = Result.of(read_run(folder), is_model=as_models, clashing=clashing)
         _check_main_score(own, folder)
         key = (*own.place, own.task)
         first = seen.setdefault((*key, own.subset, own.split), folder)
@@ -234,14 +238,16 @@ def _entry(own: Result) -> dict[str, Any]:
     kind, _, cut = (run.manifest.get("main_measure") or MAIN).partition("@")
     scores = mteb_scores(ids, grades, {*CUTOFFS, int(cut)})
     languages = {result.language for result in run.results if result.language}
+    if not languages and run.manifest.get("language"):
+        languages = {run.manifest["language"]}
     return {
         **scores,
         "accuracy": scores["recall_at_1"],
-        "main_score": scores[f"{_KINDS[kind]}_at_{cut}"],
+        "main_score": scores[f"{MTEB_KINDS[kind]}_at_{cut}"],
         "hf_subset": own.subset,
-        "languages": sorted(languages) or ["und"],
+        "languages": sorted(map(mteb_language, languages)) or ["und"],
         "previous_results_model_meta": {
-            "model_name": profile["resolved"],
+            "model_name": first_stage(profile["resolved"], own.clashing),
             "revision": profile.get("sha256"),
         },
     }
@@ -261,12 +267,13 @@ def mteb_scores(
     """
     names = {
         f"{ours}@{k}": f"{theirs}_at_{k}"
-        for ours, theirs in _KINDS.items()
+        for ours, theirs in MTEB_KINDS.items()
         for k in sorted(cutoffs)
     }
     values = measure(rankings, grades, tuple(names))
+    # summed one by one as in MTEB: a mean of numpy's can round to the other side of a half
     return {
-        key: round(float(values[name].mean()), 6 if key.startswith("mrr") else 5)
+        key: round(sum(values[name].tolist()) / len(grades), 6 if key.startswith("mrr") else 5)
         for name, key in names.items()
     }
 

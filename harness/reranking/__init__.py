@@ -13,7 +13,7 @@ from .cascade import choose, choose_with, is_cascade, with_stages
 from .choice import After, Choice
 from .declared import Declared
 from .entries import Entry, catalogue
-from .fitting import Budget, Fitter
+from .fitting import Budget, Fitter, pair_budget
 from .flow import Failed, Job, Outcome, Reranked, Usage, total
 from .health import Check, checks, invalid, label_probability
 from .limits import (
@@ -83,6 +83,7 @@ __all__ = [
     "methods",
     "open_reranker",
     "order",
+    "pair_budget",
     "parse",
     "prefill_seconds",
     "rerank_one",

@@ -141,7 +141,10 @@ class Jobs:
         """Yield a job per (row, the part of it that is given)."""
         scope = self.scope
         budget = Budget.of(
-            choice.reranker, doc_tokens=scope.max_doc_tokens, doc_chars=scope.max_doc_chars
+            choice.reranker,
+            self.engine,
+            doc_tokens=scope.max_doc_tokens,
+            doc_chars=scope.max_doc_chars,
         )
         key = (id(task), budget)  # two tasks may share a name
         fitting = self._fittings.setdefault(key, Fitting(task, self.engine, budget))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import EngineFault
-from ..types import Engine, Fitted, Reranker
+from ..types import Engine, Fitted, PairScore, Reranker
 from .declared import Declared
 
 _MOST_FITTED = 200_000  # documents that are kept for further queries, about 200 MB
@@ -34,14 +34,22 @@ class Budget:
 
     @classmethod
     def of(
-        cls, reranker: Reranker, *, doc_tokens: int | None = None, doc_chars: int | None = None
+        cls,
+        reranker: Reranker,
+        engine: Engine,
+        *,
+        doc_tokens: int | None = None,
+        doc_chars: int | None = None,
     ) -> Budget:
-        """Return a reranker's budget from its attributes; `doc_tokens` can only lower it."""
+        """Return a reranker's budget from its attributes; `doc_tokens` can only lower it.
+
+        engine: answers it; a pair without a budget has what the context of its model holds.
+        """
         own = Declared.of(reranker)
         return cls(
             doc_tokens=least(own.max_doc_tokens, doc_tokens),
             query_tokens=own.max_query_tokens,
-            pair_tokens=own.max_pair_tokens,
+            pair_tokens=pair_budget(own, engine),
             window_tokens=own.max_window_tokens,
             window=own.window or 1,
             doc_chars=doc_chars,
@@ -68,6 +76,18 @@ class Budget:
                 return max(share, 1)
             left -= length
         return cap
+
+
+def pair_budget(declared: Declared, engine: Engine) -> int | None:
+    """Return the tokens of both texts of a pair that a reranker is given; None for all.
+
+    Where it yields pairs alone and sets no budget that holds, they are those of the model.
+    """
+    if declared.max_pair_tokens is not None or declared.asks != frozenset({PairScore}):
+        return declared.max_pair_tokens
+    limit, apart = engine.pair_tokens, (declared.max_query_tokens, declared.max_doc_tokens)
+    together = None if None in apart else sum(n for n in apart if n is not None)
+    return None if limit is None or (together is not None and together <= limit) else limit
 
 
 def least(*limits: int | None) -> int | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
 from ..prompt import load_template
-from ..reranking import checks, ideal_flops, invalid, total
+from ..reranking import checks, ideal_flops, invalid, pair_budget, total
 
 if TYPE_CHECKING:
     from ..pools import Pool
@@ -84,7 +84,7 @@ def settings(
         "reranker": {
             "label": choice.label,
             "method": choice.method,
-            "options": effective_options(choice),
+            "options": {**effective_options(choice), **_pair_budget(choice, engine)},
             "code": choice.code,
             "asks": sorted(kind.__name__ for kind in choice.declared.asks or ()),
             "prompt": prompt_fingerprint(choice),
@@ -108,6 +108,12 @@ def effective_options(choice: Choice) -> dict[str, Any]:
     if not is_dataclass(reranker):
         return dict(choice.options)
     return {field.name: getattr(reranker, field.name) for field in fields(reranker)}
+
+
+def _pair_budget(choice: Choice, engine: Engine) -> dict[str, int]:
+    """Return the budget of a pair that the model's context sets, where the reranker sets none."""
+    found = pair_budget(choice.declared, engine)
+    return {} if found is None else {"max_pair_tokens": found}
 
 
 def prompt_fingerprint(choice: Choice) -> str | None:
@@ -171,6 +177,7 @@ def manifest(
             "notes": {name: asdict(note) for name, note in {**task.notes, **pool.notes}.items()},
             "published": task.published,
             "convention": task.convention,
+            "language": task.language,
             "main_measure": task.main_measure,
             "main_score": task.main_score,
             "seconds": sum(result.usage.seconds for result in results),

@@ -7,7 +7,7 @@ Out: `find_tasks` returns references; `load` of each reads the files, checks the
 
 from __future__ import annotations
 
-from .catalog import MTEB, CatalogueEntry, catalogue, collections, sets
+from .catalog import MTEB, MTEB_KINDS, CatalogueEntry, catalogue, collections, sets
 from .files import parse_json, read_lines, split_fields
 from .find import find_tasks, load_task
 from .ids import (
@@ -19,7 +19,7 @@ from .ids import (
     parse_id,
     parse_whole_number,
 )
-from .languages import TWO_LETTERS
+from .languages import TWO_LETTERS, mteb_language
 from .mteb import require_mteb
 from .table import readable
 from .task import (
@@ -43,6 +43,7 @@ __all__ = [
     "MISMATCH_LIMIT",
     "MODELSCOPE",
     "MTEB",
+    "MTEB_KINDS",
     "TWO_LETTERS",
     "CatalogueEntry",
     "Note",
@@ -59,6 +60,7 @@ __all__ = [
     "is_number",
     "load_task",
     "mismatch",
+    "mteb_language",
     "parse_id",
     "parse_json",
     "parse_whole_number",

@@ -18,6 +18,16 @@ HAKARI_CORE = "hakari-core"
 MTEB = "mteb:"
 """Prefix of the names of MTEB's tasks."""
 
+MTEB_KINDS = {
+    "nDCG": "ndcg",
+    "MAP": "map",
+    "recall": "recall",
+    "precision": "precision",
+    "MRR": "mrr",
+    "hit": "hit_rate",
+}
+"""Our name of a measure, without its cut-off -> that of MTEB."""
+
 _HAKARI = "github.com/hakari-bench/hakari-bench, task_docs/metadata/{}/*.json (commit 217c872)"
 
 
@@ -159,7 +169,13 @@ def described(task: Task, entry: CatalogueEntry, options: TaskOptions) -> Task:
         convention=entry.convention,
         dense=entry.dense,
         main_measure=entry.main_measure,
+        main_score=_mteb_score(entry.main_measure) if entry.name.startswith(MTEB) else None,
     )
+
+
+def _mteb_score(measure: str) -> str:
+    kind, _, cut = measure.partition("@")
+    return f"{MTEB_KINDS[kind]}_at_{cut}"
 
 
 def query_languages(task: Task, pattern: str | None) -> Mapping[str, str]:

@@ -108,7 +108,12 @@ def _refs(
     entry = entries[0]
     # a commit is one of the hub that it was found on
     pinned = entry.revision if options.hub == HUGGING_FACE else None
-    data = open_hub(entry.hub, options.revision or pinned, options.hub)
+    try:
+        data = open_hub(entry.hub, options.revision or pinned, options.hub)
+    except UnknownName as error:
+        if options.revision is not None or pinned is None or pinned not in str(error):
+            raise
+        raise UnknownName(f"{entry.name}: {error} (the catalogue pins {pinned[:12]})") from error
     splits = [entry.split for entry in entries]
     refs = nano_tasks(data, entry.hub, options=options, splits=splits, as_mteb=entry.is_mteb)
     return zip(entries, refs, strict=True)

@@ -46,6 +46,7 @@ class Hub(Protocol):
         """Return the folder of a complete copy in the hub's own cache, if there is one."""
 
 
+AGAIN = "run it again with a network: files that are complete are kept"
 HUBS: Mapping[str, Hub] = {hub.name: hub for hub in (HuggingFace(), ModelScope())}
 
 
@@ -113,9 +114,8 @@ class HubFiles:
         except RerankBenchError:
             raise
         except Exception as error:  # the clients' network errors have no stable base class
-            cure = "run it again with a network: files that are complete are kept"
             raise RerankBenchError(
-                f"cannot fetch {name} of {self.where}: {_reason(error)}; {cure}"
+                f"cannot fetch {name} of {self.where}: {_reason(error)}; {AGAIN}"
             ) from error
 
 

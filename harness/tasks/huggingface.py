@@ -10,6 +10,9 @@ from pathlib import Path
 from ..errors import RerankBenchError, UnknownName
 from .task import HUGGING_FACE
 
+LOG_IN = "`hf auth login`, or set HF_TOKEN"
+_NEWEST = "name a commit or branch of it with --revision; --revision main reads the newest data"
+
 
 class HuggingFace:
     """The Hugging Face hub, or the one that `HF_ENDPOINT` names."""
@@ -50,6 +53,12 @@ class HuggingFace:
         return Path(found) if has_rows else None
 
 
+def to_open(dataset: str) -> str:
+    """Return what lets a user read a gated data set."""
+    page = f"https://huggingface.co/datasets/{dataset}"
+    return f"accept its conditions at {page}, then {LOG_IN}"
+
+
 @contextmanager
 def _explained(dataset: str, revision: str | None) -> Iterator[None]:
     """Turn the refusals of the hub into errors that say what to do."""
@@ -61,22 +70,20 @@ def _explained(dataset: str, revision: str | None) -> Iterator[None]:
         RevisionNotFoundError,
     )
 
-    log_in = "`hf auth login`, or set HF_TOKEN"
     try:
         yield
     except GatedRepoError as error:
-        page = f"https://huggingface.co/datasets/{dataset}"
-        cure = f"accept its conditions at {page}, then {log_in}"
-        raise RerankBenchError(f"data set {dataset} is gated; {cure}") from error
+        raise RerankBenchError(f"data set {dataset} is gated; {to_open(dataset)}") from error
     except RepositoryNotFoundError as error:
-        hint = f"check the name; a private one needs {log_in}"
+        hint = f"check the name; a private one needs {LOG_IN}"
         raise UnknownName(f"the hub has no data set {dataset!r} ({hint})") from error
     except RevisionNotFoundError as error:
-        raise UnknownName(f"data set {dataset!r} has no revision {revision!r}") from error
+        what = f"data set {dataset!r} has no revision {revision!r}"
+        raise UnknownName(f"{what}; {_NEWEST}") from error
     except DisabledRepoError as error:
         raise RerankBenchError(f"the hub has disabled data set {dataset}") from error
     except HfHubHTTPError as error:
         if error.response.status_code not in (401, 403):
             raise
         what = f"the hub refuses access to {dataset} ({error.response.status_code})"
-        raise RerankBenchError(f"{what}; log in with an account that has it: {log_in}") from error
+        raise RerankBenchError(f"{what}; log in with an account that has it: {LOG_IN}") from error

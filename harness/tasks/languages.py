@@ -45,6 +45,38 @@ TWO_LETTERS = {
 """ISO 639-3, and other codes of three letters, -> ISO 639-1."""
 
 
+_MTEB = {
+    "af": "afr-Latn", "am": "amh-Ethi", "ar": "ara-Arab", "as": "asm-Beng", "az": "aze-Latn",
+    "be": "bel-Cyrl", "bg": "bul-Cyrl", "bn": "ben-Beng", "ca": "cat-Latn", "cs": "ces-Latn",
+    "cy": "cym-Latn", "da": "dan-Latn", "de": "deu-Latn", "el": "ell-Grek", "en": "eng-Latn",
+    "eo": "epo-Latn", "es": "spa-Latn", "et": "est-Latn", "eu": "eus-Latn", "fa": "fas-Arab",
+    "fi": "fin-Latn", "fr": "fra-Latn", "ga": "gle-Latn", "gd": "gla-Latn", "gl": "glg-Latn",
+    "gu": "guj-Gujr", "ha": "hau-Latn", "he": "heb-Hebr", "hi": "hin-Deva", "hr": "hrv-Latn",
+    "hu": "hun-Latn", "hy": "hye-Armn", "id": "ind-Latn", "ig": "ibo-Latn", "is": "isl-Latn",
+    "it": "ita-Latn", "ja": "jpn-Jpan", "jv": "jav-Latn", "ka": "kat-Geor", "kk": "kaz-Cyrl",
+    "km": "khm-Khmr", "kn": "kan-Knda", "ko": "kor-Hang", "ku": "kmr-Latn", "la": "lat-Latn",
+    "lo": "lao-Laoo", "lt": "lit-Latn", "lv": "lav-Latn", "mk": "mkd-Cyrl", "ml": "mal-Mlym",
+    "mn": "mon-Cyrl", "mr": "mar-Deva", "ms": "msa-Latn", "my": "mya-Mymr", "nb": "nob-Latn",
+    "ne": "npi-Deva", "nl": "nld-Latn", "nn": "nno-Latn", "no": "nor-Latn", "pa": "pan-Guru",
+    "pl": "pol-Latn", "pt": "por-Latn", "ro": "ron-Latn", "ru": "rus-Cyrl", "sa": "san-Deva",
+    "si": "sin-Sinh", "sk": "slk-Latn", "sl": "slv-Latn", "so": "som-Latn", "sq": "sqi-Latn",
+    "sr": "srp-Cyrl", "sv": "swe-Latn", "sw": "swa-Latn", "ta": "tam-Taml", "te": "tel-Telu",
+    "th": "tha-Thai", "tl": "tgl-Latn", "tr": "tur-Latn", "uk": "ukr-Cyrl", "ur": "urd-Arab",
+    "uz": "uzn-Latn", "vi": "vie-Latn", "yo": "yor-Latn", "zh": "cmn-Hans", "zu": "zul-Latn",
+}  # fmt: skip
+"""ISO 639-1 -> the code that most of MTEB's tasks (2.26) use."""
+
+
+def mteb_language(code: str) -> str:
+    """Return MTEB's code of a language, such as `deu-Latn` of `de`, `deu` and `deu_Latn`.
+
+    A code that is not known here is returned as it is.
+    """
+    if "_" in code or "-" in code:
+        return code.replace("_", "-")
+    return _MTEB.get(TWO_LETTERS.get(code, code), code)
+
+
 def check_pattern(pattern: str | None) -> None:
     """Raise BadOption unless `pattern` is a regular expression with groups that are read."""
     if pattern is None:

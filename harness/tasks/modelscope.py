@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,9 @@ class ModelScope:
 
     def fetch(self, dataset: str, commit: str, name: str) -> Path:
         """Return a file in the hub's cache, downloaded unless it is there."""
-        with _explained(dataset, commit) as api:
+        # the client has no switch for its bars
+        hidden = nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
+        with _explained(dataset, commit) as api, hidden:
             return Path(api.download_file(dataset, "dataset", name, revision=commit))
 
     def copy(self, dataset: str, revision: str | None) -> Path | None:
@@ -76,7 +80,8 @@ def _explained(dataset: str, revision: str) -> Iterator[Any]:
         install = "pip install 'rerank-bench[modelscope]'"
         raise MissingExtra(f"--hub modelscope needs the extra modelscope: {install}") from error
     if "MODELSCOPE_LOG_LEVEL" not in os.environ:
-        get_logger().setLevel(logging.WARNING)
+        # it warns of every failed try before the error that is told here
+        get_logger().setLevel(logging.ERROR)
     try:
         yield HubApi()
     except NotExistError as error:

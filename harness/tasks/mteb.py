@@ -17,8 +17,10 @@ from typing import Any
 
 from ..errors import BadData, BadOption, MissingExtra, RerankBenchError, unknown
 from .build import build_task
-from .catalog import MTEB, sets
+from .catalog import MTEB, MTEB_KINDS, sets
 from .files import read_trec_qrels
+from .hub import AGAIN
+from .huggingface import LOG_IN, to_open
 from .languages import TWO_LETTERS
 from .table import Table
 from .task import (
@@ -36,12 +38,7 @@ from .task import (
 OLDEST = (2, 26)
 _INSTALL = "pip install 'rerank-bench[mteb]'"
 _TYPES = ("Retrieval", "Reranking", "InstructionRetrieval", "InstructionReranking")
-_MEASURES = {
-    "ndcg": "nDCG", "map": "MAP", "mrr": "MRR", "recall": "recall", "precision": "precision",
-    "hit_rate": "hit",
-}  # fmt: skip
-"""MTEB's name of a measure -> ours."""
-
+_MEASURES = {theirs: ours for ours, theirs in MTEB_KINDS.items()}
 _BENCHMARKS = frozenset({
     "BEIR", "BEIR-NL", "BRIGHT", "BRIGHT-Pro", "CMTEB", "ChemTEB", "CoIR", "CoREB", "CodeRAG",
     "Encodechka", "FollowIR", "JinaVDR", "LMEB", "LongEmbed", "MAEB", "MINERSBitextMining", "MMTEB",
@@ -190,9 +187,28 @@ def _data(task: Any, subset: str, split: str) -> Any:
         own.convert_v1_dataset_format_to_v2(num_proc=None)
     except Exception as error:  # whatever the loaders of hundreds of tasks raise
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        what = f"mteb cannot load {task.metadata.name} ({task.metadata.dataset['path']})"
-        raise RerankBenchError(f"{what}: {reason}") from error
+        path = task.metadata.dataset["path"]
+        what = f"mteb cannot load {task.metadata.name} ({path})"
+        raise RerankBenchError(f"{what}: {reason}{_cure(error, path)}") from error
     return own.dataset[subset][split]
+
+
+def _cure(error: Exception, path: str) -> str:
+    """Return what to do where access or the network made MTEB fail; nothing for other causes."""
+    from httpx2 import TransportError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    if any(isinstance(one, GatedRepoError) or " is a gated " in str(one) for one in causes):
+        return f"; {to_open(path)}"
+    unreached = (ConnectionError, TimeoutError, TransportError, LocalEntryNotFoundError)
+    if any(isinstance(one, unreached) for one in causes):
+        return f"; {AGAIN}"
+    if any(type(one).__name__ == "DatasetNotFoundError" for one in causes):
+        return f"; if it is private, {LOG_IN}"
+    return ""
 
 
 def _texts(rows: Any, where: str, optional: Sequence[str]) -> Table:

@@ -86,7 +86,7 @@ class Task:
     convention: gains of the published nDCG: `binary`, or empty for linear gains.
     main_measure: the measure that the task's makers report: `nDCG@10` if it is not known, None if
         it is not computed here.
-    main_score: MTEB's own name of that measure, such as `p-MRR`, of a task that mteb read.
+    main_score: MTEB's own name of that measure, such as `p-MRR`, of a task of MTEB's.
     notes: what was counted -> how often.
     dense: config of the shipped dense list that the catalogue names.
     """

@@ -54,6 +54,8 @@ class Engine(Protocol):
         (number in use), `processor`, `cores`, or `servers`.
     identity: everything that a reply depends on, as printable text; it keys the reply cache.
     statistics: times and settings so far. It is read after every reply, so it must be cheap.
+    pair_tokens: the most tokens of a query and a document together that the model's context holds
+        beside the tokenizer's own; None where nothing limits them, or a model reads them apart.
     """
 
     @property
@@ -68,6 +70,8 @@ class Engine(Protocol):
     def identity(self) -> Mapping[str, str]: ...
     @property
     def statistics(self) -> Statistics: ...
+    @property
+    def pair_tokens(self) -> int | None: ...
 
     def supports(self, kinds: frozenset[type]) -> bool:
         """Return whether all of these request types can be answered; load no model for it."""

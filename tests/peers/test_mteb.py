@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 import rerank_bench
 from rerank_bench.cli import main
+from rerank_bench.engines import ModelOptions, open_checkpoint
 from rerank_bench.errors import BadData
 from rerank_bench.integrations.mteb import Reranked
 from rerank_bench.runs import Run, run_folder, write_run
@@ -31,7 +32,8 @@ SUBSETS = ("en", "de")
 class Twin:
     """One retrieval task twice: `task(TYPE)` makes mteb's object, `folder` has MTEB's layout.
 
-    It has two subsets with a split `dev`, graded judgements and some titles.
+    It has two subsets with a split `dev`, graded judgements and some titles; every fourth document
+    is longer than the models read.
     """
 
     folder: Path
@@ -51,9 +53,10 @@ def twin(tmp_path_factory: pytest.TempPathFactory, checkpoints: Any) -> Twin:
 
 
 def _rows(texts: list[str], seed: int) -> dict[str, list[dict[str, Any]]]:
-    """80 lines of documentation, of which a query has the middle words of two or three."""
+    """80 texts of documentation, of which a query has the middle words of two or three."""
     rng = random.Random(seed)
     lines = rng.sample(sorted({" ".join(text.split()[:30]) for text in texts}), 80)
+    lines[1::4] = [" ".join([line, *rng.sample(texts, 40)]) for line in lines[1::4]]
     titles = ["On" if n % 3 == 0 else "" for n in range(80)]
     corpus = [{"_id": f"d{n}", "title": titles[n], "text": line} for n, line in enumerate(lines)]
     queries, qrels = [], []
@@ -154,6 +157,14 @@ def evaluated(model: Any, task: Any, predictions: Path | None = None) -> dict[st
 
 def plain(entry: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in entry.items() if isinstance(value, float)}
+
+
+def test_the_twin_has_documents_that_no_pair_holds(twin: Any, cross_encoder: Path) -> None:
+    checkpoint = open_checkpoint(ModelOptions(model=str(cross_encoder)))
+    rows = (twin.folder / "en-corpus" / "dev.jsonl").read_text().splitlines()
+    texts = checkpoint.tokens.encode([json.loads(row)["text"] for row in rows])
+    lengths = [len(ids) for ids in texts]
+    assert sum(length > checkpoint.context for length in lengths) == 20
 
 
 def the(files: Path, name: str) -> Path:

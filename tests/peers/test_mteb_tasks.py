@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from rerank_bench.errors import BadData, BadOption, RerankBenchError, UnknownNam
 from rerank_bench.evaluation import measure, relevant
 from rerank_bench.evaluation.calibration import _confidences, nauc
 from rerank_bench.pools import build_pool
-from rerank_bench.tasks import TaskOptions, find_tasks
+from rerank_bench.report.mteb import mteb_scores
+from rerank_bench.tasks import TWO_LETTERS, TaskOptions, find_tasks, mteb_language
 from rerank_bench.tasks.catalog import sets
 from rerank_bench.tasks.mteb import (
     _BENCHMARKS,
@@ -96,6 +99,52 @@ def test_a_task_outside_the_catalogue_is_read_through_mteb(publish):
     assert (task.queries, task.corpus["d1"]) == ({"q1": "first?", "q2": "second?"}, "T one")
     assert (task.source.kind, task.source.dataset) == ("mteb", about.dataset["path"])
     assert (task.language, task.main_measure, task.shipped) == ("en", "nDCG@10", {})
+
+
+def test_what_mteb_cannot_fetch_is_refused_with_the_cure(publish, hub):
+    about = mteb.get_task("NFCorpus").metadata
+    tables = {"corpus/test": CORPUS, "queries/test": ASKED, "default/test": JUDGED}
+    publish(about.dataset["path"], tables, about.dataset["revision"])
+    (ref,) = find_tasks("mteb:NFCorpus")
+    hub.gated.add(about.dataset["path"])
+    conditions = rf"accept its conditions at \S+{about.dataset['path']}, then `hf auth login`"
+    with pytest.raises(RerankBenchError, match=rf"cannot load NFCorpus .*; {conditions}"):
+        ref.load()
+    hub.gated.clear()
+    hub.close()
+    with pytest.raises(RerankBenchError, match=r"cannot load NFCorpus .*; run it again with a net"):
+        ref.load()
+
+
+def test_languages_are_written_as_mteb_does():
+    known = {
+        code
+        for task in mteb.get_tasks()
+        for codes in ([task.metadata.eval_langs] if isinstance(task.metadata.eval_langs, list)
+                      else task.metadata.eval_langs.values())
+        for code in codes
+    }  # fmt: skip
+    assert {mteb_language(code) for code in TWO_LETTERS.values()} <= known
+    assert {mteb_language(code) for code in ("de", "deu", "deu_Latn")} == {"deu-Latn"}
+
+
+def test_halves_are_rounded_as_in_mteb():
+    """801 relevant documents of 200 queries are a precision of 0.004005 at 1000."""
+    from mteb._evaluators.retrieval_metrics import parse_metrics_from_scores
+
+    for seed in range(5):  # numpy's mean is on the other side of the half in all of these
+        rng = random.Random(seed)
+        found = [rng.randint(0, 8) for _ in range(200)]
+        while (more := 801 - sum(found)) != 0:
+            at = rng.randrange(200)
+            found[at] = max(0, found[at] + (1 if more > 0 else -1))
+        ids = [[f"d{n}" for n in range(1000)] for _ in found]
+        grades = [{f"d{n}": 1 for n in range(count)} for count in found]
+        scores = {
+            str(q): defaultdict(float, {"P_1000": count / 1000}) for q, count in enumerate(found)
+        }
+        precision = parse_metrics_from_scores(scores, [1000])[3]["P@1000"]
+        assert mteb_scores(ids, grades)["precision_at_1000"] == precision
 
 
 def test_each_subset_is_a_task_and_only_the_one_that_is_asked_for_is_loaded(publish, hub):

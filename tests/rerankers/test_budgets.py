@@ -84,6 +84,8 @@ def needed(entry, tokens: Tokens) -> int:
     reranker = choose(entry.name).reranker
     document, query = reranker.max_doc_tokens, reranker.max_query_tokens
     pair = getattr(reranker, "max_pair_tokens", None)
+    if entry.method == "cross-encoder" and pair is document is None:
+        return entry.context  # at most: what the model's own tokenizer leaves of it
     if entry.method == "cross-encoder":
         (around,) = tokens.encode([entry.options.get("pair_template", "")])
         framed = len(around) * 6 // 5 + (3 if entry.name.startswith(BERTS) else 4)

@@ -15,7 +15,7 @@ from ..feed import Feed
 from ..options import option
 from ..pooling import POOLINGS
 from ..prepare import Prepared
-from .dialects import AT_ONCE, KINDS
+from .dialects import AT_ONCE, COUNTS_TOKENS, KINDS
 from .responses import Call, Refused
 
 if TYPE_CHECKING:
@@ -116,10 +116,15 @@ class HttpEngine:
         """Return whether the dialect has all of the types."""
         return kinds <= KINDS[self.options.dialect]
 
+    @property
+    def pair_tokens(self) -> int | None:
+        """The tokens of both texts of a pair that the servers read."""
+        return self._service.pair_tokens
+
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the model's tokenizer, here where it can be opened, else at the server."""
         service = self._service
-        counts = max_tokens is None or self.options.dialect in ("vllm", "tei")
+        counts = max_tokens is None or self.options.dialect in COUNTS_TOKENS
         if service.checkpoint is None and counts:
             from .fit import fit_at_server
 

@@ -29,6 +29,9 @@ KINDS: Mapping[str, frozenset[type]] = {
 }
 """Dialect -> the request types that a server of it can answer."""
 
+COUNTS_TOKENS = frozenset({"vllm", "tei"})
+"""Dialects whose servers count the tokens of a text."""
+
 AT_ONCE: Mapping[type, int] = {
     NextToken: 16, Likelihood: 16, Generate: 1, PairScore: 100, Embed: 16,
 }  # fmt: skip

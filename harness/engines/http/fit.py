@@ -36,19 +36,28 @@ def fit_at_server(
     return [Fitted(t[: low[t]], low[t] < len(t), tokens=kept[t]) for t in texts]
 
 
-def _count(client: Client, model: str, ends: Mapping[str, int]) -> dict[str, int]:
-    """Return the tokens of each text up to its end, in characters."""
+def added_tokens(client: Client, model: str) -> int:
+    """Return how many tokens of its own the server's tokenizer puts around one text."""
+    alone, framed = (_count(client, model, {"a": 1}, added=own)["a"] for own in (False, True))
+    return framed - alone
+
+
+def _count(
+    client: Client, model: str, ends: Mapping[str, int], *, added: bool = False
+) -> dict[str, int]:
+    """Return the tokens of each text up to its end, in characters; with the tokenizer's `added`."""
     counts: dict[str, int] = {}
-    for text, found in client.run((text, _call(model, text[:end])) for text, end in ends.items()):
+    calls = ((text, _call(model, text[:end], added=added)) for text, end in ends.items())
+    for text, found in client.run(calls):
         if isinstance(found, Failure):
             raise EngineFault(f"the server counts no tokens ({found.reason})")
         (counts[text],) = found
     return counts
 
 
-def _call(model: str, text: str) -> Call:
+def _call(model: str, text: str, *, added: bool) -> Call:
     # vLLM reads `prompt`, text-embeddings-inference `inputs`
-    body = {"model": model, "prompt": text, "inputs": text, "add_special_tokens": False}
+    body = {"model": model, "prompt": text, "inputs": text, "add_special_tokens": added}
     return Call("/tokenize", body, _counted)
 
 

@@ -13,15 +13,23 @@ from ...types import Embed, PairScore
 from ..checkpoint import Checkpoint, open_checkpoint
 from ..identity import packages
 from ..options import ModelOptions
-from ..pairing import PairTemplate, is_composed, output_names, pair_head, require_template
+from ..pairing import (
+    PairTemplate,
+    is_composed,
+    output_names,
+    pair_head,
+    pair_tokens,
+    require_template,
+)
 from ..pooling import without_empty
 from ..prepare import Answered, Numbered, Prepared, Preparer, by_kind
 from ..tokens import Tokens
 from .check import PAIRS_ASKED, TEXT, Checked, Listed, check, list_models, require_alike
 from .client import Client
 from .completions import COMPLETIONS, Completions
-from .dialects import CLASSIFY, KINDS, PAIRS, Dialect
+from .dialects import CLASSIFY, COUNTS_TOKENS, KINDS, PAIRS, Dialect
 from .embeddings import EMBEDDINGS, require_pooling
+from .fit import added_tokens
 
 if TYPE_CHECKING:
     from . import HttpOptions
@@ -84,9 +92,13 @@ class Service:
     @property
     def tokens(self) -> Tokens:
         """The model's tokenizer. Raises EngineFault where none was found."""
+        return self._described.tokens
+
+    @property
+    def _described(self) -> Checkpoint:
         if self.checkpoint is None:
             raise EngineFault(f"{self.tokenizer_missing}; name the tokenizer: -o tokenizer=ID")
-        return self.checkpoint.tokens
+        return self.checkpoint
 
     @property
     def identity(self) -> Mapping[str, str | None]:
@@ -134,6 +146,20 @@ class Service:
             }
             for server in self.client.servers
         }
+
+    @property
+    def pair_tokens(self) -> int | None:
+        """The tokens of both texts of a pair that the model reads; see `Engine.pair_tokens`.
+
+        Two texts take at most what the tokenizer puts around each, where a server alone has it.
+        Raises EngineFault where neither the tokenizer nor the server's context is known.
+        """
+        if self.options.head == "maxsim":
+            return None
+        counts = self.options.dialect in COUNTS_TOKENS and self.context < sys.maxsize
+        if self.checkpoint is None and counts:
+            return self.context - 2 * added_tokens(self.client, self.model)
+        return pair_tokens(self._described, self.context)
 
     # Preparing requests. Pairs are sent as two texts that the server joins, or as token ids
 

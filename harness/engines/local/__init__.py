@@ -45,7 +45,14 @@ from ..kept import Kept
 from ..languages import Adapters, find_adapters
 from ..late import Encode
 from ..maxsim import MaxSim
-from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_pair_text
+from ..pairing import (
+    PairTemplate,
+    config_of_calls,
+    no_pair_head,
+    pair_head,
+    pair_tokens,
+    require_pair_text,
+)
 from ..pooling import pooling_of
 from ..prepare import Answer, Numbered, Prepared, Preparer, by_kind
 from . import encoder_decoder
@@ -140,6 +147,12 @@ class TransformersEngine:
             config=self._config,
             leading_tokens=self.checkpoint.added_tokens,
         )
+
+    @property
+    def pair_tokens(self) -> int | None:
+        """The tokens of both texts of a pair that the model's context holds."""
+        apart = self._head == "maxsim"
+        return None if apart else pair_tokens(self.checkpoint, self.checkpoint.context)
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the model's own tokenizer."""

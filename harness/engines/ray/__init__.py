@@ -88,6 +88,11 @@ class RayEngine:
         }
         return {**replicas.statistics.in_effect, **own}
 
+    @property
+    def pair_tokens(self) -> int | None:
+        """Those of a replica's engine."""
+        return self._inner.pair_tokens
+
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the model's own tokenizer, in this process."""
         return self._inner.fit(texts, max_tokens)

@@ -33,7 +33,14 @@ from ..hardware import machine
 from ..identity import describe, vllm_environment
 from ..late import Encode
 from ..maxsim import MaxSim
-from ..pairing import PairTemplate, config_of_calls, no_pair_head, pair_head, require_template
+from ..pairing import (
+    PairTemplate,
+    config_of_calls,
+    no_pair_head,
+    pair_head,
+    pair_tokens,
+    require_template,
+)
 from ..pooling import server_pooling, without_empty
 from ..prepare import Answer, Answered, Numbered, Prepared, Preparer, by_kind
 from .settings import Mode, VllmOptions, environments, visible_gpus, worker_settings
@@ -132,6 +139,12 @@ class VllmEngine:
             self._config,
             self.checkpoint.tokens.leading,
         )
+
+    @property
+    def pair_tokens(self) -> int | None:
+        """The tokens of both texts of a pair that the context in use holds."""
+        apart = self.head == "maxsim"
+        return None if apart else pair_tokens(self.checkpoint, self.preparer.context)
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
         """Cut texts with the model's own tokenizer."""

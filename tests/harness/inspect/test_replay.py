@@ -123,6 +123,16 @@ def test_requests_are_shown_as_they_were_sent_after_cutting(made):
     assert sum(document.score is None for document in view.documents) == 3
 
 
+def test_pairs_are_shown_as_the_model_s_context_cut_them(made, cross_encoder):
+    long = {doc_id: text + " word" * 300 for doc_id, text in CORPUS.items()}
+    folder = made(f"cross-encoder:model={cross_encoder},engine=transformers", corpus=long)
+    options = json.loads((folder / "manifest.json").read_text())["settings"]["reranker"]["options"]
+    assert options["max_pair_tokens"] == 128 - 3
+    view = seen(folder)
+    assert view.notes == ()
+    assert all(exchange.known for exchange in view.exchanges)
+
+
 def test_a_run_of_version_0_1_is_shown_as_it_was(made):
     folder = made("cross-encoder:max_doc_tokens=600,max_pair_tokens=none")
 

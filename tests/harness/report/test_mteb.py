@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +200,52 @@ def test_accuracy_is_recall_at_1() -> None:
     own = Result.of(Run({**run.manifest, "main_measure": "recall@1"}, run.results, run.qrels))
     (entry,) = task_result([own])["scores"]["dev"]
     assert entry["main_score"] == entry["accuracy"] == entry["recall_at_1"] > 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("dense(/home/me/minilm/)", "dense(minilm)"),
+        (
+            "rrf(bm25,dense(../models/minilm),run(lists/a.trec))",
+            "rrf(bm25,dense(minilm),run(a.trec))",
+        ),
+        ("dense(org/minilm)", "dense(org/minilm)"),
+        ("rrf(bm25(),bm25())", "rrf(bm25(),bm25())"),
+    ],
+)
+def test_a_first_stage_is_named_without_the_folders_of_a_machine(asked: str, name: str) -> None:
+    assert experiment_of(run_of("Some/dev", asked))["first_stage"] == name
+
+
+def test_models_of_one_name_in_two_folders_are_two_experiments(tmp_path: Path) -> None:
+    profiles = ("dense(/a/model)", "dense(/b/model)", "dense(/b/other)")
+    runs = store(tmp_path / "runs", *(run_of("Some/dev", profile) for profile in profiles))
+    files = export([runs], tmp_path / "out", "mteb")
+    names = sorted({file.parent.name for file in files if file.name == "Some.json"})
+    assert names[2] == "first_stage_dense(other)"
+    assert all(re.fullmatch(r"first_stage_dense\(model\)~[0-9a-f]{6}", own) for own in names[:2])
+    content = "".join(file.read_text() for file in files)
+    assert "/a/model" not in content
+
+
+@pytest.mark.parametrize(
+    ("task", "queries", "codes"),
+    [
+        ("zh", [], ["cmn-Hans"]),
+        ("zh", ["de", "fra_Latn", "tlh"], ["deu-Latn", "fra-Latn", "tlh"]),
+        (None, [], ["und"]),
+    ],
+)
+def test_languages_are_those_of_the_queries_or_else_of_the_task(
+    tmp_path: Path, task: str | None, queries: list[str], codes: list[str]
+) -> None:
+    run = run_of("Some/dev")
+    run.manifest["language"] = task
+    results = [replace(r, language=c) for r, c in zip(run.results, queries, strict=False)]
+    run = replace(run, results=(*results, *run.results[len(results) :]))
+    files = export([store(tmp_path / "runs", run)], tmp_path / "out", "mteb")
+    assert read(files, "Some.json")["scores"]["dev"][0]["languages"] == codes
 
 
 def test_a_long_name_of_an_experiment_is_hashed() -> None:

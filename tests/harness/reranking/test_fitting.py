@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import EngineFault, FakeEngine, Fitted, Logits
-from rerank_bench.reranking import Budget, Fitter, choose, fitting
+from rerank_bench.reranking import Budget, Defaults, Fitter, choose, choose_with, fitting
 
 
 class Counting(FakeEngine):
@@ -40,7 +40,7 @@ def fitted(budget: Budget, query: str, documents: list[int], engine=None) -> lis
 
 def test_a_short_query_leaves_the_rest_of_512_tokens_to_the_document():
     """The budget of ms-marco-MiniLM-L6-v2: fixed parts of 384 and 120 cut this document."""
-    budget = Budget.of(choose("ms-marco-MiniLM-L6-v2").reranker)
+    budget = Budget.of(choose("ms-marco-MiniLM-L6-v2").reranker, Counting())
     (exact, long) = fitted(budget, words(20), [489, 490])
     assert (lengths([exact, long]), exact.truncated, long.truncated) == ([489, 489], False, True)
 
@@ -120,9 +120,28 @@ def test_the_order_of_rows_does_not_change_what_is_given():
 
 def test_a_cut_for_all_rerankers_only_lowers_a_budget():
     reranker = choose("smollm2-ql").reranker
-    assert Budget.of(reranker, doc_tokens=500).doc_tokens == 128
-    assert Budget.of(reranker, doc_tokens=50).doc_tokens == 50
-    assert Budget.of(choose("ettin-reranker-17m").reranker, doc_tokens=500).doc_tokens == 500
+    assert Budget.of(reranker, Counting(), doc_tokens=500).doc_tokens == 128
+    assert Budget.of(reranker, Counting(), doc_tokens=50).doc_tokens == 50
+    long = choose("ettin-reranker-17m").reranker
+    assert Budget.of(long, Counting(), doc_tokens=500).doc_tokens == 500
+
+
+@pytest.mark.parametrize(
+    ("name", "pair"),
+    [
+        ("cross-encoder", 60),
+        ("cross-encoder:max_pair_tokens=40", 40),
+        ("cross-encoder:max_doc_tokens=50", 60),  # a query of any length may come with it
+        ("cross-encoder:max_doc_tokens=50,max_query_tokens=11", 60),
+        ("cross-encoder:max_doc_tokens=50,max_query_tokens=10", None),
+        ("pointwise", None),
+    ],
+)
+def test_a_pair_without_a_budget_that_holds_has_what_the_model_s_context_does(name, pair):
+    engine = Counting()
+    engine.pair_tokens = 60
+    reranker = choose_with(name, {"engine": "fake"}, Defaults()).reranker
+    assert Budget.of(reranker, engine).pair_tokens == pair
 
 
 def test_a_cut_in_characters_counts_as_truncated():

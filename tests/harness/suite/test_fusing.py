@@ -114,7 +114,7 @@ def test_a_cascade_can_be_fused_and_each_run_costs_once(call, suite_of, data):
     assert [r.usage for r in one.results] == [r.usage for r in two.results]
     assert [s["label"] for s in two.manifest["stages"]] == ["cross-encoder", "short"]
     row = next(r for r in load_runs(suite.out).rows.to_dict("records") if r["reranker"] == "twice")
-    assert row["budget"] == "508 with query; 2, 508 with query"
+    assert row["budget"] == "all; 2"
 
 
 def test_runs_that_do_not_belong_together_are_refused(refused, suite_of, data, beir, tmp_path):

@@ -36,9 +36,19 @@ def test_a_task_of_mteb_is_read_at_the_commit_that_mteb_pins(t2_reranking, hub, 
     assert task.source.revision == t2_reranking.revision
     assert (task.corpus["d1"], task.queries["q1"]) == ("T one", "first?")
     assert (task.main_measure, task.language, task.identical_by) == ("MAP@1000", "zh", "id")
+    assert task.main_score == "map_at_1000"
     assert task.instruction.startswith("Given a Chinese search query")
     assert sorted(task.shipped["candidates"]()["q1"]) == ["d1", "d2", "d3"]
     assert task.notes == {}
+
+
+def test_a_pinned_commit_that_a_mirror_lacks_is_told_with_the_way_to_the_newest(t2_reranking, hub):
+    files = hub.revisions.pop(t2_reranking.hub)[t2_reranking.revision]
+    commit = hub.publish(t2_reranking.hub, files)
+    with pytest.raises(UnknownName, match=r"--revision main .*\(the catalogue pins \w{12}\)$"):
+        find_tasks("mteb:T2Reranking")
+    (ref,) = find_tasks("mteb:T2Reranking", TaskOptions(revision="main"))
+    assert ref.load().source.revision == commit
 
 
 def test_another_revision_and_another_split_are_those_of_the_data_set(t2_reranking, hub):

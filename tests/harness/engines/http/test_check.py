@@ -235,6 +235,22 @@ def test_requests_for_a_language_model_need_its_tokenizer(serve: Serve, opened: 
         all_of(engine, [label("a")])
 
 
+@pytest.mark.parametrize("added", [0, 2])
+def test_a_pair_has_what_the_server_s_context_leaves_beside_its_own_tokens(
+    serve: Serve, opened: Open, encoder: Path, added: int
+) -> None:
+    """Two texts are framed by 3 tokens or 4, which a tokenizer that is not here does not tell."""
+    routes = scoring("tei")
+    routes["/tokenize"] = lambda body: [
+        body["inputs"].split() + ["x"] * added * body["add_special_tokens"]
+    ]
+    assert opened(serve(routes), dialect="tei").pair_tokens == 512 - 2 * added
+    known = opened(serve(routes), dialect="tei", tokenizer=str(encoder))
+    assert known.pair_tokens == 128 - 3
+    with pytest.raises(EngineFault, match="-o tokenizer=ID"):
+        assert opened(serve(scoring("jina")), dialect="jina").pair_tokens
+
+
 # Wrong settings
 
 

@@ -43,6 +43,32 @@ def expected(cross_encoder: Path, pairs: list[PairScore]) -> list[float]:
     return list(reference.predict(both, activation_fn=torch.nn.Identity(), show_progress_bar=False))
 
 
+def test_the_longest_pair_fills_the_context_to_its_last_token(
+    engine: Engines, cross_encoder: Path, texts: list[str]
+) -> None:
+    opened = engine(cross_encoder)
+    assert opened.pair_tokens == 128 - 3
+    (query,) = opened.fit(["what is a class ?"], 60)
+    (document,) = opened.fit([" ".join(texts * 9)], 128 - 3 - query.tokens)
+    (reply,) = dict(opened.stream(iter([PairScore(query.text, document.text)]))).values()
+    assert reply.prompt_tokens == 128
+
+
+def test_a_template_a_prompt_and_an_option_leave_less_of_the_context_to_a_pair(
+    engine: Engines, cross_encoder: Path, composed: Path, encoder: Path, texts: list[str]
+) -> None:
+    template = "query : {{ query }} document : {{ document }}"
+    for options in ({"pair_template": template}, {"max_model_len": 100}):
+        opened = engine(cross_encoder, **options)
+        room = opened.pair_tokens
+        assert room < 128 - 3
+        (query,), (long,) = opened.fit(["class"], 1), opened.fit([" ".join(texts * 9)], room - 1)
+        (reply,) = dict(opened.stream(iter([PairScore(query.text, long.text)]))).values()
+        assert room + 3 <= reply.prompt_tokens <= options.get("max_model_len", 128)
+    assert engine(encoder).pair_tokens is None  # its vectors of texts are made apart
+    assert engine(composed).pair_tokens < engine(composed).checkpoint.context
+
+
 @pytest.mark.parametrize("batch_tokens", [1, 300, 100_000])
 def test_scores_equal_sentence_transformers_own_whatever_the_batch(
     engine: Engines,
