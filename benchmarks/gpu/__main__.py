@@ -156,6 +156,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.shape and not GPU:
         parser.error("--shape needs a GPU: on a CPU there is one tiny shape")
+    if options.step and options.out == RESULTS:
+        parser.error(
+            "--step measures a part, which would replace the whole results: add --out FILE"
+        )
     return options
 
 
