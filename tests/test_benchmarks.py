@@ -106,6 +106,8 @@ def test_a_case_is_kept_with_its_command_and_the_page_shows_it(
 
     done = CliRunner().invoke(toy, ["--size=3"])
     assert done.exit_code == 0, done.output
+    assert not results.exists(), "a run with other options replaces no figures unasked"
+    done = CliRunner().invoke(toy, ["--size=3", "--keep"])
     (kept,) = json.loads(results.read_text()).values()
     assert kept["command"] == "python benchmarks/peers toy --size=3"
     assert kept["versions"]["click"]

@@ -174,8 +174,11 @@ class Watch:
         return replace(way, run=run)
 
     def facts(self, requests: int) -> dict[str, Any]:
-        """Return by way the medians: rates, and what share of all cores the server was busy."""
-        return {name: self._medians(costs, requests) for name, costs in self.costs.items()}
+        """Return by way the medians of the timed calls: rates, and how busy the server was.
+
+        The first call of a way is the one whose output is compared.
+        """
+        return {name: self._medians(costs[1:], requests) for name, costs in self.costs.items()}
 
     def _medians(self, costs: Sequence[tuple[float, ...]], requests: int) -> dict[str, float]:
         took, own, served = (statistics.median(values) for values in zip(*costs, strict=True))

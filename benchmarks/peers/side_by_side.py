@@ -166,11 +166,15 @@ def case(name: str, *packages: str) -> Callable[[Callable[..., Found]], click.Co
     """
 
     def decorate(function: Callable[..., Found]) -> click.Command:
+        @click.option("--keep", "is_kept", is_flag=True, help="Keep figures of other options.")
         @functools.wraps(function)
-        def run(**options: Any) -> bool:
-            found = function(**options)
+        def run(*, is_kept: bool, **options: Any) -> bool:
+            found, given = function(**options), _given()
             print_rows(name, found)
-            keep(name, _entry(name, packages, found))
+            if is_kept or not given:
+                keep(name, _entry(shlex.join(["benchmarks/peers", name, *given]), packages, found))
+            else:
+                print("  not kept, as options are given: --keep")
             return all(row["equal"]["holds"] for row in found.rows)
 
         return click.command(name)(run)
@@ -178,16 +182,21 @@ def case(name: str, *packages: str) -> Callable[[Callable[..., Found]], click.Co
     return decorate
 
 
-def _entry(name: str, packages: Sequence[str], found: Found) -> dict[str, Any]:
-    """Return what is kept of a case, with the options that were given."""
+def _given() -> list[str]:
+    """Return the options of the case that were given on the command line, but for `--keep`."""
     context = click.get_current_context()
-    given = [
+    return [
         f"{option.opts[0]}={context.params[option.name]}"
         for option in context.command.params
         if context.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE
+        and not option.is_flag
     ]
+
+
+def _entry(command: str, packages: Sequence[str], found: Found) -> dict[str, Any]:
+    """Return what is kept of a case."""
     return {
-        "command": shlex.join(["python", "benchmarks/peers", name, *given]),
+        "command": f"python {command}",
         "rows": list(found.rows),
         "facts": dict(found.facts),
         "versions": {**versions(), **{one: metadata.version(one) for one in packages}},
