@@ -57,8 +57,12 @@ def report(
         if explain:
             print_glossary(console)
         return
-    to_md = partial(to_markdown, beside=beside)
-    forms = {"json": to_json, "csv": to_csv, "md": to_md, "latex": to_latex}
+    forms: dict[str, Callable[[Evaluation], str]] = {
+        "json": to_json,
+        "csv": to_csv,
+        "md": partial(to_markdown, beside=beside),
+        "latex": to_latex,
+    }
     written = forms[form](found)
     click.echo(written, nl=not written.endswith("\n"))
 
