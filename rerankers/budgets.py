@@ -14,14 +14,18 @@ def check_counts(method: str, **counts: int | None) -> None:
             raise BadOption(f"{method}: {name} must be at least 1, not {value}")
 
 
-def check_budgets(method: str, reranker: object) -> None:
+def check_budgets(method: str, reranker: object, *, of_model: bool = False) -> None:
     """Raise BadOption, naming `method`, for budgets of a reranker that cannot be; None is no limit.
 
     A budget is at least one token, that of a window one for each document. Of the tokens of
     query and document together neither the document's nor the query's budget takes more than all,
     and the query's leaves some.
+
+    of_model: whether 0 of both together stands for what the model reads of a pair.
     """
     budgets: dict[str, int | None] = {name: getattr(reranker, name, None) for name in _NAMES}
+    if of_model and budgets["max_pair_tokens"] == 0:
+        budgets["max_pair_tokens"] = None  # the engine knows it
     window = getattr(reranker, "window", 1)
     for name, tokens in budgets.items():
         lowest = window if name == "max_window_tokens" else 1

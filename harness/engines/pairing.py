@@ -47,20 +47,30 @@ def pair_tokens(checkpoint: Checkpoint, context: int) -> int | None:
     """Return the most tokens of both texts of a pair that `context` tokens hold.
 
     The rest is what frames them: the tokenizer's own tokens, a template, or a saved prompt. None
-    where the context has no limit.
+    where the context has no limit. Raises EngineFault where they leave no token to either text.
     """
     if context >= sys.maxsize:
         return None
-    template = _template(checkpoint)
+    left = context - _framing(checkpoint)
+    if left < 2:  # a token for each text
+        raise EngineFault(
+            f"the template or saved prompt of {checkpoint.name} takes {context - left} tokens, and "
+            f"its context of {context} leaves nothing to a query and a document"
+        )
+    return left
+
+
+def _framing(checkpoint: Checkpoint) -> int:
+    """Return the most tokens of a pair that are neither the query's nor the document's."""
+    tokens, template = checkpoint.tokens, _template(checkpoint)
     if template is None:
         prompt = _saved_prompt(checkpoint)
         # it may stand before both texts
-        more = 2 * len(checkpoint.tokens.encode([prompt])[0]) if prompt else 0
-        return max(context - checkpoint.tokens.pair.size - more, 1)
-    (ids,) = checkpoint.tokens.encode([template.render("", "")])
-    framed = checkpoint.tokens.framed(ids, closed=True) if template.closed else ids
+        return tokens.pair.size + (2 * len(tokens.encode([prompt])[0]) if prompt else 0)
+    (ids,) = tokens.encode([template.render("", "")])
+    framed = tokens.framed(ids, closed=True) if template.closed else ids
     # without the words around it, a text can have a token less
-    return max(context - len(framed) - 2, 1)
+    return len(framed) + 2
 
 
 def _template(checkpoint: Checkpoint) -> PairTemplate | None:

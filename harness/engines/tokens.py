@@ -115,7 +115,7 @@ class Tokens:
     def _cut(self, text: str, ends: list[int], max_tokens: int) -> tuple[str, int]:
         """Return what is left of a text, and how many tokens that is."""
         # Encoded anew, a cut text may need more tokens than it had as a part: count again.
-        keep = max_tokens
+        max_tokens = keep = max(max_tokens, 0)
         while len(ends) > max_tokens:
             text = text[: ends[keep - 1]] if keep > 0 else ""
             (ends,) = self._offsets([text])

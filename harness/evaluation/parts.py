@@ -32,7 +32,8 @@ def budget(reranker: Mapping[str, Any], most: int | None) -> str:
     options = reranker.get("options") or {}
     limits = [options.get("max_doc_tokens"), most]
     own = min((limit for limit in limits if limit is not None), default=None)
-    pair, window = options.get("max_pair_tokens"), options.get("max_window_tokens")
+    pair = reranker.get("pair_tokens", options.get("max_pair_tokens"))
+    window = options.get("max_window_tokens")
     words = [] if own is None or own == pair else [str(own)]
     words += [] if pair is None else [f"{pair} with query"]
     words += [] if window is None else [f"{window} a window"]

@@ -16,7 +16,17 @@ from ..errors import RerankBenchError
 from ..pools import Pool, PoolOptions, PoolRow
 from ..prompt import environment, load_template, prompt_files
 from ..report import count, plain
-from ..reranking import Choice, Jobs, Scope, build, find_entry, find_gpu, parse, rerank_one
+from ..reranking import (
+    MODEL_PAIR,
+    Choice,
+    Jobs,
+    Scope,
+    build,
+    find_entry,
+    find_gpu,
+    parse,
+    rerank_one,
+)
 from ..suite import TaskPool
 from ..tasks import Source, Task, TaskOptions
 from ..types import Candidates, Document, PairScore
@@ -92,6 +102,7 @@ def card(text: str) -> dict[str, Any]:
         **facts,
         "model": model,
         "options": {**choice.options, **_of_engine(choice)},
+        "pair_tokens": "the model's" if choice.declared.max_pair_tokens == MODEL_PAIR else None,
         "requests": None if asks is None else sorted(kind.__name__ for kind in asks),
         "prompt_source": None,
         "prompt_licence": None,

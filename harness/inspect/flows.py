@@ -159,8 +159,8 @@ def _stage(
     identity = {key: value for key, value in reranker["engine"].items() if key != "name"}
     chars, tokens = settings["max_doc_chars"], settings.get("max_doc_tokens")
     try:
-        held = reranker["options"].get("max_pair_tokens")
-        engine = ReplayEngine(identity, find_cut(identity, served), cache, held)
+        cut, read = find_cut(identity, served), reranker.get("pair_tokens")
+        engine = ReplayEngine(identity, cut, cache, read)
         budget = Budget.of(choice.reranker, engine, doc_tokens=tokens, doc_chars=chars)
     except EngineFault as error:
         notes.append(f"texts are not cut as in the run, so requests may differ: {error}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from .candidates import FIRST_STAGE, RANDOM, REVERSE, Fitting, Jobs, Part, arranged
 from .cascade import choose, choose_with, is_cascade, with_stages
 from .choice import After, Choice
-from .declared import Declared
+from .declared import MODEL_PAIR, Declared
 from .entries import Entry, catalogue
 from .fitting import Budget, Fitter, pair_budget
 from .flow import Failed, Job, Outcome, Reranked, Usage, total
@@ -37,6 +37,7 @@ from .shapes import Shape, find_shape
 __all__ = [
     "FIRST_STAGE",
     "GIB",
+    "MODEL_PAIR",
     "RANDOM",
     "REVERSE",
     "TASK",

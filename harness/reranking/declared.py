@@ -7,6 +7,9 @@ from typing import Any
 
 from ..types import Label, Reranker
 
+MODEL_PAIR = 0
+"""As `max_pair_tokens`: what the context of the model holds of a pair."""
+
 
 @dataclass(frozen=True)
 class Declared:
@@ -16,7 +19,8 @@ class Declared:
     fixed_labels: all labels it may ever ask for, so that an engine can load a head for them alone.
     head: how pairs are scored, by the names of an engine's option `head`.
     max_doc_tokens, max_query_tokens, max_pair_tokens, max_window_tokens, window: budgets of the
-        texts it is given; max_window_tokens is that of `window` documents together.
+        texts it is given; max_window_tokens is that of `window` documents together, and a
+        max_pair_tokens of 0 what the engine's model reads of a pair.
     prompt: the prompt file it fills.
     instruction: an instruction of its own, which comes before the task's.
     takes_instruction: whether it reads one; None where it does not say.

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..errors import EngineFault
-from ..types import Engine, Fitted, PairScore, Reranker
-from .declared import Declared
+from ..errors import BadOption, EngineFault
+from ..types import Engine, Fitted, Reranker
+from .declared import MODEL_PAIR, Declared
 
 _MOST_FITTED = 200_000  # documents that are kept for further queries, about 200 MB
 
@@ -43,13 +43,20 @@ class Budget:
     ) -> Budget:
         """Return a reranker's budget from its attributes; `doc_tokens` can only lower it.
 
-        engine: answers it; a pair without a budget has what the context of its model holds.
+        engine: answers it; what its model reads of a pair is the budget of a pair that is 0. Raises
+        BadOption for a budget of the query that leaves a document nothing of it.
         """
         own = Declared.of(reranker)
+        query, pair = own.max_query_tokens, pair_budget(own, engine)
+        if query is not None and pair is not None and query >= pair:
+            raise BadOption(
+                f"max_query_tokens {query} leaves a document no token of the {pair} that the model "
+                f"reads of a pair; set it to {max(pair // 2, 1)} or less"
+            )
         return cls(
             doc_tokens=least(own.max_doc_tokens, doc_tokens),
-            query_tokens=own.max_query_tokens,
-            pair_tokens=pair_budget(own, engine),
+            query_tokens=query,
+            pair_tokens=pair,
             window_tokens=own.max_window_tokens,
             window=own.window or 1,
             doc_chars=doc_chars,
@@ -81,13 +88,19 @@ class Budget:
 def pair_budget(declared: Declared, engine: Engine) -> int | None:
     """Return the tokens of both texts of a pair that a reranker is given; None for all.
 
-    Where it yields pairs alone and sets no budget that holds, they are those of the model.
+    Raises EngineFault where it asks for those of the model, and the engine does not know them.
     """
-    if declared.max_pair_tokens is not None or declared.asks != frozenset({PairScore}):
+    if declared.max_pair_tokens != MODEL_PAIR:
         return declared.max_pair_tokens
-    limit, apart = engine.pair_tokens, (declared.max_query_tokens, declared.max_doc_tokens)
-    together = None if None in apart else sum(n for n in apart if n is not None)
-    return None if limit is None or (together is not None and together <= limit) else limit
+    try:
+        return engine.pair_tokens
+    except AttributeError as error:
+        if error.name != "pair_tokens" or error.obj is not engine:
+            raise
+        raise EngineFault(
+            f"engine {engine.name} has no attribute pair_tokens, which max_pair_tokens=0 needs: "
+            "set max_pair_tokens to a number or to none"
+        ) from error
 
 
 def least(*limits: int | None) -> int | None:

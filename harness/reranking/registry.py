@@ -190,10 +190,11 @@ def _from_file(path: Path, name: str) -> type:
     sys.modules[spec.name] = module  # dataclasses look their own module up there
     try:
         spec.loader.exec_module(module)
-    except ModuleNotFoundError as error:
-        cure = f"install {error.name} in the environment of rerank-bench"
-        raise RerankerFault(f"{path} imports {error.name}, which is not here: {cure}") from error
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            what = f"{path} imports {error.name}, which is not here"
+            cure = "install the package that has it, or put it on PYTHONPATH"
+            raise RerankerFault(f"{what}: {cure}") from error
         raise RerankerFault(f"{path}: {_first_line(error)}") from error
     classes = {k: v for k, v in vars(module).items() if isinstance(v, type)}
     if name not in classes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
 from ..prompt import load_template
-from ..reranking import checks, ideal_flops, invalid, pair_budget, total
+from ..reranking import MODEL_PAIR, checks, ideal_flops, invalid, pair_budget, total
 
 if TYPE_CHECKING:
     from ..pools import Pool
@@ -32,7 +32,7 @@ _TEXTS = ("settings.task", "settings.profile.asked", "settings.profile.resolved"
           "settings.profile.origin", "settings.reranker.label")  # fmt: skip
 _WORDS = ("settings.profile.sha256", "settings.qrels", "invalid", "convention", "split")
 _COUNTS = ("settings.depth", "settings.min_grade", "settings.queries", "settings.max_doc_chars",
-           "settings.max_doc_tokens")  # fmt: skip
+           "settings.max_doc_tokens", "settings.reranker.pair_tokens")  # fmt: skip
 _FIGURES = ("ideal_flops", "startup_seconds")
 _TABLES = (
     "settings.engine",
@@ -84,7 +84,8 @@ def settings(
         "reranker": {
             "label": choice.label,
             "method": choice.method,
-            "options": {**effective_options(choice), **_pair_budget(choice, engine)},
+            "options": effective_options(choice),
+            **_pair_budget(choice, engine),
             "code": choice.code,
             "asks": sorted(kind.__name__ for kind in choice.declared.asks or ()),
             "prompt": prompt_fingerprint(choice),
@@ -110,10 +111,11 @@ def effective_options(choice: Choice) -> dict[str, Any]:
     return {field.name: getattr(reranker, field.name) for field in fields(reranker)}
 
 
-def _pair_budget(choice: Choice, engine: Engine) -> dict[str, int]:
-    """Return the budget of a pair that the model's context sets, where the reranker sets none."""
-    found = pair_budget(choice.declared, engine)
-    return {} if found is None else {"max_pair_tokens": found}
+def _pair_budget(choice: Choice, engine: Engine) -> dict[str, int | None]:
+    """Return the budget of a pair where it is that of the model, which no option says."""
+    own = choice.declared
+    known = own.max_pair_tokens != MODEL_PAIR
+    return {} if known else {"pair_tokens": pair_budget(own, engine)}
 
 
 def prompt_fingerprint(choice: Choice) -> str | None:

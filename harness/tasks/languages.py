@@ -57,12 +57,13 @@ _MTEB = {
     "km": "khm-Khmr", "kn": "kan-Knda", "ko": "kor-Hang", "ku": "kmr-Latn", "la": "lat-Latn",
     "lo": "lao-Laoo", "lt": "lit-Latn", "lv": "lav-Latn", "mk": "mkd-Cyrl", "ml": "mal-Mlym",
     "mn": "mon-Cyrl", "mr": "mar-Deva", "ms": "msa-Latn", "my": "mya-Mymr", "nb": "nob-Latn",
-    "ne": "npi-Deva", "nl": "nld-Latn", "nn": "nno-Latn", "no": "nor-Latn", "pa": "pan-Guru",
-    "pl": "pol-Latn", "pt": "por-Latn", "ro": "ron-Latn", "ru": "rus-Cyrl", "sa": "san-Deva",
-    "si": "sin-Sinh", "sk": "slk-Latn", "sl": "slv-Latn", "so": "som-Latn", "sq": "sqi-Latn",
-    "sr": "srp-Cyrl", "sv": "swe-Latn", "sw": "swa-Latn", "ta": "tam-Taml", "te": "tel-Telu",
-    "th": "tha-Thai", "tl": "tgl-Latn", "tr": "tur-Latn", "uk": "ukr-Cyrl", "ur": "urd-Arab",
-    "uz": "uzn-Latn", "vi": "vie-Latn", "yo": "yor-Latn", "zh": "cmn-Hans", "zu": "zul-Latn",
+    "ne": "npi-Deva", "nl": "nld-Latn", "nn": "nno-Latn", "no": "nor-Latn", "or": "ory-Orya",
+    "pa": "pan-Guru", "pl": "pol-Latn", "pt": "por-Latn", "ro": "ron-Latn", "ru": "rus-Cyrl",
+    "sa": "san-Deva", "si": "sin-Sinh", "sk": "slk-Latn", "sl": "slv-Latn", "so": "som-Latn",
+    "sq": "sqi-Latn", "sr": "srp-Cyrl", "sv": "swe-Latn", "sw": "swa-Latn", "ta": "tam-Taml",
+    "te": "tel-Telu", "th": "tha-Thai", "tl": "tgl-Latn", "tr": "tur-Latn", "uk": "ukr-Cyrl",
+    "ur": "urd-Arab", "uz": "uzn-Latn", "vi": "vie-Latn", "yo": "yor-Latn", "zh": "cmn-Hans",
+    "zu": "zul-Latn",
 }  # fmt: skip
 """ISO 639-1 -> the code that most of MTEB's tasks (2.26) use."""
 

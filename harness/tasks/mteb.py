@@ -198,9 +198,11 @@ def _cure(error: Exception, path: str) -> str:
     from httpx2 import TransportError
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
-    causes: list[BaseException] = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
         causes.append(cause)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     if any(isinstance(one, GatedRepoError) or " is a gated " in str(one) for one in causes):
         return f"; {to_open(path)}"
     unreached = (ConnectionError, TimeoutError, TransportError, LocalEntryNotFoundError)

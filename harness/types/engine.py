@@ -55,7 +55,8 @@ class Engine(Protocol):
     identity: everything that a reply depends on, as printable text; it keys the reply cache.
     statistics: times and settings so far. It is read after every reply, so it must be cheap.
     pair_tokens: the most tokens of a query and a document together that the model's context holds
-        beside the tokenizer's own; None where nothing limits them, or a model reads them apart.
+        beside the tokenizer's own; None where nothing limits them, or a model reads them apart. It
+        is read only for a reranker whose `max_pair_tokens` is 0.
     """
 
     @property

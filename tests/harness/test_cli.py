@@ -178,6 +178,12 @@ def test_everything_that_can_be_named_is_listed(call, what):
     assert call("list", what).stdout.count("\n") == len(rows) + 1
 
 
+def test_the_tasks_of_a_data_set_are_listed(call):
+    rows = json.loads(call("list", "tasks", "NanoMMTEB-v2", "--json").stdout)
+    assert "NanoMMTEB-v2/belebele" in {row["task"] for row in rows}
+    assert {row["task"].partition("/")[0] for row in rows} == {"NanoMMTEB-v2"}
+
+
 def test_runs_and_a_tasks_own_profiles_are_listed(call, data, nano_folder, tmp_path):
     call(*run(data, tmp_path / "runs", "--reranker", "identity"))
     (row,) = json.loads(call("list", "runs", tmp_path / "runs", "--json").stdout)

@@ -15,7 +15,7 @@ from rerank_bench.rerankers.in_context import InContext
 from rerank_bench.rerankers.listt5 import ListT5
 from rerank_bench.rerankers.lit5 import LiT5
 from rerank_bench.rerankers.mvp import MVP
-from rerank_bench.reranking import catalogue, choose
+from rerank_bench.reranking import MODEL_PAIR, catalogue, choose
 
 MARK = "\N{SNOWMAN}"
 BERTS = ("ms-marco", "ettin", "mxbai", "monoBERT", "jina-reranker-v1")
@@ -27,7 +27,13 @@ OUTPUT = {
     "first": 0,
 }  # tokens written for each passage
 CHOOSING = {"setwise", "pairwise", "duo", "ecorank"}
-ENTRIES = pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.name)
+OF_MODEL = {"bge-reranker-base", "bge-reranker-large"}
+"""Entries without a budget: a pair has what the model's context holds."""
+ENTRIES = pytest.mark.parametrize(
+    "entry",
+    [entry for name, entry in catalogue().items() if name not in OF_MODEL],
+    ids=lambda entry: entry.name,
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +90,6 @@ def needed(entry, tokens: Tokens) -> int:
     reranker = choose(entry.name).reranker
     document, query = reranker.max_doc_tokens, reranker.max_query_tokens
     pair = getattr(reranker, "max_pair_tokens", None)
-    if entry.method == "cross-encoder" and pair is document is None:
-        return entry.context  # at most: what the model's own tokenizer leaves of it
     if entry.method == "cross-encoder":
         (around,) = tokens.encode([entry.options.get("pair_template", "")])
         framed = len(around) * 6 // 5 + (3 if entry.name.startswith(BERTS) else 4)
@@ -109,6 +113,13 @@ def needed(entry, tokens: Tokens) -> int:
 def test_the_budgets_and_prompt_of_an_entry_fit_its_context(entry, smollm2):
     assert entry.context is not None
     assert needed(entry, smollm2) <= entry.context
+
+
+@pytest.mark.parametrize("name", sorted(OF_MODEL))
+def test_an_entry_without_a_budget_reads_what_its_model_does(name):
+    reranker = choose(name).reranker
+    found = (reranker.max_doc_tokens, reranker.max_query_tokens, reranker.max_pair_tokens)
+    assert found == (None, None, MODEL_PAIR)
 
 
 @pytest.mark.parametrize("size", ["0.6B", "4B", "8B"])

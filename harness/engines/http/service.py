@@ -147,7 +147,7 @@ class Service:
             for server in self.client.servers
         }
 
-    @property
+    @functools.cached_property
     def pair_tokens(self) -> int | None:
         """The tokens of both texts of a pair that the model reads; see `Engine.pair_tokens`.
 
@@ -156,10 +156,19 @@ class Service:
         """
         if self.options.head == "maxsim":
             return None
-        counts = self.options.dialect in COUNTS_TOKENS and self.context < sys.maxsize
-        if self.checkpoint is None and counts:
-            return self.context - 2 * added_tokens(self.client, self.model)
-        return pair_tokens(self._described, self.context)
+        if self.checkpoint is not None:
+            return pair_tokens(self.checkpoint, self.context)
+        if self.options.dialect not in COUNTS_TOKENS:
+            raise EngineFault(
+                f"{self.tokenizer_missing}; name the tokenizer: -o tokenizer=ID, or let the server "
+                "cut pairs: max_pair_tokens=none"
+            )
+        if self.context == sys.maxsize:
+            raise EngineFault(
+                f"{self.tokenizer_missing}, and the server tells no context: set "
+                "-o max_model_len= to it, or the budget of a pair, such as max_pair_tokens=508"
+            )
+        return self.context - 2 * added_tokens(self.client, self.model)
 
     # Preparing requests. Pairs are sent as two texts that the server joins, or as token ids
 

@@ -148,7 +148,7 @@ class TransformersEngine:
             leading_tokens=self.checkpoint.added_tokens,
         )
 
-    @property
+    @functools.cached_property
     def pair_tokens(self) -> int | None:
         """The tokens of both texts of a pair that the model's context holds."""
         apart = self._head == "maxsim"

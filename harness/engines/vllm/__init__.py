@@ -140,7 +140,7 @@ class VllmEngine:
             self.checkpoint.tokens.leading,
         )
 
-    @property
+    @functools.cached_property
     def pair_tokens(self) -> int | None:
         """The tokens of both texts of a pair that the context in use holds."""
         apart = self.head == "maxsim"

@@ -66,6 +66,13 @@ def test_added_white_space_is_no_special_token(llama: Path) -> None:
     assert tokens.neutralise("if x:\n    return") == ("if x:\n    return", 0)
 
 
+@pytest.mark.parametrize("budget", [0, -91])
+def test_a_budget_of_nothing_leaves_nothing(llama: Path, budget: int) -> None:
+    tokens = Tokens(AutoTokenizer.from_pretrained(llama), name="tiny")
+    (fitted,) = tokens.fit(["three words here"], budget)
+    assert (fitted.text, fitted.tokens, fitted.truncated) == ("", 0, True)
+
+
 def test_a_saved_truncation_of_the_tokenizer_is_not_obeyed(tmp_path: Path, llama: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(llama)
     tokenizer.backend_tokenizer.enable_truncation(3)

@@ -34,6 +34,8 @@ def of(*, asks=("PairScore",), options=None, **settings: Any) -> Facts:
         ({"max_doc_tokens": 128}, {"max_doc_tokens": 200}, "128"),
         ({"max_doc_tokens": 128}, {"max_doc_tokens": 64}, "64"),
         ({}, {}, "all"),
+        ({"max_pair_tokens": 0}, {"reranker": {"pair_tokens": 509}}, "509 with query"),
+        ({"max_pair_tokens": 0}, {"reranker": {"pair_tokens": None}}, "all"),
     ],
 )
 def test_the_budget_is_as_the_reranker_and_the_run_set_it(options, settings, expected):

@@ -123,11 +123,13 @@ def test_requests_are_shown_as_they_were_sent_after_cutting(made):
     assert sum(document.score is None for document in view.documents) == 3
 
 
-def test_pairs_are_shown_as_the_model_s_context_cut_them(made, cross_encoder):
+@pytest.mark.parametrize("documents", ["none", 128])
+def test_pairs_are_shown_as_the_model_s_context_cut_them(made, cross_encoder, documents):
     long = {doc_id: text + " word" * 300 for doc_id, text in CORPUS.items()}
-    folder = made(f"cross-encoder:model={cross_encoder},engine=transformers", corpus=long)
-    options = json.loads((folder / "manifest.json").read_text())["settings"]["reranker"]["options"]
-    assert options["max_pair_tokens"] == 128 - 3
+    name = f"cross-encoder:model={cross_encoder},engine=transformers,max_doc_tokens={documents}"
+    folder = made(name, corpus=long)
+    reranker = json.loads((folder / "manifest.json").read_text())["settings"]["reranker"]
+    assert (reranker["options"]["max_pair_tokens"], reranker["pair_tokens"]) == (0, 128 - 3)
     view = seen(folder)
     assert view.notes == ()
     assert all(exchange.known for exchange in view.exchanges)

@@ -117,7 +117,10 @@ def test_what_cannot_be_reranked_is_named(row: Any, top_ranked: Any, message: st
 
 @pytest.mark.parametrize(
     ("version", "message"),
-    [(None, "needs the extra mteb: pip install"), ("2.7.30", "mteb 2.7.30 is too old")],
+    [
+        (None, "Reranked needs the extra mteb: pip install"),
+        ("2.7.30", "mteb 2.7.30 is too old for Reranked"),
+    ],
 )
 def test_without_an_mteb_that_knows_experiments_the_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, version: str | None, message: str

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_bench import EngineFault, FakeEngine, Fitted, Logits
+from rerank_bench import BadOption, EngineFault, FakeEngine, Fitted, Logits, PairScore
 from rerank_bench.reranking import Budget, Defaults, Fitter, choose, choose_with, fitting
 
 
@@ -132,16 +132,45 @@ def test_a_cut_for_all_rerankers_only_lowers_a_budget():
         ("cross-encoder", 60),
         ("cross-encoder:max_pair_tokens=40", 40),
         ("cross-encoder:max_doc_tokens=50", 60),  # a query of any length may come with it
-        ("cross-encoder:max_doc_tokens=50,max_query_tokens=11", 60),
-        ("cross-encoder:max_doc_tokens=50,max_query_tokens=10", None),
+        ("cross-encoder:max_pair_tokens=none", None),
+        ("late-interaction", None),
         ("pointwise", None),
     ],
 )
-def test_a_pair_without_a_budget_that_holds_has_what_the_model_s_context_does(name, pair):
+def test_a_pair_of_a_cross_encoder_has_by_default_what_the_model_s_context_does(name, pair):
     engine = Counting()
     engine.pair_tokens = 60
     reranker = choose_with(name, {"engine": "fake"}, Defaults()).reranker
     assert Budget.of(reranker, engine).pair_tokens == pair
+
+
+@pytest.mark.parametrize("query", [60, 600])
+def test_a_query_budget_that_leaves_a_document_nothing_of_the_model_s_pair_is_refused(query):
+    engine = Counting()
+    engine.pair_tokens = 60
+    reranker = choose(f"cross-encoder:engine=fake,max_query_tokens={query}").reranker
+    with pytest.raises(BadOption, match=f"max_query_tokens {query} .* the 60 that .* 30 or less"):
+        Budget.of(reranker, engine)
+
+
+def test_an_engine_of_one_s_own_needs_pair_tokens_only_for_the_model_s_budget():
+    class Old:
+        name = "old"
+
+    model_s = choose("cross-encoder:engine=fake").reranker
+    with pytest.raises(EngineFault, match="engine old has no attribute pair_tokens"):
+        Budget.of(model_s, Old())
+    own = choose("cross-encoder:engine=fake,max_pair_tokens=40").reranker
+    assert Budget.of(own, Old()).pair_tokens == 40
+
+
+def test_a_plugin_of_pairs_without_a_budget_reads_whole_texts():
+    class Plugin:
+        asks = frozenset({PairScore})
+
+    engine = Counting()
+    engine.pair_tokens = 60
+    assert Budget.of(Plugin(), engine) == Budget()
 
 
 def test_a_cut_in_characters_counts_as_truncated():

@@ -114,7 +114,12 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     with pytest.raises(BadData, match="does not exist"):
         choose(str(tmp_path / "none.py") + ":X")
     (tmp_path / "bad.py").write_text("import nothing_of_that_name")
-    with pytest.raises(RerankerFault, match=r"imports nothing_of_that_name, .* install"):
+    with pytest.raises(
+        RerankerFault, match=r"imports nothing_of_that_name, .* or put it on PYTHONP"
+    ):
+        choose(str(tmp_path / "bad.py") + ":X")
+    (tmp_path / "bad.py").write_text("raise ModuleNotFoundError('no part here')")
+    with pytest.raises(RerankerFault, match=r"bad\.py: ModuleNotFoundError: no part here"):
         choose(str(tmp_path / "bad.py") + ":X")
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rerank_bench.errors import BadOption
-from rerank_bench.tasks import TaskOptions
+from rerank_bench.tasks import TaskOptions, mteb_language
+from rerank_bench.tasks.catalog import catalogue
 from rerank_bench.tasks.languages import languages_and_bases
 from rerank_bench.tasks.table import Table
 
@@ -47,3 +48,9 @@ def test_a_null_or_nan_in_the_language_column_is_no_language():
     assert languages == {"q1": "de"}
     languages, _ = found(["a-de", "b-en"], language=[None, float("nan")])
     assert languages == {"a-de": "de", "b-en": "en"}
+
+
+def test_every_language_of_the_catalogue_has_mteb_s_code():
+    languages = {entry.language for entry in catalogue().values()} - {None}
+    assert "or" in languages
+    assert {code for code in languages if "-" not in mteb_language(code)} == set()

@@ -17,6 +17,8 @@ from rerank_bench import NextToken, PairScore, Prompt
 from rerank_bench.engines.http import HttpEngine, HttpOptions
 from rerank_bench.engines.http.responses import ApiKey
 from rerank_bench.errors import BadOption, EngineFault, RerankBenchError, UnknownName
+from rerank_bench.rerankers.cross_encoder import CrossEncoder
+from rerank_bench.reranking import Budget, Fitter
 from rerank_bench.types import Embed, Failure, Generate
 
 scripted: Any = sys.modules["scripted"]
@@ -247,8 +249,20 @@ def test_a_pair_has_what_the_server_s_context_leaves_beside_its_own_tokens(
     assert opened(serve(routes), dialect="tei").pair_tokens == 512 - 2 * added
     known = opened(serve(routes), dialect="tei", tokenizer=str(encoder))
     assert known.pair_tokens == 128 - 3
-    with pytest.raises(EngineFault, match="-o tokenizer=ID"):
-        assert opened(serve(scoring("jina")), dialect="jina").pair_tokens
+
+
+def test_a_server_that_tells_no_length_of_a_pair_needs_a_budget(serve: Serve, opened: Open) -> None:
+    model_s, whole = CrossEncoder(), CrossEncoder(max_pair_tokens=None)
+    jina = opened(serve(scoring("jina")), dialect="jina")
+    with pytest.raises(EngineFault, match=r"tokenizer=ID, or .*max_pair_tokens=none"):
+        Budget.of(model_s, jina)
+    budget = Budget.of(whole, jina)
+    (query,) = Fitter({}, jina, budget).queries(["a query"])
+    assert (query.text, budget.cap(query)) == ("a query", None)
+    routes = scoring("vllm") | {"/v1/models": lambda body: {"data": [{"id": "m"}]}}
+    with pytest.raises(EngineFault, match=r"max_model_len= .*max_pair_tokens=508"):
+        Budget.of(model_s, opened(serve(routes)))
+    assert Budget.of(whole, opened(serve(routes))).pair_tokens is None
 
 
 # Wrong settings

@@ -66,7 +66,26 @@ def test_a_template_a_prompt_and_an_option_leave_less_of_the_context_to_a_pair(
         (reply,) = dict(opened.stream(iter([PairScore(query.text, long.text)]))).values()
         assert room + 3 <= reply.prompt_tokens <= options.get("max_model_len", 128)
     assert engine(encoder).pair_tokens is None  # its vectors of texts are made apart
-    assert engine(composed).pair_tokens < engine(composed).checkpoint.context
+    assert engine(composed).pair_tokens == (
+        engine(composed).checkpoint.context - engine(composed).checkpoint.tokens.pair.size
+    )
+
+
+@pytest.mark.parametrize("repeated", [1, 1000])
+def test_a_saved_prompt_is_taken_off_twice_and_leaves_something_or_is_refused(
+    engine: Engines, composed: Path, tmp_path: Path, repeated: int
+) -> None:
+    """It may stand before both texts, as sentence-transformers puts it."""
+    prompt = "class " * repeated
+    reference = CrossEncoder(str(composed), prompts={"own": prompt}, default_prompt_name="own")
+    reference.save_pretrained(str(tmp_path))
+    opened = engine(tmp_path)
+    if repeated > 1:
+        with pytest.raises(EngineFault, match="leaves nothing to a query and a document"):
+            _ = opened.pair_tokens
+        return
+    taken = len(opened.checkpoint.tokens.encode([prompt])[0])
+    assert opened.pair_tokens == engine(composed).pair_tokens - 2 * taken
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 300, 100_000])
