@@ -23,8 +23,8 @@ def reduce_work(network: Any) -> None:
 
     Only encoders that transformers itself has code for are changed, in float32: another dtype would
     round otherwise. Results differ from those of the unchanged encoder by float32 rounding. One
-    whose weights have oneDNN's layout cannot be copied, pickled, saved, trained, or moved to another
-    device or dtype afterwards.
+    whose weights have oneDNN's layout cannot be copied, pickled, saved, trained, or cast to another
+    device or dtype.
     """
     import torch
 

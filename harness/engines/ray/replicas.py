@@ -157,7 +157,7 @@ class Replicas:
     # Requests
 
     def _send(self, requests: Iterator[tuple[int, AnyRequest] | None]) -> None:
-        """Give the idlest replica some requests, and so on, until all are full or none is ready."""
+        """Give requests to the replica with the fewest, until all are full or none is ready."""
         shares: dict[_Member, list[tuple[int, AnyRequest]]] = {}
         serving = self.serving
         while serving:
