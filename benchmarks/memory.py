@@ -1,7 +1,7 @@
 """Peak memory of each step of an evaluation as its input grows: 1x, 4x and 16x.
 
     python benchmarks/memory.py [--scales 1 4 16] [--steps load bm25 dense run report]
-    python benchmarks/memory.py --steps run report --scales 16 160 --passages 100000 --words 8
+    python benchmarks/memory.py --steps run report --scales 16 100 --passages 100000 --words 8
 
 1x is 250 queries of 100 candidates and 25,000 passages of about 56 words, drawn from a Zipf law
 over 200,000 words; with `--passages` every scale has as many passages, and queries alone grow. Each

@@ -190,7 +190,8 @@ COLUMNS: list[Column] = [
            of=facts.judged, mean=rules.mean, format="share", show="filled"),
     Column("judged_first_stage", "judged@10 before", "The same of the first stage's top ten.",
            of=facts.judged_first_stage, mean=rules.mean, format="share"),
-    _count("cached_tokens", "cached tokens", "Tokens read that a prefix cache held.",
+    _count("cached_tokens", "cached tokens", "Prompt tokens that were not computed again: a prefix "
+           "cache held them, or an earlier request begins with them.",
            lambda own: own.spent.cached_tokens, unit="tokens", show="filled", format="some"),
     Column("seconds_per_query", "seconds", "Engine time per query; none where any reply came from "
            "the cache.", of=facts.seconds_per_query, mean=rules.on_one_machine, unit="s",

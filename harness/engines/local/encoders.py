@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 _FAMILIES = ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
 _ROWS = 1_024  # for so many the layout is chosen; it is right for any number
+_OPERATORS = ("_reorder_linear_weight", "_linear_pointwise")
 
 
-def lighten(network: Any) -> None:
+def reduce_work(network: Any) -> None:
     """Change a loaded encoder in place so that it does less for the same results.
 
     Only encoders that transformers itself has code for are changed, in float32: another dtype would
-    round otherwise. Results differ from those of the unchanged encoder by float32 rounding.
+    round otherwise. Results differ from those of the unchanged encoder by float32 rounding. One
+    whose weights have oneDNN's layout cannot be copied, pickled, saved, trained, or cast to another
+    device or dtype.
     """
     import torch
 
@@ -40,11 +43,20 @@ def lighten(network: Any) -> None:
 
 
 def has_layouts() -> bool:
-    """Whether torch has oneDNN for this CPU; on Arm its float32 weights have no other layout."""
+    """Whether torch has oneDNN for this CPU, and the two operators that are called here.
+
+    On Arm oneDNN's float32 weights have no other layout. The operators are no public interface of
+    torch, so another version may lack them.
+    """
     import torch
 
     found: Any = torch.backends.mkldnn
-    return platform.machine() in {"x86_64", "AMD64"} and bool(found.is_available())
+    schemas: Any = torch._C._jit_get_schemas_for_operator
+    return (
+        platform.machine() in {"x86_64", "AMD64"}
+        and bool(found.is_available())
+        and all(schemas(f"mkldnn::{name}") for name in _OPERATORS)
+    )
 
 
 def _is_own(network: Any, kind: str) -> bool:

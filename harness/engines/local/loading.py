@@ -13,7 +13,7 @@ from ...quiet import quiet
 from ..checkpoint import T5_KINDS, Checkpoint, clear_errors, where
 from ..models import find_model
 from .buffers import load_whole
-from .encoders import lighten
+from .encoders import reduce_work
 from .heads import float32_heads, float32_module
 from .prefixes import Prefix, why_not
 from .projection import Layer, load_projection
@@ -86,7 +86,7 @@ def load(
         projection = load_projection(checkpoint) if task == "encoder" else ()
         network = network.to(checkpoint.device).eval()
         if adapted is None:  # PEFT goes by a layer's own weight
-            lighten(network)
+            reduce_work(network)
         return Loaded(network, checkpoint, projection, adapted)
 
 

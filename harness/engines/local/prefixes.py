@@ -67,7 +67,8 @@ def why_not(network: Any) -> str | None:
     """Return why a prefix cannot be computed apart, None where it can.
 
     Known are the models in transformers whose layers keep keys and values and nothing else. The
-    code of another model may take no cache, or one of its own.
+    code of another model may take no cache, or one of its own. A model that cannot be probed is
+    read whole, and the reason holds the error: a run must not end for what only saves time.
     """
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -82,7 +83,10 @@ def why_not(network: Any) -> str | None:
         return "the model has layers that keep something else than keys and values"
     if _rope_kinds(config) & _SCALED_BY_LENGTH:
         return "the model's positions depend on the length of the whole text"
-    return None if _reads_alike(network) else "the model's tokens see later ones"
+    try:
+        return None if _reads_alike(network) else "the model's tokens see later ones"
+    except (RuntimeError, AttributeError, TypeError, ValueError, IndexError) as error:
+        return f"the model cannot be asked so: {type(error).__name__}: {error}"
 
 
 def _reads_alike(network: Any) -> bool:

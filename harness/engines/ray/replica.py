@@ -50,6 +50,21 @@ def _described(engine: Engine) -> Described:
     return Described(dict(engine.identity), dict(engine.hardware), node)
 
 
+def why_failed(error: Exception) -> str:
+    """Say in one line what ended a replica; for a package that a node lacks, also the cure.
+
+    error: of the package or engine that failed, or Ray's own for what a node could not read.
+    """
+    from ray.exceptions import RaySystemError
+
+    if isinstance(error, RaySystemError) and isinstance(error.client_exc, Exception):
+        error = error.client_exc
+    last = str(error).strip().rpartition("\n")[2]
+    if isinstance(error, ImportError):
+        return f"a node cannot run a replica: {last}; all nodes need the packages of this process"
+    return ": ".join(filter(None, ("a replica failed", type(error).__name__, last)))
+
+
 class Replica:
     """Answers requests as they come: a Ray actor whose methods run in threads, two at a time.
 

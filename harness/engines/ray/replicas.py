@@ -14,7 +14,7 @@ from ...errors import EngineDied, EngineFault, RerankBenchError
 from ...progress import bar
 from ...types import Answers, AnyRequest, Failure, Reply, Statistics, ready
 from .cluster import Share
-from .replica import Answered, Described, Replica, describe
+from .replica import Answered, Described, Replica, describe, why_failed
 
 if TYPE_CHECKING:
     from .options import RayOptions
@@ -50,7 +50,7 @@ class _Member:
 def _fetch(reference: Any) -> Any:
     """Return a result; raises the replica's own error, or _Lost where it is gone.
 
-    EngineFault for what is no error of ours, such as a package that a node does not have.
+    EngineFault for what is no error of ours.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -60,10 +60,7 @@ def _fetch(reference: Any) -> Any:
     except RayTaskError as error:
         if isinstance(error.cause, RerankBenchError):
             raise error.cause from None
-        last = str(error.cause).strip().rpartition("\n")[2]
-        raise EngineFault(
-            f"a node cannot run a replica: {last}; all nodes need the packages of this process"
-        ) from error
+        raise EngineFault(why_failed(error.cause)) from error
     except RayError as error:
         raise _Lost(str(error).strip().partition("\n")[0]) from error
 
@@ -160,7 +157,7 @@ class Replicas:
     # Requests
 
     def _send(self, requests: Iterator[tuple[int, AnyRequest] | None]) -> None:
-        """Give the idlest replica some requests, and so on, until all are full or none is ready."""
+        """Give requests to the replica with the fewest, until all are full or none is ready."""
         shares: dict[_Member, list[tuple[int, AnyRequest]]] = {}
         serving = self.serving
         while serving:

@@ -154,7 +154,7 @@ class Workers:
                     yield from ((worker.under_way.pop(index), one) for index, one in answers)
 
     def _send(self, requests: Iterator[Prepared | None]) -> None:
-        """Send the idlest worker some requests, and so on, until all are full or none is ready.
+        """Send requests to the worker with the fewest, until all are full or none is ready.
 
         What is drawn together belongs together, so it is sent in runs, not one by one in turn.
         """

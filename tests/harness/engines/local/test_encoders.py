@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from rerank_bench.engines.local import TransformersEngine
-from rerank_bench.engines.local.encoders import has_layouts, lighten
+from rerank_bench.engines.local.encoders import has_layouts, reduce_work
 from rerank_bench.types import Logits, PairScore
 
 FAMILIES = ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
@@ -37,7 +37,7 @@ def network(family: str, kind: str = "ForSequenceClassification", **settings: An
 
 def both(plain: Any) -> tuple[Any, Any]:
     light = copy.deepcopy(plain)
-    lighten(light)
+    reduce_work(light)
     return plain, light
 
 
@@ -89,6 +89,24 @@ def test_weights_are_held_once_in_the_layout_that_is_multiplied() -> None:
     assert len(linear) == 2 * 6 + 2
     assert all(layer.weight.is_mkldnn for layer in linear)
     assert linear[0].weight.shape == (32, 32)
+
+
+@pytest.mark.parametrize("absent", ["_reorder_linear_weight", "_linear_pointwise"])
+def test_without_one_of_the_operators_weights_keep_their_layout(
+    absent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = torch._C._jit_get_schemas_for_operator
+    monkeypatch.setattr(
+        torch._C,
+        "_jit_get_schemas_for_operator",
+        lambda name: [] if name == f"mkldnn::{absent}" else found(name),
+    )
+    plain, light = both(network("Bert"))
+    assert not has_layouts()
+    assert not any(weight.is_mkldnn for weight in light.parameters())
+    expected = read(plain, padding=True)
+    torch.testing.assert_close(read(light, padding=True), expected, atol=1e-5, rtol=0)
+    assert rows_of_last_layer(light) == [1]
 
 
 class OwnHead(transformers.BertForSequenceClassification):

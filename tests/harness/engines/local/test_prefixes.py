@@ -162,6 +162,34 @@ def test_the_code_of_another_model_is_not_shared() -> None:
     assert "not that of transformers" in str(why_not(Own(transformers.LlamaConfig(**SHAPE))))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("no memory"),
+        TypeError("another argument"),
+        ValueError("another input"),
+        IndexError("too few"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_model_that_cannot_be_probed_is_not_shared_and_its_error_is_the_reason(
+    error: Exception,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    model = loaded(transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE)))
+    model.network.base_model.register_forward_pre_hook(fail)
+    told = f"the model cannot be asked so: {type(error).__name__}: {error}"
+    assert model.unshared == told
+
+
+def test_a_model_whose_embedding_tells_no_size_is_not_shared() -> None:
+    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE))
+    network.set_input_embeddings(torch.nn.Identity())
+    assert "cannot be asked so: AttributeError" in str(why_not(network))
+
+
 def ask(engine: TransformersEngine, requests: Sequence[Any]) -> list[Any]:
     found = dict(engine.stream(iter(requests)))
     return [found[i] for i in range(len(requests))]

@@ -267,6 +267,36 @@ def test_a_node_without_the_packages_is_named_in_one_line(
         _ = engine.identity
 
 
+class Failing:
+    """The choice of an engine that cannot be opened on a node."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def open(self) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("config.json\nis not readable"), "a replica failed: OSError: is not readable"),
+        (MemoryError(), "a replica failed: MemoryError"),
+        (ImportError("no vllm"), "a node cannot run a replica: no vllm; all nodes need the pack"),
+    ],
+)
+def test_packages_are_blamed_only_for_what_cannot_be_imported(
+    nodes: Nodes, opened: Open, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    nodes(1)
+    engine = opened()
+    monkeypatch.setattr(RayOptions, "of_inner", Failing(error))
+    with pytest.raises(EngineFault) as found:
+        _ = engine.identity
+    assert str(found.value).startswith(told)
+    assert ("all nodes need the packages" in str(found.value)) == isinstance(error, ImportError)
+
+
 DRIVER = """
 import signal, sys, time
 from rerank_bench import PairScore, open_engine
