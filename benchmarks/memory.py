@@ -8,9 +8,9 @@ over 200,000 words; with `--passages` every scale has as many passages, and quer
 step runs in a process of its own. `peak_gb` is its greatest resident
 memory; `own_gb` leaves out the pages of mapped files, which the system drops when it needs room.
 The reranker is a cross-encoder that engine fake answers; the encoder is a static embedding of 384
-dimensions. Computed pools are of the first 250 queries. Prints a table with the growth per passage
-or per query, and stores the rows in benchmarks/results/memory.json, beside those of other steps and
-sizes.
+dimensions. Computed pools are of the first 250 queries. `run` compiles the measures, as the first
+run on a machine does. Prints a table with the growth per passage or per query, and stores the rows
+in benchmarks/results/memory.json, beside those of other steps and sizes.
 """
 
 from __future__ import annotations

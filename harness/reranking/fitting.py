@@ -10,7 +10,7 @@ from ..errors import BadOption, EngineFault
 from ..types import Engine, Fitted, Reranker
 from .declared import MODEL_PAIR, Declared
 
-_MOST_FITTED = 200_000  # documents that are kept for further queries, about 200 MB
+_MOST_FITTED = 50_000  # documents kept for further queries; fitting them again costs little
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import re
 import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +16,13 @@ from typing import Any
 
 from ..errors import BadData
 from .ids import first_repeated, is_number, parse_whole_number
+from .parquet import open_parquet, uncompressed_bytes
 from .table import Streamed, Table
 
 JSONL, SEPARATED = (".jsonl", ".jsonl.gz"), (".tsv", ".csv", ".tsv.gz", ".csv.gz")
 
 IN_MEMORY = 64_000_000
-"""Most bytes of the files of one split that are held in memory."""
+"""Most bytes of the files of one split that are held in memory; of parquet before compression."""
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
@@ -99,7 +99,7 @@ def read_files(files: Sequence[Path], required: Sequence[str] = ()) -> Table:
     if len({suffix(file) for file in files}) > 1:
         names = ", ".join(file.name for file in files[:3])
         raise BadData(f"{files[0].parent} holds one split in several formats ({names}); keep one")
-    is_large = sum(file.stat().st_size for file in files) > IN_MEMORY
+    is_large = sum(map(_size, files)) > IN_MEMORY
     if is_large and suffix(files[0]) not in SEPARATED:
         return _streamed(files, required)
     tables = [_read(file, required) for file in files]
@@ -109,6 +109,10 @@ def read_files(files: Sequence[Path], required: Sequence[str] = ()) -> Table:
         for name, values in table.columns.items():
             columns[name].extend(values)
     return Table(str(files[0]), columns, [place for table in tables for place in table.places])
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if is_rows(file) else uncompressed_bytes(file)
 
 
 def _check_columns(file: Path, has: Iterable[str], first: Iterable[str]) -> None:
@@ -139,7 +143,7 @@ def _scanned(
         repeated = first_repeated(found := column_names(file))
         if repeated is not None:
             raise BadData(f"{file}: column {repeated!r} occurs twice; keep one")
-        with _parquet(file) as parquet:
+        with open_parquet(file) as parquet:
             size = parquet.metadata.num_rows
             return dict.fromkeys(found), (f"{file}, row", range(1, size + 1))
     names, numbers = dict.fromkeys(required), array("q")
@@ -155,7 +159,7 @@ def _rows(files: Sequence[Path], names: Sequence[str]) -> Iterator[tuple[Any, ..
         if suffix(file) in JSONL:
             yield from (tuple(row.get(name) for name in names) for _, row in _objects(file))
             continue
-        with _parquet(file) as parquet:
+        with open_parquet(file) as parquet:
             for batch in parquet.iter_batches(columns=list(names)):
                 yield from zip(*(batch[name].to_pylist() for name in names), strict=True)
 
@@ -166,7 +170,7 @@ def column_names(file: Path) -> Sequence[str]:
         return next((list(row) for _, row in _objects(file)), [])
     if suffix(file) in SEPARATED:
         return list(_NAMES)
-    with _parquet(file) as parquet:
+    with open_parquet(file) as parquet:
         names: Sequence[str] = parquet.schema_arrow.names
         return names
 
@@ -204,21 +208,8 @@ def _objects(path: Path, required: Sequence[str] = ()) -> Iterator[tuple[int, di
 
 def _read_parquet(file: Path) -> Table:
     _, place = _scanned(file, ())
-    with _parquet(file) as parquet:
+    with open_parquet(file) as parquet:
         return Table(str(file), parquet.read().to_pydict(), [place])
-
-
-@contextmanager
-def _parquet(file: Path) -> Iterator[Any]:
-    """Open a parquet file; raise BadData if it cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        yield pq.ParquetFile(file)
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise BadData(f"{file} cannot be read as parquet: {reason}") from error
 
 
 def read_beir_qrels(path: Path) -> Table:

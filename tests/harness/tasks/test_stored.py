@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from unittest import mock
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +57,19 @@ def on_disk(monkeypatch):
     """Leave the rows and texts of tasks on disk, as those of large ones."""
     for module in (files, table):
         monkeypatch.setattr(module, "IN_MEMORY", 0)
+
+
+def test_rows_of_parquet_are_left_on_disk_by_their_size_before_compression(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "IN_MEMORY", 50_000)
+    columns = {"_id": ["d1", "d2"], "text": ["a" * 40_000, "b" * 40_000]}
+    for name, rows in (("small", 1), ("large", 2)):
+        part = pa.table({column: values[:rows] for column, values in columns.items()})
+        pq.write_table(part, tmp_path / name, compression="zstd")
+    assert (tmp_path / "large").stat().st_size < 50_000
+    held, left = (files.read_files([tmp_path / name]) for name in ("small", "large"))
+    assert held.read is None
+    assert left.read is not None
+    assert {name: list(column) for name, column in left.columns.items()} == columns
 
 
 @pytest.mark.parametrize("profile", ["bm25", "bm25()", "rrf(bm25,bm25())"])
