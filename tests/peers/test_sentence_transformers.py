@@ -113,7 +113,7 @@ def test_qwen3_reranker_scores_as_the_library_reads_its_labels(
     expected = logits(reranker_of_qwen, paired(query, documents))
     assert np.std(expected) > 0.1
     named = ours("Qwen3-Reranker-0.6B", qwen_judge, query, documents, instruction=INSTRUCTION)
-    assert named == pytest.approx(expected, abs=1e-5)
+    assert named == pytest.approx(expected, abs=1e-4), "prefixes are computed apart"
     composed = ours("cross-encoder", reranker_of_qwen, query, documents)
     assert composed == pytest.approx(expected, abs=1e-5)
     other = logits(reranker_of_qwen, paired(query, documents), prompt="Anything")
@@ -130,7 +130,7 @@ def test_qwen3_reranker_as_a_classifier_scores_pairs_written_as_its_card_says(
     pairs = [(first, f"<Document>: {text}{tail}") for text in documents]
     expected = logits(qwen_classifier, pairs)
     found = ours("Qwen3-Reranker-0.6B-seq-cls", qwen_classifier, query, documents)
-    assert found == pytest.approx(expected, abs=1e-5)
+    assert found == pytest.approx(expected, abs=1e-4), "prefixes are computed apart"
     language_model = ours("Qwen3-Reranker-0.6B", qwen_judge, query, documents)
     assert found == pytest.approx(language_model, abs=1e-4)
 

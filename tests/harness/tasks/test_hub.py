@@ -374,7 +374,11 @@ def killed_with_half_a_file(site, hub, tmp_path) -> int:
 
     options = f"TaskOptions(hub={site!r})"
     code = f"from rerank_bench import TaskOptions, load_task; load_task('org/Tiny', {options})"
-    there = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(constants.HF_HUB_CACHE)}
+    there = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_CACHE": str(constants.HF_HUB_CACHE),
+        "HF_HUB_OFFLINE": "0",  # other tests set it for the whole process
+    }
     with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **there}) as process:
         assert hub.half_sent.wait(60)
         for _ in range(100):
