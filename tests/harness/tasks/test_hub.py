@@ -138,6 +138,7 @@ def test_datasets_reads_the_same_rows(nano_on_hub, hub, load, monkeypatch, tmp_p
 
     nano_on_hub("org/Tiny", "a", "b")
     monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.url)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     task = load("org/Tiny/b")
     for config, found in (("corpus", task.corpus), ("queries", task.queries)):
@@ -374,11 +375,7 @@ def killed_with_half_a_file(site, hub, tmp_path) -> int:
 
     options = f"TaskOptions(hub={site!r})"
     code = f"from rerank_bench import TaskOptions, load_task; load_task('org/Tiny', {options})"
-    there = {
-        "HF_ENDPOINT": hub.url,
-        "HF_HUB_CACHE": str(constants.HF_HUB_CACHE),
-        "HF_HUB_OFFLINE": "0",  # other tests set it for the whole process
-    }
+    there = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(constants.HF_HUB_CACHE)}
     with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **there}) as process:
         assert hub.half_sent.wait(60)
         for _ in range(100):
