@@ -19,6 +19,7 @@ from side_by_side import Found, Match, Way, case, near, rounds, side_by_side
 
 from rerank_bench.engines import find_model
 from rerank_bench.engines.local import TransformersEngine, TransformersOptions
+from rerank_bench.engines.local.encoders import arrange, has_layouts
 from rerank_bench.quiet import quiet
 from rerank_bench.reranking import Shape, sequence_flops
 from rerank_bench.tasks import Task, find_tasks
@@ -121,14 +122,16 @@ def matmul_flops(size: int = 2048, rounds: int = 10) -> float:
 
     states, weight = torch.rand(size, size), torch.rand(size, size)
     best = float("inf")
+    products = [lambda: torch.mm(states, weight)]
     with torch.inference_mode():
-        arranged = torch.ops.mkldnn._reorder_linear_weight(weight, size)
-        for _ in range(rounds):
+        if has_layouts():
+            linear = torch.nn.Linear(size, size, bias=False)
+            arrange(linear)
+            products.append(lambda: linear(states))
+        for product in products * rounds:
             start = time.perf_counter()
-            torch.mm(states, weight)
-            between = time.perf_counter()
-            torch.ops.mkldnn._linear_pointwise(states, arranged, None, "none", [], "")
-            best = min(best, between - start, time.perf_counter() - between)
+            product()
+            best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
 
 

@@ -39,7 +39,7 @@ def reduce_work(network: Any) -> None:
     if network.device.type == "cpu" and has_layouts():
         for layer in network.modules():
             if type(layer) is torch.nn.Linear:
-                _arrange(layer)
+                arrange(layer)
 
 
 def has_layouts() -> bool:
@@ -92,7 +92,7 @@ def _first_token(
     return attention.output(seen.transpose(1, 2).flatten(2), first), None
 
 
-def _arrange(linear: Any) -> None:
+def arrange(linear: Any) -> None:
     """Keep the weight in the layout that oneDNN multiplies by, and no copy of it."""
     import torch
 
