@@ -47,7 +47,7 @@ class EncoderDecoderPreparer(Preparer):
             yield self._fitted(prepared, written=request.max_tokens)
 
     def _likelihoods(self, numbered: Numbered) -> Found:
-        endings = self._encoded(request.continuation for _, request in numbered)
+        endings = self.tokens.encode_kept(request.continuation for _, request in numbered)
         for index, request, ids, begun in self._read(numbered):
             ending = endings[request.continuation]
             whole = [*begun, *ending]
@@ -68,7 +68,7 @@ class EncoderDecoderPreparer(Preparer):
         prompts = [request.prompt for _, request in numbered]
         if any(prompt.thinking for prompt in prompts):
             raise EngineFault(f"{self.tokens.name} is an encoder-decoder, which does not think")
-        prefills = self._encoded(prompt.prefill for prompt in prompts)
+        prefills = self.tokens.encode_kept(prompt.prefill for prompt in prompts)
         bare = [replace(prompt, prefill="") for prompt in prompts]
         rendered = self.tokens.prompts(bare, closed=True)
         for (index, request), prompt in zip(numbered, rendered, strict=True):

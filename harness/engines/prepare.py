@@ -152,7 +152,7 @@ class Preparer:
 
     def _likelihoods(self, numbered: Numbered) -> Found:
         """Tokenise prompt and continuation apart and join them; an empty one is certain."""
-        endings = self._encoded(request.continuation for _, request in numbered)
+        endings = self.tokens.encode_kept(request.continuation for _, request in numbered)
         for index, request, prompt in self._rendered(numbered):
             self._require_answer(prompt)
             ending = endings[request.continuation]
@@ -166,7 +166,7 @@ class Preparer:
 
     def _framed_pairs(self, numbered: Numbered) -> Found:
         """Tokenise each distinct text once and join the ids, as the tokenizer frames a pair."""
-        ids = self._encoded(text for _, r in numbered for text in (r.query, r.document))
+        ids = self.tokens.encode_kept(text for _, r in numbered for text in (r.query, r.document))
         frame = self.tokens.pair
         for index, request in numbered:
             pair = ids[request.query], ids[request.document]
@@ -264,10 +264,6 @@ class Preparer:
         rendered = self.tokens.prompts(prompts, closed=closed)
         for (index, request), prompt in zip(numbered, rendered, strict=True):
             yield index, request, prompt
-
-    def _encoded(self, texts: Iterable[str]) -> dict[str, list[int]]:
-        distinct = list(dict.fromkeys(texts))
-        return dict(zip(distinct, self.tokens.encode(distinct), strict=True))
 
     def _require_answer(self, prompt: Rendered) -> None:
         """Raise EngineFault for a prompt that ends inside a think block."""

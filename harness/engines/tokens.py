@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import EngineFault
 from ..types import Fitted, Label, Prompt
 from .chat import ChatTemplate
+from .kept import Kept
 
 _CONTEXT_CHARACTERS = 64
 _LABELS_REMEMBERED = 100_000
+_KEPT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Tokens:
         self._backend.no_padding()
         self._label_ids: dict[tuple[str, str], int] = {}
         self._pieces: dict[int, str] = {}
+        self._kept: Kept[str, Sequence[int]] = Kept(_KEPT_BYTES)
 
     @property
     def pad_id(self) -> int:
@@ -85,6 +89,20 @@ class Tokens:
         """Token ids of each text, with special tokens parsed and none added."""
         found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in found]
+
+    def encode_kept(self, texts: Iterable[str]) -> dict[str, Sequence[int]]:
+        """Token ids by text, as `encode` returns them; those of texts read lately are kept."""
+        distinct = dict.fromkeys(texts)
+        known = {text: self._kept.get(text) for text in distinct if text in self._kept}
+        new = [text for text in distinct if text not in known]
+        for text, ids in zip(new, self.encode(new), strict=True):
+            known[text] = self._keep(text, ids)
+        return known
+
+    def _keep(self, text: str, ids: Sequence[int]) -> Sequence[int]:
+        packed = array("I", ids)
+        self._kept.put(text, packed, 4 * (len(text) + len(packed)))
+        return packed
 
     def text(self, ids: Sequence[int], *, stop: Sequence[str] = ()) -> str:
         """What generated `ids` say before the first stop string, special tokens left out."""
@@ -105,27 +123,22 @@ class Tokens:
         clean = [self.neutralise(text) for text in texts]
         if max_tokens is None:
             return [Fitted(text, neutralised=count) for text, count in clean]
-        encodings = self._offsets([text for text, _ in clean])
+        encodings = self._backend.encode_batch([t for t, _ in clean], add_special_tokens=False)
         return [
             Fitted(cut, len(cut) < len(text), count, tokens)
-            for (text, count), ends in zip(clean, encodings, strict=True)
-            for cut, tokens in (self._cut(text, ends, max_tokens),)
+            for (text, count), encoding in zip(clean, encodings, strict=True)
+            for cut, tokens in (self._cut(text, encoding, max_tokens),)
         ]
 
-    def _cut(self, text: str, ends: list[int], max_tokens: int) -> tuple[str, int]:
-        """Return what is left of a text, and how many tokens that is."""
+    def _cut(self, text: str, encoding: Any, max_tokens: int) -> tuple[str, int]:
+        """Return what is left of a text, and how many tokens that is; their ids are kept."""
         # Encoded anew, a cut text may need more tokens than it had as a part: count again.
         max_tokens = keep = max(max_tokens, 0)
-        while len(ends) > max_tokens:
-            text = text[: ends[keep - 1]] if keep > 0 else ""
-            (ends,) = self._offsets([text])
+        while len(encoding) > max_tokens:
+            text = text[: encoding.offsets[keep - 1][1]] if keep > 0 else ""
+            encoding = self._backend.encode(text, add_special_tokens=False)
             keep -= 1
-        return text, len(ends)
-
-    def _offsets(self, texts: Sequence[str]) -> list[list[int]]:
-        """Character offset of each token's end, per text."""
-        found = self._backend.encode_batch(list(texts), add_special_tokens=False)
-        return [[end for _, end in encoding.offsets] for encoding in found]
+        return text, len(self._keep(text, encoding.ids))
 
     def neutralise(self, text: str) -> tuple[str, int]:
         """Break up special tokens in `text` with a space; return it and how many there were.

@@ -92,13 +92,9 @@ class Service:
     @property
     def tokens(self) -> Tokens:
         """The model's tokenizer. Raises EngineFault where none was found."""
-        return self._described.tokens
-
-    @property
-    def _described(self) -> Checkpoint:
         if self.checkpoint is None:
             raise EngineFault(f"{self.tokenizer_missing}; name the tokenizer: -o tokenizer=ID")
-        return self.checkpoint
+        return self.checkpoint.tokens
 
     @property
     def identity(self) -> Mapping[str, str | None]:

@@ -42,6 +42,30 @@ def test_a_fitted_text_keeps_to_its_budget_and_is_a_prefix(
 
 
 @LAW
+@given(texts=st.lists(messy, max_size=4), budget=st.integers(0, 12))
+def test_kept_token_ids_are_those_of_a_text_read_anew(
+    both: list[Tokens], texts: list[str], budget: int
+) -> None:
+    for tokens in both:
+        texts += [one.text for one in tokens.fit(texts, budget)]
+        kept = {text: list(ids) for text, ids in tokens.encode_kept(texts).items()}
+        assert kept == dict(zip(texts, tokens.encode(texts), strict=True))
+
+
+def test_a_text_that_was_fitted_or_read_is_not_tokenised_again(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = Tokens(AutoTokenizer.from_pretrained(llama), name="llama")
+    (cut,) = tokens.fit(["a text that is cut to a few tokens"], 4)
+    tokens.encode_kept(["read before"])
+    read: list[str] = []
+    encode = tokens.encode
+    monkeypatch.setattr(tokens, "encode", lambda texts: read.extend(texts) or encode(texts))
+    tokens.encode_kept([cut.text, "new", "read before", "new"])
+    assert read == ["new"]
+
+
+@LAW
 @given(text=messy)
 def test_no_special_token_survives_and_other_text_stays_as_it_is(
     both: list[Tokens], text: str
