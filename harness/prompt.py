@@ -144,7 +144,9 @@ def _compiled(text: str) -> jinja2.Template:
     import jinja2
 
     try:
-        return environment().from_string(text)
+        template = environment().from_string(text)
+        template.globals = dict(template.globals)  # a ChainMap, which every call would copy
+        return template
     except jinja2.TemplateSyntaxError as error:
         what = f"the template of a prompt has a syntax error in line {error.lineno}"
         raise BadData(f"{what}: {error}") from error

@@ -86,13 +86,14 @@ def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
     Unknown and repeated identifiers are left out, missing ones follow in the window's own order.
     """
     answer = _plain_marks(answer_after_thoughts(text))
-    named = [_plain(name) for name in _names(_longest_chain(answer))]
+    everything = _names(answer)
+    named = map(_plain, _longest_chain(answer) or everything)
     known = [identifiers[name] for name in named if name in identifiers]
     if not known:
         return Permutation(tuple(identifiers.values()), unparsable=True)
     places = list(dict.fromkeys(known))
     missing = [place for place in identifiers.values() if place not in set(places)]
-    repaired = bool(missing) or len(places) != len(_names(answer))
+    repaired = bool(missing) or len(places) != len(everything)
     return Permutation((*places, *missing), repaired=repaired)
 
 
@@ -130,20 +131,22 @@ def _only_word(text: str) -> list[str]:
     return [word.group(1)] if word else []
 
 
-def _longest_chain(text: str) -> str:
+def _longest_chain(text: str) -> list[str]:
     """The longest run of identifiers with no word between them, the last if two are as long.
 
-    An answer may speak of `[3]` before it ranks. Where no two stand together, as in a list of
-    passages that are quoted, every identifier counts.
+    An answer may speak of `[3]` before it ranks. Nothing where no two stand together, as in a list
+    of passages that are quoted: then every identifier counts.
     """
-    chains = [chain.group() for chain in _CHAIN.finditer(text)]
-    longest = max(reversed(chains), key=lambda chain: len(_names(chain)), default="")
-    return longest if len(_names(longest)) > 1 else text
+    chains = [_names(chain.group()) for chain in _CHAIN.finditer(text)]
+    longest = max(reversed(chains), key=len, default=[])
+    return longest if len(longest) > 1 else []
 
 
 def _plain_marks(text: str) -> str:
     """Write brackets and digits of any kind, such as `²` and `③`, as ASCII has them."""
     plain = text.translate(_MARKS)
+    if plain.isascii():
+        return plain
     return "".join(c if c.isascii() else str(unicodedata.digit(c, c)) for c in plain)
 
 

@@ -20,6 +20,9 @@ from ..types import AnyRequest, Reply
 REPLY_FORMAT = 2
 COMMIT_REPLIES = 256
 COMMIT_SECONDS = 4.0  # under the five that are promised, which leaves a second for the commit
+_SIMPLE = frozenset({str, int, float, bool, type(None)})
+_encode = json.JSONEncoder().encode
+_encode_unicode = json.JSONEncoder(ensure_ascii=False).encode
 _LOOKUP = 500  # below SQLite's oldest limit of 999 variables in one statement
 
 
@@ -140,7 +143,7 @@ class Keys:
     """Makes cache keys: sha256 of what the engine is and what it is asked."""
 
     def __init__(self, identity: Mapping[str, str]) -> None:
-        head = json.dumps([REPLY_FORMAT, sorted(identity.items())], ensure_ascii=False)
+        head = _encode_unicode([REPLY_FORMAT, sorted(identity.items())])
         self._head = hashlib.sha256(head.encode("utf-8", "surrogatepass"))
 
     def of(self, requests: Iterable[AnyRequest]) -> list[bytes]:
@@ -150,14 +153,14 @@ class Keys:
     def _key(self, request: AnyRequest) -> bytes:
         digest = self._head.copy()
         kind = type(request)
-        text = json.dumps([kind.__module__, kind.__qualname__, _plain(request)], ensure_ascii=False)
+        text = _encode_unicode([kind.__module__, kind.__qualname__, _plain(request)])
         digest.update(text.encode("utf-8", "surrogatepass"))
         return digest.digest()
 
 
 def encode(reply: Reply) -> str:
     """Write a reply as JSON; floats keep every bit."""
-    return json.dumps(_plain(reply), ensure_ascii=True)
+    return _encode(_plain(reply))
 
 
 def decode(text: str, request: AnyRequest) -> Reply:
@@ -169,20 +172,24 @@ def decode(text: str, request: AnyRequest) -> Reply:
 def _plain(value: Any) -> Any:
     """Turn a frozen value into what JSON can hold; fields keep their order."""
     kind = type(value)
+    if (names := _field_names(kind)) is not None:
+        return _plain_list([getattr(value, name) for name in names])
+    if isinstance(value, (list, tuple)):
+        return _plain_list(value)
     if value is None or isinstance(value, (str, int, float)):
         return value
-    if is_dataclass(kind):
-        return [_plain(getattr(value, name)) for name in _field_names(kind)]
     if isinstance(value, Mapping):
-        return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return {"pairs": [_plain_list(pair) for pair in value.items()]}
     raise TypeError(f"the cache cannot store a {kind.__name__}: replies hold numbers, texts, None")
 
 
+def _plain_list(values: Iterable[Any]) -> list[Any]:
+    return [v if type(v) in _SIMPLE else _plain(v) for v in values]
+
+
 @cache
-def _field_names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 def _thing(value: Any) -> Any:

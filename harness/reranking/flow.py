@@ -110,7 +110,8 @@ class OpenFlow:
             self.spent["prompt_tokens"] += reply.prompt_tokens
             self.spent["output_tokens"] += reply.output_tokens
             self.spent["cached_tokens"] += reply.cached_tokens
-            self._counts.update(observed(self.requests[place], reply))
+            for name, count in observed(self.requests[place], reply).items():
+                self._counts[name] += count
         return len(self._replies) == len(self.requests)
 
     def advance(self) -> None:

@@ -76,6 +76,15 @@ def order(scores: Sequence[float]) -> list[int]:
     return sorted(range(len(scores)), key=lambda index: -scores[index])
 
 
+@dataclass(eq=False, slots=True)
+class _Open:
+    """A request without a delivered reply, the flows that wait for it, and its cache key."""
+
+    request: AnyRequest
+    waiting: list[tuple[OpenFlow, int]] = field(default_factory=list)
+    key: bytes = b""
+
+
 @dataclass
 class _Scheduler:
     """Flows that wait for replies, and the requests that they wait for.
@@ -93,12 +102,11 @@ class _Scheduler:
     random: random.Random | None
     advance: Callable[..., None]
     queries: int | None
-    waiting: dict[AnyRequest, list[tuple[OpenFlow, int]]] = field(default_factory=dict)
-    pending: deque[AnyRequest] = field(default_factory=deque)
-    sent: dict[int, AnyRequest] = field(default_factory=dict)
-    answered: list[tuple[AnyRequest, Reply | Failure]] = field(default_factory=list)
+    open: dict[AnyRequest, _Open] = field(default_factory=dict)
+    pending: deque[_Open] = field(default_factory=deque)
+    sent: dict[int, _Open] = field(default_factory=dict)
+    answered: list[tuple[_Open, Reply | Failure]] = field(default_factory=list)
     finished: deque[tuple[Job, Outcome]] = field(default_factory=deque)
-    cache_keys: dict[AnyRequest, bytes] = field(default_factory=dict)
     begun: int = 0
     calls: int = 0
 
@@ -116,7 +124,7 @@ class _Scheduler:
         """Begin jobs until a request is pending; return False where there is no further job."""
         enough = 1 if self.random is None else _SHUFFLED
         while len(self.pending) < enough:
-            if len(self.waiting) >= self.open_requests or len(self.finished) >= _FINISHED:
+            if len(self.open) >= self.open_requests or len(self.finished) >= _FINISHED:
                 break
             job = next(self.jobs, None)
             if job is None:
@@ -128,31 +136,33 @@ class _Scheduler:
     def go_on(self, flows: Sequence[OpenFlow]) -> None:
         """Advance flows, and those whose replies are all in the cache further."""
         while flows:
-            new: dict[AnyRequest, None] = {}
+            new: list[_Open] = []
             for flow in flows:
                 flow.advance()
                 if flow.outcome is not None:
                     self.finished.append((flow.job, flow.outcome))
-                new |= dict.fromkeys(r for r in flow.requests if r not in self.waiting)
                 for place, request in enumerate(flow.requests):
-                    self.waiting.setdefault(request, []).append((flow, place))
+                    one = self.open.setdefault(request, _Open(request))
+                    if not one.waiting:
+                        new.append(one)
+                    one.waiting.append((flow, place))
             self.calls += sum(len(flow.requests) for flow in flows)
-            flows = self.look_up(list(new))
+            flows = self.look_up(new)
 
-    def look_up(self, requests: Sequence[AnyRequest]) -> list[OpenFlow]:
+    def look_up(self, new: Sequence[_Open]) -> list[OpenFlow]:
         """Return the flows that the cache completes; other requests become pending."""
         if self.cache is None:
-            self.pending.extend(requests)
+            self.pending.extend(new)
             return []
-        keys = self.keys.of(requests)
+        keys = self.keys.of(one.request for one in new)
         known = self.cache.get(keys)
         complete = []
-        for request, key in zip(requests, keys, strict=True):
-            if key in known:
-                complete += self.hand_over(request, decode(known[key], request), from_cache=1)
+        for one, one.key in zip(new, keys, strict=True):
+            if one.key in known:
+                reply = decode(known[one.key], one.request)
+                complete += self.hand_over(one, reply, from_cache=1)
             else:
-                self.pending.append(request)
-                self.cache_keys[request] = key
+                self.pending.append(one)
         return complete
 
     @functools.cached_property
@@ -161,22 +171,22 @@ class _Scheduler:
         return Keys(self.engine.identity)
 
     def hand_over(
-        self, request: AnyRequest, reply: Reply | Failure, *, from_cache: int = 0
+        self, one: _Open, reply: Reply | Failure, *, from_cache: int = 0
     ) -> list[OpenFlow]:
         """Give a reply to all flows that wait for it; return those that have all their replies.
 
         The first flow is charged for the request; for the others it is merged.
         """
         complete = []
-        waiting = self.waiting.pop(request)
-        waiting[0][0].spent["from_cache"] += from_cache
-        for number, (flow, place) in enumerate(waiting):
+        del self.open[one.request]
+        one.waiting[0][0].spent["from_cache"] += from_cache
+        for number, (flow, place) in enumerate(one.waiting):
             flow.spent["merged"] += number > 0
             if flow.receive(place, reply):
                 complete.append(flow)
         # The total of the progress bar is what the queries so far suggest for all of them.
         total = self.calls * max(self.queries or 0, self.begun) // self.begun
-        self.advance(len(waiting), total)
+        self.advance(len(one.waiting), total)
         return complete
 
     def answer(self) -> Iterator[tuple[Job, Outcome]]:
@@ -202,15 +212,15 @@ class _Scheduler:
             self.clock.stop()
             self.deliver()
             self.begin()
-            if not self.waiting:
+            if not self.open:
                 return
-            request = self.choose()
-            if request is not None:
-                self.sent[next(indices)] = request
+            chosen = self.choose()
+            if chosen is not None:
+                self.sent[next(indices)] = chosen
             self.clock.start()
-            yield request
+            yield None if chosen is None else chosen.request
 
-    def choose(self) -> AnyRequest | None:
+    def choose(self) -> _Open | None:
         """Remove a pending request: the oldest, or if shuffled any, with a break now and then."""
         if self.random is not None and self.pending:
             if self.sent and self.random.random() < 1 / _SHUFFLED:
@@ -222,15 +232,14 @@ class _Scheduler:
         """Store a reply; raise RequestFailed for a failure unless `keep_going`."""
         if index not in self.sent:
             raise EngineFault(f"{self.engine.name} answered a request that was not open: {index}")
-        request = self.sent.pop(index)
-        key = self.cache_keys.pop(request, None)
+        one = self.sent.pop(index)
         if isinstance(reply, Failure):
             if not self.keep_going:
-                flow, _ = self.waiting[request][0]
+                flow, _ = one.waiting[0]
                 raise RequestFailed(f"{flow.job.where}: {reply.reason}")
-        elif self.cache is not None and key is not None:
-            self.cache.put(key, reply)
-        self.answered.append((request, reply))
+        elif self.cache is not None:
+            self.cache.put(one.key, reply)
+        self.answered.append((one, reply))
 
     def deliver(self) -> None:
         """Give all new replies to their flows, with their share of the engine's seconds."""
@@ -239,11 +248,10 @@ class _Scheduler:
             return
         shares = _shares(self.clock.take(), [reply for _, reply in answered])
         complete = []
-        for (request, reply), seconds in zip(answered, shares, strict=True):
-            waiting = self.waiting[request]
-            for flow, _ in waiting:
-                flow.seconds += seconds / len(waiting)
-            complete += self.hand_over(request, reply)
+        for (one, reply), seconds in zip(answered, shares, strict=True):
+            for flow, _ in one.waiting:
+                flow.seconds += seconds / len(one.waiting)
+            complete += self.hand_over(one, reply)
         self.go_on(complete)
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
