@@ -119,11 +119,6 @@ def test_a_case_is_kept_with_its_command_and_the_page_shows_it(
     assert text.endswith("\nafter\n")
 
 
-def test_the_page_has_the_table_of_the_results():
-    table = BENCH["table"](json.loads(BENCH["RESULTS"].read_text()))
-    assert f"{BENCH['BEGIN']}{table}{BENCH['END']}" in BENCH["PAGE"].read_text()
-
-
 def test_the_help_names_the_cases(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(PEERS)
     main = runpy.run_path(str(PEERS), run_name="peers")["main"]
