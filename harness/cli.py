@@ -54,12 +54,7 @@ def main() -> None:
 @SUITE
 @TABLES
 def run(
-    suite: Path | None,
-    print_toml: bool,
-    as_json: bool,
-    wide: bool,
-    explain: bool,
-    **flags: Any,
+    suite: Path | None, print_toml: bool, as_json: bool, wide: bool, explain: bool, **flags: Any
 ) -> None:
     """Rerank every task x profile with every reranker, and print the gains.
 

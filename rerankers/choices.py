@@ -77,10 +77,7 @@ class Chooser:
         self._choices = choices
         self._labels = choices.labels
         self._passages = Passages(
-            candidates,
-            choices.prompt,
-            instruction=choices.instruction,
-            escape=not self._labels,
+            candidates, choices.prompt, instruction=choices.instruction, escape=not self._labels
         )
         self.unusable: list[bool] = []
 

@@ -107,11 +107,7 @@ class GroupRank:
     def _request(self, passages: Passages, group: Sequence[int], repeat: int) -> Generate:
         prompt = passages.prompt(group, [str(place + 1) for place in range(len(group))])
         return Generate(
-            prompt,
-            self.max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            sample=repeat,
+            prompt, self.max_tokens, temperature=self.temperature, top_p=self.top_p, sample=repeat
         )
 
 

@@ -6,13 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rerank_bench import (
-    Candidates,
-    Flow,
-    Generate,
-    Scored,
-    ask,
-)
+from rerank_bench import Candidates, Flow, Generate, Scored, ask
 
 from .budgets import check_budgets, check_counts
 from .instructions import check_instruction, check_shows, takes_instruction

@@ -8,14 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank_bench import (
-    Candidates,
-    Flow,
-    Scored,
-    ask,
-    escape_identifiers,
-    load_template,
-)
+from rerank_bench import Candidates, Flow, Scored, ask, escape_identifiers, load_template
 from rerank_bench.types import Fuse
 
 from .budgets import check_budgets, check_counts

@@ -13,14 +13,7 @@ from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask
 from .budgets import check_budgets, check_counts
 from .choices import Choices, Chooser, Winners
 from .instructions import check_instruction, check_shows, takes_instruction
-from .orders import (
-    Choosing,
-    Ending,
-    bubble_sort,
-    descending,
-    heap_sort,
-    sort_from_both_ends,
-)
+from .orders import Choosing, Ending, bubble_sort, descending, heap_sort, sort_from_both_ends
 from .parsing import read_labels
 from .passages import Passages, whole_answer
 

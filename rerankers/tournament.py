@@ -6,15 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank_bench import (
-    Candidates,
-    Flow,
-    Generate,
-    Scored,
-    answer_after_thoughts,
-    ask,
-    order,
-)
+from rerank_bench import Candidates, Flow, Generate, Scored, answer_after_thoughts, ask, order
 
 from .budgets import check_budgets, check_counts
 from .instructions import check_shows, takes_instruction

@@ -85,10 +85,7 @@ def query_values(
 
 
 def _before_reranking(
-    run: Run,
-    key: tuple[object, ...],
-    pools: tuple[Sequence[str], ...],
-    names: tuple[str, ...],
+    run: Run, key: tuple[object, ...], pools: tuple[Sequence[str], ...], names: tuple[str, ...]
 ) -> QueryValues:
     """Measure the pools of a run and their best orders, as if nothing had been reranked."""
     depth = run.manifest["settings"].get("depth")

@@ -7,14 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..engines import (
-    Encode,
-    FakeEngine,
-    Prepared,
-    overlap,
-    pair_tokens,
-    sides_of,
-)
+from ..engines import Encode, FakeEngine, Prepared, overlap, pair_tokens, sides_of
 from ..errors import BadOption
 from ..reranking import (
     Gpu,

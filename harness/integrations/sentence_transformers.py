@@ -70,11 +70,7 @@ class RerankEvaluator(SentenceEvaluator):  # type: ignore[misc]
         self.primary_metric = f"{self.name}_gain_{MAIN.lower()}"
 
     def __call__(
-        self,
-        model: CrossEncoder,
-        output_path: str | None = None,
-        epoch: int = -1,
-        steps: int = -1,
+        self, model: CrossEncoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
     ) -> dict[str, float]:
         """Return all metrics.
 

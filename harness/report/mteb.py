@@ -29,13 +29,7 @@ from ..errors import BadData
 from ..evaluation import MAIN, falling, measure, natural, relevant
 from ..runs import QueryResult, Run, find_all_runs, read_run
 from ..tasks import MTEB_KINDS, mteb_language
-from .experiments import (
-    clashing_stages,
-    experiment_name,
-    experiment_of,
-    first_stage,
-    mteb_revision,
-)
+from .experiments import clashing_stages, experiment_name, experiment_of, first_stage, mteb_revision
 
 CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)
 """The ranks at which MTEB cuts a ranking."""

@@ -246,7 +246,7 @@ _ORDERS: dict[str, Callable[[Any], str]] = {
 }
 _ORDER_NOTE = "sd: over the orders. tau: Kendall's, of two outputs."
 _PROMOTED: dict[str, Callable[[Any], str]] = {
-    "promoted by tenth": lambda row: " ".join(map(share, row.promotion)),
+    "promoted by tenth": lambda row: " ".join(map(share, row.promotion))
 }
 _PROMOTED_NOTE = (
     "promoted: the part of each tenth of the input that ends among the first ten, over random "

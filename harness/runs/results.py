@@ -99,12 +99,7 @@ def check_result(result: QueryResult, where: str) -> None:
 
 
 def finish(
-    row: PoolRow,
-    given: Sequence[str],
-    outcome: Outcome,
-    counts: Mapping[str, int],
-    *,
-    task: Task,
+    row: PoolRow, given: Sequence[str], outcome: Outcome, counts: Mapping[str, int], *, task: Task
 ) -> QueryResult:
     """Return the finished ranking: reranked documents first, then the rest in pool order.
 

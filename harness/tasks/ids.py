@@ -66,12 +66,7 @@ def first_repeated(names: Iterable[str]) -> str | None:
 
 
 def check_query_ids(
-    what: str,
-    ids: Collection[str],
-    known: Collection[str],
-    where: str,
-    *,
-    limit: float,
+    what: str, ids: Collection[str], known: Collection[str], where: str, *, limit: float
 ) -> None:
     """Raise BadData if too many query ids of two sources match nothing in the other.
 

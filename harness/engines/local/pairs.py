@@ -9,15 +9,7 @@ from ...errors import EngineFault
 from ...quiet import quiet
 from ...types import Logits
 from ..pairing import output_names
-from ..prepare import (
-    LOWER_PAIR,
-    Answer,
-    Answered,
-    Numbered,
-    Prepared,
-    sound,
-    too_long,
-)
+from ..prepare import LOWER_PAIR, Answer, Answered, Numbered, Prepared, sound, too_long
 from .batches import pad
 from .loading import Loaded
 from .prefixes import placed

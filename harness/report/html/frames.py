@@ -61,11 +61,7 @@ def small_frames(
         "promotions": _promotions(found.orders),
         "latencies": of_runs(found.latencies, "queries", "p50", "p95", "hardware"),
         "calibrations": of_runs(found.calibrations, "measure", "highest", "deviation", "margin"),
-        "claims": of_runs(
-            found.claims,
-            "measured",
-            **_CLAIM,
-        ),
+        "claims": of_runs(found.claims, "measured", **_CLAIM),
     }
 
 
