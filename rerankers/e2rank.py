@@ -10,7 +10,7 @@ from rerank_bench.types import Embed
 from .bi_encoder import check_pooling
 from .budgets import check_budgets, check_counts
 from .cosines import cosines
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_instruction, check_shows, prompt_takes_instruction
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class E2Rank:
     max_doc_tokens: int | None = 1536
     max_query_tokens: int | None = 256
     asks = frozenset({Embed})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("e2rank", self)
@@ -45,11 +46,6 @@ class E2Rank:
         check_instruction("e2rank", self.prompt, self.instruction)
         check_shows("e2rank", self.prompt, "query", "passages", count=self.feedback)
         check_shows("e2rank", self.document_prompt, "document", unshown=())
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the query's prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for the vectors of the listwise query and of all documents at once."""

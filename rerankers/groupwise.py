@@ -19,7 +19,7 @@ from rerank_bench import (
 )
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows, takes_instruction
+from .instructions import check_shows, prompt_takes_instruction
 from .passages import Passages, whole_answer
 from .shuffles import shuffled
 
@@ -57,6 +57,7 @@ class GroupRank:
     max_doc_tokens: int | None = 750
     max_query_tokens: int | None = 1024
     asks = frozenset({Generate})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("groupwise", self)
@@ -69,11 +70,6 @@ class GroupRank:
             raise BadOption(f"groupwise: top_p must be over 0 and at most 1, not {self.top_p}")
         if not 1 <= self._step <= self.group:
             raise BadOption(f"groupwise: interval must be from 1 to group={self.group}")
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     @property
     def _step(self) -> int:

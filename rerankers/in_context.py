@@ -15,7 +15,7 @@ from rerank_bench import BadOption, Candidates, Flow, Scored, ask, escape_identi
 from rerank_bench.types import PASSAGES, Attend
 
 from .budgets import check_budgets
-from .instructions import check_shows, takes_instruction
+from .instructions import check_shows, prompt_takes_instruction
 
 _HEAD = re.compile(r"(\d+)-(\d+)")
 
@@ -43,16 +43,12 @@ class InContext:
     max_doc_tokens: int | None = 400
     max_query_tokens: int | None = 256
     asks = frozenset({Attend})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("in-context", self)
         check_shows("in-context", self.prompt, "query", "passages", count=None)
         self._heads()
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for the attention of the query and of `N/A` to all documents in one prompt."""

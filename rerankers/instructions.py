@@ -21,6 +21,10 @@ def takes_instruction(prompt: str) -> bool:
     return "instruction" in load_template(prompt).variables
 
 
+prompt_takes_instruction = property(lambda reranker: takes_instruction(reranker.prompt))
+"""The attribute `takes_instruction` of a reranker with the option `prompt`."""
+
+
 def check_shows(
     method: str,
     prompt: str,

@@ -11,7 +11,7 @@ from rerank_bench.types import Embed, Prompt, Vectors
 
 from .budgets import check_budgets, check_counts
 from .cosines import cosines
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_instruction, check_shows, prompt_takes_instruction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +41,7 @@ class JinaListwise:
     max_query_tokens: int | None = 512
     max_window_tokens: int | None = 120_000
     asks = frozenset({Embed})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_counts("jina-listwise", block=self.block)
@@ -52,11 +53,6 @@ class JinaListwise:
     def window(self) -> int:
         """How many documents share max_window_tokens."""
         return self.block
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for the vectors of all blocks at once, and combine the query's."""

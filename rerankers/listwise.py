@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from rerank_bench import Candidates, Flow, Generate, Scored, ask
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_instruction, check_shows, prompt_takes_instruction
 from .orders import Ordering, Sliding, descending
 from .parsing import Readings
 from .passages import THOUGHT, Passages, whole_answer
@@ -51,6 +51,7 @@ class Listwise:
     max_window_tokens: int | None = None
     instruction: str = ""
     asks = frozenset({Generate})
+    takes_instruction = prompt_takes_instruction
     method = "listwise"
     shows: ClassVar[tuple[str, ...]] = ("query", "passages")
 
@@ -60,11 +61,6 @@ class Listwise:
         check_counts(self.method, max_tokens=self.max_tokens, orders=self.orders)
         check_shows(self.method, self.prompt, *self.shows, count=self.window)
         check_instruction(self.method, self.prompt, self.instruction)
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Order window by window; an answer without identifiers leaves its window as it was."""

@@ -12,7 +12,7 @@ from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, lo
 
 from .budgets import check_budgets, check_counts
 from .choices import Choices, Chooser
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_instruction, check_shows, prompt_takes_instruction
 from .odds import log_sum_exp
 from .orders import Choosing, bubble_sort, descending, heap_sort
 from .passages import Passages
@@ -50,6 +50,7 @@ class Pairwise:
     max_window_tokens: int | None = None
     instruction: str = ""
     window = 2
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         if self.sort not in SORTS:
@@ -67,11 +68,6 @@ class Pairwise:
     def fixed_labels(self) -> tuple[str, ...]:
         """The two labels of every request."""
         return self._choices().labels[:2] if self.answer == "labels" else ()
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Compare all pairs at once, or sort by comparisons."""
@@ -158,6 +154,7 @@ class Duo:
     max_window_tokens: int | None = None
     instruction: str = ""
     asks = frozenset({NextToken})
+    takes_instruction = prompt_takes_instruction
     window = 2
 
     def __post_init__(self) -> None:
@@ -180,11 +177,6 @@ class Duo:
     def fixed_labels(self) -> tuple[str, ...]:
         """The two labels of every request."""
         return load_template(self.prompt).labels
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all pairs at once."""

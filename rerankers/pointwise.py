@@ -19,7 +19,7 @@ from rerank_bench import (
 from rerank_bench.types import Label
 
 from .budgets import check_budgets
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_instruction, check_shows, prompt_takes_instruction
 from .odds import log_odds, log_sum_exp
 from .passages import document_prompts
 
@@ -48,6 +48,7 @@ class Pointwise:
     max_query_tokens: int | None = 256
     max_pair_tokens: int | None = None
     asks = frozenset({NextToken})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("pointwise", self)
@@ -61,11 +62,6 @@ class Pointwise:
     def fixed_labels(self) -> tuple[Label, ...]:
         """The labels of every request."""
         return self._labels(load_template(self.prompt))
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rerank_bench import Candidates, Flow, Likelihood, ask, load_template
 
 from .budgets import check_budgets
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_instruction, check_shows, prompt_takes_instruction
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,12 @@ class QueryLikelihood:
     instruction: str = ""
     end: str = ""
     asks = frozenset({Likelihood})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("query-likelihood", self)
         check_shows("query-likelihood", self.prompt, "document")
         check_instruction("query-likelihood", self.prompt, self.instruction)
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""

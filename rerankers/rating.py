@@ -19,7 +19,7 @@ from rerank_bench import (
 )
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_instruction, check_shows, prompt_takes_instruction
 from .passages import document_prompts, whole_answer
 
 WEIGHTS = ("probability", "none")
@@ -52,6 +52,7 @@ class Rating:
     max_query_tokens: int | None = 512
     max_pair_tokens: int | None = None
     asks = frozenset({Generate})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("rating", self)
@@ -60,11 +61,6 @@ class Rating:
         check_counts("rating", highest=self.highest, max_tokens=self.max_tokens)
         if self.weight not in WEIGHTS:
             raise BadOption(f"rating: weight must be one of {', '.join(WEIGHTS)}")
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""

@@ -12,7 +12,7 @@ from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask
 
 from .budgets import check_budgets, check_counts
 from .choices import Choices, Chooser, Winners
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_instruction, check_shows, prompt_takes_instruction
 from .orders import Choosing, Ending, bubble_sort, descending, heap_sort, sort_from_both_ends
 from .parsing import read_labels
 from .passages import Passages, whole_answer
@@ -53,6 +53,7 @@ class Setwise:
     max_query_tokens: int | None = 256
     max_window_tokens: int | None = None
     instruction: str = ""
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         if self.sort not in SORTS:
@@ -77,11 +78,6 @@ class Setwise:
     def window(self) -> int:
         """How many documents a choice has at most."""
         return self.children + 1
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Sort; answers that cannot be used are counted."""
@@ -141,17 +137,13 @@ class DualEnd:
     max_query_tokens: int | None = 256
     instruction: str = ""
     asks = frozenset({Generate})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_counts("dual-end", k=self.k, max_tokens=self.max_tokens)
         check_budgets("dual-end", self)
         check_shows("dual-end", self.prompt, "query", "passages")
         check_instruction("dual-end", self.prompt, self.instruction)
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Choose from both ends; answers that had to be completed or left are counted."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rerank_bench import Candidates, Flow, Generate, Scored, answer_after_thoughts, ask, order
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows, takes_instruction
+from .instructions import check_shows, prompt_takes_instruction
 from .passages import Passages, whole_answer
 from .shuffles import shuffled
 
@@ -44,16 +44,12 @@ class TourRank:
     max_doc_tokens: int | None = 150
     max_query_tokens: int | None = 256
     asks = frozenset({Generate})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("tourrank", self)
         check_shows("tourrank", self.prompt, "query", "passages", "picks")
         check_counts("tourrank", tournaments=self.tournaments, max_tokens=self.max_tokens)
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Play all tournaments side by side, stage by stage."""
