@@ -65,7 +65,8 @@ def find_model(name: str, *, revision: str | None = None) -> ModelPlace:
         if revision is not None:
             raise EngineFault(f"model {name} is a folder and has no revision {revision!r}")
         return ModelPlace(name, str(path), fingerprint=fingerprint(path))
-    if path.exists() or _looks_like_path(name):
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+    if path.exists() or looks_like_path:
         raise EngineFault(f"model {name}: no such folder (or .gguf file) on this machine")
     try:
         return ModelPlace(name, name, revision=hub_commit(name, revision))
@@ -87,10 +88,6 @@ def packaged(short_name: str) -> Path:
     if not found:
         raise MissingExtra(f"model {short_name} is not installed: pip install {install}")
     return found[0]
-
-
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
 
 
 def fingerprint(folder: Path) -> str:

@@ -97,10 +97,6 @@ def _binary(stage: str) -> Column:
     )  # fmt: skip
 
 
-def _per_peta(flops: float | None) -> float | None:
-    return 1e15 / flops if flops else None
-
-
 COLUMNS: list[Column] = [
     _text("task", "task", "The task, or the data set of which this is the mean.",
           _setting("task"), mean=rules.same, of_pool=True),
@@ -205,7 +201,7 @@ COLUMNS: list[Column] = [
            of=lambda own: own.run.manifest.get("ideal_flops"), mean=rules.per_query,
            unit="FLOP", format="giga", show="filled"),
     Column("queries_per_pflop", "queries / PFLOP", "Queries for 1e15 operations.",
-           of=lambda own: _per_peta(own.run.manifest.get("ideal_flops")),
+           of=lambda own: 1e15 / flops if (flops := own.run.manifest.get("ideal_flops")) else None,
            mean=lambda rows, name: 1e15 / rules.per_query(rows, "ideal_flops"),
            show="filled", is_written=False),
     Column("price", "price per 1000", "Price of the tokens of a query, by --price; tables show "

@@ -174,9 +174,8 @@ def _floor(
         natural += [orders.natural(ranking, result.safeguard) for ranking in drawn]
         repeated += [own] * len(drawn)
     both = (measure(own, repeated, values.names) for own in (natural, rankings))
-    one, other = map(_query_means, both)
+    one, other = (
+        {name: array.reshape(-1, orders.SHUFFLES).mean(axis=1) for name, array in own.items()}
+        for own in both
+    )
     return one, other
-
-
-def _query_means(values: Values) -> Values:
-    return {n: array.reshape(-1, orders.SHUFFLES).mean(axis=1) for n, array in values.items()}

@@ -54,15 +54,11 @@ class Wanted:
         """Return whether an entry meets all; a fact that an entry does not state is not met."""
         return (
             (not self.kinds or entry.method in self.kinds)
-            and (self.licence is None or _begins(entry.licence, self.licence))
+            and entry.licence.casefold().startswith((self.licence or "").casefold())
             and (self.language is None or entry.reads(self.language))
             and (self.fits is None or (entry.memory is not None and entry.memory <= self.fits))
             and (self.engine is None or answered_by(entry, self.engine))
         )
-
-
-def _begins(text: str, beginning: str) -> bool:
-    return text.casefold().startswith(beginning.casefold())
 
 
 def memory_bytes(text: str) -> float:

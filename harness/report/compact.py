@@ -101,7 +101,9 @@ def _is_comparable(one: Record, other: Record) -> bool:
 
 
 def _matrix(title: str, rows: Sequence[Record]) -> ReportTable:
-    before = {row["profile"]: f"{_before(row)} " for row in rows}
+    no_order = {row["profile"] for row in rows if row["origin"] == NO_ORDER}
+    values = {row["profile"]: number(row["first_stage"]) for row in rows}
+    before = {own: f"{NO_ORDER if own in no_order else value} " for own, value in values.items()}
     profiles = sorted(before)
     every = _ordered(rows)
     numbers = [("", *(before[profile] for profile in profiles), "", "")]
@@ -118,11 +120,6 @@ def _matrix(title: str, rows: Sequence[Record]) -> ReportTable:
     if others:
         title += f" · main score {', '.join(others)}"
     return ReportTable(title, heads, cells, room=room)
-
-
-def _before(row: Record) -> str:
-    """Write a first stage's value, or that it did not rank its documents."""
-    return NO_ORDER if row["origin"] == NO_ORDER else number(row["first_stage"])
 
 
 def _ordered(rows: Iterable[Record]) -> dict[str, list[Record]]:

@@ -81,7 +81,8 @@ def task_file(run: Run) -> dict[str, Any]:
         "target": target,
         "config": _config(run),
     }
-    fingerprint = hashlib.sha256(_canonical(content | {"generated_at_utc": None})).hexdigest()
+    undated = content | {"generated_at_utc": None}
+    canonical = json.dumps(undated, ensure_ascii=False, sort_keys=True).encode()
     metrics = _metrics(run, target["task_name"])
     value = metrics[f"{target['task_name']}_{SCORE}_{METRIC}"]
     seconds = run.manifest.get("seconds", 0.0)
@@ -101,12 +102,11 @@ def task_file(run: Run) -> dict[str, Any]:
         "metrics": metrics,
         "rerank_metrics": metrics,
         "artifacts": {"top_rankings": _rankings(run, model, target)},
-        "experiment_manifest": {"schema_version": 2, "fingerprint_sha256": fingerprint},
+        "experiment_manifest": {
+            "schema_version": 2,
+            "fingerprint_sha256": hashlib.sha256(canonical).hexdigest(),
+        },
     }
-
-
-def _canonical(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
 
 
 def _profile(run: Run) -> str:

@@ -194,7 +194,8 @@ def task_result(
     scores: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for (split, _), entry in entries.items():
         scores[split].append(entry)
-    dates = [own.run.manifest["created"] for own in results if "created" in own.run.manifest]
+    created = [own.run.manifest["created"] for own in results if "created" in own.run.manifest]
+    dates = map(datetime.datetime.fromisoformat, created)
     known = [before["date"]] if before["date"] is not None else []
     spent = sum(own.run.manifest.get("seconds", 0.0) for own in added)
     return {
@@ -204,7 +205,7 @@ def task_result(
         "scores": scores,
         "evaluation_time": before["evaluation_time"] + spent,
         "kg_co2_emissions": None,
-        "date": max([*known, *map(_timestamp, dates)], default=None),
+        "date": max([*known, *(date.timestamp() for date in dates)], default=None),
     }
 
 
@@ -217,10 +218,6 @@ def _revision(results: Sequence[Result], before: str | None) -> str:
     if len(commits) > 1:
         raise BadData(f"has runs of the data sets' commits {' and '.join(commits)}")
     return found[0]
-
-
-def _timestamp(text: str) -> float:
-    return datetime.datetime.fromisoformat(text).timestamp()
 
 
 def _entry(own: Result) -> dict[str, Any]:

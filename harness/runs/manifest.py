@@ -267,16 +267,14 @@ def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
             if value is not None and (not isinstance(value, number) or value < least):
                 raise broken(file, f"{path} is {value!r}, which is not possible")
     stages = manifest.get("stages", [])
-    if not isinstance(stages, list) or not all(map(_is_stage, stages)):
+    if not isinstance(stages, list) or not all(
+        isinstance(stage, Mapping) and set(stage) >= _STAGE for stage in stages
+    ):
         raise broken(file, f"stages is no list of tables with {', '.join(sorted(_STAGE))}")
     for profile, known in (manifest.get("published") or {}).items():
         values = known.values() if isinstance(known, Mapping) else [known]
         if not all(isinstance(value, int | float) for value in values):
             raise broken(file, f"what is published of {profile} is no table of numbers")
-
-
-def _is_stage(value: Any) -> bool:
-    return isinstance(value, Mapping) and set(value) >= _STAGE
 
 
 def _at(value: Any, path: str) -> Any:

@@ -21,7 +21,6 @@ from .prepared import Suite, TaskPool, build_pools
 from .turns import engines_of, in_turn
 
 if TYPE_CHECKING:
-    from ..reranking import Choice
     from ..types import Engine
 
 
@@ -89,7 +88,9 @@ def _run_turn(
     served = Served(engine, [folder.relative_to(suite.out).as_posix() for folder in new])
     for label, own in plans.items():
         try:
-            _require_earlier(own[0].choice, lost)
+            after = own[0].choice.after
+            if after is not None and after.earlier.label in lost:
+                raise EngineDied(f"its stage {after.earlier.label} was not finished")
             _run_choice(own, served, cache, suite.scope, done)
         except EngineDied as error:
             lost[label] = str(error)
@@ -100,12 +101,6 @@ def _run_turn(
 
 def _told(lost: Mapping[str, str]) -> list[str]:
     return [f"{label}: {why}" for label, why in lost.items()]
-
-
-def _require_earlier(choice: Choice, lost: Mapping[str, str]) -> None:
-    """Raise EngineDied for a cascade whose earlier stages were lost."""
-    if choice.after is not None and choice.after.earlier.label in lost:
-        raise EngineDied(f"its stage {choice.after.earlier.label} was not finished")
 
 
 def _open(chosen: EngineChoice, suite: Suite, stack: ExitStack) -> Engine:

@@ -27,7 +27,6 @@ from .task import (
     CANDIDATES,
     HUGGING_FACE,
     QRELS,
-    RankedLists,
     Source,
     Task,
     TaskOptions,
@@ -161,7 +160,7 @@ def load_task_of(task: Any, subset: str, split: str, name: str, options: TaskOpt
         source=Source("mteb", about.dataset["path"], about.dataset["revision"]),
         options=options,
         shared=True,
-        shipped={CANDIDATES: partial(_candidates, lists)} if lists else {},
+        shipped={CANDIDATES: partial(shuffled, lists)} if lists else {},
     )
     excluded = options.exclude_identical
     return replace(
@@ -223,10 +222,6 @@ def _judgements(relevant: Mapping[str, Mapping[str, int]], where: str) -> Table:
     rows = [(q, d, grade) for q, graded in relevant.items() for d, grade in graded.items()]
     names = ("query-id", "corpus-id", "score")
     return Table(where, {name: [row[i] for row in rows] for i, name in enumerate(names)})
-
-
-def _candidates(lists: Mapping[str, Sequence[str]]) -> RankedLists:
-    return shuffled({query_id: tuple(doc_ids) for query_id, doc_ids in lists.items()})
 
 
 def _languages(about: Any, subset: str) -> list[str]:

@@ -33,7 +33,8 @@ def reduce_work(network: Any) -> None:
         return
     if network.dtype != torch.float32 or network.config.is_decoder:
         return
-    if classifies and _is_usual(network.config):
+    usual = network.config._attn_implementation in {"sdpa", "eager"}  # masks of four dimensions
+    if classifies and usual and not network.config.chunk_size_feed_forward:
         attention = network.base_model.encoder.layer[-1].attention
         attention.forward = functools.partial(_first_token, attention)
     if network.device.type == "cpu" and has_layouts():
@@ -64,11 +65,6 @@ def _is_own(network: Any, kind: str) -> bool:
     found = type(network)
     own = found.__module__.startswith("transformers.models.")
     return own and found.__name__ in {f"{family}{kind}" for family in _FAMILIES}
-
-
-def _is_usual(config: Any) -> bool:
-    """Whether masks are tensors of four dimensions, and feed-forward layers take any length."""
-    return config._attn_implementation in {"sdpa", "eager"} and not config.chunk_size_feed_forward
 
 
 def _first_token(

@@ -37,7 +37,7 @@ def float32_heads(model: torch.nn.Module) -> None:
             float32_module(head)
         else:
             for child in part.children():
-                if child is not part.base_model and not _holds(child, part.base_model):
+                if not any(module is part.base_model for module in child.modules()):
                     float32_module(child)
 
 
@@ -51,10 +51,6 @@ def float32_module(module: torch.nn.Module) -> None:
         return
     module.float()
     module.register_forward_pre_hook(_upcast, with_kwargs=True)
-
-
-def _holds(module: torch.nn.Module, inner: torch.nn.Module) -> bool:
-    return any(part is inner for part in module.modules())
 
 
 def _upcast(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:

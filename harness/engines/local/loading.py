@@ -112,7 +112,7 @@ def _network(checkpoint: Checkpoint, task: Task) -> Any:
         **_renamed(checkpoint, task),
     )
     found = load_whole(read, checkpoint.name, head_elsewhere=_brings_head(adapter))
-    return found if adapter is None else _merged(found, adapter)
+    return found if adapter is None else _adapted(found, {"default": adapter}).merge_and_unload()
 
 
 def _renamed(checkpoint: Checkpoint, task: Task) -> dict[str, Any]:
@@ -135,11 +135,6 @@ def _config_for(checkpoint: Checkpoint, task: Task) -> Any:
     if task == "classifier" and headless and checkpoint.options.adapter:
         checkpoint.config.num_labels = 1
     return checkpoint.config
-
-
-def _merged(network: Any, adapter: str) -> Any:
-    """Merge the ranking adapter (hub id or folder) into the weights."""
-    return _adapted(network, {"default": adapter}).merge_and_unload()
 
 
 def _adapted(network: Any, adapters: Mapping[str, str]) -> Any:

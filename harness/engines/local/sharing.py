@@ -78,11 +78,8 @@ def _joined(left: _Span, right: _Span, shared: int, cost: int) -> _Span:
 def _common(left: Prepared, right: Prepared) -> int:
     """Return how many first ids are equal, short of those whose logits are wanted."""
     pairs: Iterator[tuple[int, int]] = zip(_before(left), _before(right), strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), _least(left, right))
-
-
-def _least(left: Prepared, right: Prepared) -> int:
-    return min(len(_before(left)), len(_before(right)))
+    least = min(len(_before(left)), len(_before(right)))
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), least)
 
 
 def _before(one: Prepared) -> Sequence[int]:

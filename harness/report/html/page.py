@@ -86,11 +86,7 @@ def sentences(found: Evaluation) -> list[dict[str, Any]]:
 
 def left_out(found: Evaluation) -> list[str]:
     """Return what is in no table or has no mean, and why."""
-    without = [
-        f"{group.name} · {profile} · {reranker}: no mean, with {why}"
-        for group in found.groups
-        for profile, reranker, why in group.left_out
-    ]
+    without = (reason for group in found.groups for reason in group.reasons)
     return list(dict.fromkeys([*found.left_out, *without]))
 
 
