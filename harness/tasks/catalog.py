@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .task import QRELS, Task, TaskOptions, TaskRef
+from .task import QRELS, Task, TaskOptions
 
 HAKARI_CORE = "hakari-core"
 """The tasks that HAKARI-Bench's audit finds suited to rerankers, under one name."""
@@ -149,12 +149,12 @@ def _of_mteb(row: Mapping[str, Any]) -> CatalogueEntry:
     return CatalogueEntry(**{**row, "name": name, "source": source, "identical_by": "id"})
 
 
-def load_described(ref: TaskRef, entry: CatalogueEntry, options: TaskOptions) -> Task:
-    """Load a task under its catalogue name, with the facts of the catalogue.
+def described(task: Task, entry: CatalogueEntry, options: TaskOptions) -> Task:
+    """Return the task under its catalogue name, with the facts of the catalogue.
 
     Published values are left out if the options change pools or judgements.
     """
-    task, asked = ref.load(), options.exclude_identical
+    asked = options.exclude_identical
     excluded = entry.exclude_identical if asked is None else asked
     usual = (excluded, task.min_grade, options.judgements) == (entry.exclude_identical, 1, QRELS)
     return replace(

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ..errors import BadData, BadOption, UnknownName, unknown
-from .catalog import MTEB, CatalogueEntry, catalogue, collections, load_described, sets
+from .catalog import MTEB, CatalogueEntry, catalogue, collections, described, sets
 from .folder import DataSet, LocalFiles, layout
 from .hub import open_hub
 from .mteb import mteb_tasks
@@ -95,7 +95,7 @@ def _in_catalogue(name: str) -> list[CatalogueEntry]:
 
 def _catalogue_tasks(entries: list[CatalogueEntry], options: TaskOptions) -> list[TaskRef]:
     return [
-        TaskRef(entry.name, partial(load_described, ref, entry, options))
+        TaskRef(entry.name, partial(_load_described, ref, entry, options))
         for _, group in groupby(entries, key=lambda entry: entry.hub)
         for entry, ref in _refs(list(group), options)
     ]
@@ -117,6 +117,10 @@ def _refs(
     splits = [entry.split for entry in entries]
     refs = nano_tasks(data, entry.hub, options=options, splits=splits, as_mteb=entry.is_mteb)
     return zip(entries, refs, strict=True)
+
+
+def _load_described(ref: TaskRef, entry: CatalogueEntry, options: TaskOptions) -> Task:
+    return described(ref.load(), entry, options)
 
 
 def _in_folder(name: str) -> tuple[DataSet, str | None] | None:
