@@ -9,9 +9,10 @@ import functools
 import gc
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import EngineFault
 from ...types import (
@@ -54,19 +55,14 @@ from ..pairing import (
     require_pair_text,
 )
 from ..pooling import pooling_of
-from ..prepare import Answer, Numbered, Prepared, Preparer, by_kind
-from . import encoder_decoder
-from .attention import attend
-from .batches import Batcher
-from .fusion import fuse, fuse_scores
-from .generation import write
-from .language import likelihoods, next_tokens
-from .loading import Loaded, Task, load
+from ..prepare import Numbered, Preparer, by_kind
 from .options import TransformersOptions
-from .pairs import classify, prepare_composed, score_composed
-from .prefixes import Sharing
-from .projection import load_projection
-from .vectors import embed, token_vectors
+from .sharing import Sharing
+
+if TYPE_CHECKING:
+    from .batches import Batcher
+    from .forwards import Forward
+    from .loading import Loaded, Task
 
 FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
@@ -75,27 +71,9 @@ HEADS = ("classifier", "maxsim")
 KEPT_BYTES = 256 << 20
 """Of vectors of texts, as base64; a query's hundred documents take at most 3 MB."""
 
-_Forward = tuple[Task, Callable[[Loaded, Sequence[Prepared]], list[Answer]]]
-
-_FORWARDS: Mapping[type, _Forward] = {
-    NextToken: ("causal", next_tokens),
-    Likelihood: ("causal", likelihoods),
-    Generate: ("causal", write),
-    PairScore: ("classifier", classify),
-    Encode: ("encoder", token_vectors),
-    Embed: ("encoder", embed),
-    Attend: ("causal", attend),
-    Fuse: ("seq2seq", fuse),
-    FuseScore: ("seq2seq", fuse_scores),
-}
-"""What is loaded for each request type, and the function that answers a batch of it."""
-
-_ENCODER_DECODER: Mapping[type, _Forward] = {
-    NextToken: ("seq2seq", encoder_decoder.next_tokens),
-    Likelihood: ("seq2seq", encoder_decoder.likelihoods),
-    Generate: ("seq2seq", encoder_decoder.write),
-}
-"""The same for a model with an encoder and a decoder, where it differs."""
+_KINDS = frozenset({
+    Attend, Embed, Fuse, FuseScore, Generate, Likelihood, NextToken, PairScore,
+})  # fmt: skip
 
 
 class TransformersEngine:
@@ -119,7 +97,7 @@ class TransformersEngine:
 
     def supports(self, kinds: frozenset[type]) -> bool:
         """Return whether all types are known; whether the model has the head shows later."""
-        return kinds <= _FORWARDS.keys() - {Encode}
+        return kinds <= _KINDS
 
     @functools.cached_property
     def identity(self) -> Mapping[str, str]:
@@ -165,10 +143,10 @@ class TransformersEngine:
         Raises EngineFault for what would fail every request: a missing head, a label of two tokens.
         """
         for kind, numbered in by_kind(list(enumerate(requests))).items():
-            if kind not in _FORWARDS:
+            if kind not in _KINDS:
                 raise EngineFault(f"the transformers engine cannot answer {kind.__name__}")
-            by_kind_of = {PairScore: self._pairs, Embed: self._embeddings}
-            answer = by_kind_of.get(kind, functools.partial(self._answer, kind))
+            of_kind = {PairScore: self._pairs, Embed: self._embeddings}
+            answer = of_kind.get(kind, functools.partial(self._answer, kind))
             yield from answer(numbered)
 
     def close(self) -> None:
@@ -204,6 +182,8 @@ class TransformersEngine:
             yield index, answer
 
     def _pairs(self, numbered: Numbered) -> Answers:
+        from .pairs import prepare_composed, score_composed
+
         if self._head == "none":
             raise no_pair_head(self.checkpoint)
         if self._head == "maxsim":
@@ -229,12 +209,11 @@ class TransformersEngine:
             model.read_with(adapter)
             yield from self._sharing.run(kind, model, part, forward, self.batcher)
 
-    def _forward(self, kind: type) -> _Forward:
+    def _forward(self, kind: type) -> Forward:
         """Return what is loaded for `kind` and answers it; raises EngineFault without its head."""
-        if self.checkpoint.encoder_decoder:
-            found = _ENCODER_DECODER.get(kind, _FORWARDS[kind])
-        else:
-            found = _FORWARDS[kind]
+        from .forwards import ENCODER_DECODER, FORWARDS
+
+        found = (ENCODER_DECODER if self.checkpoint.encoder_decoder else FORWARDS)[kind]
         if found[0] == "causal" and not self.checkpoint.decoder:
             raise no_language_model(self.checkpoint)
         if found[0] == "seq2seq" and not self.checkpoint.encoder_decoder:
@@ -243,16 +222,15 @@ class TransformersEngine:
 
     def _load(self, task: Task) -> Loaded:
         """Return the network for `task`, loaded once; the seconds of loading are kept apart."""
+        from .loading import load
+        from .projection import load_projection
+
         adapted = self.options.adapter is not None or bool(self._adapters.places)
         if task == "encoder" and adapted and self.checkpoint.architecture.endswith("ForCausalLM"):
             # An adapter of a language model names its layers as they are below the language head.
             whole = self._load("causal")
-            return Loaded(
-                whole.network.base_model,
-                self.checkpoint,
-                load_projection(self.checkpoint),
-                whole.languages,
-            )
+            projection = load_projection(self.checkpoint)
+            return replace(whole, network=whole.network.base_model, projection=projection)
         if task not in self._loaded:
             started = time.perf_counter()
             self._loaded[task] = load(self.checkpoint, task, self._adapters.places)
@@ -293,6 +271,8 @@ class TransformersEngine:
 
         By default as many padded tokens as two CPU cores do best; a GPU halves what does not fit.
         """
+        from .batches import Batcher
+
         usual = 1_024 if self.checkpoint.device.startswith("cpu") else 16_384
         return Batcher(self.options.max_num_batched_tokens or usual)
 

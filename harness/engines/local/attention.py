@@ -11,16 +11,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ...errors import EngineFault
 from ...types import Attention
 from ..prepare import Answer, Prepared, sound
 from .loading import Loaded
 from .prefixes import read_once
-
-if TYPE_CHECKING:
-    import torch
 
 
 def attend(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
@@ -56,8 +55,6 @@ def attention_weights(
 
     Raises EngineFault for a head that the model does not have.
     """
-    import torch
-
     base, device = network.base_model, next(network.parameters()).device
     usual = network.config._attn_implementation
     found: list[list[float]] = []

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ...types import Failure
 from ..checkpoint import Checkpoint
 from ..prepare import Answer, Answered, Prepared
-
-if TYPE_CHECKING:
-    import torch
 
 Forward = Callable[[Sequence[Prepared]], Sequence[Answer]]
 """One forward pass: a batch of sequences to their answers, in order."""
@@ -80,8 +79,6 @@ def _cost(one: Prepared, shared: int) -> int:
 
 def _attempt(forward: Forward, batch: Sequence[Prepared]) -> Sequence[Answer] | None:
     """Return the answers, or None if memory ran out; the error refers to the tensors: drop it."""
-    import torch
-
     try:
         with torch.inference_mode():
             return forward(batch)
@@ -117,8 +114,6 @@ def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> Padded:
     Positions count a row's own tokens, so a reply does not depend on its neighbours. What a row has
     behind its text that no token attends to counts as a token, and is masked.
     """
-    import torch
-
     width = max(len(one.ids) for one in batch)
     shape = (len(batch), width)
     ids, mask = torch.full(shape, checkpoint.tokens.pad_id), torch.zeros(shape, dtype=torch.long)

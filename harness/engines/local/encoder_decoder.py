@@ -9,16 +9,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from transformers import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
 
 from ...types import ContinuationScore
 from ..prepare import Answer, Prepared, sound
 from .generation import kept_rows, written
 from .language import labels_of, logprob_of
 from .loading import Loaded
-
-if TYPE_CHECKING:
-    import torch
 
 _POSITIONS = 8_192  # padded tokens that the encoder reads at once
 
@@ -81,8 +82,6 @@ def _encode(model: Loaded, rows: Sequence[Sequence[int]]) -> torch.Tensor:
 
 def _padded(rows: Sequence[Sequence[int]], device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ids and mask of rows that are filled on the right; what with does not matter."""
-    import torch
-
     width = max(map(len, rows))
     ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
@@ -91,8 +90,6 @@ def _padded(rows: Sequence[Sequence[int]], device: str) -> tuple[torch.Tensor, t
 
 def together(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return hidden states of several rows as one tensor (rows, longest, dim), and their mask."""
-    import torch
-
     lengths = torch.tensor([len(one) for one in states], device=states[0].device)
     filled = torch.nn.utils.rnn.pad_sequence(list(states), batch_first=True)
     places = torch.arange(filled.shape[1], device=lengths.device)
@@ -110,8 +107,6 @@ def _logits(model: Loaded, batch: Sequence[Prepared]) -> torch.Tensor:
 def _run(
     network: Any, ids: torch.Tensor, states: torch.Tensor, mask: torch.Tensor, **more: Any
 ) -> Any:
-    from transformers.modeling_outputs import BaseModelOutput
-
     read = BaseModelOutput(last_hidden_state=states)
     return network(decoder_input_ids=ids, encoder_outputs=read, attention_mask=mask, **more)
 
@@ -129,12 +124,6 @@ def decoded(
     return written(steps, batch, model.checkpoint)
 
 
-def _new_cache() -> Any:
-    from transformers import DynamicCache, EncoderDecoderCache
-
-    return EncoderDecoderCache(DynamicCache(), DynamicCache())
-
-
 @dataclass
 class _Decoder:
     """What the next forward pass reads: new ids, the encoder's states, and the cache."""
@@ -143,7 +132,7 @@ class _Decoder:
     ids: torch.Tensor
     states: torch.Tensor
     mask: torch.Tensor
-    cache: Any = field(default_factory=_new_cache)
+    cache: Any = field(default_factory=lambda: EncoderDecoderCache(DynamicCache(), DynamicCache()))
 
     def logits(self) -> torch.Tensor:
         """Return the logits of the next token, float32, shape (rows, vocabulary)."""
@@ -156,7 +145,5 @@ class _Decoder:
 
     def advance(self, tokens: list[int], keep: list[int]) -> None:
         """Drop the rows that are done and append `tokens` to those in `keep`."""
-        import torch
-
         self.states, self.mask = kept_rows(self.cache, keep, self.states, self.mask)
         self.ids = torch.tensor(tokens, device=self.mask.device)[:, None]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 _FAMILIES = ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
 _ROWS = 1_024  # for so many the layout is chosen; it is right for any number
@@ -26,8 +25,6 @@ def reduce_work(network: Any) -> None:
     whose weights have oneDNN's layout cannot be copied, pickled, saved, trained, or cast to another
     device or dtype.
     """
-    import torch
-
     classifies = _is_own(network, "ForSequenceClassification")
     if not classifies and not _is_own(network, "Model"):
         return
@@ -49,8 +46,6 @@ def has_layouts() -> bool:
     On Arm oneDNN's float32 weights have no other layout. The operators are no public interface of
     torch, so another version may lack them.
     """
-    import torch
-
     found: Any = torch.backends.mkldnn
     schemas: Any = torch._C._jit_get_schemas_for_operator
     return (
@@ -75,8 +70,6 @@ def _first_token(
     states: shape (rows, tokens, hidden size). mask: of attention, shape (rows, 1, tokens or 1,
     tokens). What follows in the layer is then computed for this token only.
     """
-    import torch
-
     own, first = attention.self, states[:, :1]
     query, key, value = (
         linear(read).unflatten(-1, (-1, own.attention_head_size)).transpose(1, 2)
@@ -90,16 +83,12 @@ def _first_token(
 
 def arrange(linear: Any) -> None:
     """Keep the weight in the layout that oneDNN multiplies by, and no copy of it."""
-    import torch
-
     weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
     linear.weight = torch.nn.Parameter(weight, requires_grad=False)
     linear.forward = functools.partial(_multiply, linear)
 
 
 def _multiply(linear: Any, states: torch.Tensor) -> torch.Tensor:
-    import torch
-
     found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
         states, linear.weight, linear.bias, "none", [], ""
     )

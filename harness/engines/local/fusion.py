@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+
 from ...types import Generate, Logits
 from ..prepare import Answer, Prepared, sound
 from .encoder_decoder import decoded, encoded, together
@@ -18,8 +20,6 @@ from .loading import Loaded
 
 def fuse(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Fuse` with greedy text."""
-    import torch
-
     states = iter(encoded(model, [row for one in batch for row in one.rows]))
     read = [torch.cat(list(itertools.islice(states, len(one.rows)))) for one in batch]
     writing = [
@@ -36,8 +36,6 @@ def fuse_scores(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
 
 def _scores(model: Loaded, one: Prepared) -> Answer:
     """Score by products with anchors (MVP: arXiv:2509.07485), without the language head."""
-    import torch
-
     views = one.request.views
     vectors = torch.stack([states[:views] for states in encoded(model, one.rows)], dim=1)
     start = torch.tensor([list(one.begun)] * views, device=vectors.device)

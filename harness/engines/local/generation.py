@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import torch
 
 from ...types import Failure, Generate, Generation
 from ..checkpoint import Checkpoint
@@ -13,9 +15,6 @@ from ..seeds import seed_of
 from .batches import pad
 from .language import step
 from .loading import Loaded
-
-if TYPE_CHECKING:
-    import torch
 
 _NO_PATTERN = "the transformers engine cannot force a pattern; leave it out or use engine vllm"
 
@@ -76,8 +75,6 @@ class _Causal:
 
     def advance(self, tokens: list[int], keep: list[int]) -> None:
         """Drop the rows that are done and append `tokens` to those in `keep`."""
-        import torch
-
         self.mask, self.positions = kept_rows(self.cache, keep, self.mask, self.positions)
         self.ids = torch.tensor(tokens, device=self.mask.device)[:, None]
         self.mask = torch.nn.functional.pad(self.mask, (0, 1), value=1)
@@ -86,8 +83,6 @@ class _Causal:
 
 def kept_rows(cache: Any, keep: Sequence[int], *parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Return the rows `keep` of each tensor, and drop the others from the cache too."""
-    import torch
-
     if len(keep) == len(parts[0]):
         return parts
     chosen = torch.tensor(keep, device=parts[0].device)
@@ -127,8 +122,6 @@ def written(steps: Steps, batch: Sequence[Prepared], checkpoint: Checkpoint) -> 
 
 
 def _row(one: Prepared) -> _Row:
-    import torch
-
     row = _Row(one.request, one.read)
     if (seed := seed_of(one.request)) is not None:
         row.generator = torch.Generator().manual_seed(seed)
@@ -160,8 +153,6 @@ def _is_stopped(row: _Row, tokenizer: Any) -> bool:
 
 def _draw(logits: torch.Tensor, row: _Row) -> int:
     """Sample one token from the smallest set that holds `top_p` of the probability."""
-    import torch
-
     probabilities = (logits / row.request.temperature).softmax(-1).cpu()
     ordered, ids = probabilities.sort(descending=True, stable=True)
     before = ordered.cumsum(-1) - ordered

@@ -7,13 +7,11 @@ matrix product, from a few positions, is computed in float32.
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from .buffers import models_in
-
-if TYPE_CHECKING:
-    import torch
 
 _ROWS = 16_384  # of the vocabulary at a time: no whole float32 copy of a large head is held
 
@@ -26,13 +24,11 @@ def float32_heads(model: torch.nn.Module) -> None:
     model does with its logits afterwards, such as scaling or soft-capping, is then float32 too.
     A head of another class than `torch.nn.Linear` keeps its forward; a quantized one is left as is.
     """
-    import torch
-
     for part in models_in(model):
         head = part.get_output_embeddings()
         if type(head) is torch.nn.Linear:
             if head.weight.dtype in (torch.bfloat16, torch.float16):
-                part.set_output_embeddings(_float32_linear()(head))
+                part.set_output_embeddings(Float32Linear(head))
         elif head is not None:
             float32_module(head)
         else:
@@ -43,8 +39,6 @@ def float32_heads(model: torch.nn.Module) -> None:
 
 def float32_module(module: torch.nn.Module) -> None:
     """Convert `module` to float32, and what it is called with; not one with quantized weights."""
-    import torch
-
     if any(
         p.dtype not in (torch.float32, torch.bfloat16, torch.float16) for p in module.parameters()
     ):
@@ -58,38 +52,29 @@ def _upcast(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
 
 
 def _in_float32(value: Any) -> Any:
-    import torch
-
     if isinstance(value, dict):
         return {key: _in_float32(part) for key, part in value.items()}
     return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
-@functools.cache
-def _float32_linear() -> Any:
-    """Return the class of a language head in float32; torch is imported at the first use."""
-    import torch
+class Float32Linear(torch.nn.Module):
+    """A linear layer with 16-bit weights, multiplied in float32 some rows at a time."""
 
-    class Float32Linear(torch.nn.Module):
-        """A linear layer with 16-bit weights, multiplied in float32 some rows at a time."""
+    def __init__(self, linear: Any) -> None:
+        super().__init__()
+        self.linear = linear
 
-        def __init__(self, linear: Any) -> None:
-            super().__init__()
-            self.linear = linear
+    @property
+    def weight(self) -> Any:
+        """The weights, shape (vocabulary, hidden size), in their own dtype."""
+        return self.linear.weight
 
-        @property
-        def weight(self) -> Any:
-            """The weights, shape (vocabulary, hidden size), in their own dtype."""
-            return self.linear.weight
-
-        def forward(self, states: torch.Tensor) -> torch.Tensor:
-            """Return float32 logits of shape (…, vocabulary)."""
-            states, bias = states.float(), getattr(self.linear, "bias", None)
-            parts = []
-            for start in range(0, len(self.weight), _ROWS):
-                rows = slice(start, start + _ROWS)
-                added = None if bias is None else bias[rows].float()
-                parts.append(torch.nn.functional.linear(states, self.weight[rows].float(), added))
-            return torch.cat(parts, dim=-1)
-
-    return Float32Linear
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits of shape (…, vocabulary)."""
+        states, bias = states.float(), getattr(self.linear, "bias", None)
+        parts = []
+        for start in range(0, len(self.weight), _ROWS):
+            rows = slice(start, start + _ROWS)
+            added = None if bias is None else bias[rows].float()
+            parts.append(torch.nn.functional.linear(states, self.weight[rows].float(), added))
+        return torch.cat(parts, dim=-1)

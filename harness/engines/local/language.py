@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ...types import ContinuationScore, LabelScores
 from ..prepare import Answer, Prepared, sound
 from .loading import Loaded
 from .prefixes import placed
-
-if TYPE_CHECKING:
-    import torch
 
 
 def next_tokens(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
@@ -43,8 +42,6 @@ def likelihoods(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
 
 def logprob_of(ids: Sequence[int], logits: torch.Tensor) -> float:
     """Return the sum of log p of `ids`, given logits of shape (len(ids), vocabulary)."""
-    import torch
-
     column = torch.tensor(ids, device=logits.device)[:, None]
     # Apple's GPUs have no float64.
     return float(logits.float().log_softmax(-1).gather(1, column).cpu().double().sum())

@@ -6,7 +6,10 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
+import transformers
 
 from ...errors import EngineFault
 from ...quiet import quiet
@@ -17,9 +20,6 @@ from .encoders import reduce_work
 from .heads import float32_heads, float32_module
 from .prefixes import Prefix, why_not
 from .projection import Layer, load_projection
-
-if TYPE_CHECKING:
-    import torch
 
 Task = Literal["causal", "classifier", "composed", "encoder", "seq2seq"]
 """What a network is loaded for: which of its heads, if any, is loaded with it."""
@@ -91,9 +91,6 @@ def load(
 
 
 def _network(checkpoint: Checkpoint, task: Task) -> Any:
-    import torch
-    import transformers
-
     classes: dict[Task, Any] = {
         "causal": transformers.AutoModelForCausalLM,
         "classifier": transformers.AutoModelForSequenceClassification,
@@ -199,7 +196,6 @@ def _cross_encoder(checkpoint: Checkpoint) -> Any:
     Causal language models with a score of two logits, chat templates with query and document roles,
     encoders with pooling and dense layers: the library prepares and scores, we cut the batches.
     """
-    import torch
     from sentence_transformers import CrossEncoder
     from sentence_transformers.base.modules import Transformer
 

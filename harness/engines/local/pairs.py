@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ...errors import EngineFault
 from ...quiet import quiet
@@ -13,9 +15,6 @@ from ..prepare import LOWER_PAIR, Answer, Answered, Numbered, Prepared, sound, t
 from .batches import pad
 from .loading import Loaded
 from .prefixes import placed
-
-if TYPE_CHECKING:
-    import torch
 
 
 def classify(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:

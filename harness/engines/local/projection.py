@@ -6,14 +6,13 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ...errors import EngineFault
 from ..checkpoint import Checkpoint
 from ..models import ModelPlace, small_json
-
-if TYPE_CHECKING:
-    import torch
 
 _MODULES = "modules.json"
 _SAFE, _INDEX, _PICKLED = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
@@ -30,8 +29,6 @@ class Layer:
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
         """Return the output, shape (…, rows of the weight)."""
-        import torch
-
         out = torch.nn.functional.linear(states, self.weight, self.bias)
         out = out if self.activation is None else self.activation(out)
         if self.residual is not None:
@@ -56,16 +53,12 @@ def load_projection(checkpoint: Checkpoint) -> tuple[Layer, ...]:
 
 def _projector(checkpoint: Checkpoint) -> tuple[Layer, ...]:
     """Two layers without bias, with a ReLU between them."""
-    import torch
-
     names = ["projector.0.weight", "projector.2.weight"]
     found = _tensors(checkpoint, "", names)
     return Layer(found[names[0]], activation=torch.relu), Layer(found[names[1]])
 
 
 def _dense(checkpoint: Checkpoint, path: str) -> Layer:
-    import torch
-
     config = small_json(checkpoint.place, f"{path}/config.json") or {}
     residual = bool(config.get("use_residual"))
     same = config.get("in_features") == config.get("out_features")
@@ -84,8 +77,6 @@ def _dense(checkpoint: Checkpoint, path: str) -> Layer:
 
 def _activation(checkpoint: Checkpoint, name: str) -> Any:
     """Return the activation of this class name, None for the identity."""
-    import torch
-
     known: Mapping[str, Any] = {
         "Identity": None, "Tanh": torch.tanh, "ReLU": torch.relu, "Sigmoid": torch.sigmoid,
         "GELU": torch.nn.functional.gelu, "SiLU": torch.nn.functional.silu,
@@ -125,8 +116,6 @@ def _read(place: ModelPlace, folder: str, name: str) -> torch.Tensor | None:
 
 def _pickled(path: str | None, name: str) -> torch.Tensor | None:
     """Return a tensor of pickled weights; nothing in them is run."""
-    import torch
-
     if path is None:
         return None
     found: torch.Tensor | None = torch.load(path, map_location="cpu", weights_only=True).get(name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import torch
 
 from ...types import Vectors
 from ..late import TokenVectors
@@ -11,9 +12,6 @@ from ..pooling import pooling_of
 from ..prepare import Answer, Prepared, sound
 from .batches import pad
 from .loading import Loaded
-
-if TYPE_CHECKING:
-    import torch
 
 
 def token_vectors(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
@@ -31,8 +29,6 @@ def embed(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
 
     What is pooled of a text without tokens is zeros, as in a batch of sentence-transformers.
     """
-    import torch
-
     read = [one for one in batch if one.ids]
     found = iter(_states(model, read) if read else ())
     nothing = torch.zeros(1, model.checkpoint.config.get_text_config().hidden_size)
