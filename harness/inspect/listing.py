@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..pools import Pool
     from ..suite import TaskPool
     from ..tasks import Task
-    from .rerankers import Wanted
 
 Record = Mapping[str, Any]
 
@@ -97,17 +96,27 @@ def listing(
     what: str,
     name: str | None,
     tasks: Sequence[str],
-    wanted: Wanted | None = None,
+    filters: Mapping[str, Any],
     *,
     as_json: bool,
 ) -> None:
     """Print the names of `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `suites`, `runs`.
 
-    name: the folder of the runs; the data set or collection of the tasks, None for all. tasks:
-    whose own profiles are printed. wanted: which rerankers are. Raises UnknownName for a data set.
-    """
-    from .rerankers import records
+    name: the folder of the runs; the data set or collection of the tasks, None for all; the
+        reranker that is described.
+    tasks: print the profiles that these tasks ship.
+    filters: the flags that choose rerankers.
 
+    Raises UnknownName for a data set, and what a filter or the description of a reranker raises.
+    """
+    from .rerankers import Wanted, records
+
+    if what == "rerankers" and name is not None:
+        from .card import show
+
+        show(name, as_json=as_json)
+        return
+    wanted = Wanted.of(filters) if any(filters.values()) else None
     listings: dict[str, Callable[[], Iterable[Record]]] = {
         "tasks": lambda: _tasks(name),
         "profiles": lambda: _profiles(tasks),
