@@ -13,14 +13,14 @@ from .columns import COLUMNS, Column
 from .compare import Comparison, Duel, compare
 from .facts import Facts, PerQuery
 from .frames import Runs, load_runs
-from .gains import QueryValues, query_values
+from .gains import query_values
 from .inference import Group, data_set, infer
 from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, relevant
 from .orders import falling, first_stage, natural
 from .prices import Price, parse_prices
 from .queries import QueryRow, StratumRow, query_rows, strata
 from .reading import evaluate
-from .results import MAIN, Evaluation, Results, columns_of, records, results_of, written
+from .results import MAIN, Evaluation, Results, records, results_of, written
 from .sensitivity import LatencyRow, OrderRow
 from .significance import interval
 
@@ -45,11 +45,9 @@ __all__ = [
     "PerQuery",
     "Price",
     "QueryRow",
-    "QueryValues",
     "Results",
     "Runs",
     "StratumRow",
-    "columns_of",
     "compare",
     "data_set",
     "evaluate",

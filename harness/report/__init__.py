@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .comparison import comparison_json, comparison_tables
+from .comparison import comparison_json
 from .experiments import mteb_revision
 from .exports import export, to_csv, to_json
 from .latex import to_latex
@@ -16,7 +16,6 @@ __all__ = [
     "ReportTable",
     "columns_page",
     "comparison_json",
-    "comparison_tables",
     "count",
     "export",
     "mteb_revision",

@@ -19,13 +19,12 @@ from .composed import (
 )
 from .files import read_run
 from .folder import check_finished, find_all_runs, find_runs, named_run, run_folder, write_run
-from .fusion import CONSTANT, FIRST_STAGE, METHODS, Fusion, fuse, fused
+from .fusion import FIRST_STAGE, METHODS, Fusion, fuse, fused
 from .manifest import Served, manifest, prompt_fingerprint, read_manifest, settings, versions
 from .results import QueryResult, Run, finish
 from .variants import Variant, variants
 
 __all__ = [
-    "CONSTANT",
     "FIRST_STAGE",
     "FUSION",
     "METHODS",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..runs import Fusion
 from .execution import Finished, run_suite
-from .fusing import fuse_folders, fuse_runs
+from .fusing import fuse_runs
 from .prepared import Suite, TaskPool, build_pools
 from .specification import build_suite, merge, pool_suite, read_suite, shipped_suites, to_toml
 
@@ -20,7 +20,6 @@ __all__ = [
     "TaskPool",
     "build_pools",
     "build_suite",
-    "fuse_folders",
     "fuse_runs",
     "merge",
     "pool_suite",

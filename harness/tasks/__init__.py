@@ -7,7 +7,7 @@ Out: `find_tasks` returns references; `load` of each reads the files, checks the
 
 from __future__ import annotations
 
-from .catalog import MTEB, MTEB_KINDS, CatalogueEntry, catalogue, collections, sets
+from .catalog import MTEB, MTEB_KINDS, catalogue, collections, sets
 from .files import parse_json, read_lines, split_fields
 from .find import find_tasks, load_task
 from .ids import (
@@ -24,7 +24,6 @@ from .mteb import require_mteb
 from .table import readable
 from .task import (
     CANDIDATES,
-    HUB_NAMES,
     MAIN_MEASURE,
     MODELSCOPE,
     Note,
@@ -32,26 +31,22 @@ from .task import (
     Source,
     Task,
     TaskOptions,
-    TaskRef,
     shuffled,
 )
 
 __all__ = [
     "CANDIDATES",
-    "HUB_NAMES",
     "MAIN_MEASURE",
     "MISMATCH_LIMIT",
     "MODELSCOPE",
     "MTEB",
     "MTEB_KINDS",
     "TWO_LETTERS",
-    "CatalogueEntry",
     "Note",
     "RankedLists",
     "Source",
     "Task",
     "TaskOptions",
-    "TaskRef",
     "catalogue",
     "check_query_ids",
     "collections",
