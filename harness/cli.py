@@ -51,7 +51,7 @@ def run(
 
     form = flags.table_form(wide=wide, explain=explain, form="json" if as_json else None)
     built = _suite(suite, values, print_toml=print_toml)
-    folders = run_suite(built, done=_print_done, noted=note_printer())
+    folders = run_suite(built, on_run=_print_done, on_pool=note_printer())
     printing.report(folders, form, explain=explain)
 
 
@@ -179,7 +179,7 @@ def fuse(
 
     form = flags.table_form(wide=wide, explain=explain, form="json" if as_json else None)
     fuse_ = partial(fuse_runs, root=runs, out=out, label=label)
-    folders = fuse_(names, Fusion(**how), done=_print_done, told=_print_note)
+    folders = fuse_(names, Fusion(**how), on_run=_print_done, on_note=_print_note)
     printing.report(folders, form, explain=explain)
 
 

@@ -11,7 +11,7 @@ from rerank_bench import BadOption, Candidates, Generate, Generation, NextToken,
 from .budgets import check_counts
 from .instructions import check_instruction, check_shows
 from .parsing import read_labels, tagged_answer
-from .passages import THOUGHT, Passages, whole_answer
+from .passages import THOUGHT, Passages, full_answer
 
 ANSWERS = ("labels", "generate", "tagged")
 _WRITTEN = 16  # "Passage B." or "<answer>[20]</answer>", with some tokens to spare
@@ -126,7 +126,7 @@ class Chooser:
 
     def _written(self, inside: Sequence[int], request: Generate, reply: Generation) -> Winners:
         """Return the document whose label was written, if it is one and only one."""
-        text = whole_answer(request.prompt, reply)
+        text = full_answer(request.prompt, reply)
         if self._choices.answer == "tagged":
             text = tagged_answer(text)
         places = {name: place for place, name in enumerate(self._names(len(inside)))}

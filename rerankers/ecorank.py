@@ -104,7 +104,7 @@ class EcoRank:
         """Put relevant ones of the first `k` documents before those not judged, others behind."""
         template = load_template(self.prompt)
         prompts = document_prompts(candidates, template, self.instruction)[: self.k]
-        count = affordable(list(map(words, prompts)), self.budget * self.split)
+        count = requests_within(list(map(count_words, prompts)), self.budget * self.split)
         asked = [NextToken(prompt, template.labels) for prompt in prompts[:count]]
         replies = yield from ask(asked)
         yes, no = template.labels
@@ -121,8 +121,8 @@ class EcoRank:
         labels = load_template(self.pair_prompt).labels
         names = [label.strip() for label in labels]
         found = list(ranking)
-        costs = [words(passages.prompt(pair, names)) for pair in itertools.pairwise(found)]
-        counts = passes(costs, self.budget * (1 - self.split))
+        costs = [count_words(passages.prompt(pair, names)) for pair in itertools.pairwise(found)]
+        counts = pairs_per_pass(costs, self.budget * (1 - self.split))
         for count in counts:
             before = list(found)
             for place in range(count, 0, -1):
@@ -136,18 +136,18 @@ class EcoRank:
         return found, bool(costs and self.split < 1 and not any(counts))
 
 
-def words(prompt: Prompt) -> int:
+def count_words(prompt: Prompt) -> int:
     """Return the words of a prompt, and one for the answer."""
     texts = [prompt.text or "", *(message.text for message in prompt.messages), prompt.prefill]
     return sum(len(_WORD.findall(text)) for text in texts) + 1
 
 
-def affordable(costs: Sequence[int], budget: float) -> int:
+def requests_within(costs: Sequence[int], budget: float) -> int:
     """Return how many of the first requests the budget pays for."""
     return bisect_right(list(itertools.accumulate(costs)), budget)
 
 
-def passes(costs: Sequence[int], budget: float) -> list[int]:
+def pairs_per_pass(costs: Sequence[int], budget: float) -> list[int]:
     """Return how many pairs of neighbours each pass compares, from what each pair costs.
 
     Whole passes first, at most one for each pair, since these order everything; then one over as
@@ -156,4 +156,4 @@ def passes(costs: Sequence[int], budget: float) -> list[int]:
     if not costs:
         return []
     whole, left = divmod(budget, sum(costs))
-    return [*[len(costs)] * min(int(whole), len(costs)), affordable(costs, left)]
+    return [*[len(costs)] * min(int(whole), len(costs)), requests_within(costs, left)]

@@ -20,7 +20,7 @@ from rerank_bench import (
 
 from .budgets import check_budgets, check_counts
 from .instructions import check_shows, prompt_takes_instruction
-from .passages import Passages, whole_answer
+from .passages import Passages, full_answer
 from .shuffles import shuffled
 
 HIGHEST = 10
@@ -109,7 +109,7 @@ class GroupRank:
 
 def _answer(request: Generate, reply: Generation) -> str:
     """Return the answer of a reply; nothing, where it was cut off before its answer began."""
-    text = whole_answer(request.prompt, reply)
+    text = full_answer(request.prompt, reply)
     return text if reply.finished or "<answer>" in text else ""
 
 

@@ -71,7 +71,7 @@ class InContext:
         scores = [0.0] * len(texts)
         for number, place in enumerate(places):
             weights = [weights[number] for weights in reply.weights]
-            scores[place] = calibrated(*weights) if self.calibrate else math.fsum(weights[0])
+            scores[place] = calibrated_score(*weights) if self.calibrate else math.fsum(weights[0])
         return Scored(scores, counts)
 
     def _heads(self) -> tuple[tuple[int, int], ...]:
@@ -81,7 +81,7 @@ class InContext:
         return tuple(sorted({(int(match[1]), int(match[2])) for match in found if match}))
 
 
-def calibrated(weights: Sequence[float], idle: Sequence[float]) -> float:
+def calibrated_score(weights: Sequence[float], idle: Sequence[float]) -> float:
     """Return the sum of a document's weights less those for `N/A`, without outliers below.
 
     weights, idle: one weight per token of the document, for the query and for `N/A`.

@@ -64,7 +64,7 @@ class JinaListwise:
         prompts = [self._prompt(candidates, block) for block in blocks]
         replies = yield from ask([Embed(prompt, TOKENS, normalise=False) for prompt in prompts])
         found = [_vectors(reply, block) for reply, block in zip(replies, blocks, strict=True)]
-        query = combined([(rows[-1], rows[:-1]) for rows in found])
+        query = mean_query_vector([(rows[-1], rows[:-1]) for rows in found])
         return [score for rows in found for score in cosines(query, rows[:-1])]
 
     def _prompt(self, candidates: Candidates, block: Sequence[str]) -> Prompt:
@@ -86,7 +86,7 @@ def _vectors(reply: Vectors, block: Sequence[str]) -> NDArray[Any]:
     return rows
 
 
-def combined(blocks: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> NDArray[Any]:
+def mean_query_vector(blocks: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> NDArray[Any]:
     """Return the query's vector over blocks of (its vector, the documents' vectors).
 
     Blocks whose documents all point away from the query have no weight; if that is so for all of

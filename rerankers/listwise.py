@@ -11,8 +11,8 @@ from rerank_bench import Candidates, Flow, Generate, Scored, ask
 from .budgets import check_budgets, check_counts
 from .instructions import check_instruction, check_shows, prompt_takes_instruction
 from .orders import Ordering, Sliding, descending
-from .parsing import Readings
-from .passages import THOUGHT, Passages, whole_answer
+from .parsing import PermutationReader
+from .passages import THOUGHT, Passages, full_answer
 from .shuffles import shuffled
 
 _TOKENS_PER_IDENTIFIER = 7  # "[100] > " where every digit and bracket is a token of its own
@@ -90,7 +90,7 @@ class Windows:
             instruction=options.instruction,
             scores=scores,
         )
-        self._readings = Readings()
+        self._readings = PermutationReader()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -116,7 +116,7 @@ class Windows:
         replies = yield from ask(requests)
         found = []
         for request, reply, (_, places) in zip(requests, replies, shown, strict=True):
-            read = self._readings.read(whole_answer(request.prompt, reply), len(places))
+            read = self._readings.read(full_answer(request.prompt, reply), len(places))
             found.append([places[place] for place in read])
         orders = self._options.orders
         return [mean_order(found[i : i + orders]) for i in range(0, len(found), orders)]

@@ -14,7 +14,7 @@ from rerank_bench.types import Fuse
 from .budgets import check_budgets, check_counts
 from .instructions import check_shows
 from .orders import Ordering, Sliding, descending
-from .parsing import Readings
+from .parsing import PermutationReader
 
 _TOKENS_PER_IDENTIFIER = 7  # the official code allows 140 for 20
 
@@ -68,7 +68,7 @@ class _Windows:
         safe = [escape_identifiers(document.text) for document in candidates.documents]
         self._texts = [text for text, _ in safe]
         self._escaped = found + sum(count for _, count in safe)
-        self._readings = Readings(bare=True)
+        self._readings = PermutationReader(bare=True)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -77,7 +77,7 @@ class Pairwise:
             scores = yield from _games_won(count, chooser)
         else:
             sort, children = (heap_sort, 2) if self.sort == "heap" else (bubble_sort, 1)
-            knock_out = KnockOut(chooser)
+            knock_out = PairwiseMaximum(chooser)
             ranking = yield from sort(
                 count, best=self.k, children=children, choose=knock_out.choose
             )
@@ -110,7 +110,7 @@ def _games_won(count: int, chooser: Chooser) -> Shares:
     return won
 
 
-class KnockOut:
+class PairwiseMaximum:
     """Chooses the best of each set by comparing its documents, one after another, with the best."""
 
     def __init__(self, chooser: Chooser) -> None:

@@ -43,7 +43,7 @@ class Permutation:
     unparsable: bool = False
 
 
-class Readings:
+class PermutationReader:
     """The permutations that were read from the replies of one query's requests, in order.
 
     bare: read an answer without words, such as `3 1 2`, for the numbers in it, as a repair; for

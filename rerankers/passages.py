@@ -31,7 +31,7 @@ def document_prompts(candidates: Candidates, template: Template, instruction: st
     ]
 
 
-def whole_answer(prompt: Prompt, reply: Generation) -> str:
+def full_answer(prompt: Prompt, reply: Generation) -> str:
     """Return what the model said in all; nothing, where it was cut off within its thoughts.
 
     Some chat templates open the think block themselves, so that the reply shows only its end.

@@ -20,7 +20,7 @@ from rerank_bench import (
 
 from .budgets import check_budgets, check_counts
 from .instructions import check_instruction, check_shows, prompt_takes_instruction
-from .passages import document_prompts, whole_answer
+from .passages import document_prompts, full_answer
 
 WEIGHTS = ("probability", "none")
 _TAGGED = re.compile(r"<answer>\s*(\d{1,3})\s*</answer>", re.IGNORECASE)
@@ -67,7 +67,7 @@ class Rating:
         prompts = document_prompts(candidates, load_template(self.prompt), self.instruction)
         replies = yield from ask([Generate(prompt, self.max_tokens) for prompt in prompts])
         found = [
-            self._score(whole_answer(*one), one[1]) for one in zip(prompts, replies, strict=True)
+            self._score(full_answer(*one), one[1]) for one in zip(prompts, replies, strict=True)
         ]
         missing = [place for place, score in enumerate(found) if score is None]
         return Scored([score or 0.0 for score in found], {"unparsable": len(missing)}, missing)

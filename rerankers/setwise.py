@@ -15,7 +15,7 @@ from .choices import Choices, Chooser, Winners
 from .instructions import check_instruction, check_shows, prompt_takes_instruction
 from .orders import Choosing, Ending, bubble_sort, descending, heap_sort, sort_from_both_ends
 from .parsing import read_labels
-from .passages import Passages, whole_answer
+from .passages import Passages, full_answer
 
 SORTS = ("heap", "bubble")
 
@@ -87,7 +87,9 @@ class Setwise:
             shown = [order for inside in sets for order in self._orders(candidates, inside)]
             answers = iter((yield from chooser.choose(shown)))
             votes = [list(itertools.islice(answers, self.permutations)) for _ in sets]
-            return [inside.index(elect(v, inside)) for v, inside in zip(votes, sets, strict=True)]
+            return [
+                inside.index(most_voted(v, inside)) for v, inside in zip(votes, sets, strict=True)
+            ]
 
         sort = heap_sort if self.sort == "heap" else bubble_sort
         count = len(candidates.documents)
@@ -106,7 +108,7 @@ class Setwise:
         return [draw.sample(inside, len(inside)) for _ in range(self.permutations)]
 
 
-def elect(answers: Sequence[Winners], inside: Sequence[int]) -> int:
+def most_voted(answers: Sequence[Winners], inside: Sequence[int]) -> int:
     """Return the document with the most votes, of equal ones the first stage's best.
 
     An answer that prefers none, or several equally, has no vote or one for each of these.
@@ -154,7 +156,7 @@ class DualEnd:
             names = {str(place + 1): place for place in range(len(inside))}
             prompt = passages.prompt(inside, list(names))
             (reply,) = yield from ask([Generate(prompt, self.max_tokens)])
-            places = read_labels(whole_answer(prompt, reply), names)
+            places = read_labels(full_answer(prompt, reply), names)
             named.append(len(places) if len(places) <= 2 else 0)
             return best_and_worst(places, len(inside))
 

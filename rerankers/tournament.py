@@ -10,7 +10,7 @@ from rerank_bench import Candidates, Flow, Generate, Scored, answer_after_though
 
 from .budgets import check_budgets, check_counts
 from .instructions import check_shows, prompt_takes_instruction
-from .passages import Passages, whole_answer
+from .passages import Passages, full_answer
 from .shuffles import shuffled
 
 STAGES = ((20, 0.5), (20, 0.2), (100, 0.1), (100, 0.05), (100, 0.02))
@@ -77,7 +77,7 @@ class TourRank:
             for (own, group), wanted, request, reply in zip(
                 groups, picks, requests, replies, strict=True
             ):
-                answer = whole_answer(request.prompt, reply)
+                answer = full_answer(request.prompt, reply)
                 picked, sound = read_picks(answer, len(group), wanted)
                 for place in picked:
                     own[group[place]] += 1

@@ -14,7 +14,7 @@ from .fake import FakeEngine, overlap
 from .hardware import machine
 from .late import Encode
 from .local.buffers import load_whole
-from .models import PACKAGED, ModelPlace, find_model, packaged, small_json
+from .models import PACKAGED, ModelLocation, find_model, packaged_path, read_json
 from .none import NO_ENGINE
 from .options import (
     CHECKPOINT_OPTIONS,
@@ -49,8 +49,8 @@ __all__ = [
     "EngineChoice",
     "FakeEngine",
     "Keys",
+    "ModelLocation",
     "ModelOptions",
-    "ModelPlace",
     "PairTemplate",
     "Prepared",
     "Preparer",
@@ -75,15 +75,15 @@ __all__ = [
     "option_fields",
     "option_kinds",
     "overlap",
-    "packaged",
+    "packaged_path",
     "pair_head",
     "pair_tokens",
     "pooling_of",
     "preparer_of",
+    "read_json",
     "readers",
     "require_pair_text",
     "require_support",
     "sides_of",
-    "small_json",
     "thoughts",
 ]

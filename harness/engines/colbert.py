@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import EngineFault
 from .checkpoint import Checkpoint
 from .late import Side, plain
-from .models import small_json
+from .models import read_json
 from .pairing import module_types
 
 _QUERY_LENGTH = 32  # of both formats, where a checkpoint does not say
@@ -29,7 +29,7 @@ def sides_of(checkpoint: Checkpoint) -> tuple[Side, Side]:
     """
     if checkpoint.architecture == "HF_ColBERT":
         return _of_colbert(checkpoint)
-    saved = small_json(checkpoint.place, "config_sentence_transformers.json") or {}
+    saved = read_json(checkpoint.place, "config_sentence_transformers.json") or {}
     kinds = module_types(checkpoint)
     if saved.get("model_type") == "ColBERT" or "query_prefix" in saved:
         return _of_pylate(checkpoint, saved)
@@ -69,7 +69,7 @@ def _of_pylate(checkpoint: Checkpoint, saved: Mapping[str, Any]) -> tuple[Side, 
 
 
 def _of_colbert(checkpoint: Checkpoint) -> tuple[Side, Side]:
-    saved = small_json(checkpoint.place, "artifact.metadata") or {}
+    saved = read_json(checkpoint.place, "artifact.metadata") or {}
     if saved.get("similarity", "cosine") != "cosine":
         raise EngineFault(f"model {checkpoint.name} scores by {saved['similarity']}, not by cosine")
     # ColBERT skips the first token of each symbol as a word of its own, whatever it is.

@@ -10,13 +10,13 @@ from __future__ import annotations
 from .calibration import CalibrationRow
 from .claims import Claim, ClaimRow, load_claims, match
 from .columns import COLUMNS, Column
-from .compare import Comparison, Duel, compare
+from .compare import Comparison, QueryDifference, compare
 from .facts import Facts, PerQuery
 from .frames import Runs, load_runs
 from .gains import query_values
 from .inference import Group, data_set, infer
-from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, relevant
-from .orders import falling, first_stage, natural
+from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, positives_of
+from .orders import first_stage, natural, strictly_descending
 from .prices import Price, parse_prices
 from .queries import QueryRow, StratumRow, query_rows, strata
 from .reading import evaluate
@@ -36,7 +36,6 @@ __all__ = [
     "ClaimRow",
     "Column",
     "Comparison",
-    "Duel",
     "Evaluation",
     "Facts",
     "Group",
@@ -44,6 +43,7 @@ __all__ = [
     "OrderRow",
     "PerQuery",
     "Price",
+    "QueryDifference",
     "QueryRow",
     "Results",
     "Runs",
@@ -51,7 +51,6 @@ __all__ = [
     "compare",
     "data_set",
     "evaluate",
-    "falling",
     "first_stage",
     "infer",
     "interval",
@@ -62,11 +61,12 @@ __all__ = [
     "natural",
     "parse_prices",
     "pool_values",
+    "positives_of",
     "query_rows",
     "query_values",
     "records",
-    "relevant",
     "results_of",
     "strata",
+    "strictly_descending",
     "written",
 ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadOption
-from .gains import SAME, is_floor
+from .gains import SAME, is_unseeded_random
 from .measures import parse_measure
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def calibration_rows(key: Key, facts: Facts, names: Iterable[str]) -> Iterator[C
 
     key: task, profile and reranker. Scores are those of the natural ranking.
     """
-    if is_floor(facts.settings):
+    if is_unseeded_random(facts.settings):
         return
     scores = [
         [s for d, s in zip(r.doc_ids, r.scores, strict=True) if s is not None and d != r.safeguard]

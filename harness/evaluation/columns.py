@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..reranking import label_probability
 from . import facts, rules
-from .gains import outcomes
+from .gains import wins_ties_losses
 
 if TYPE_CHECKING:
     from .rules import Rule
@@ -171,12 +171,12 @@ COLUMNS: list[Column] = [
            lambda own: None if own.bases is None else len(set(own.bases)), mean=rules.clusters,
            of_pool=True),
     _count("wins", "wins / ties / losses", "Queries that gained, stayed the same, lost.",
-           lambda own, m: outcomes(own.values.gain(m))[0], frame=VALUES, unit="queries",
+           lambda own, m: wins_ties_losses(own.values.gain(m))[0], frame=VALUES, unit="queries",
            show="filled", format="ratio", fields=("wins", "ties", "losses")),
     _count("ties", "ties", "Queries that stayed the same.",
-           lambda own, m: outcomes(own.values.gain(m))[1], frame=VALUES, unit="queries"),
+           lambda own, m: wins_ties_losses(own.values.gain(m))[1], frame=VALUES, unit="queries"),
     _count("losses", "losses", "Queries that lost.",
-           lambda own, m: outcomes(own.values.gain(m))[2], frame=VALUES, unit="queries"),
+           lambda own, m: wins_ties_losses(own.values.gain(m))[2], frame=VALUES, unit="queries"),
     Column("headroom_captured", "headroom", "The part of ceiling minus first stage that was "
            "gained.", VALUES, of=facts.captured, mean=rules.captured, format="share",
            show="filled"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import orders
-from .measures import MEASURES, as_binary, is_binary, measure, relevant
+from .measures import MEASURES, as_binary, is_binary, measure, positives_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,7 @@ class QueryValues:
         return int(moved.sum())
 
 
-def outcomes(gains: NDArray[np.float64]) -> tuple[int, int, int]:
+def wins_ties_losses(gains: NDArray[np.float64]) -> tuple[int, int, int]:
     """Count the queries that gained, stayed the same and lost."""
     wins, losses = int((gains > SAME).sum()), int((gains < -SAME).sum())
     return wins, len(gains) - wins - losses, losses
@@ -90,7 +90,7 @@ def _before_reranking(
     """Measure the pools of a run and their best orders, as if nothing had been reranked."""
     depth = run.manifest["settings"].get("depth")
     judged = (run.qrels.get(result.query_id, {}) for result in run.results)
-    grades = tuple(relevant(own, min_grade=run.min_grade) for own in judged)
+    grades = tuple(positives_of(own, min_grade=run.min_grade) for own in judged)
     first_stage = measure(pools, grades, names)
     pairs = zip(pools, grades, strict=True)
     best_orders = [orders.best(pool, own, depth=depth) for pool, own in pairs]
@@ -146,7 +146,7 @@ def _with(
 def _reranked(run: Run, values: QueryValues) -> tuple[Values, Values]:
     """Return the natural and the safeguarded values of the finished rankings."""
     settings = run.manifest["settings"]
-    if is_floor(settings):
+    if is_unseeded_random(settings):
         return _floor(run.results, values, settings.get("depth"))
     kept = [() if result.failed is not None else result.doc_ids for result in run.results]
     guards = [result.safeguard for result in run.results]
@@ -157,7 +157,7 @@ def _reranked(run: Run, values: QueryValues) -> tuple[Values, Values]:
     return natural, _with(natural, guarded, values.grades, values.names)
 
 
-def is_floor(settings: Mapping[str, Any]) -> bool:
+def is_unseeded_random(settings: Mapping[str, Any]) -> bool:
     """Return whether a run is of the reranker `random` without a seed of its own."""
     reranker = settings["reranker"]
     return reranker.get("method") == "random" and not (reranker.get("options") or {}).get("seed")

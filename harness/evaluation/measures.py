@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import BadOption, unknown
-from ..places import cache_folder
+from ..folders import cache_folder
 from ..progress import bar
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def named_measures(further: Iterable[str] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*MEASURES, *map(parse_measure, further)]))
 
 
-def relevant(judgements: Mapping[str, int], *, min_grade: int = 1) -> dict[str, int]:
+def positives_of(judgements: Mapping[str, int], *, min_grade: int = 1) -> dict[str, int]:
     """Return the positives and their grades, highest first.
 
     A grade under `min_grade`, and any grade under 1, gains 0 in nDCG too, so that all measures
@@ -105,7 +105,7 @@ def measure(
 ) -> Values:
     """Measure each ranking by the grades of its query's positives.
 
-    `rankings` hold document ids, best first, without repetition; `grades` come from `relevant`,
+    `rankings` hold document ids, best first, without repetition; `grades` come from `positives_of`,
     documents that are in no pool included, in the same order. Returns the measures of `names` and
     RECALL. A query with an empty ranking, or without a positive, has 0 and stays in the result.
     """

@@ -27,7 +27,7 @@ def natural(ranking: Sequence[str], safeguard: str | None) -> list[str]:
     return [doc_id for doc_id in ranking if doc_id != safeguard]
 
 
-def falling(scores: Sequence[float | None]) -> list[float]:
+def strictly_descending(scores: Sequence[float | None]) -> list[float]:
     """Return scores of a ranking that fall from each document to the next, for other tools.
 
     They are its own, lowered by the least step of single precision, in which trec_eval reads them,

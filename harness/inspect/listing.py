@@ -64,10 +64,10 @@ def note_printer() -> Callable[[TaskPool], None]:
 
 def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
     """Return a first stage's numbers, without safeguards, and the published ones."""
-    from ..evaluation import MICRO, pool_values, relevant
+    from ..evaluation import MICRO, pool_values, positives_of
 
     rows = pool.rows
-    grades = [relevant(task.qrels[row.query_id], min_grade=task.min_grade) for row in rows]
+    grades = [positives_of(task.qrels[row.query_id], min_grade=task.min_grade) for row in rows]
     natural = [row.natural for row in rows]
     values = pool_values(natural, grades)
     published = task.published.get(pool.resolved, {})
@@ -109,14 +109,14 @@ def listing(
 
     Raises UnknownName for a data set, and what a filter or the description of a reranker raises.
     """
-    from .rerankers import Wanted, records
+    from .rerankers import RerankerFilter, records
 
     if what == "rerankers" and name is not None:
         from .card import show
 
         show(name, as_json=as_json)
         return
-    wanted = Wanted.of(filters) if any(filters.values()) else None
+    wanted = RerankerFilter.of(filters) if any(filters.values()) else None
     listings: dict[str, Callable[[], Iterable[Record]]] = {
         "tasks": lambda: _tasks(name),
         "profiles": lambda: _profiles(tasks),

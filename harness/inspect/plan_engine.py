@@ -254,7 +254,7 @@ class CountingEngine(FakeEngine):
             self.flops += whole.flops + decode_flops(shape, whole.steps, context=whole.context)
 
 
-def in_words(request: AnyRequest) -> Reply | Failure:
+def overlap_with_length(request: AnyRequest) -> Reply | Failure:
     """Answer from word overlap, with the length that an answer of a model would have."""
     reply = overlap(request)
     if not isinstance(request, Generate | Fuse) or not isinstance(reply, Generation):

@@ -17,7 +17,7 @@ from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..places import scratch_folder
+from ..folders import scratch_folder
 from ..progress import bar
 from .lists import ScoredLists
 from .words import tokenizer

@@ -18,9 +18,9 @@ from itertools import compress, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engines import ModelPlace, default_device, find_model, load_whole
+from ..engines import ModelLocation, default_device, find_model, load_whole
 from ..errors import EngineFault, RerankBenchError
-from ..places import cache_folder
+from ..folders import cache_folder
 from ..progress import bar
 from ..quiet import quiet
 from ..tasks import Note
@@ -124,7 +124,7 @@ class Encoder:
         self._options = options
 
     @cached_property
-    def _place(self) -> ModelPlace:
+    def _place(self) -> ModelLocation:
         return find_model(self.name)
 
     @cached_property

@@ -14,10 +14,10 @@ from ..evaluation import MAIN, records
 from ..pools import NO_ORDER
 from .notes import (
     by_reranker,
-    grouped,
+    group_rows,
     headline,
     in_brackets,
-    is_real,
+    is_valid_result,
     marks,
     mean,
     queries,
@@ -60,10 +60,10 @@ def matrices(found: Evaluation) -> list[ReportTable]:
     sizes = {group.name: len(group.tasks) for group in found.groups}
     crowded = {t for group in found.groups if len(group.tasks) > _MOST_TASKS for t in group.tasks}
     made = []
-    for name, rows in grouped(found.means.main, "task").items():
+    for name, rows in group_rows(found.means.main, "task").items():
         usual = [row for row in rows if not row["apart"]]
         made += _matrices(f"{name}, mean of {sizes[name]} tasks", usual)
-    for task, rows in grouped(found.results.main, "task").items():
+    for task, rows in group_rows(found.results.main, "task").items():
         if task not in crowded:
             usual = [row for row in rows if not row["apart"]]
             made += [*_matrices(task, usual), *_main_scores(found, task, usual)]
@@ -167,8 +167,8 @@ def _cost(rows: Sequence[Record], column: str) -> str:
 
 def conclusions(found: Evaluation) -> Iterator[str]:
     """Say of each data set which reranker is best, and name what is in no matrix."""
-    for name, rows in grouped(headline(found), "task").items():
-        yield f"{name}: {_best([row for row in rows if not row['apart'] and is_real(row)])}"
+    for name, rows in group_rows(headline(found), "task").items():
+        yield f"{name}: {_best([row for row in rows if not row['apart'] and is_valid_result(row)])}"
     odd = "; ".join(_odd(found.results.main, found))
     if odd:
         yield f"{odd[0].upper()}{odd[1:]}."

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from ..evaluation import MAIN, RECALL, measure, relevant
+from ..evaluation import MAIN, RECALL, measure, positives_of
 from ..runs import Run, find_all_runs, read_run
 from .experiments import experiment_name, experiment_of
 
@@ -161,7 +161,7 @@ def _config(run: Run) -> dict[str, Any]:
 def _grades(run: Run) -> dict[str, dict[str, int]]:
     """Return the positives of each query, each with gain 1."""
     judged = {result.query_id: run.qrels.get(result.query_id, {}) for result in run.results}
-    found = {q: relevant(own, min_grade=run.min_grade) for q, own in judged.items()}
+    found = {q: positives_of(own, min_grade=run.min_grade) for q, own in judged.items()}
     return {query_id: dict.fromkeys(own, 1) for query_id, own in found.items()}
 
 

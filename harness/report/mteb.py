@@ -11,7 +11,7 @@ a cache folder for `mteb.ResultCache(OUT)`, to which further subsets and splits 
 added later. As in MTEB, a ranking is the candidates that were reranked, and no more: with --depth
 10 the documents below are left out, and so is the safeguard.
 
-mteb breaks ties by document id, descending; the scores in predictions have none (`falling`).
+mteb breaks ties by document id, descending; `strictly_descending` makes the scores in predictions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from ..evaluation import MAIN, falling, measure, natural, relevant
+from ..evaluation import MAIN, measure, natural, positives_of, strictly_descending
 from ..runs import QueryResult, Run, find_all_runs, read_run
 from ..tasks import MTEB_KINDS, mteb_language
 from .experiments import clashing_stages, experiment_name, experiment_of, first_stage, mteb_revision
@@ -225,7 +225,7 @@ def _entry(own: Result) -> dict[str, Any]:
     run, profile = own.run, own.run.manifest["settings"]["profile"]
     rankings = own.rankings
     ids = [[doc_id for doc_id, _ in ranking] for ranking in rankings.values()]
-    grades = [relevant(run.qrels[q], min_grade=run.min_grade) for q in rankings]
+    grades = [positives_of(run.qrels[q], min_grade=run.min_grade) for q in rankings]
     kind, _, cut = (run.manifest.get("main_measure") or MAIN).partition("@")
     scores = mteb_scores(ids, grades, {*CUTOFFS, int(cut)})
     languages = {result.language for result in run.results if result.language}
@@ -282,7 +282,11 @@ def prediction_file(
     for own in results:
         content[own.subset][own.split] = {
             query_id: dict(
-                zip([d for d, _ in ranking], falling([s for _, s in ranking]), strict=True)
+                zip(
+                    [d for d, _ in ranking],
+                    strictly_descending([s for _, s in ranking]),
+                    strict=True,
+                )
             )
             for query_id, ranking in own.rankings.items()
         }

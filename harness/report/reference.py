@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadData, MissingExtra
 from ..runs import find_all_runs, read_manifest
 from .hakari import DEPTH, HYBRID, METRIC
-from .notes import named
+from .notes import display_name
 from .tables import ReportTable
 from .text import number
 
@@ -94,7 +94,7 @@ def _ours(
         why = _difference(row, sampled)
         if why is None:
             values = row["natural_binary"], row["safeguarded_binary"]
-            figures[row["task"]].append(Figure(named(row), _OURS, *values))
+            figures[row["task"]].append(Figure(display_name(row), _OURS, *values))
         else:
             others[why] += 1
     return figures, [f"Left out, {why}: {count} of the runs." for why, count in others.items()]

@@ -152,7 +152,7 @@ def _sums(
     return {d: sum(values[d] * share for values, share in weighted) for d in doc_ids}
 
 
-def fused(
+def fuse_query(
     results: Mapping[str, QueryResult], order: Sequence[str], fusion: Fusion, *, by_rank: bool
 ) -> QueryResult:
     """Return one query's fused result, with the costs and counts of all runs, each once.

@@ -98,7 +98,7 @@ def check_result(result: QueryResult, where: str) -> None:
         raise BadData(f"{where}: query {result.query_id} does not rank its safeguard")
 
 
-def finish(
+def build_result(
     row: PoolRow, given: Sequence[str], outcome: Outcome, counts: Mapping[str, int], *, task: Task
 ) -> QueryResult:
     """Return the finished ranking: reranked documents first, then the rest in pool order.

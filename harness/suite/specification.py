@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engines import option_kinds
 from ..errors import BadData, BadOption, unknown
-from ..places import cache_folder
+from ..folders import cache_folder
 from ..pools import PoolOptions
 from ..reranking import Choice, Defaults, Scope, choose_with, with_stages
 from ..runs import variants

@@ -13,7 +13,7 @@ from .find import find_tasks, load_task
 from .ids import (
     MISMATCH_LIMIT,
     check_query_ids,
-    first_repeated,
+    first_duplicate,
     is_number,
     mismatch,
     parse_id,
@@ -21,7 +21,7 @@ from .ids import (
 )
 from .languages import TWO_LETTERS, mteb_language
 from .mteb import require_mteb
-from .table import readable
+from .table import replace_unreadable
 from .task import (
     CANDIDATES,
     MAIN_MEASURE,
@@ -31,7 +31,7 @@ from .task import (
     Source,
     Task,
     TaskOptions,
-    shuffled,
+    in_hash_order,
 )
 
 __all__ = [
@@ -51,7 +51,8 @@ __all__ = [
     "check_query_ids",
     "collections",
     "find_tasks",
-    "first_repeated",
+    "first_duplicate",
+    "in_hash_order",
     "is_number",
     "load_task",
     "mismatch",
@@ -60,9 +61,8 @@ __all__ = [
     "parse_json",
     "parse_whole_number",
     "read_lines",
-    "readable",
+    "replace_unreadable",
     "require_mteb",
     "sets",
-    "shuffled",
     "split_fields",
 ]

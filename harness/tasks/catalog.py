@@ -149,7 +149,7 @@ def _of_mteb(row: Mapping[str, Any]) -> CatalogueEntry:
     return CatalogueEntry(**{**row, "name": name, "source": source, "identical_by": "id"})
 
 
-def described(task: Task, entry: CatalogueEntry, options: TaskOptions) -> Task:
+def with_catalogue_facts(task: Task, entry: CatalogueEntry, options: TaskOptions) -> Task:
     """Return the task under its catalogue name, with the facts of the catalogue.
 
     Published values are left out if the options change pools or judgements.

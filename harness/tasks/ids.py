@@ -55,7 +55,7 @@ def is_number(text: str) -> bool:
     return True
 
 
-def first_repeated(names: Iterable[str]) -> str | None:
+def first_duplicate(names: Iterable[str]) -> str | None:
     """Return the first name that occurs a second time, None if there is none."""
     seen: set[str] = set()
     for name in names:

@@ -31,7 +31,7 @@ from .task import (
     Task,
     TaskOptions,
     TaskRef,
-    shuffled,
+    in_hash_order,
 )
 
 OLDEST = (2, 26)
@@ -160,7 +160,7 @@ def load_task_of(task: Any, subset: str, split: str, name: str, options: TaskOpt
         source=Source("mteb", about.dataset["path"], about.dataset["revision"]),
         options=options,
         shared=True,
-        shipped={CANDIDATES: partial(shuffled, lists)} if lists else {},
+        shipped={CANDIDATES: partial(in_hash_order, lists)} if lists else {},
     )
     excluded = options.exclude_identical
     return replace(

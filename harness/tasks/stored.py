@@ -7,7 +7,7 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from itertools import islice
 from typing import Any
 
-from ..places import scratch_folder
+from ..folders import scratch_folder
 
 _BATCH = 50_000  # texts
 

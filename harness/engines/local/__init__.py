@@ -36,15 +36,15 @@ from ..checkpoint import (
     no_encoder_decoder,
     no_language_model,
     open_checkpoint,
-    require_one_stack,
+    refuse_encoder_decoder,
 )
 from ..colbert import is_plain
 from ..encoder_decoder import preparer_of
 from ..hardware import machine
 from ..identity import describe, packages
-from ..kept import Kept
 from ..languages import Adapters, find_adapters
 from ..late import Encode
+from ..lru import LruCache
 from ..maxsim import MaxSim
 from ..pairing import (
     PairTemplate,
@@ -169,7 +169,7 @@ class TransformersEngine:
 
     def _embeddings(self, numbered: Numbered) -> Answers:
         """Embed each distinct text once, as long as its vectors are kept."""
-        require_one_stack(self.checkpoint)
+        refuse_encoder_decoder(self.checkpoint)
         new = {index: request for index, request in numbered if request not in self._vectors}
         for index, request in numbered:
             if index not in new:
@@ -282,8 +282,8 @@ class TransformersEngine:
         return pair_head(self.checkpoint)
 
     @functools.cached_property
-    def _vectors(self) -> Kept[AnyRequest, Vectors]:
-        return Kept(KEPT_BYTES)
+    def _vectors(self) -> LruCache[AnyRequest, Vectors]:
+        return LruCache(KEPT_BYTES)
 
     @functools.cached_property
     def _maxsim(self) -> MaxSim:

@@ -19,7 +19,7 @@ from ...errors import EngineFault
 from ...types import Attention
 from ..prepare import Answer, Prepared, sound
 from .loading import Loaded
-from .prefixes import read_once
+from .prefixes import compute_prefix
 
 
 def attend(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
@@ -59,7 +59,7 @@ def attention_weights(
     usual = network.config._attn_implementation
     found: list[list[float]] = []
     with torch.inference_mode():
-        cache = read_once(network, prefix)
+        cache = compute_prefix(network, prefix)
         try:
             network.set_attn_implementation("eager")
             for end in ends:

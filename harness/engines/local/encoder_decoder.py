@@ -17,8 +17,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from ...types import ContinuationScore
 from ..prepare import Answer, Prepared, sound
-from .generation import kept_rows, written
-from .language import labels_of, logprob_of
+from .generation import decode, select_rows
+from .language import label_scores, sum_logprobs
 from .loading import Loaded
 
 _POSITIONS = 8_192  # padded tokens that the encoder reads at once
@@ -29,7 +29,7 @@ def next_tokens(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     answers = []
     for one, row in zip(batch, _logits(model, batch), strict=True):
         last = row[len(one.begun) - 1].float()
-        answers.append(labels_of(one, last, last.log_softmax(-1)))
+        answers.append(label_scores(one, last, last.log_softmax(-1)))
     return answers
 
 
@@ -39,13 +39,13 @@ def likelihoods(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     for one, row in zip(batch, _logits(model, batch), strict=True):
         end = len(one.begun)
         places = slice(end - one.ending - 1, end - 1)
-        total = logprob_of(one.begun[-one.ending :], row[places])
+        total = sum_logprobs(one.begun[-one.ending :], row[places])
         score = ContinuationScore(total, one.ending, prompt_tokens=one.read)
         answers.append(sound((total,), score))
     return answers
 
 
-def write(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def generate(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Generate`, those whose decoders begin with equally many tokens together."""
     answers: dict[int, Answer] = {}
     for _, group in itertools.groupby(
@@ -54,13 +54,13 @@ def write(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     ):
         places = list(group)
         some = [batch[place] for place in places]
-        states, mask = together(encoded(model, [one.ids for one in some]))
-        found = decoded(model, some, states, mask)
+        states, mask = stack_states(encode(model, [one.ids for one in some]))
+        found = decode_from_states(model, some, states, mask)
         answers.update(zip(places, found, strict=True))
     return [answers[place] for place in range(len(batch))]
 
 
-def encoded(model: Loaded, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+def encode(model: Loaded, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     """Return the encoder's last hidden states of each row of ids, shape (tokens, dim)."""
     found: dict[int, torch.Tensor] = {}
     waiting = sorted(range(len(rows)), key=lambda place: len(rows[place]))
@@ -88,7 +88,7 @@ def _padded(rows: Sequence[Sequence[int]], device: str) -> tuple[torch.Tensor, t
     return ids, (torch.arange(width, device=device) < lengths[:, None]).long()
 
 
-def together(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def stack_states(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return hidden states of several rows as one tensor (rows, longest, dim), and their mask."""
     lengths = torch.tensor([len(one) for one in states], device=states[0].device)
     filled = torch.nn.utils.rnn.pad_sequence(list(states), batch_first=True)
@@ -98,7 +98,7 @@ def together(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor
 
 def _logits(model: Loaded, batch: Sequence[Prepared]) -> torch.Tensor:
     """Return the logits of all decoder positions, shape (rows, longest, vocabulary)."""
-    states, mask = together(encoded(model, [one.ids for one in batch]))
+    states, mask = stack_states(encode(model, [one.ids for one in batch]))
     begun, _ = _padded([one.begun for one in batch], model.checkpoint.device)
     logits: torch.Tensor = _run(model.network, begun, states, mask, use_cache=False).logits
     return logits
@@ -111,7 +111,7 @@ def _run(
     return network(decoder_input_ids=ids, encoder_outputs=read, attention_mask=mask, **more)
 
 
-def decoded(
+def decode_from_states(
     model: Loaded, batch: Sequence[Prepared], states: torch.Tensor, mask: torch.Tensor
 ) -> list[Answer]:
     """Answer requests with texts that the decoder writes.
@@ -121,7 +121,7 @@ def decoded(
     """
     begun, _ = _padded([one.begun for one in batch], model.checkpoint.device)
     steps = _Decoder(model.network, begun, states, mask)
-    return written(steps, batch, model.checkpoint)
+    return decode(steps, batch, model.checkpoint)
 
 
 @dataclass
@@ -145,5 +145,5 @@ class _Decoder:
 
     def advance(self, tokens: list[int], keep: list[int]) -> None:
         """Drop the rows that are done and append `tokens` to those in `keep`."""
-        self.states, self.mask = kept_rows(self.cache, keep, self.states, self.mask)
+        self.states, self.mask = select_rows(self.cache, keep, self.states, self.mask)
         self.ids = torch.tensor(tokens, device=self.mask.device)[:, None]

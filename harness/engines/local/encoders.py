@@ -17,7 +17,7 @@ _ROWS = 1_024  # for so many the layout is chosen; it is right for any number
 _OPERATORS = ("_reorder_linear_weight", "_linear_pointwise")
 
 
-def reduce_work(network: Any) -> None:
+def optimize_encoder(network: Any) -> None:
     """Change a loaded encoder in place so that it does less for the same results.
 
     Only encoders that transformers itself has code for are changed, in float32: another dtype would

@@ -10,7 +10,7 @@ from ..prepare import Answer, Prepared
 from . import encoder_decoder
 from .attention import attend
 from .fusion import fuse, fuse_scores
-from .generation import write
+from .generation import generate
 from .language import likelihoods, next_tokens
 from .loading import Loaded, Task
 from .pairs import classify
@@ -21,7 +21,7 @@ Forward = tuple[Task, Callable[[Loaded, Sequence[Prepared]], list[Answer]]]
 FORWARDS: Mapping[type, Forward] = {
     NextToken: ("causal", next_tokens),
     Likelihood: ("causal", likelihoods),
-    Generate: ("causal", write),
+    Generate: ("causal", generate),
     PairScore: ("classifier", classify),
     Encode: ("encoder", token_vectors),
     Embed: ("encoder", embed),
@@ -34,6 +34,6 @@ ENCODER_DECODER: Mapping[type, Forward] = {
     **FORWARDS,
     NextToken: ("seq2seq", encoder_decoder.next_tokens),
     Likelihood: ("seq2seq", encoder_decoder.likelihoods),
-    Generate: ("seq2seq", encoder_decoder.write),
+    Generate: ("seq2seq", encoder_decoder.generate),
 }
 """The same for a model with an encoder and a decoder."""

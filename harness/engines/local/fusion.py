@@ -14,19 +14,19 @@ import torch
 
 from ...types import Generate, Logits
 from ..prepare import Answer, Prepared, sound
-from .encoder_decoder import decoded, encoded, together
+from .encoder_decoder import decode_from_states, encode, stack_states
 from .loading import Loaded
 
 
 def fuse(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Fuse` with greedy text."""
-    states = iter(encoded(model, [row for one in batch for row in one.rows]))
+    states = iter(encode(model, [row for one in batch for row in one.rows]))
     read = [torch.cat(list(itertools.islice(states, len(one.rows)))) for one in batch]
     writing = [
         replace(one, request=Generate(one.request.prompts[0], one.request.max_tokens))
         for one in batch
     ]
-    return decoded(model, writing, *together(read))
+    return decode_from_states(model, writing, *stack_states(read))
 
 
 def fuse_scores(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
@@ -37,7 +37,7 @@ def fuse_scores(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
 def _scores(model: Loaded, one: Prepared) -> Answer:
     """Score by products with anchors (MVP: arXiv:2509.07485), without the language head."""
     views = one.request.views
-    vectors = torch.stack([states[:views] for states in encoded(model, one.rows)], dim=1)
+    vectors = torch.stack([states[:views] for states in encode(model, one.rows)], dim=1)
     start = torch.tensor([list(one.begun)] * views, device=vectors.device)
     decoder = model.network.get_decoder()
     output = decoder(input_ids=start, encoder_hidden_states=vectors, use_cache=False)

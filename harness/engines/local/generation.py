@@ -13,7 +13,7 @@ from ..checkpoint import Checkpoint
 from ..prepare import NOT_FINITE, Answer, Prepared
 from ..seeds import seed_of
 from .batches import pad
-from .language import step
+from .language import forward
 from .loading import Loaded
 
 _NO_PATTERN = "the transformers engine cannot force a pattern; leave it out or use engine vllm"
@@ -67,7 +67,7 @@ class _Causal:
 
     def logits(self) -> torch.Tensor:
         """Return the logits of the next token, float32, shape (rows, vocabulary)."""
-        found, self.cache = step(
+        found, self.cache = forward(
             self.network, self.ids, self.mask, self.positions, keep=1, use_cache=True,
             past_key_values=self.cache,
         )  # fmt: skip
@@ -75,13 +75,13 @@ class _Causal:
 
     def advance(self, tokens: list[int], keep: list[int]) -> None:
         """Drop the rows that are done and append `tokens` to those in `keep`."""
-        self.mask, self.positions = kept_rows(self.cache, keep, self.mask, self.positions)
+        self.mask, self.positions = select_rows(self.cache, keep, self.mask, self.positions)
         self.ids = torch.tensor(tokens, device=self.mask.device)[:, None]
         self.mask = torch.nn.functional.pad(self.mask, (0, 1), value=1)
         self.positions = self.positions[:, -1:] + 1
 
 
-def kept_rows(cache: Any, keep: Sequence[int], *parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def select_rows(cache: Any, keep: Sequence[int], *parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Return the rows `keep` of each tensor, and drop the others from the cache too."""
     if len(keep) == len(parts[0]):
         return parts
@@ -90,14 +90,14 @@ def kept_rows(cache: Any, keep: Sequence[int], *parts: torch.Tensor) -> tuple[to
     return tuple(part[chosen] for part in parts)
 
 
-def write(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
-    """Answer `Generate` with a causal model; see `written`."""
+def generate(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+    """Answer `Generate` with a causal model; see `decode`."""
     padded = pad(batch, model.checkpoint)
     causal = _Causal(model.network, padded.ids, padded.mask, padded.positions)
-    return written(causal, batch, model.checkpoint)
+    return decode(causal, batch, model.checkpoint)
 
 
-def written(steps: Steps, batch: Sequence[Prepared], checkpoint: Checkpoint) -> list[Answer]:
+def decode(steps: Steps, batch: Sequence[Prepared], checkpoint: Checkpoint) -> list[Answer]:
     """Answer requests with texts that `steps` writes token by token.
 
     Greedy at temperature 0, ties to the lower id. Otherwise each request draws from a generator of

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .buffers import models_in
+from .buffers import transformers_models
 
 _ROWS = 16_384  # of the vocabulary at a time: no whole float32 copy of a large head is held
 
@@ -24,7 +24,7 @@ def float32_heads(model: torch.nn.Module) -> None:
     model does with its logits afterwards, such as scaling or soft-capping, is then float32 too.
     A head of another class than `torch.nn.Linear` keeps its forward; a quantized one is left as is.
     """
-    for part in models_in(model):
+    for part in transformers_models(model):
         head = part.get_output_embeddings()
         if type(head) is torch.nn.Linear:
             if head.weight.dtype in (torch.bfloat16, torch.float16):

@@ -13,12 +13,12 @@ import transformers
 
 from ...errors import EngineFault
 from ...quiet import quiet
-from ..checkpoint import T5_KINDS, Checkpoint, clear_errors, where
+from ..checkpoint import T5_KINDS, Checkpoint, explain_errors, loading_arguments
 from ..models import find_model
 from .buffers import load_whole
-from .encoders import reduce_work
+from .encoders import optimize_encoder
 from .heads import float32_heads, float32_module
-from .prefixes import Prefix, why_not
+from .prefixes import Prefix, why_no_shared_prefix
 from .projection import Layer, load_projection
 
 Task = Literal["causal", "classifier", "composed", "encoder", "seq2seq"]
@@ -48,7 +48,7 @@ class Loaded:
     @functools.cached_property
     def unshared(self) -> str | None:
         """Why no prefix is computed once for several sequences, None where it can be."""
-        return why_not(self.network)
+        return why_no_shared_prefix(self.network)
 
     def project(self, states: torch.Tensor) -> torch.Tensor:
         """Return hidden states behind the projection, shape (…, dim)."""
@@ -77,7 +77,7 @@ def load(
     """
     if task == "composed":
         return Loaded(_cross_encoder(checkpoint), checkpoint)
-    with quiet(), clear_errors(checkpoint.name):
+    with quiet(), explain_errors(checkpoint.name):
         network = _network(checkpoint, task)
         read = {_peft_name(language): adapter for language, adapter in languages.items()}
         adapted = _adapted(network, read) if read else None
@@ -86,7 +86,7 @@ def load(
         projection = load_projection(checkpoint) if task == "encoder" else ()
         network = network.to(checkpoint.device).eval()
         if adapted is None:  # PEFT goes by a layer's own weight
-            reduce_work(network)
+            optimize_encoder(network)
         return Loaded(network, checkpoint, projection, adapted)
 
 
@@ -104,7 +104,7 @@ def _network(checkpoint: Checkpoint, task: Task) -> Any:
         config=_config_for(checkpoint, task),
         dtype=getattr(torch, checkpoint.dtype),
         weights_only=True,
-        **where(checkpoint.place, options),
+        **loading_arguments(checkpoint.place, options),
         **_pinned(checkpoint),
         **_renamed(checkpoint, task),
     )

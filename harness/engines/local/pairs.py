@@ -14,7 +14,7 @@ from ..pairing import output_names
 from ..prepare import LOWER_PAIR, Answer, Answered, Numbered, Prepared, sound, too_long
 from .batches import pad
 from .loading import Loaded
-from .prefixes import placed
+from .prefixes import pad_after_prefix
 
 
 def classify(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
@@ -39,7 +39,7 @@ def _last_states(model: Loaded, batch: Sequence[Prepared]) -> torch.Tensor:
     The model's own forward looks for the last token that is not the padding id, and so misses the
     end of a text that really ends in that id.
     """
-    read, base = placed(model, batch), model.network.base_model
+    read, base = pad_after_prefix(model, batch), model.network.base_model
     named = {"attention_mask": read.mask, "position_ids": read.positions}
     kept = {} if read.cache is None else {"past_key_values": read.cache, "use_cache": True}
     states: torch.Tensor = base(read.ids, **named, **kept).last_hidden_state

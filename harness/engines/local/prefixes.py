@@ -20,7 +20,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from ...types import Failure
 from ..prepare import Answered, Prepared
 from .batches import Batcher, Padded, pad
-from .sharing import Forward, grouped
+from .sharing import Forward, group_by_prefix
 
 if TYPE_CHECKING:
     from .loading import Loaded
@@ -44,12 +44,12 @@ class Prefix:
         lengths: for each row, how many tokens of the prefix are put before it.
         """
         if not self.layers:
-            self.layers = read_once(network, self.ids).layers
+            self.layers = compute_prefix(network, self.ids).layers
         shown = _places(lengths, device=self.layers[0].keys.device)
         return Cache(layers=[_PrefixLayer(layer, shown) for layer in self.layers])
 
 
-def read_once(network: Any, ids: Sequence[int]) -> Any:
+def compute_prefix(network: Any, ids: Sequence[int]) -> Any:
     """Return the cache with the keys and values of `ids`, all of them also in a sliding window."""
     cache, device = DynamicCache(), next(network.parameters()).device
     network.base_model(
@@ -58,7 +58,7 @@ def read_once(network: Any, ids: Sequence[int]) -> Any:
     return cache
 
 
-def why_not(network: Any) -> str | None:
+def why_no_shared_prefix(network: Any) -> str | None:
     """Return why a prefix cannot be computed apart, None where it can.
 
     Known are the models in transformers whose layers keep keys and values and nothing else. The
@@ -109,7 +109,7 @@ def run_shared(
 
     The replies of a group count the prefix among their cached tokens, but for the first.
     """
-    for group in grouped(sequences, batcher.budget // LEAST_SHARE):
+    for group in group_by_prefix(sequences, batcher.budget // LEAST_SHARE):
         own = replace(model, prefix=Prefix(group.prefix)) if group.shared else model
         run = batcher.run(group.members, functools.partial(forward, own), shared=group.shared)
         for number, (index, answer) in enumerate(run):
@@ -118,7 +118,7 @@ def run_shared(
             yield index, answer
 
 
-def placed(model: Loaded, batch: Sequence[Prepared]) -> Padded:
+def pad_after_prefix(model: Loaded, batch: Sequence[Prepared]) -> Padded:
     """Pad a batch on the left, behind the keys and values of the model's prefix if it has one."""
     if model.prefix is None:
         return pad(batch, model.checkpoint)

@@ -12,7 +12,7 @@ import torch
 
 from ...errors import EngineFault
 from ..checkpoint import Checkpoint
-from ..models import ModelPlace, small_json
+from ..models import ModelLocation, read_json
 
 _MODULES = "modules.json"
 _SAFE, _INDEX, _PICKLED = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
@@ -46,7 +46,7 @@ def load_projection(checkpoint: Checkpoint) -> tuple[Layer, ...]:
         return (Layer(_tensors(checkpoint, "", ["linear.weight"])["linear.weight"]),)
     if checkpoint.architecture == "JinaForRanking":
         return _projector(checkpoint)
-    modules = small_json(checkpoint.place, _MODULES) or []
+    modules = read_json(checkpoint.place, _MODULES) or []
     paths = [str(m["path"]) for m in modules if str(m["type"]).endswith(".Dense")]
     return tuple(_dense(checkpoint, path) for path in paths)
 
@@ -59,7 +59,7 @@ def _projector(checkpoint: Checkpoint) -> tuple[Layer, ...]:
 
 
 def _dense(checkpoint: Checkpoint, path: str) -> Layer:
-    config = small_json(checkpoint.place, f"{path}/config.json") or {}
+    config = read_json(checkpoint.place, f"{path}/config.json") or {}
     residual = bool(config.get("use_residual"))
     same = config.get("in_features") == config.get("out_features")
     biased = bool(config.get("bias", True))
@@ -100,7 +100,7 @@ def _tensors(checkpoint: Checkpoint, folder: str, names: Sequence[str]) -> dict[
     }
 
 
-def _read(place: ModelPlace, folder: str, name: str) -> torch.Tensor | None:
+def _read(place: ModelLocation, folder: str, name: str) -> torch.Tensor | None:
     """Return one tensor of the weights in a folder of the checkpoint, None if it has none."""
     from safetensors import safe_open
 
@@ -128,7 +128,7 @@ def _json(path: str) -> Any:
         return json.load(file)
 
 
-def _file(place: ModelPlace, name: str) -> str | None:
+def _file(place: ModelLocation, name: str) -> str | None:
     from transformers.utils import cached_file
 
     found: str | None = cached_file(

@@ -47,7 +47,7 @@ class _Span:
     groups: tuple[tuple[int, int, int], ...] = ()
 
 
-def grouped(sequences: Sequence[Prepared], cost: int) -> list[PrefixGroup]:
+def group_by_prefix(sequences: Sequence[Prepared], cost: int) -> list[PrefixGroup]:
     """Divide sequences into groups, the longest first, such that sharing saves many tokens.
 
     Together the groups save no fewer than any single group could.

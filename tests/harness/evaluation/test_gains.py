@@ -25,7 +25,7 @@ from rerank_bench.evaluation import (
     query_values,
     results_of,
 )
-from rerank_bench.evaluation.reading import set_apart
+from rerank_bench.evaluation.reading import find_incomparable
 from rerank_bench.reranking import Usage
 from rerank_bench.runs import QueryResult, Run, run_folder, write_run
 
@@ -326,7 +326,7 @@ def test_runs_of_other_queries_are_set_apart_in_tasks_and_means(tmp_path: Path) 
 
 
 def apart(runs: Any) -> list[tuple[str, str]]:
-    own = runs[set_apart(runs)]
+    own = runs[find_incomparable(runs)]
     return list(zip(own["task"], own["reranker"], strict=True))
 
 

@@ -22,7 +22,7 @@ from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.engines.local.batches import Batcher
 from rerank_bench.engines.local.language import likelihoods, next_tokens
 from rerank_bench.engines.local.loading import Loaded
-from rerank_bench.engines.local.prefixes import run_shared, why_not
+from rerank_bench.engines.local.prefixes import run_shared, why_no_shared_prefix
 from rerank_bench.engines.prepare import Answer, Prepared
 from rerank_bench.types import Failure, Likelihood, NextToken, PairScore, Prompt
 
@@ -85,7 +85,7 @@ def test_replies_behind_a_shared_prefix_are_those_of_whole_sequences(
     kind: str, forward: Any, ending: int
 ) -> None:
     model, batcher = loaded(network(kind)), Batcher(160)
-    assert why_not(model.network) is None
+    assert why_no_shared_prefix(model.network) is None
     asked = rows(40, [30, 4, 17, 17, 29, 28, 90, 5], ending=ending)
     found = dict(run_shared(model, asked, forward, batcher))
     assert batcher.positions < sum(map(len, (one.ids for one in asked)))
@@ -151,7 +151,7 @@ def test_out_of_memory_halves_what_is_computed_behind_a_prefix() -> None:
     ],
 )
 def test_a_model_that_needs_more_than_keys_and_values_is_not_shared(config: Any, why: str) -> None:
-    found = why_not(transformers.AutoModelForCausalLM.from_config(config))
+    found = why_no_shared_prefix(transformers.AutoModelForCausalLM.from_config(config))
     assert why in str(found)
 
 
@@ -159,7 +159,9 @@ def test_the_code_of_another_model_is_not_shared() -> None:
     class Own(transformers.LlamaForCausalLM):
         """A model whose code came with it."""
 
-    assert "not that of transformers" in str(why_not(Own(transformers.LlamaConfig(**SHAPE))))
+    assert "not that of transformers" in str(
+        why_no_shared_prefix(Own(transformers.LlamaConfig(**SHAPE)))
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_a_model_that_cannot_be_probed_is_not_shared_and_its_error_is_the_reason
 def test_a_model_whose_embedding_tells_no_size_is_not_shared() -> None:
     network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE))
     network.set_input_embeddings(torch.nn.Identity())
-    assert "cannot be asked so: AttributeError" in str(why_not(network))
+    assert "cannot be asked so: AttributeError" in str(why_no_shared_prefix(network))
 
 
 def ask(engine: TransformersEngine, requests: Sequence[Any]) -> list[Any]:
