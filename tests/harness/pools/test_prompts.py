@@ -244,7 +244,7 @@ def test_harrier_is_sent_the_prompt_that_the_published_lists_were_made_with(mode
     ],
 )
 def test_a_model_is_known_by_its_hub_id_and_by_its_folder_in_the_hubs_cache(source, monkeypatch):
-    monkeypatch.setattr("rerank_bench.pools.prompts.small_json", lambda place, name: None)
+    monkeypatch.setattr("rerank_bench.pools.prompts.read_json", lambda place, name: None)
     place = ModelLocation(source, source, revision="abc")
     query, document = prompts_of(place, PoolOptions())
     assert (query.text, document.text) == ("query: ", "passage: ")

