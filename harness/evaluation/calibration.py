@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import BadOption
 from .gains import SAME, is_unseeded_random
 from .measures import parse_measure
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from .facts import Facts
 
-    Key = tuple[str, str, str]
-    Numbers = NDArray[np.float64]
+Key = tuple[str, str, str]
+Numbers = NDArray[np.float64]
 
 _NAUC = re.compile(r"nAUC\((?P<own>[^()]+)\)|nauc_(?P<mteb>.+)_(?:max|std|diff1)", re.IGNORECASE)
 _RATES = np.linspace(0.0, 0.9, 10)

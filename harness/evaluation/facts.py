@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..reranking import Usage, total
 from ..tasks import MAIN_MEASURE
@@ -19,8 +20,6 @@ from .queries import bases_of
 from .significance import Estimate, estimate
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ..runs import Run
     from .gains import QueryValues
     from .measures import Values

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import orders
 from .measures import MEASURES, as_binary, is_binary, measure, positives_of
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ..runs import QueryResult, Run
     from .measures import Values
 
@@ -46,8 +46,6 @@ class QueryValues:
     @property
     def positives(self) -> NDArray[np.int64]:
         """The number of positives of each query."""
-        import numpy as np
-
         return np.array([len(grades) for grades in self.grades], dtype=np.int64)
 
     def gain(self, measure_name: str) -> NDArray[np.float64]:

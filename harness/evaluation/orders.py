@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from ..runs import QueryResult
 
@@ -35,8 +37,6 @@ def strictly_descending(scores: Sequence[float | None]) -> list[float]:
     reranked (None). Tools that sort by score then keep the order, whatever they do with ties. Where
     the first is None, or one is too great for single precision, they are n - rank.
     """
-    import numpy as np
-
     lowest, before, found = np.float32(-np.inf), np.float32(np.inf), []
     if scores and (scores[0] is None or any(abs(s or 0.0) > _GREATEST for s in scores)):
         return [float(len(scores) - rank) for rank in range(1, len(scores) + 1)]
@@ -81,8 +81,6 @@ def shuffles(
     They are drawn by numpy's default generator, seeded by the query id, and do not depend on the
     order the pool came in.
     """
-    import numpy as np
-
     moving, rest = _split(pool, depth, safeguard)
     moving.sort()
     seed = int.from_bytes(sha256(query_id.encode(errors="surrogatepass")).digest()[:8], "big")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import EngineFault
 from ..types import ContinuationScore, Failure, LabelScores, Logits, Statistics
 from .doctor_requests import RequestGroup
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 TOLERANCES: Mapping[str, float] = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.15}
 """dtype -> the largest good difference of centred log-probabilities or logits."""

@@ -11,6 +11,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..reranking import Usage
 from .manifest import read_manifest, unreadable
 from .results import QueryResult, Run, check_result
@@ -194,8 +196,6 @@ def _grouped(
 
     known: texts that were read before; those of `read` are added.
     """
-    import numpy as np
-
     names, *others = read.values()
     queries = names.combine_chunks().dictionary_encode()
     codes = queries.indices.to_numpy()
