@@ -48,7 +48,7 @@ LISTS: dict[str, set[str]] = {
 
 
 def check_list(what: str, given: Mapping[str, Any]) -> None:
-    """Raise UsageError for what a list does not read, and for filters beside a name."""
+    """Raise UsageError for what a list does not read, and for filters together with a name."""
     set_ = [name for name, value in given.items() if value]
     for name in set_:
         if name not in LISTS[what]:

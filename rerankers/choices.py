@@ -26,7 +26,7 @@ class Choices:
 
     answer: `labels` compares the log-probabilities of the prompt file's labels as the next token,
         `generate` reads the label that the model writes, `tagged` the one it writes between
-        `<answer>` and `</answer>` behind its thoughts.
+        `<answer>` and `</answer>` after its thoughts.
     max_tokens: of a written answer; None is 16, and 2,048 more where the prompt has the model
         think.
     """

@@ -28,7 +28,7 @@ class CrossEncoder:
     label: the relevant output, by its number from 0 or by its name; a head with three or more
         outputs needs it. Its score is the log-odds against all others.
     max_doc_tokens, max_query_tokens, max_pair_tokens (of both together): budgets in tokens. A pair
-        has by default, 0, what the model's context holds beside the tokenizer's own tokens. Where
+        has by default, 0, what the model's context holds besides the tokenizer's own tokens. Where
         it is too long the document is cut, and a query only to its own budget: by default half the
         pair's, which is what longest-first truncation leaves to a query beside a long document.
     """

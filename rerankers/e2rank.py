@@ -18,7 +18,7 @@ class E2Rank:
     """Scores documents by the cosine with the vector of a prompt that lists the first of them.
 
     The first stage's best documents are pseudo relevance feedback; every document is embedded
-    alone. So the order of documents behind them changes no score.
+    alone. So the order of documents after them changes no score.
 
     prompt: name or `.toml` file of the listwise query, filled with `query`, `passages` and
         `instruction`.

@@ -30,7 +30,7 @@ class EcoRank:
     """Asks within a budget: yes or no for each document, then which of two neighbours is better.
 
     Rashid et al. 2024, arXiv:2402.10866. The first documents are judged alone, as many as a share
-    of the budget pays for: relevant ones move to the front, the others behind those that were not
+    of the budget pays for: relevant ones move to the front, the others after those that were not
     judged. The other share pays for passes from the end to the front that swap neighbours; where it
     does not pay for a whole pass, one goes over the top. Passes end where one swaps nothing.
 
@@ -44,7 +44,7 @@ class EcoRank:
         without spaces is a word. A run is invalid where a share pays for no request in more than
         10 % of the queries.
     split: share of the budget for single documents, 0 to 1.
-    k: documents that are looked at; the others keep their order behind.
+    k: documents that are looked at; the others follow in their order.
     max_doc_tokens, max_query_tokens, max_window_tokens (of two documents together): budgets in
         tokens. instruction: as for pointwise.
     """
@@ -101,7 +101,7 @@ class EcoRank:
         return Scored(descending(ranking), unpaid if ranking else {})
 
     def _judged(self, candidates: Candidates) -> Part:
-        """Put relevant ones of the first `k` documents before those not judged, others behind."""
+        """Put relevant ones of the first `k` documents before those not judged, others after."""
         template = load_template(self.prompt)
         prompts = document_prompts(candidates, template, self.instruction)[: self.k]
         count = requests_within(list(map(count_words, prompts)), self.budget * self.split)

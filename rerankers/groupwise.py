@@ -116,7 +116,7 @@ def _answer(request: Generate, reply: Generation) -> str:
 def read_scores(text: str, count: int) -> tuple[dict[int, float], bool]:
     """Read `{"[1]": 5, "[2]": 3}` as scores by place, and whether it was as asked for.
 
-    The last object behind `<answer>` counts. Where it is no valid JSON its entries are read one by
+    The last object after `<answer>` counts. Where it is not valid JSON its entries are read one by
     one; unknown documents are left out, and scores are cut to 0 to 10.
     """
     answer = answer_after_thoughts(text).rpartition("<answer>")[2]

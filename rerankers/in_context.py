@@ -25,7 +25,7 @@ class InContext:
     """Scores documents by how much a model attends to their tokens when it reads the query.
 
     All documents stand in one prompt, before the query. A token's weight is the attention that it
-    gets from the tokens behind the documents, as a mean over those and a sum over heads and layers.
+    gets from the tokens after the documents, as a mean over those and a sum over heads and layers.
     The weight that it gets for the query `N/A` is taken off. Tokens more than two standard
     deviations below the mean of their document are left out, and the others are summed.
 

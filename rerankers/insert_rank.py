@@ -43,7 +43,7 @@ class InsertRank(Listwise):
                 raise BadOption(f"insertrank: {name} must be one of {', '.join(known)}")
 
     def rerank(self, candidates: Candidates) -> Flow:
-        """Order the windows as listwise does, with a score beside each passage."""
+        """Order the windows as listwise does, with a score next to each passage."""
         windows = Windows(self, candidates, format_scores(self._values(candidates), self.scale))
         ranking = yield from self._sliding().order(len(candidates.documents), windows.order)
         return Scored(descending(ranking), windows.counts, windows.repairs)

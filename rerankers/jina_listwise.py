@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOKENS = ("<|embed_token|>", "<|rerank_token|>")
-"""What stands behind each document, and behind the query."""
+"""What stands after each document, and after the query."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from .instructions import check_shows
 class MVP:
     """Scores all documents in one call of a T5 that writes no text.
 
-    The encoder reads each passage behind one marker token for each view. For each view the decoder
+    The encoder reads each passage after one marker token for each view. For each view the decoder
     reads the markers' vectors of all passages and makes an anchor of them. The score is the mean
     over the views of the product of a passage's vector and the anchor, without a scale.
 

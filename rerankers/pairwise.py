@@ -32,12 +32,13 @@ class Pairwise:
     prompt: name or `.toml` file, filled with `query` and two `passages`, which are named by the
         file's labels.
     sort: `all` compares all pairs and scores a document by what it won, `heap` sorts by a heap, and
-        `sliding` goes `k` times from the end to the front and swaps neighbours. k: how many of the
-        best `heap` and `sliding` put in order; the others keep theirs behind. Where a sort meets a
-        pair that neither won, the first stage decides.
-    answer, max_tokens: as for setwise. max_doc_tokens (128, as in llm-rankers), max_query_tokens,
-        max_window_tokens (of two documents together): budgets in tokens. instruction: as for
-        pointwise.
+        `sliding` goes `k` times from the end to the front and swaps neighbours. Where a sort meets
+        a pair that neither won, the first stage decides.
+    k: how many of the best `heap` and `sliding` put in order; the others follow in their order.
+    answer, max_tokens: as for setwise.
+    max_doc_tokens, max_query_tokens, max_window_tokens (of two documents together): budgets in
+        tokens; 128 for documents is that of llm-rankers.
+    instruction: as for pointwise.
     """
 
     prompt: str = "prp"
@@ -134,8 +135,8 @@ class Duo:
     """Sums how probable each of the first `k` documents is to be better than each other (duoT5).
 
     Pradeep et al. 2021, arXiv:2101.05667: p_ij is the probability of the prompt's first label
-    against its second, where document i stands before j. All other documents keep their order
-    behind.
+    against its second, where document i stands before j. All other documents follow in
+    their order.
 
     prompt: name or `.toml` file, filled with `query` and two `passages`, with two labels. k: 50, as
         in the paper. both: ask about each pair both ways round; without it only about i before j in

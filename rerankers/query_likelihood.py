@@ -19,7 +19,7 @@ class QueryLikelihood:
     """Scores a document by the sum of the log-probabilities of the query's tokens after it.
 
     The mean that UPR takes orders the same, since a query's length is that of all its candidates.
-    prompt: filled with `document`; the query follows it behind one space. max_doc_tokens,
+    prompt: filled with `document`; the query follows it after one space. max_doc_tokens,
     max_query_tokens, max_pair_tokens (of both together): budgets in tokens. instruction: as for
     pointwise. end: counted with the query, such as the end token `</s>`, with which T5 was trained.
     """
@@ -42,7 +42,7 @@ class QueryLikelihood:
         """Ask about all documents at once."""
         template = load_template(self.prompt)
         # Tokenised apart, a space in front of the query is part of its first token, as in running
-        # text; behind the prompt it would be a token of its own.
+        # text; after the prompt it would be a token of its own.
         continuation = f" {candidates.query.strip()}{self.end}"
         instruction = self.instruction or candidates.instruction
         prompts = [

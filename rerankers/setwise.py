@@ -27,9 +27,9 @@ class Setwise:
     prompt: name or `.toml` file, filled with `query` and `passages`, which are named by the file's
         labels, or by numbers where it has none.
     sort: `heap` or `bubble`. children: 3, as in the code of the paper, whose tables have 2. k: how
-        many of the best are put in order; the others keep theirs behind.
+        many of the best are put in order; the others follow in their order.
     answer: `labels` for the log-probabilities of the labels, `generate` for a label that is
-        written, `tagged` for one that is written between `<answer>` and `</answer>` behind thoughts
+        written, `tagged` for one that is written between `<answer>` and `</answer>` after thoughts
         (Rank-R1: arXiv:2503.06034).
     permutations: how often each choice is asked for, in shuffled orders; the most votes win.
         shuffle: show the documents of every choice in an order drawn by query and documents, as

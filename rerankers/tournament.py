@@ -110,7 +110,7 @@ def read_picks(text: str, count: int, wanted: int) -> tuple[list[int], bool]:
     """Read `Document 3, Document 1` as places from 0, and whether it is what was asked for.
 
     Places that do not exist or are repeated are left out, and so are those beyond `wanted`. Words
-    beside the names were not asked for.
+    besides the names were not asked for.
     """
     answer = answer_after_thoughts(text)
     named = [int(digits[:9]) - 1 for digits in _NAMED.findall(answer)]

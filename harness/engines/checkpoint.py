@@ -99,7 +99,7 @@ class Checkpoint:
 
     @property
     def added_tokens(self) -> int:
-        """How many tokens a model reads beside a prompt's own: BOS, or an encoder's end and start.
+        """How many tokens a model reads besides a prompt's own: BOS, or an encoder's end and start.
 
         A chat template brings its own.
         """

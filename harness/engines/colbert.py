@@ -106,7 +106,7 @@ def _sides(
 
 
 def _marked(checkpoint: Checkpoint, marker: int | None) -> Side:
-    """Return the side whose texts have `marker` behind the tokenizer's first token."""
+    """Return the side whose texts have `marker` after the tokenizer's first token."""
     frame = checkpoint.tokens.single
     if marker is None:
         return Side(frame, framed=True)
@@ -139,7 +139,7 @@ def _marker(checkpoint: Checkpoint, marker: str) -> int:
 
 
 def _skipped(checkpoint: Checkpoint, words: Iterable[str]) -> frozenset[int]:
-    """Return the ids of words; for one that is no token pylate skips the unknown token."""
+    """Return the ids of words; for one that is not a token pylate skips the unknown token."""
     found = (_id(checkpoint, word) for word in words)
     return frozenset(token for token in found if token is not None)
 

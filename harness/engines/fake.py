@@ -81,7 +81,7 @@ class FakeEngine:
             yield index, self._handler(request)
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
-        """Cut each text behind its first `max_tokens` words, as `str.split` sees words."""
+        """Cut each text after its first `max_tokens` words, as `str.split` sees words."""
         return [_cut(text, max_tokens) for text in texts]
 
     def forget(self) -> None:

@@ -16,7 +16,7 @@ class Side:
     """How queries, or documents, are read.
 
     frame: the tokens around a text. framed: whether their positions are scored too.
-    fill, length: the token behind a text until it has `length` tokens; these are scored.
+    fill, length: the token after a text until it has `length` tokens; these are scored.
     seen: whether other tokens attend to those filled in. skipped: tokens that are not scored.
     """
 

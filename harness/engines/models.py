@@ -117,7 +117,7 @@ def _ends(file: Path) -> bytes:
 def hub_commit(name: str, revision: str | None) -> str | None:
     """Return the commit that `revision` of hub model `name` stands for, from hub or hub cache.
 
-    Raises EngineFault, in one line, when the model does not exist or no network is at hand.
+    Raises EngineFault, in one line, when the model does not exist or no network is available.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
@@ -186,7 +186,7 @@ def _sha256(path: Path, size: int, changed: int) -> str:
 
 
 def publish(folder: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a folder aside, then rename it to `folder`: whole or absent.
+    """Let `write` fill a folder aside, then rename it to `folder`: complete or absent.
 
     If another process was first, its folder stays.
     """

@@ -58,7 +58,7 @@ def parse_calibration(text: str) -> str | None:
 
 
 def calibration_rows(key: Key, facts: Facts, names: Iterable[str]) -> Iterator[CalibrationRow]:
-    """Yield the row of each measure in `names`; none for a reranker that only draws lots.
+    """Yield the row of each measure in `names`; none for a reranker that ranks at random.
 
     key: task, profile and reranker. Scores are those of the natural ranking.
     """

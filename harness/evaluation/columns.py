@@ -32,7 +32,7 @@ class Column:
     kind: str, int, float or bool; object for what is not written.
     of: computes it from `Facts`, and for a column of values from the measure's name too; None for
         what needs other runs, and is filled in later.
-    mean: how the mean over tasks is taken; None for what is computed anew from other means.
+    mean: how the mean over tasks is taken; None for what is computed again from other means.
     unit: `s`, `tokens`, `queries`, …; empty for a share or a measure.
     format: the name of a function of `report/text.py` that writes it.
     fields: the columns whose values one cell shows together; itself alone if empty.

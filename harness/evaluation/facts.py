@@ -30,7 +30,7 @@ FLOORS = ("identity", "random", "reverse")
 LEAST_HEADROOM = 0.01
 
 NOT_COMPUTED = "(not computed here)"
-"""Stands behind the name of a main score of which reports have no value."""
+"""Stands after the name of a main score of which reports have no value."""
 
 
 @dataclass(frozen=True)

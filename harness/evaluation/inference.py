@@ -135,7 +135,7 @@ def _of_mteb(results: Results, chosen: pd.Series | bool) -> Results:
 
 
 def _stacked(one: Results, other: Results) -> Results:
-    """Return the rows of both, which are numbered anew."""
+    """Return the rows of both, which are numbered again."""
     import pandas as pd
 
     if one.runs.empty or other.runs.empty:

@@ -57,7 +57,7 @@ def best(
     """Return the best order that reranking the first `depth` documents can reach.
 
     `pool` is in first-stage order without the safeguard, which moves too where it is given; the
-    documents below `depth` stay behind. Highest grade first is best for every measure.
+    documents below `depth` follow. Highest grade first is best for every measure.
     """
     moving, rest = _split(pool, depth, safeguard)
     return sorted(moving, key=lambda doc_id: -grades.get(doc_id, 0)) + rest

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 _NO_ORDER = re.compile(r"\d*|[<{].*", re.DOTALL)
-"""An answer of word overlap that is a rating, stands in tags behind reasons, or gives scores."""
+"""An answer of word overlap that is a rating, stands in tags after reasons, or gives scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ def overlap_with_length(request: AnyRequest) -> Reply | Failure:
 
 
 def _answer_tokens(request: Generate | Fuse, text: str, tokens: int) -> int:
-    """Return the length of an answer of so many tokens, at most that requested.
+    """Return the length of an answer of `tokens` tokens, at most that requested.
 
     Thoughts, and an answer that does not just name passages, are as long as was requested.
     """

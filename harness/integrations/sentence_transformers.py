@@ -36,7 +36,7 @@ class RerankEvaluator(SentenceEvaluator):  # type: ignore[misc]
     profile: a first stage by name, or several.
     name: stands before every metric and in the file's name; empty for the task's.
     depth: candidates of each query.
-    queries: rerank so many queries, the same ones each time; None for all.
+    queries: rerank this many queries, the same ones each time; None for all.
     batch_size, show_progress_bar: as `CrossEncoder.predict` takes them.
     write_csv: append a line to `RerankEvaluator_NAME_results.csv` at each call.
 

@@ -2,7 +2,7 @@
 
 In: a `Task`, and a profile by name (`bm25`, `dense(MODEL)`, `rrf(a,b)`, `run(FILE)`, or the config
 of a shipped list). Out: a `Pool` with one row of candidates per query, and at most one safeguard
-behind them.
+after them.
 """
 
 from __future__ import annotations

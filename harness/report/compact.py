@@ -37,7 +37,7 @@ _NAME, _CELL = 25, 14
 """Room for the name of a reranker that a matrix has at least; longest name of a first stage."""
 
 _LABEL = 12
-"""The least that is left of a label beside its marks."""
+"""The least that is left of a label next to its marks."""
 
 _GAP = 2
 """Characters between two columns."""
@@ -129,7 +129,7 @@ def _ordered(rows: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def _room(lines: Sequence[Sequence[str]]) -> int:
-    """Return how wide the first column may be beside the others."""
+    """Return how wide the first column may be next to the others."""
     widths = (max(map(len, column)) + _GAP for column in list(zip(*lines, strict=True))[1:])
     return max(COMPACT - _GAP - sum(widths), _NAME)
 

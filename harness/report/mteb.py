@@ -101,7 +101,7 @@ class Result:
 
     @property
     def place(self) -> tuple[str, ...]:
-        """The folders of model, revision and, if it is no model, experiment, as MTEB names them."""
+        """The folders of model, revision and, unless it is a model, experiment, as in MTEB."""
         name = self.model["name"].replace("/", "__").replace(" ", "_")
         experiment = () if self.is_model else (experiment_name(self.experiment),)
         return name, self.model["revision"], *experiment

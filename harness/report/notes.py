@@ -38,7 +38,7 @@ def display_name(row: Record) -> str:
 
 
 def in_brackets(words: Iterable[str]) -> str:
-    """Write marks behind a name: ` (first 20, fake engine)`, or nothing where there are none."""
+    """Write marks after a name: ` (first 20, fake engine)`, or nothing where there are none."""
     joined = ", ".join(words)
     return f" ({joined})" if joined else ""
 

@@ -62,7 +62,7 @@ def run_suite(
         plans = plan_runs(suite, prepared, engines)
         lost: dict[str, str] = {}
         for chosen, choices in by_engine(suite.rerankers):
-            # An engine that is needed again is opened anew, so that one model is loaded at a time.
+            # An engine that is needed again is opened again, so that one model is loaded at a time.
             engine = engines.pop(chosen, None) or _open(chosen, suite, stack)
             own = {c.label: [p for p in plans if p.choice is c] for c in choices}
             _run_turn(engine, own, suite, cache, lost, on_run)

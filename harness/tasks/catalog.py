@@ -1,4 +1,4 @@
-"""Describe public tasks by what the TOML files beside this one say of them."""
+"""Describe public tasks by what the TOML files next to this one say of them."""
 
 from __future__ import annotations
 

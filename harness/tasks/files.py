@@ -222,7 +222,7 @@ def read_beir_qrels(path: Path) -> Table:
 
     def split(line: str) -> list[str]:
         delimiter = "\t" if "\t" in line else ","
-        # csv removes spaces before a quoted field, but not behind one
+        # csv removes spaces before a quoted field, but not after one
         line = re.sub(rf'(?<!")" +(?={delimiter}|$)', '"', line)
         row = next(csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True))
         return [field.strip() for field in row]
@@ -238,7 +238,7 @@ def read_trec_qrels(path: Path) -> Table:
 
 
 def standard_names(table: Table) -> Table:
-    """Return judgements with the standard names for `qid`, `doc_id`, `relevance` and the like.
+    """Return judgements with standard column names for names such as `qid` and `relevance`.
 
     If two columns have names of one meaning, both keep theirs.
     """

@@ -70,7 +70,7 @@ def mteb_tasks(name: str, options: TaskOptions) -> list[TaskRef]:
 def require_mteb(what: str, hint: str = "") -> None:
     """Raise MissingExtra unless mteb is installed and recent enough for `what`.
 
-    hint: what to do without it, put behind the command that installs it.
+    hint: what to do without it, put after the command that installs it.
     """
     try:
         version = metadata.version("mteb")

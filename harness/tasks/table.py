@@ -17,7 +17,7 @@ IN_MEMORY = 200_000
 
 @dataclass(frozen=True, slots=True)
 class StreamedColumn(Sequence[Any]):
-    """Values that are read anew whenever they are iterated over.
+    """Values that are read again whenever they are iterated over.
 
     read: function that yields rows of the one value. size: the number of rows.
     """

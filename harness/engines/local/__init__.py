@@ -107,7 +107,7 @@ class TransformersEngine:
         if self._head == "composed":
             known["composed_by"] = packages(("sentence-transformers",))
         if self._head == "maxsim" and not is_plain(self.checkpoint):
-            known["late"] = "3"  # 2: markers and expansion are read; 3: words that are no tokens
+            known["late"] = "3"  # 2: markers and expansion are read; 3: words that are not tokens
         version = metadata.version("transformers")
         return {"engine": self.name, "format": str(FORMAT), "version": version, **known}
 
@@ -150,7 +150,7 @@ class TransformersEngine:
             yield from answer(numbered)
 
     def close(self) -> None:
-        """Release the model's memory; the next request would load it anew."""
+        """Release the model's memory; the next request would load it again."""
         self.forget()
         if not self._loaded:
             return  # where all replies were in the cache, a collection takes longer than the rest

@@ -1,7 +1,7 @@
 """The attention of a decoder's last tokens to documents before them, for in-context re-ranking.
 
 The documents are read once, without attention weights, and their keys and values are kept. Each
-prompt's end is then read behind them with eager attention, and the weights of a layer are summed
+prompt's end is then read after them with eager attention, and the weights of a layer are summed
 as soon as they are known. So memory grows with (tokens of the end) x (tokens of the documents) x
 heads of one layer, and not with the square of the prompt or with the layers.
 """

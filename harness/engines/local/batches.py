@@ -112,7 +112,7 @@ def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> Padded:
 
     The mask comes from lengths, never from ids: many tokenizers pad with their end token.
     Positions count a row's own tokens, so a reply does not depend on its neighbours. What a row has
-    behind its text that no token attends to counts as a token, and is masked.
+    after its text that no token attends to counts as a token, and is masked.
     """
     width = max(len(one.ids) for one in batch)
     shape = (len(batch), width)

@@ -116,7 +116,7 @@ def _has_value(tensor: torch.Tensor) -> bool:
     """Whether `tensor`, made while memory was marked, was written since.
 
     The mark is NaN in floats, the largest number in integers, and True in truth values, where it is
-    a usual value too: what is all True counts as not written, and so is computed anew.
+    a usual value too: what is all True counts as not written, and so is computed again.
     """
     import torch
 
@@ -179,7 +179,7 @@ def _is_certain(value: torch.Tensor, again: torch.Tensor) -> bool:
 
 
 def _built(model: Any) -> Any:
-    """Build the class of `model` anew: parameters without memory, all other tensors on the CPU."""
+    """Build the class of `model` again: parameters without memory, all other tensors on the CPU."""
     import torch
     from transformers.initialization import no_init_weights, no_tie_weights
 

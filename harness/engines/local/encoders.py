@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 _FAMILIES = ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
-_ROWS = 1_024  # for so many the layout is chosen; it is right for any number
+_ROWS = 1_024  # the layout is chosen for this many; it is right for any number
 _OPERATORS = ("_reorder_linear_weight", "_linear_pointwise")
 
 
@@ -43,8 +43,8 @@ def optimize_encoder(network: Any) -> None:
 def has_layouts() -> bool:
     """Whether torch has oneDNN for this CPU, and the two operators that are called here.
 
-    On Arm oneDNN's float32 weights have no other layout. The operators are no public interface of
-    torch, so another version may lack them.
+    On Arm oneDNN's float32 weights have no other layout. The operators are not part of torch's
+    public interface, so another version may lack them.
     """
     found: Any = torch.backends.mkldnn
     schemas: Any = torch._C._jit_get_schemas_for_operator

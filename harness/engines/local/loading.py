@@ -29,7 +29,7 @@ Task = Literal["causal", "classifier", "composed", "encoder", "seq2seq"]
 class Loaded:
     """A network with its weights, and the checkpoint that it was loaded from.
 
-    projection: the layers behind an encoder's hidden states. languages: PEFT's view of the network,
+    projection: the layers after an encoder's hidden states. languages: PEFT's view of the network,
         where it has adapters of languages. prefix: what all sequences begin with that are read now,
         if it is read once for all of them.
     """
@@ -51,7 +51,7 @@ class Loaded:
         return why_no_shared_prefix(self.network)
 
     def project(self, states: torch.Tensor) -> torch.Tensor:
-        """Return hidden states behind the projection, shape (…, dim)."""
+        """Return hidden states after the projection, shape (…, dim)."""
         for layer in self.projection:
             states = layer(states)
         return states

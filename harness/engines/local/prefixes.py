@@ -119,7 +119,7 @@ def run_shared(
 
 
 def pad_after_prefix(model: Loaded, batch: Sequence[Prepared]) -> Padded:
-    """Pad a batch on the left, behind the keys and values of the model's prefix if it has one."""
+    """Pad a batch on the left, after the keys and values of the model's prefix if it has one."""
     if model.prefix is None:
         return pad(batch, model.checkpoint)
     width = max(len(one.ids) for one in batch) - len(model.prefix.ids)
@@ -154,7 +154,7 @@ class _PrefixLayer(DynamicLayer):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the rows' keys and values behind those of the prefix."""
+        """Return the rows' keys and values after those of the prefix."""
         return self._behind(self.keys, key_states), self._behind(self.values, value_states)
 
     def get_seq_length(self) -> int:

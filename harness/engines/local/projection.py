@@ -1,4 +1,4 @@
-"""Linear layers that a checkpoint puts behind its hidden states, read from its files."""
+"""Linear layers that a checkpoint puts after its hidden states, read from its files."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class _Member:
 def _fetch(reference: Any) -> Any:
     """Return a result; raises the replica's own error, or _Lost where it is gone.
 
-    EngineFault for what is no error of ours.
+    EngineFault for any other error.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError

@@ -148,7 +148,7 @@ class VllmEngine:
         return feed.answers(lambda first: self._serve(feed, first))
 
     def close(self) -> None:
-        """End the processes; the next request would start them anew."""
+        """End the processes; the next request would start them again."""
         if self._workers is not None:
             self._workers.close()
         self._workers, self._mode = None, None
