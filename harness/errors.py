@@ -61,7 +61,7 @@ class RunConflict(RerankBenchError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
-    """Return the error for a `name` that is not known, with up to three similar names of `known`."""
+    """Return the error for a `name` that is not in `known`, with up to three similar names."""
     names = sorted(known)
     near = _near(name, names)
     if near:

@@ -8,7 +8,7 @@ NOTHING = "–"
 
 
 def plain(text: str) -> str:
-    """Return `text` on one line with control characters visible, so that none acts on a terminal."""
+    """Return `text` on one line with control characters visible, which a terminal would obey."""
     return "".join(c if c.isprintable() else _visible(c) for c in text)
 
 
