@@ -9,7 +9,7 @@ from rerank_bench.types import Embed
 
 from .budgets import check_budgets
 from .cosines import cosines
-from .instructions import check_instruction, check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 
 POOLINGS = ("saved", "last", "mean", "cls")
 
@@ -41,9 +41,8 @@ class BiEncoder:
     def __post_init__(self) -> None:
         check_budgets("bi-encoder", self)
         check_pooling("bi-encoder", self.pooling)
-        check_instruction("bi-encoder", self.prompt, self.instruction)
-        check_shows("bi-encoder", self.prompt, "query")
-        check_shows("bi-encoder", self.document_prompt, "document", unshown=())
+        check_prompt("bi-encoder", self.prompt, "query", instruction=self.instruction)
+        check_prompt("bi-encoder", self.document_prompt, "document", unshown=())
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all vectors at once."""

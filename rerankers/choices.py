@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from rerank_bench import BadOption, Candidates, Generate, Generation, NextToken, ask, load_template
 
 from .budgets import check_counts
-from .instructions import check_instruction, check_shows
+from .instructions import check_prompt
 from .parsing import read_labels, tagged_answer
 from .passages import THOUGHT, Passages, full_answer
 
@@ -48,8 +48,7 @@ class Choices:
                 f"{self.method}: prompt {self.prompt} has no labels to read: set answer=generate "
                 "or answer=tagged"
             )
-        check_shows(self.method, self.prompt, "query", "passages")
-        check_instruction(self.method, self.prompt, self.instruction)
+        check_prompt(self.method, self.prompt, "query", "passages", instruction=self.instruction)
 
     @property
     def labels(self) -> tuple[str, ...]:

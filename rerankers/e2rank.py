@@ -10,7 +10,7 @@ from rerank_bench.types import Embed
 from .bi_encoder import check_pooling
 from .budgets import check_budgets, check_counts
 from .cosines import cosines
-from .instructions import check_instruction, check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class E2Rank:
         check_budgets("e2rank", self)
         check_counts("e2rank", feedback=self.feedback)
         check_pooling("e2rank", self.pooling)
-        check_instruction("e2rank", self.prompt, self.instruction)
-        check_shows("e2rank", self.prompt, "query", "passages", count=self.feedback)
-        check_shows("e2rank", self.document_prompt, "document", unshown=())
+        shown, given = ("query", "passages"), self.instruction
+        check_prompt("e2rank", self.prompt, *shown, count=self.feedback, instruction=given)
+        check_prompt("e2rank", self.document_prompt, "document", unshown=())
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for the vectors of the listwise query and of all documents at once."""

@@ -12,7 +12,7 @@ from typing import Any
 from rerank_bench import BadOption, Candidates, Flow, NextToken, Prompt, Scored, ask, load_template
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_instruction, check_prompt, takes_instruction
 from .orders import descending
 from .passages import Passages, document_prompts
 
@@ -65,8 +65,8 @@ class EcoRank:
         if not 0 <= self.split <= 1:
             raise BadOption(f"ecorank: split must be from 0 to 1, not {self.split}")
         check_budgets("ecorank", self)
-        check_shows("ecorank", self.prompt, "query", "document")
-        check_shows("ecorank", self.pair_prompt, "query", "passages", count=2)
+        check_prompt("ecorank", self.prompt, "query", "document")
+        check_prompt("ecorank", self.pair_prompt, "query", "passages", count=2)
         if not self.takes_instruction:
             check_instruction("ecorank", self.prompt, self.instruction)
         for prompt in (self.prompt, self.pair_prompt):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, load_template, order
 
 from .budgets import check_budgets
-from .instructions import check_instruction, check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .orders import Ordering, Sliding, descending
 from .passages import Passages
 
@@ -46,8 +46,7 @@ class First:
         if self.window > len(LETTERS):
             raise BadOption(f"first: window must be at most {len(LETTERS)}, not {self.window}")
         check_budgets("first", self)
-        check_shows("first", self.prompt, "query", "passages")
-        check_instruction("first", self.prompt, self.instruction)
+        check_prompt("first", self.prompt, "query", "passages", instruction=self.instruction)
         template = load_template(self.prompt)
         if not ((template.text or "") + template.prefill).endswith("["):
             raise BadOption(f"first: prompt {self.prompt} does not begin the answer with [")

@@ -19,7 +19,7 @@ from rerank_bench import (
 )
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .passages import Passages, full_answer
 from .shuffles import shuffled
 
@@ -61,7 +61,7 @@ class GroupRank:
 
     def __post_init__(self) -> None:
         check_budgets("groupwise", self)
-        check_shows("groupwise", self.prompt, "query", "passages")
+        check_prompt("groupwise", self.prompt, "query", "passages")
         counts = {"group": self.group, "repeats": self.repeats, "max_tokens": self.max_tokens}
         check_counts("groupwise", **counts)
         if self.temperature < 0:

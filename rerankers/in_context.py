@@ -15,7 +15,7 @@ from rerank_bench import BadOption, Candidates, Flow, Scored, ask, escape_identi
 from rerank_bench.types import PASSAGES, Attend
 
 from .budgets import check_budgets
-from .instructions import check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 
 _HEAD = re.compile(r"(\d+)-(\d+)")
 
@@ -47,7 +47,7 @@ class InContext:
 
     def __post_init__(self) -> None:
         check_budgets("in-context", self)
-        check_shows("in-context", self.prompt, "query", "passages", count=None)
+        check_prompt("in-context", self.prompt, "query", "passages", count=None)
         self._heads()
 
     def rerank(self, candidates: Candidates) -> Flow:

@@ -11,7 +11,7 @@ from rerank_bench.types import Embed, Prompt, Vectors
 
 from .budgets import check_budgets, check_counts
 from .cosines import cosines
-from .instructions import check_instruction, check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,8 +46,9 @@ class JinaListwise:
     def __post_init__(self) -> None:
         check_counts("jina-listwise", block=self.block)
         check_budgets("jina-listwise", self)
-        check_shows("jina-listwise", self.prompt, "query", "passages")
-        check_instruction("jina-listwise", self.prompt, self.instruction)
+        check_prompt(
+            "jina-listwise", self.prompt, "query", "passages", instruction=self.instruction
+        )
 
     @property
     def window(self) -> int:

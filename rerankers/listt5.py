@@ -16,7 +16,7 @@ from rerank_bench import BadOption, Candidates, Flow, Scored, ask, load_template
 from rerank_bench.types import Fuse
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows
+from .instructions import check_prompt
 from .orders import descending
 
 _NUMBER = re.compile(r"\d+")
@@ -50,7 +50,7 @@ class ListT5:
 
     def __post_init__(self) -> None:
         check_budgets("listt5", self)
-        check_shows("listt5", self.prompt, "query", "document", "index", unshown=())
+        check_prompt("listt5", self.prompt, "query", "document", "index", unshown=())
         if not 1 <= self.winners <= self.group // 2:
             raise BadOption(
                 f"listt5: winners must be from 1 to half the group of {self.group}, "

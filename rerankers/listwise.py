@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from rerank_bench import Candidates, Flow, Generate, Scored, ask
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_instruction, check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .orders import Ordering, Sliding, descending
 from .parsing import PermutationReader
 from .passages import THOUGHT, Passages, full_answer
@@ -59,8 +59,9 @@ class Listwise:
         self._sliding()
         check_budgets(self.method, self)
         check_counts(self.method, max_tokens=self.max_tokens, orders=self.orders)
-        check_shows(self.method, self.prompt, *self.shows, count=self.window)
-        check_instruction(self.method, self.prompt, self.instruction)
+        check_prompt(
+            self.method, self.prompt, *self.shows, count=self.window, instruction=self.instruction
+        )
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Order window by window; an answer without identifiers leaves its window as it was."""

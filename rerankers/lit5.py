@@ -12,7 +12,7 @@ from rerank_bench import Candidates, Flow, Scored, ask, escape_identifiers, load
 from rerank_bench.types import Fuse
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows
+from .instructions import check_prompt
 from .orders import Ordering, Sliding, descending
 from .parsing import PermutationReader
 
@@ -45,7 +45,7 @@ class LiT5:
     def __post_init__(self) -> None:
         self._sliding()
         check_budgets("lit5", self)
-        check_shows("lit5", self.prompt, "query", "document", "index", unshown=())
+        check_prompt("lit5", self.prompt, "query", "document", "index", unshown=())
         check_counts("lit5", max_tokens=self.max_tokens)
 
     def rerank(self, candidates: Candidates) -> Flow:

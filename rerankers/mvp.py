@@ -11,7 +11,7 @@ from rerank_bench import Candidates, Flow, ask, load_template
 from rerank_bench.types import FuseScore
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows
+from .instructions import check_prompt
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class MVP:
 
     def __post_init__(self) -> None:
         check_budgets("mvp", self)
-        check_shows("mvp", self.prompt, "query", "document", unshown=())
+        check_prompt("mvp", self.prompt, "query", "document", unshown=())
         check_counts("mvp", views=self.views)
 
     def rerank(self, candidates: Candidates) -> Flow:

@@ -12,7 +12,7 @@ from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, lo
 
 from .budgets import check_budgets, check_counts
 from .choices import Choices, Chooser
-from .instructions import check_instruction, check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .odds import log_sum_exp
 from .orders import Choosing, bubble_sort, descending, heap_sort
 from .passages import Passages
@@ -171,8 +171,7 @@ class Duo:
                 f"first; it has {len(self.fixed_labels)}"
             )
         check_budgets("duo", self)
-        check_shows("duo", self.prompt, "query", "passages", count=2)
-        check_instruction("duo", self.prompt, self.instruction)
+        check_prompt("duo", self.prompt, "query", "passages", count=2, instruction=self.instruction)
 
     @property
     def fixed_labels(self) -> tuple[str, ...]:

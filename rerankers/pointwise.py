@@ -19,7 +19,7 @@ from rerank_bench import (
 from rerank_bench.types import Label
 
 from .budgets import check_budgets
-from .instructions import check_instruction, check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .odds import log_odds, log_sum_exp
 from .passages import document_prompts
 
@@ -52,11 +52,10 @@ class Pointwise:
 
     def __post_init__(self) -> None:
         check_budgets("pointwise", self)
-        check_instruction("pointwise", self.prompt, self.instruction)
         labels = self._labels(load_template(self.prompt))
         self._check_labels(labels)
         self._check_scale(labels)
-        check_shows("pointwise", self.prompt, "query", "document")
+        check_prompt("pointwise", self.prompt, "query", "document", instruction=self.instruction)
 
     @property
     def fixed_labels(self) -> tuple[Label, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rerank_bench import Candidates, Flow, Likelihood, ask, load_template
 
 from .budgets import check_budgets
-from .instructions import check_instruction, check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ class QueryLikelihood:
 
     def __post_init__(self) -> None:
         check_budgets("query-likelihood", self)
-        check_shows("query-likelihood", self.prompt, "document")
-        check_instruction("query-likelihood", self.prompt, self.instruction)
+        check_prompt("query-likelihood", self.prompt, "document", instruction=self.instruction)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""

@@ -19,7 +19,7 @@ from rerank_bench import (
 )
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_instruction, check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .passages import document_prompts, full_answer
 
 WEIGHTS = ("probability", "none")
@@ -56,8 +56,7 @@ class Rating:
 
     def __post_init__(self) -> None:
         check_budgets("rating", self)
-        check_shows("rating", self.prompt, "query", "document")
-        check_instruction("rating", self.prompt, self.instruction)
+        check_prompt("rating", self.prompt, "query", "document", instruction=self.instruction)
         check_counts("rating", highest=self.highest, max_tokens=self.max_tokens)
         if self.weight not in WEIGHTS:
             raise BadOption(f"rating: weight must be one of {', '.join(WEIGHTS)}")

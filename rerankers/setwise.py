@@ -12,7 +12,7 @@ from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask
 
 from .budgets import check_budgets, check_counts
 from .choices import Choices, Chooser, Winners
-from .instructions import check_instruction, check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .orders import Choosing, Ending, bubble_sort, descending, heap_sort, sort_from_both_ends
 from .parsing import read_labels
 from .passages import Passages, full_answer
@@ -144,8 +144,7 @@ class DualEnd:
     def __post_init__(self) -> None:
         check_counts("dual-end", k=self.k, max_tokens=self.max_tokens)
         check_budgets("dual-end", self)
-        check_shows("dual-end", self.prompt, "query", "passages")
-        check_instruction("dual-end", self.prompt, self.instruction)
+        check_prompt("dual-end", self.prompt, "query", "passages", instruction=self.instruction)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Choose from both ends; answers that had to be completed or left are counted."""

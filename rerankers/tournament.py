@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rerank_bench import Candidates, Flow, Generate, Scored, answer_after_thoughts, ask, order
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows, prompt_takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .passages import Passages, full_answer
 from .shuffles import shuffled
 
@@ -48,7 +48,7 @@ class TourRank:
 
     def __post_init__(self) -> None:
         check_budgets("tourrank", self)
-        check_shows("tourrank", self.prompt, "query", "passages", "picks")
+        check_prompt("tourrank", self.prompt, "query", "passages", "picks")
         check_counts("tourrank", tournaments=self.tournaments, max_tokens=self.max_tokens)
 
     def rerank(self, candidates: Candidates) -> Flow:

@@ -154,8 +154,8 @@ def _cached_commit(name: str, revision: str | None, cause: Exception) -> str | N
     return Path(config).parent.name
 
 
-def read_json(place: ModelLocation, name: str) -> Any:
-    """Return a JSON file in the folder of the config, or None where the checkpoint has none."""
+def find_file(place: ModelLocation, name: str) -> Path | None:
+    """Return a file in the folder of the config, or None where the checkpoint has none."""
     from transformers.utils import cached_file
 
     path = cached_file(
@@ -165,7 +165,13 @@ def read_json(place: ModelLocation, name: str) -> Any:
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
-    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
+    return None if path is None else Path(path)
+
+
+def read_json(place: ModelLocation, name: str) -> Any:
+    """Return a JSON file in the folder of the config, or None where the checkpoint has none."""
+    path = find_file(place, name)
+    return None if path is None else json.loads(path.read_text(encoding="utf-8"))
 
 
 def _from_gguf(name: str, path: Path) -> ModelLocation:

@@ -52,7 +52,8 @@ class Batcher:
             if answers is None:
                 answers = self._shrink(batch, waiting, shared)
             else:
-                self._count(batch, shared)
+                self.tokens += sum(one.room - shared for one in batch)
+                self.positions += (batch[0].room - shared) * len(batch)
             yield from zip((one.index for one in batch), answers, strict=False)
 
     def _take(self, waiting: list[Prepared], shared: int) -> list[Prepared]:
@@ -66,10 +67,6 @@ class Batcher:
         self.budget = _cost(batch[0], shared) * (len(batch) // 2)
         waiting.extend(reversed(batch))
         return []
-
-    def _count(self, batch: list[Prepared], shared: int) -> None:
-        self.tokens += sum(one.room - shared for one in batch)
-        self.positions += (batch[0].room - shared) * len(batch)
 
 
 def _cost(one: Prepared, shared: int) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from ...errors import EngineFault
 from ..checkpoint import Checkpoint
-from ..models import ModelLocation, read_json
+from ..models import ModelLocation, find_file, read_json
 
 _MODULES = "modules.json"
 _SAFE, _INDEX, _PICKLED = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
@@ -101,41 +100,19 @@ def _tensors(checkpoint: Checkpoint, folder: str, names: Sequence[str]) -> dict[
 
 
 def _read(place: ModelLocation, folder: str, name: str) -> torch.Tensor | None:
-    """Return one tensor of the weights in a folder of the checkpoint, None if it has none."""
-    from safetensors import safe_open
+    """Return one tensor of the weights in a folder of the checkpoint, None if it has none.
 
-    index = _file(place, f"{folder}{_INDEX}")
-    shards = {} if index is None else _json(index)["weight_map"]
-    path = _file(place, f"{folder}{shards.get(name, _SAFE)}")
-    if path is None:
-        return _pickled(_file(place, f"{folder}{_PICKLED}"), name)
-    with safe_open(path, framework="pt") as weights:
-        found: torch.Tensor | None = weights.get_tensor(name) if name in weights.keys() else None  # noqa: SIM118
-    return found
-
-
-def _pickled(path: str | None, name: str) -> torch.Tensor | None:
-    """Return a tensor of pickled weights; nothing in them is run."""
+    Nothing in pickled weights is run.
+    """
+    index = read_json(place, f"{folder}{_INDEX}") or {"weight_map": {}}
+    path = find_file(place, f"{folder}{index['weight_map'].get(name, _SAFE)}")
+    found: torch.Tensor | None
+    if path is not None:
+        with safe_open(path, framework="pt") as weights:
+            found = weights.get_tensor(name) if name in weights.keys() else None  # noqa: SIM118
+        return found
+    path = find_file(place, f"{folder}{_PICKLED}")
     if path is None:
         return None
-    found: torch.Tensor | None = torch.load(path, map_location="cpu", weights_only=True).get(name)
-    return found
-
-
-@functools.cache
-def _json(path: str) -> Any:
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123
-        return json.load(file)
-
-
-def _file(place: ModelLocation, name: str) -> str | None:
-    from transformers.utils import cached_file
-
-    found: str | None = cached_file(
-        place.source,
-        name,
-        revision=place.revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    found = torch.load(path, map_location="cpu", weights_only=True).get(name)
     return found
