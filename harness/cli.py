@@ -77,7 +77,7 @@ def _print_note(line: str) -> None:
 
 @main.command()
 @flags.TASK_OPTIONS
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write JSON lines.")
+@click.option("--out", type=flags.PATH, metavar="FILE", help="Write JSON lines.")
 @flags.JSON
 def pool(out: Path | None, as_json: bool, **values: Any) -> None:
     """Build pools, write them if asked, and print the first stages' own numbers."""
@@ -87,7 +87,7 @@ def pool(out: Path | None, as_json: bool, **values: Any) -> None:
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=flags.PATH)
 @flags.REPORT
 @flags.TABLES
 def report(
@@ -133,8 +133,8 @@ def report(
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("runs", nargs=-1, required=True, type=flags.PATH)
+@click.option("--out", required=True, type=flags.PATH, metavar="DIR")
 @click.option("--form", required=True, type=click.Choice(flags.FORMS))
 def export(runs: Sequence[Path], out: Path, form: str) -> None:
     """Write the runs in the folders RUNS as files for other programs."""
@@ -147,7 +147,7 @@ def export(runs: Sequence[Path], out: Path, form: str) -> None:
 @main.command()
 @click.argument("one")
 @click.argument("other")
-@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path))
+@click.option("--runs", default="runs", show_default=True, type=flags.PATH)
 @click.option("--queries", default=10, show_default=True, help="Those that differ most.")
 @flags.JSON
 def compare(one: str, other: str, runs: Path, queries: int, as_json: bool) -> None:
@@ -186,9 +186,9 @@ def fuse(
 @main.command()
 @click.argument("run_", metavar="RUN")
 @click.argument("query_id")
-@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path))
+@click.option("--runs", default="runs", show_default=True, type=flags.PATH)
 @click.option("--against", metavar="RUN2", help="Another run of the same task, side by side.")
-@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
+@click.option("--cache", type=flags.PATH, metavar="DIR", help="Cache of replies.")
 @click.option("--whole", is_flag=True, help="Leave nothing out.")
 @flags.JSON
 def show(
@@ -230,7 +230,7 @@ def list_(what: str, name: str | None, task: Sequence[str], as_json: bool, **fil
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the runs here.")
+@click.option("--out", type=flags.PATH, metavar="DIR", help="Keep the runs here.")
 @click.option("--quick", is_flag=True, help="Leave the language model's rows out.")
 @flags.JSON
 @flags.TABLES

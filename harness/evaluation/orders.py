@@ -63,14 +63,14 @@ def best(
     return sorted(moving, key=lambda doc_id: -grades.get(doc_id, 0)) + rest
 
 
-def top_tied(result: QueryResult, cutoff: int = 10) -> bool:
-    """Return whether equal scores decide a query's top `cutoff`: its order, or its last place.
+def top_tied(result: QueryResult) -> bool:
+    """Return whether equal scores decide a query's top ten: its order, or its last place.
 
     The safeguard is left out, and so are documents that were not reranked.
     """
     pairs = zip(result.doc_ids, result.scores, strict=True)
     scores = [s for doc_id, s in pairs if doc_id != result.safeguard and s is not None]
-    return any(a == b for a, b in itertools.pairwise(scores[: cutoff + 1]))
+    return any(a == b for a, b in itertools.pairwise(scores[:11]))  # the eleventh too
 
 
 def shuffles(

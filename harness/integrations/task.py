@@ -17,8 +17,6 @@ def candidates_of(
     queries: Mapping[str, str],
     corpus: Mapping[str, str],
     candidates: Mapping[str, Sequence[str]],
-    *,
-    profile: str = "given",
 ) -> tuple[Task, Pool]:
     """Return a task without judgements, and the pool of its candidates, best first by query.
 
@@ -34,7 +32,7 @@ def candidates_of(
     rows = tuple(PoolRow(q, tuple(dict.fromkeys(candidates[q]))) for q in queries)
     depth = max((len(row.doc_ids) for row in rows), default=1)
     task = Task(name, name, texts, documents, {q: {} for q in queries}, Source("given", name))
-    return task, Pool(name, profile, profile, "given", depth, rows, sha256="")
+    return task, Pool(name, "given", "given", "given", depth, rows, sha256="")
 
 
 def rerank_task(task: Task, pool: Pool, choice: Choice, engine: Engine) -> list[QueryResult]:

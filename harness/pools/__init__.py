@@ -15,16 +15,6 @@ from .pool import NO_ORDER, EncoderPrompt, Pool, PoolOptions, PoolRow, write_poo
 from .profiles import check_profile
 
 __all__ = [
-    "NO_ORDER",
-    "EncoderPrompt",
-    "Pool",
-    "PoolOptions",
-    "PoolRow",
-    "build_pool",
-    "check_profile",
-    "own_documents",
-    "rank_by_bm25",
-    "release_encoder",
-    "without_own_documents",
-    "write_pool",
-]
+    "NO_ORDER", "EncoderPrompt", "Pool", "PoolOptions", "PoolRow", "build_pool", "check_profile",
+    "own_documents", "rank_by_bm25", "release_encoder", "without_own_documents", "write_pool",
+]  # fmt: skip

@@ -14,17 +14,6 @@ from .prepared import Suite, TaskPool, build_pools
 from .specification import build_suite, merge, pool_suite, read_suite, shipped_suites, to_toml
 
 __all__ = [
-    "Finished",
-    "Fusion",
-    "Suite",
-    "TaskPool",
-    "build_pools",
-    "build_suite",
-    "fuse_runs",
-    "merge",
-    "pool_suite",
-    "read_suite",
-    "run_suite",
-    "shipped_suites",
-    "to_toml",
-]
+    "Finished", "Fusion", "Suite", "TaskPool", "build_pools", "build_suite", "fuse_runs", "merge",
+    "pool_suite", "read_suite", "run_suite", "shipped_suites", "to_toml",
+]  # fmt: skip
