@@ -107,8 +107,8 @@ class Result:
         return name, self.model["revision"], *experiment
 
     @property
-    def rankings(self) -> dict[str, list[tuple[str, float | None]]]:
-        """The reranked candidates of each query with their scores; none where it failed."""
+    def rankings(self) -> dict[str, dict[str, float | None]]:
+        """The reranked candidates of each query with their scores, best first; none if failed."""
         depth = self.run.manifest["settings"].get("depth")
         return {result.query_id: _ranking(result, depth) for result in self.run.results}
 
@@ -224,7 +224,7 @@ def _entry(own: Result) -> dict[str, Any]:
     """Return the scores of one subset and split."""
     run, profile = own.run, own.run.manifest["settings"]["profile"]
     rankings = own.rankings
-    ids = [[doc_id for doc_id, _ in ranking] for ranking in rankings.values()]
+    ids = [list(ranking) for ranking in rankings.values()]
     grades = [positives_of(run.qrels[q], min_grade=run.min_grade) for q in rankings]
     kind, _, cut = (run.manifest.get("main_measure") or MAIN).partition("@")
     scores = mteb_scores(ids, grades, {*CUTOFFS, int(cut)})
@@ -281,21 +281,15 @@ def prediction_file(
     content["mteb_model_meta"] = {"model_name": meta["name"], "revision": meta["revision"]}
     for own in results:
         content[own.subset][own.split] = {
-            query_id: dict(
-                zip(
-                    [d for d, _ in ranking],
-                    strictly_descending([s for _, s in ranking]),
-                    strict=True,
-                )
-            )
+            query_id: dict(zip(ranking, strictly_descending([*ranking.values()]), strict=True))
             for query_id, ranking in own.rankings.items()
         }
     return content
 
 
-def _ranking(result: QueryResult, depth: int | None) -> list[tuple[str, float | None]]:
+def _ranking(result: QueryResult, depth: int | None) -> dict[str, float | None]:
     if result.failed is not None:
-        return []
+        return {}
     scores = dict(zip(result.doc_ids, result.scores, strict=True))
     kept = natural(result.doc_ids, result.safeguard)[:depth]
-    return [(doc_id, scores[doc_id]) for doc_id in kept]
+    return {doc_id: scores[doc_id] for doc_id in kept}
