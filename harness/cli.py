@@ -14,7 +14,7 @@ from . import flags
 from .errors import RerankBenchError, printable
 
 if TYPE_CHECKING:
-    from .suite import Finished, Suite
+    from .suite import FinishedRun, Suite
 
 
 class _Group(click.Group):
@@ -66,7 +66,7 @@ def _suite(file: Path | None, values: Mapping[str, Any], *, print_toml: bool) ->
     return build_suite(table)
 
 
-def _print_done(finished: Finished) -> None:
+def _print_done(finished: FinishedRun) -> None:
     state = "already done" if finished.skipped else "done"
     _print_note(f"{state}: {finished.task} · {finished.profile} · {finished.label}")
 

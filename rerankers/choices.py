@@ -21,7 +21,7 @@ Winners: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Choices:
+class ChoiceOptions:
     """How a choice is asked for, checked; raises BadOption, naming `method`.
 
     answer: `labels` compares the log-probabilities of the prompt file's labels as the next token,
@@ -72,7 +72,7 @@ class Choices:
 class Chooser:
     """Asks about one query's documents; `unusable` says of each answer so far if it was."""
 
-    def __init__(self, candidates: Candidates, choices: Choices) -> None:
+    def __init__(self, candidates: Candidates, choices: ChoiceOptions) -> None:
         self._choices = choices
         self._labels = choices.labels
         self._passages = Passages(

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, load_template
 
 from .budgets import check_budgets, check_counts
-from .choices import Choices, Chooser
+from .choices import ChoiceOptions, Chooser
 from .instructions import check_prompt, prompt_takes_instruction
 from .odds import log_sum_exp
 from .orders import Choosing, bubble_sort, descending, heap_sort
@@ -85,8 +85,10 @@ class Pairwise:
             scores = descending(ranking)
         return Scored(scores, chooser.counts, chooser.repairs)
 
-    def _choices(self) -> Choices:
-        return Choices("pairwise", self.prompt, self.answer, self.max_tokens, self.instruction)
+    def _choices(self) -> ChoiceOptions:
+        return ChoiceOptions(
+            "pairwise", self.prompt, self.answer, self.max_tokens, self.instruction
+        )
 
 
 def _shares(pairs: Sequence[Pair], chooser: Chooser) -> Shares:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask
 
 from .budgets import check_budgets, check_counts
-from .choices import Choices, Chooser, Winners
+from .choices import ChoiceOptions, Chooser, Winners
 from .instructions import check_prompt, prompt_takes_instruction
 from .orders import Choosing, Ending, bubble_sort, descending, heap_sort, sort_from_both_ends
 from .parsing import read_labels
@@ -96,8 +96,8 @@ class Setwise:
         ranking = yield from sort(count, best=self.k, children=self.children, choose=choose)
         return Scored(descending(ranking), chooser.counts, chooser.repairs)
 
-    def _choices(self) -> Choices:
-        return Choices("setwise", self.prompt, self.answer, self.max_tokens, self.instruction)
+    def _choices(self) -> ChoiceOptions:
+        return ChoiceOptions("setwise", self.prompt, self.answer, self.max_tokens, self.instruction)
 
     def _orders(self, candidates: Candidates, inside: Sequence[int]) -> list[Sequence[int]]:
         """Return the orders in which a set is shown: its own, or shuffled ones."""

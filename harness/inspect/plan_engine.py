@@ -91,7 +91,7 @@ class PrefixCache:
 
 
 @dataclass
-class Counted:
+class WorkCounts:
     """Sums over sequences: tokens read, tokens in the prefix cache, operations without and with it.
 
     calls: requests. writers: the sequences whose answers need decoding steps. steps: these steps.
@@ -144,7 +144,7 @@ class CountingEngine(FakeEngine):
     another with it.
     """
 
-    counted: Counted
+    counted: WorkCounts
     writing_rounds: int
     flops: float
     seconds_alone: float
@@ -159,7 +159,7 @@ class CountingEngine(FakeEngine):
 
     def forget(self) -> None:
         """Begin new sums with an empty prefix cache; what was answered before remains known."""
-        self.counted, self.writing_rounds = Counted(), 0
+        self.counted, self.writing_rounds = WorkCounts(), 0
         self.flops = self.seconds_alone = 0.0
         self._cache = PrefixCache(self._block)
         self._encoded: set[Encode | Embed] = set()
@@ -237,7 +237,7 @@ class CountingEngine(FakeEngine):
 
     def _add_round(self, read: Sequence[tuple[AnyRequest, Sequence[Reading]]]) -> None:
         """Add a round: requests not answered before to `counted`, all to the other sums."""
-        shape, whole, writers_before = self.reader.shape, Counted(), self.counted.writers
+        shape, whole, writers_before = self.reader.shape, WorkCounts(), self.counted.writers
         for request, sequences in read:
             new = hash(request) not in self._answered
             self.counted.calls += new

@@ -27,7 +27,7 @@ _DOCUMENT_WORDS = ("doc", "passage", "corpus")
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavedPrompts:
     """The prompts that a checkpoint saves, without empty ones, and the name of its default."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -75,13 +75,13 @@ def prompts_of(place: ModelLocation, options: PoolOptions) -> tuple[EncoderPromp
     return query or EncoderPrompt("", ""), document or EncoderPrompt("", "")
 
 
-def _unclear(place: ModelLocation, saved: Saved, texts: str, cure: str) -> BadOption:
+def _unclear(place: ModelLocation, saved: SavedPrompts, texts: str, cure: str) -> BadOption:
     has = ", ".join(sorted(saved.texts))
     what = f"model {place.name} saves the prompts {has}, and none is known to be for {texts}"
     return BadOption(f"{what}; give {cure} ('' for none)")
 
 
-def _named(place: ModelLocation, saved: Saved, name: str) -> EncoderPrompt:
+def _named(place: ModelLocation, saved: SavedPrompts, name: str) -> EncoderPrompt:
     if name not in saved.texts:
         has = ", ".join(sorted(saved.texts)) or "none"
         raise BadOption(f"model {place.name} has no prompt {name!r}; it has: {has}")
@@ -117,16 +117,16 @@ def families() -> list[dict[str, Any]]:
     return rows
 
 
-def saved_prompts(place: ModelLocation) -> Saved:
+def saved_prompts(place: ModelLocation) -> SavedPrompts:
     """Read the prompts that a checkpoint saves, without loading the model."""
     try:
         config = read_json(place, _SAVED)
         if config is None:
-            return Saved()
+            return SavedPrompts()
         # sentence-transformers saves empty prompts for models that were trained without any
         texts = {name: text for name, text in (config.get("prompts") or {}).items() if text}
         if not all(isinstance(text, str) for text in texts.values()):
             raise TypeError("a prompt is not a string")
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise EngineFault(f"model {place.name}: {_SAVED} cannot be read: {error}") from error
-    return Saved(texts, config.get("default_prompt_name"))
+    return SavedPrompts(texts, config.get("default_prompt_name"))

@@ -19,7 +19,7 @@ from ..folders import cache_folder
 from ..pools import PoolOptions
 from ..reranking import Scope, choose
 from ..tasks import TaskOptions
-from .execution import Finished, run_suite
+from .execution import FinishedRun, run_suite
 from .prepared import Suite
 
 TASK = "stdlib-code"
@@ -77,7 +77,7 @@ def _missing_model() -> str | None:
     return None
 
 
-def _done(finished: Finished) -> None:
+def _done(finished: FinishedRun) -> None:
     _say(f"done: {finished.profile} · {finished.label}")
 
 

@@ -17,7 +17,7 @@ from ..errors import EngineDied, RerankBenchError
 from ..reranking import Job, Jobs, Outcome, Part, Scope, Usage, drive, with_stages
 from ..runs import OpenedEngine, Run, build_result, manifest, read_run, run_after, write_run
 from .engine_order import by_engine, engines_of
-from .planned import Planned, check_labels, plan_runs
+from .planned import PlannedRun, check_labels, plan_runs
 from .prepared import Suite, TaskPool, build_pools
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A run that is stored in `folder`; `skipped` if it already was."""
 
     folder: Path
@@ -38,7 +38,7 @@ class Finished:
 def run_suite(
     suite: Suite,
     *,
-    on_run: Callable[[Finished], None] = lambda run: None,
+    on_run: Callable[[FinishedRun], None] = lambda run: None,
     on_pool: Callable[[TaskPool], None] = lambda item: None,
 ) -> list[Path]:
     """Rerank everything `suite` names and return the run folders in order.
@@ -74,11 +74,11 @@ def run_suite(
 
 def _run_turn(
     engine: Engine,
-    plans: Mapping[str, Sequence[Planned]],
+    plans: Mapping[str, Sequence[PlannedRun]],
     suite: Suite,
     cache: ReplyCache | None,
     lost: dict[str, str],
-    on_run: Callable[[Finished], None],
+    on_run: Callable[[FinishedRun], None],
 ) -> None:
     """Make the runs of all rerankers, by label, that one engine answers in turn.
 
@@ -113,11 +113,11 @@ def _open(chosen: EngineChoice, suite: Suite, stack: ExitStack) -> Engine:
 
 
 def _run_choice(
-    plans: Sequence[Planned],
+    plans: Sequence[PlannedRun],
     served: OpenedEngine,
     cache: ReplyCache | None,
     scope: Scope,
-    on_run: Callable[[Finished], None],
+    on_run: Callable[[FinishedRun], None],
 ) -> None:
     """Make all runs of one reranker, variant by variant.
 
@@ -133,11 +133,11 @@ def _run_choice(
 
 
 def _run_variant(
-    plans: Sequence[Planned],
+    plans: Sequence[PlannedRun],
     served: OpenedEngine,
     cache: ReplyCache | None,
     scope: Scope,
-    on_run: Callable[[Finished], None],
+    on_run: Callable[[FinishedRun], None],
 ) -> None:
     """Make the runs of one reranker in one variant: all tasks and profiles share the engine.
 
@@ -167,7 +167,7 @@ def _run_variant(
             on_run(_finished(plan))
 
 
-def _jobs(plan: Planned, jobs: Jobs) -> Iterator[Job]:
+def _jobs(plan: PlannedRun, jobs: Jobs) -> Iterator[Job]:
     """Yield the jobs of a run; a cascade has none for a query that an earlier stage failed."""
     after = plan.choice.after
     if after is None or plan.earlier is None:
@@ -193,7 +193,7 @@ def _one_by_one(jobs: Iterable[Job], engine: Engine) -> Iterator[list[Job]]:
 
 
 def _store(
-    job: Job, outcome: Outcome, served: OpenedEngine, on_run: Callable[[Finished], None]
+    job: Job, outcome: Outcome, served: OpenedEngine, on_run: Callable[[FinishedRun], None]
 ) -> None:
     """Store the result of one query, and write its run if it was the last one."""
     plan, row, counts = job.key
@@ -204,12 +204,12 @@ def _store(
         on_run(_finished(plan))
 
 
-def _finished(plan: Planned) -> Finished:
+def _finished(plan: PlannedRun) -> FinishedRun:
     name, profile = plan.task.name, plan.pool.profile
-    return Finished(plan.folder, name, profile, plan.label, plan.finished)
+    return FinishedRun(plan.folder, name, profile, plan.label, plan.finished)
 
 
-def _write(plan: Planned, served: OpenedEngine) -> None:
+def _write(plan: PlannedRun, served: OpenedEngine) -> None:
     """Write a finished run; that of a cascade with what its earlier stages did."""
     results = tuple(plan.results[row.query_id] for row in plan.pool.rows)
     qrels = {row.query_id: plan.task.qrels[row.query_id] for row in plan.pool.rows}

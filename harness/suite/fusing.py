@@ -31,7 +31,7 @@ from ..runs import (
     versions,
     write_run,
 )
-from .execution import Finished
+from .execution import FinishedRun
 
 Place = tuple[str, str]
 """A task and a profile."""
@@ -44,7 +44,7 @@ def fuse_runs(
     root: Path,
     out: Path | None = None,
     label: str | None = None,
-    on_run: Callable[[Finished], None] = lambda run: None,
+    on_run: Callable[[FinishedRun], None] = lambda run: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> list[Path]:
     """Fuse the runs that `names` mean, wherever each has one, and return the folders of new runs.
@@ -228,7 +228,7 @@ def _described(
     return composed_manifest({**base, **made}, settings, spent)
 
 
-def _store(run: Run, out: Path) -> Finished:
+def _store(run: Run, out: Path) -> FinishedRun:
     settings = run.manifest["settings"]
     task, profile = _place(settings)
     label = settings["reranker"]["label"]
@@ -236,4 +236,4 @@ def _store(run: Run, out: Path) -> Finished:
     finished = check_finished(folder, settings)
     if not finished:
         write_run(folder, run)
-    return Finished(folder, task, profile, label, finished)
+    return FinishedRun(folder, task, profile, label, finished)

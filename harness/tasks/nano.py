@@ -110,11 +110,11 @@ class Subset:
         """Return the rows of task `split` in a config, which is named without its prefix."""
         config = self.config(name)
         table = self.reader.read(config, self.shared_split(config) or split)
-        return table.only(MTEB_COLUMNS) if self.as_mteb else table
+        return table.select(MTEB_COLUMNS) if self.as_mteb else table
 
     def ranked(self, name: str, split: str, ignored: Sequence[str]) -> RankedLists:
         """Return the candidate lists of a config, read without the columns `ignored`."""
-        table = self.read(name, split).without(ignored)
+        table = self.read(name, split).drop(ignored)
         unread_columns(table, "candidates")
         return in_hash_order(ranked_lists(table)) if name == TOP_RANKED else ranked_lists(table)
 
@@ -266,7 +266,7 @@ def _judgements(subset: Subset, split: str, file: Path) -> Table:
     if subset.qrels is not None:
         own = subset.judged()[0] if subset.judges_all() else split
         table = subset.reader.read(subset.qrels, own)
-        return table.only(MTEB_COLUMNS) if subset.as_mteb else table
+        return table.select(MTEB_COLUMNS) if subset.as_mteb else table
     folder = Path(source.dataset).expanduser() / "qrels"
     if source.kind == "beir" and file.resolve().parent == folder.resolve() and is_text_table(file):
         return standard_names(read_files([file]))

@@ -60,14 +60,14 @@ class Table:
             index -= len(numbers)
         return f"{self.where}, row {index + 1}"
 
-    def without(self, names: Container[str]) -> Table:
+    def drop(self, names: Container[str]) -> Table:
         """Return the table without the columns of these names."""
         kept = {name: values for name, values in self.columns.items() if name not in names}
         return replace(self, columns=kept)
 
-    def only(self, names: Container[str]) -> Table:
+    def select(self, names: Container[str]) -> Table:
         """Return the table without the columns of other names."""
-        return self.without([name for name in self.columns if name not in names])
+        return self.drop([name for name in self.columns if name not in names])
 
     def column(self, name: str) -> Sequence[Any]:
         """Return one column; raise BadData if it is missing."""

@@ -62,7 +62,7 @@ from .sharing import Sharing
 if TYPE_CHECKING:
     from .batches import Batcher
     from .forwards import Forward
-    from .loading import Loaded, Task
+    from .loading import LoadedModel, Task
 
 FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
@@ -93,7 +93,7 @@ class TransformersEngine:
         self.options = options
         self._loading_seconds = 0.0
         self._sharing = Sharing(wanted=options.share_prefixes)
-        self._loaded: dict[Task, Loaded] = {}
+        self._loaded: dict[Task, LoadedModel] = {}
 
     def supports(self, kinds: frozenset[type]) -> bool:
         """Return whether all types are known; whether the model has the head shows later."""
@@ -206,7 +206,7 @@ class TransformersEngine:
         yield from (*done, *refused)
         for adapter, part in parts.items():
             model = self._load(task)
-            model.read_with(adapter)
+            model.use_adapter(adapter)
             yield from self._sharing.run(kind, model, part, forward, self.batcher)
 
     def _forward(self, kind: type) -> Forward:
@@ -220,7 +220,7 @@ class TransformersEngine:
             raise no_encoder_decoder(self.checkpoint)
         return found
 
-    def _load(self, task: Task) -> Loaded:
+    def _load(self, task: Task) -> LoadedModel:
         """Return the network for `task`, loaded once; the seconds of loading are kept apart."""
         from .loading import load
         from .projection import load_projection

@@ -18,16 +18,16 @@ import torch
 from ...errors import EngineFault
 from ...types import Attention
 from ..prepare import Answer, Prepared, sound
-from .loading import Loaded
+from .loading import LoadedModel
 from .prefixes import compute_prefix
 
 
-def attend(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def attend(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Attend`, one request after another."""
     return [_attend(model, one) for one in batch]
 
 
-def _attend(model: Loaded, one: Prepared) -> Answer:
+def _attend(model: LoadedModel, one: Prepared) -> Answer:
     parts = one.parts
     assert parts is not None  # noqa: S101
     prefix = [i for part in parts.before for i in part]

@@ -91,7 +91,7 @@ def _attempt(forward: Forward, batch: Sequence[Prepared]) -> Sequence[Answer] | 
 
 
 @dataclass(frozen=True, slots=True)
-class Padded:
+class PaddedBatch:
     """A batch as tensors of shape (rows, longest): ids, mask, positions, segment ids.
 
     cache: keys and values of tokens before the ids; the mask then begins with theirs.
@@ -104,7 +104,7 @@ class Padded:
     cache: Any = None
 
 
-def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> Padded:
+def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> PaddedBatch:
     """Pad to the longest sequence, on the left for decoders, and move it to the model's device.
 
     The mask comes from lengths, never from ids: many tokenizers pad with their end token.
@@ -128,4 +128,4 @@ def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> Padded:
         mask[row, end - one.unseen : end] = 0
     device = checkpoint.device
     ids, mask, positions = (x.to(device) for x in (ids, mask, positions))
-    return Padded(ids, mask, positions, None if types is None else types.to(device))
+    return PaddedBatch(ids, mask, positions, None if types is None else types.to(device))

@@ -19,12 +19,12 @@ from ...types import ContinuationScore
 from ..prepare import Answer, Prepared, sound
 from .generation import decode, select_rows
 from .language import label_scores, sum_logprobs
-from .loading import Loaded
+from .loading import LoadedModel
 
 _POSITIONS = 8_192  # padded tokens that the encoder reads at once
 
 
-def next_tokens(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def next_tokens(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `NextToken`: float32 log-softmax over the full vocabulary, next decoder position."""
     answers = []
     for one, row in zip(batch, _logits(model, batch), strict=True):
@@ -33,7 +33,7 @@ def next_tokens(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     return answers
 
 
-def likelihoods(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def likelihoods(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Likelihood`; the logits that predict a token are one position before it."""
     answers = []
     for one, row in zip(batch, _logits(model, batch), strict=True):
@@ -45,7 +45,7 @@ def likelihoods(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     return answers
 
 
-def generate(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def generate(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Generate`, those whose decoders begin with equally many tokens together."""
     answers: dict[int, Answer] = {}
     for _, group in itertools.groupby(
@@ -60,7 +60,7 @@ def generate(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     return [answers[place] for place in range(len(batch))]
 
 
-def encode(model: Loaded, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+def encode(model: LoadedModel, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     """Return the encoder's last hidden states of each row of ids, shape (tokens, dim)."""
     found: dict[int, torch.Tensor] = {}
     waiting = sorted(range(len(rows)), key=lambda place: len(rows[place]))
@@ -73,7 +73,7 @@ def encode(model: Loaded, rows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     return [found[place] for place in range(len(rows))]
 
 
-def _encode(model: Loaded, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+def _encode(model: LoadedModel, rows: Sequence[Sequence[int]]) -> torch.Tensor:
     ids, mask = _padded(rows, model.checkpoint.device)
     encoder = model.network.get_encoder()
     states: torch.Tensor = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -96,7 +96,7 @@ def stack_states(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Te
     return filled, (places < lengths[:, None]).long()
 
 
-def _logits(model: Loaded, batch: Sequence[Prepared]) -> torch.Tensor:
+def _logits(model: LoadedModel, batch: Sequence[Prepared]) -> torch.Tensor:
     """Return the logits of all decoder positions, shape (rows, longest, vocabulary)."""
     states, mask = stack_states(encode(model, [one.ids for one in batch]))
     begun, _ = _padded([one.begun for one in batch], model.checkpoint.device)
@@ -112,7 +112,7 @@ def _run(
 
 
 def decode_from_states(
-    model: Loaded, batch: Sequence[Prepared], states: torch.Tensor, mask: torch.Tensor
+    model: LoadedModel, batch: Sequence[Prepared], states: torch.Tensor, mask: torch.Tensor
 ) -> list[Answer]:
     """Answer requests with texts that the decoder writes.
 

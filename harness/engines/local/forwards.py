@@ -12,11 +12,11 @@ from .attention import attend
 from .fusion import fuse, fuse_scores
 from .generation import generate
 from .language import likelihoods, next_tokens
-from .loading import Loaded, Task
+from .loading import LoadedModel, Task
 from .pairs import classify
 from .vectors import embed, token_vectors
 
-Forward = tuple[Task, Callable[[Loaded, Sequence[Prepared]], list[Answer]]]
+Forward = tuple[Task, Callable[[LoadedModel, Sequence[Prepared]], list[Answer]]]
 
 FORWARDS: Mapping[type, Forward] = {
     NextToken: ("causal", next_tokens),

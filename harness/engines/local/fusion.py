@@ -15,10 +15,10 @@ import torch
 from ...types import Generate, Logits
 from ..prepare import Answer, Prepared, sound
 from .encoder_decoder import decode_from_states, encode, stack_states
-from .loading import Loaded
+from .loading import LoadedModel
 
 
-def fuse(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def fuse(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Fuse` with greedy text."""
     states = iter(encode(model, [row for one in batch for row in one.rows]))
     read = [torch.cat(list(itertools.islice(states, len(one.rows)))) for one in batch]
@@ -29,12 +29,12 @@ def fuse(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     return decode_from_states(model, writing, *stack_states(read))
 
 
-def fuse_scores(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def fuse_scores(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `FuseScore`, one request after another."""
     return [_scores(model, one) for one in batch]
 
 
-def _scores(model: Loaded, one: Prepared) -> Answer:
+def _scores(model: LoadedModel, one: Prepared) -> Answer:
     """Score by products with anchors (MVP: arXiv:2509.07485), without the language head."""
     views = one.request.views
     vectors = torch.stack([states[:views] for states in encode(model, one.rows)], dim=1)

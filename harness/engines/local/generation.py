@@ -14,7 +14,7 @@ from ..prepare import NOT_FINITE, Answer, Prepared
 from ..seeds import seed_of
 from .batches import pad
 from .language import forward
-from .loading import Loaded
+from .loading import LoadedModel
 
 _NO_PATTERN = "the transformers engine cannot force a pattern; leave it out or use engine vllm"
 
@@ -90,7 +90,7 @@ def select_rows(cache: Any, keep: Sequence[int], *parts: torch.Tensor) -> tuple[
     return tuple(part[chosen] for part in parts)
 
 
-def generate(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def generate(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Generate` with a causal model; see `decode`."""
     padded = pad(batch, model.checkpoint)
     causal = _Causal(model.network, padded.ids, padded.mask, padded.positions)

@@ -10,11 +10,11 @@ import torch
 
 from ...types import ContinuationScore, LabelScores
 from ..prepare import Answer, Prepared, sound
-from .loading import Loaded
+from .loading import LoadedModel
 from .prefixes import pad_after_prefix
 
 
-def next_tokens(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def next_tokens(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `NextToken`: float32 log-softmax over the full vocabulary, last position."""
     logits = _last_logits(model, batch, 1)[:, 0].float()
     logprobs = logits.log_softmax(-1)
@@ -29,7 +29,7 @@ def label_scores(one: Prepared, logits: torch.Tensor, logprobs: torch.Tensor) ->
     return sound(logprob.values(), LabelScores(logprob, logit, prompt_tokens=one.read))
 
 
-def likelihoods(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def likelihoods(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Likelihood`; the logits that predict a token are one position before it."""
     logits = _last_logits(model, batch, max(one.ending for one in batch) + 1)
     answers = []
@@ -47,7 +47,7 @@ def sum_logprobs(ids: Sequence[int], logits: torch.Tensor) -> float:
     return float(logits.float().log_softmax(-1).gather(1, column).cpu().double().sum())
 
 
-def _last_logits(model: Loaded, batch: Sequence[Prepared], keep: int) -> torch.Tensor:
+def _last_logits(model: LoadedModel, batch: Sequence[Prepared], keep: int) -> torch.Tensor:
     """Return the logits of the last `keep` positions, shape (rows, keep, vocabulary).
 
     Padding is on the left, so every sequence ends at the same place and the language head runs on

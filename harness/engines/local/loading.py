@@ -26,7 +26,7 @@ Task = Literal["causal", "classifier", "composed", "encoder", "seq2seq"]
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A network with its weights, and the checkpoint that it was loaded from.
 
     projection: the layers after an encoder's hidden states. languages: PEFT's view of the network,
@@ -46,7 +46,7 @@ class Loaded:
         return self.checkpoint.decoder and hasattr(self.network, "score")
 
     @functools.cached_property
-    def unshared(self) -> str | None:
+    def no_sharing_reason(self) -> str | None:
         """Why no prefix is computed once for several sequences, None where it can be."""
         return why_no_shared_prefix(self.network)
 
@@ -56,7 +56,7 @@ class Loaded:
             states = layer(states)
         return states
 
-    def read_with(self, adapter: str | None) -> None:
+    def use_adapter(self, adapter: str | None) -> None:
         """Read what follows with the language adapter of this name; None for a model without."""
         if self.languages is not None:
             self.languages.set_adapter(_peft_name(adapter))
@@ -66,7 +66,7 @@ class Loaded:
 
 def load(
     checkpoint: Checkpoint, task: Task, languages: Mapping[str, str] = MappingProxyType({})
-) -> Loaded:
+) -> LoadedModel:
     """Load the weights for `task`, merge the adapter, and move the network to its device.
 
     languages: PEFT adapters, hub id or folder, by the language that each of them reads.
@@ -76,7 +76,7 @@ def load(
     runs no code; safetensors are preferred.
     """
     if task == "composed":
-        return Loaded(_cross_encoder(checkpoint), checkpoint)
+        return LoadedModel(_cross_encoder(checkpoint), checkpoint)
     with quiet(), explain_errors(checkpoint.name):
         network = _network(checkpoint, task)
         read = {_peft_name(language): adapter for language, adapter in languages.items()}
@@ -87,7 +87,7 @@ def load(
         network = network.to(checkpoint.device).eval()
         if adapted is None:  # PEFT goes by a layer's own weight
             optimize_encoder(network)
-        return Loaded(network, checkpoint, projection, adapted)
+        return LoadedModel(network, checkpoint, projection, adapted)
 
 
 def _network(checkpoint: Checkpoint, task: Task) -> Any:

@@ -13,11 +13,11 @@ from ...types import Logits
 from ..pairing import output_names
 from ..prepare import LOWER_PAIR, Answer, Answered, Numbered, Prepared, sound, too_long
 from .batches import pad
-from .loading import Loaded
+from .loading import LoadedModel
 from .prefixes import pad_after_prefix
 
 
-def classify(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def classify(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer pairs with a sequence-classification head.
 
     Logits are raw: sentence-transformers' default sigmoid would turn large ones into ties.
@@ -33,7 +33,7 @@ def classify(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     return _replies(logits, batch, names)
 
 
-def _last_states(model: Loaded, batch: Sequence[Prepared]) -> torch.Tensor:
+def _last_states(model: LoadedModel, batch: Sequence[Prepared]) -> torch.Tensor:
     """Return the hidden states of the last tokens, shape (rows, hidden size).
 
     The model's own forward looks for the last token that is not the padding id, and so misses the
@@ -56,7 +56,9 @@ def _replies(
     ]
 
 
-def prepare_composed(model: Loaded, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
+def prepare_composed(
+    model: LoadedModel, numbered: Numbered
+) -> tuple[list[Prepared], list[Answered]]:
     """Prepare pairs for a `CrossEncoder` one by one, to learn how long they are."""
     todo: list[Prepared] = []
     done: list[Answered] = []
@@ -70,7 +72,7 @@ def prepare_composed(model: Loaded, numbered: Numbered) -> tuple[list[Prepared],
     return todo, done
 
 
-def score_composed(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def score_composed(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer pairs with a `CrossEncoder`, which prepares them once more."""
     from sentence_transformers.util import batch_to_device
 
@@ -80,7 +82,7 @@ def score_composed(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     return _replies(scores, batch, names if scores.shape[1:] == (len(names),) else ())
 
 
-def _features(model: Loaded, requests: Sequence[Any]) -> dict[str, Any]:
+def _features(model: LoadedModel, requests: Sequence[Any]) -> dict[str, Any]:
     network, pairs = model.network, [(r.query, r.document) for r in requests]
     prompt = network.prompts.get(network.default_prompt_name or "")
     whole = {"text": {"truncation": False}}

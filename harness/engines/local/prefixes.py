@@ -19,11 +19,11 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from ...types import Failure
 from ..prepare import Answered, Prepared
-from .batches import Batcher, Padded, pad
+from .batches import Batcher, PaddedBatch, pad
 from .sharing import Forward, group_by_prefix
 
 if TYPE_CHECKING:
-    from .loading import Loaded
+    from .loading import LoadedModel
 
 LEAST_SHARE = 8
 """A group must save one part in this many of a batch, for a forward pass has costs of its own."""
@@ -103,7 +103,7 @@ def _rope_kinds(config: Any) -> set[str]:
 
 
 def run_shared(
-    model: Loaded, sequences: Sequence[Prepared], forward: Forward, batcher: Batcher
+    model: LoadedModel, sequences: Sequence[Prepared], forward: Forward, batcher: Batcher
 ) -> Iterator[Answered]:
     """Run sequences in batches, group by group, with the prefix of each group computed once.
 
@@ -118,7 +118,7 @@ def run_shared(
             yield index, answer
 
 
-def pad_after_prefix(model: Loaded, batch: Sequence[Prepared]) -> Padded:
+def pad_after_prefix(model: LoadedModel, batch: Sequence[Prepared]) -> PaddedBatch:
     """Pad a batch on the left, after the keys and values of the model's prefix if it has one."""
     if model.prefix is None:
         return pad(batch, model.checkpoint)
@@ -131,7 +131,7 @@ def pad_after_prefix(model: Loaded, batch: Sequence[Prepared]) -> Padded:
     seen = torch.arange(max(lengths), device=own.ids.device) >= max(lengths) - before
     mask = torch.cat([seen.to(own.mask.dtype), own.mask], 1)
     cache = model.prefix.before(model.network, lengths)
-    return Padded(own.ids, mask, own.positions + before, own.types, cache)
+    return PaddedBatch(own.ids, mask, own.positions + before, own.types, cache)
 
 
 def _places(lengths: Sequence[int], device: Any) -> torch.Tensor:

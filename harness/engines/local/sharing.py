@@ -13,9 +13,9 @@ from ..prepare import Answer, Answered, Prepared
 
 if TYPE_CHECKING:
     from .batches import Batcher
-    from .loading import Loaded
+    from .loading import LoadedModel
 
-Forward = Callable[["Loaded", Sequence[Prepared]], list[Answer]]
+Forward = Callable[["LoadedModel", Sequence[Prepared]], list[Answer]]
 
 SHORTEST = 16
 """Tokens of the shortest prefix that is shared."""
@@ -108,14 +108,14 @@ class Sharing:
     def run(
         self,
         kind: type,
-        model: Loaded,
+        model: LoadedModel,
         sequences: Sequence[Prepared],
         forward: Forward,
         batcher: Batcher,
     ) -> Iterator[Answered]:
         """Run sequences of requests of one type, with common prefixes where that is possible."""
         if _reads_forward(kind, model):
-            found = model.unshared if self._wanted else "it is turned off"
+            found = model.no_sharing_reason if self._wanted else "it is turned off"
             self.in_effect = {"shared_prefixes": f"no: {found}" if found else "yes"}
             if found is None:
                 from .prefixes import run_shared
@@ -124,7 +124,7 @@ class Sharing:
         return batcher.run(sequences, functools.partial(forward, model))
 
 
-def _reads_forward(kind: type, model: Loaded) -> bool:
+def _reads_forward(kind: type, model: LoadedModel) -> bool:
     """Whether the answer to a request of this type is read off its last tokens."""
     if kind is PairScore:
         return model.scores_last

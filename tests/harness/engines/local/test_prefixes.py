@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.engines.local.batches import Batcher
 from rerank_bench.engines.local.language import likelihoods, next_tokens
-from rerank_bench.engines.local.loading import Loaded
+from rerank_bench.engines.local.loading import LoadedModel
 from rerank_bench.engines.local.prefixes import run_shared, why_no_shared_prefix
 from rerank_bench.engines.prepare import Answer, Prepared
 from rerank_bench.types import Failure, Likelihood, NextToken, PairScore, Prompt
@@ -58,9 +58,9 @@ def network(kind: str) -> Any:
     return transformers.AutoModelForCausalLM.from_config(config).float().eval()
 
 
-def loaded(network: Any) -> Loaded:
+def loaded(network: Any) -> LoadedModel:
     tokens = SimpleNamespace(pad_id=0)
-    return Loaded(network, SimpleNamespace(decoder=True, device="cpu", tokens=tokens))
+    return LoadedModel(network, SimpleNamespace(decoder=True, device="cpu", tokens=tokens))
 
 
 def rows(prefix: int, ends: Sequence[int], *, ending: int = 0) -> list[Prepared]:
@@ -74,7 +74,7 @@ def rows(prefix: int, ends: Sequence[int], *, ending: int = 0) -> list[Prepared]
     ]
 
 
-def alone(model: Loaded, forward: Any, one: Prepared) -> Any:
+def alone(model: LoadedModel, forward: Any, one: Prepared) -> Any:
     with torch.inference_mode():
         return forward(model, [one])[0]
 
@@ -115,7 +115,7 @@ def test_a_prefix_is_computed_once_for_all_batches_of_its_group() -> None:
 def test_out_of_memory_halves_what_is_computed_behind_a_prefix() -> None:
     model, tried = loaded(network("llama")), []
 
-    def forward(own: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+    def forward(own: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
         tried.append(len(batch))
         if len(batch) > 3 or len(batch[0].ids) > 100:
             raise torch.OutOfMemoryError("full")
@@ -183,7 +183,7 @@ def test_a_model_that_cannot_be_probed_is_not_shared_and_its_error_is_the_reason
     model = loaded(transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE)))
     model.network.base_model.register_forward_pre_hook(fail)
     told = f"the model cannot be asked so: {type(error).__name__}: {error}"
-    assert model.unshared == told
+    assert model.no_sharing_reason == told
 
 
 def test_a_model_whose_embedding_tells_no_size_is_not_shared() -> None:
