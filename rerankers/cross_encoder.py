@@ -9,6 +9,7 @@ from rerank_bench import BadOption, Candidates, Flow, Logits, PairScore, ask
 
 from .budgets import check_budgets
 from .odds import log_odds
+from .passages import document_pairs
 
 _RELEVANT = frozenset({"relevant", "yes", "true", "positive", "related", "match"})
 _IRRELEVANT = frozenset(
@@ -46,12 +47,7 @@ class CrossEncoder:
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all pairs at once."""
-        replies = yield from ask(
-            [
-                PairScore(candidates.query, d.text, candidates.query_language, d.language)
-                for d in candidates.documents
-            ]
-        )
+        replies = yield from ask(document_pairs(candidates))
         return [self._score(reply) for reply in replies]
 
     def _score(self, reply: Logits) -> float:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from rerank_bench import (
     Candidates,
     Generation,
+    PairScore,
     Prompt,
     Template,
     answer_after_thoughts,
@@ -29,6 +30,12 @@ def document_prompts(candidates: Candidates, template: Template, instruction: st
         template.fill(query=candidates.query, document=d.text, instruction=own)
         for d in candidates.documents
     ]
+
+
+def document_pairs(candidates: Candidates) -> list[PairScore]:
+    """Pair the query with each document, with the languages of both."""
+    query, language = candidates.query, candidates.query_language
+    return [PairScore(query, d.text, language, d.language) for d in candidates.documents]
 
 
 def full_answer(prompt: Prompt, reply: Generation) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..reranking import label_probability
-from . import facts, rules
+from . import facts, parts, rules
 from .gains import wins_ties_losses
 
 if TYPE_CHECKING:
@@ -211,8 +211,8 @@ COLUMNS: list[Column] = [
           mean=rules.same, show="more"),
     _text("engine", "engine", "The engine that answered the requests.",
           lambda own: own.engine.get("name", ""), mean=rules.joined, show="more"),
-    _text("hardware", "hardware", "What the engine ran on.", facts.hardware, mean=rules.joined,
-          show="more"),
+    _text("hardware", "hardware", "What the engine ran on.",
+          lambda own: parts.hardware(own.run.manifest), mean=rules.joined, show="more"),
     _count("repaired", "repaired", "Answers that had to be repaired.",
            lambda own: own.counts["repaired"], show="more"),
     _count("unparsable", "unusable", "Answers that could not be used.",
@@ -220,7 +220,8 @@ COLUMNS: list[Column] = [
     _count("truncated", "truncated", "Texts that were cut to the reranker's budget.",
            lambda own: own.counts["truncated"], show="more"),
     _text("invalid", "invalid", "Why the method did not work as it is meant to, so that the "
-          "numbers mean nothing.", facts.invalid, mean=rules.invalid, absent=None),
+          "numbers mean nothing.", lambda own: parts.invalid(own.run.manifest, own.counts),
+          mean=rules.invalid, absent=None),
     _text("resolved", "resolved", "What the profile's name stood for.",
           _setting("profile", "resolved"), mean=rules.joined, of_pool=True),
     _text("judgements", "judgements", "The judgements, where they are not the usual ones.",

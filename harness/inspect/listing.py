@@ -93,12 +93,7 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
 
 
 def listing(
-    what: str,
-    name: str | None,
-    tasks: Sequence[str],
-    filters: Mapping[str, Any],
-    *,
-    as_json: bool,
+    what: str, name: str | None, tasks: Sequence[str], filters: Mapping[str, Any], *, as_json: bool
 ) -> None:
     """Print the names of `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `suites`, `runs`.
 

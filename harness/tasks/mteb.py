@@ -23,16 +23,7 @@ from .hub import AGAIN
 from .huggingface import LOG_IN, to_open
 from .languages import TWO_LETTERS
 from .table import Table
-from .task import (
-    CANDIDATES,
-    HUGGING_FACE,
-    QRELS,
-    Source,
-    Task,
-    TaskOptions,
-    TaskRef,
-    in_hash_order,
-)
+from .task import CANDIDATES, HUGGING_FACE, QRELS, Source, Task, TaskOptions, TaskRef, in_hash_order
 
 OLDEST = (2, 26)
 _INSTALL = "pip install 'rerank-bench[mteb]'"
