@@ -46,11 +46,6 @@ class ModelLocation:
     revision: str | None = None
     fingerprint: str | None = None
 
-    @property
-    def folder(self) -> Path | None:
-        """The folder of a local model, None for a hub id."""
-        return Path(self.source) if self.fingerprint else None
-
 
 def find_model(name: str, *, revision: str | None = None) -> ModelLocation:
     """Find `name`: a short name of `PACKAGED`, a GGUF file, a folder, or a hub id.

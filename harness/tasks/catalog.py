@@ -169,7 +169,7 @@ def with_catalogue_facts(task: Task, entry: CatalogueEntry, options: TaskOptions
         convention=entry.convention,
         dense=entry.dense,
         main_measure=entry.main_measure,
-        main_score=_mteb_score(entry.main_measure) if entry.name.startswith(MTEB) else None,
+        main_score=_mteb_score(entry.main_measure) if entry.is_mteb else None,
     )
 
 
