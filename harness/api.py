@@ -10,7 +10,7 @@ from typing import Any
 
 from .reranking import Budget, Fitter, Usage, open_reranker, order, rerank_one
 from .runs import Run, read_run
-from .tasks import readable
+from .tasks import replace_unreadable
 from .types import Candidates, Document, Engine, Reranker
 
 
@@ -74,9 +74,9 @@ def _candidates(
     engine: Engine,
     instruction: str | None,
 ) -> Candidates:
-    corpus = {str(place): readable(text) for place, text in enumerate(documents)}
+    corpus = {str(place): replace_unreadable(text) for place, text in enumerate(documents)}
     fitter = Fitter(corpus, engine, Budget.of(reranker, engine))
-    (fitted_query,) = fitter.queries([readable(query)])
+    (fitted_query,) = fitter.queries([replace_unreadable(query)])
     fitter.prepare([(fitted_query, list(corpus))])
     fitted = zip(corpus, fitter.documents(fitted_query, list(corpus)), strict=True)
     texts = tuple(Document(doc_id, document.text) for doc_id, document in fitted)

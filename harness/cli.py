@@ -10,27 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import flags
 from .errors import RerankBenchError, printable
-from .flags import (
-    FILTERS,
-    FORMS,
-    FUSE,
-    JSON,
-    LISTS,
-    REPORT,
-    SUITE,
-    TABLES,
-    TASK,
-    TASK_OPTIONS,
-    check_list,
-    check_measures,
-    named_value,
-    suite_table,
-    table_form,
-)
 
 if TYPE_CHECKING:
-    from .suite import Finished, Suite
+    from .suite import FinishedRun, Suite
 
 
 class _Group(click.Group):
@@ -51,15 +35,10 @@ def main() -> None:
 
 
 @main.command()
-@SUITE
-@TABLES
+@flags.SUITE
+@flags.TABLES
 def run(
-    suite: Path | None,
-    print_toml: bool,
-    as_json: bool,
-    wide: bool,
-    explain: bool,
-    **flags: Any,
+    suite: Path | None, print_toml: bool, as_json: bool, wide: bool, explain: bool, **values: Any
 ) -> None:
     """Rerank every task x profile with every reranker, and print the gains.
 
@@ -70,27 +49,26 @@ def run(
     from .report import printing
     from .suite import run_suite
 
-    form = table_form(wide=wide, explain=explain, form="json" if as_json else None)
-    built = _suite(suite, flags, print_toml=print_toml)
-    folders = run_suite(built, done=_print_done, noted=note_printer())
+    form = flags.table_form(wide=wide, explain=explain, form="json" if as_json else None)
+    built = _suite(suite, values, print_toml=print_toml)
+    folders = run_suite(built, on_run=_print_done, on_pool=note_printer())
     printing.report(folders, form, explain=explain)
 
 
-def _suite(file: Path | None, flags: Mapping[str, Any], *, print_toml: bool) -> Suite:
+def _suite(file: Path | None, values: Mapping[str, Any], *, print_toml: bool) -> Suite:
     """Lay the flags over the file and resolve all names; or print both as one file and exit."""
     from .suite import build_suite, merge, read_suite, to_toml
 
-    table = merge(read_suite(file) if file else {}, suite_table(flags))
+    table = merge(read_suite(file) if file else {}, flags.suite_table(values))
     if print_toml:
         click.echo(to_toml(table), nl=False)
         click.get_current_context().exit()
     return build_suite(table)
 
 
-def _print_done(finished: Finished) -> None:
+def _print_done(finished: FinishedRun) -> None:
     state = "already done" if finished.skipped else "done"
-    line = f"{state}: {finished.task} · {finished.profile} · {finished.label}"
-    _print_note(line)
+    _print_note(f"{state}: {finished.task} · {finished.profile} · {finished.label}")
 
 
 def _print_note(line: str) -> None:
@@ -98,20 +76,20 @@ def _print_note(line: str) -> None:
 
 
 @main.command()
-@TASK_OPTIONS
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write JSON lines.")
-@JSON
-def pool(out: Path | None, as_json: bool, **flags: Any) -> None:
+@flags.TASK_OPTIONS
+@click.option("--out", type=flags.PATH, metavar="FILE", help="Write JSON lines.")
+@flags.JSON
+def pool(out: Path | None, as_json: bool, **values: Any) -> None:
     """Build pools, write them if asked, and print the first stages' own numbers."""
     from .inspect import listing
 
-    listing.pools(suite_table(flags), out, as_json=as_json)
+    listing.pools(flags.suite_table(values), out, as_json=as_json)
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@REPORT
-@TABLES
+@click.argument("runs", nargs=-1, required=True, type=flags.PATH)
+@flags.REPORT
+@flags.TABLES
 def report(
     runs: Sequence[Path],
     form: str | None,
@@ -136,8 +114,10 @@ def report(
     if reference is not None and (html or form not in (None, "md")):
         raise click.UsageError("--reference is for text tables and --md; leave out the other form")
     if html is None:
-        check_measures(measure, form)
-        shown = table_form(wide=wide or bool(measure and not form), explain=explain, form=form)
+        flags.check_measures(measure, form)
+        shown = flags.table_form(
+            wide=wide or bool(measure and not form), explain=explain, form=form
+        )
         printing.report(
             list(runs), shown, explain=explain, prices=price, measures=measure, reference=reference
         )
@@ -153,9 +133,9 @@ def report(
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--form", required=True, type=click.Choice(FORMS))
+@click.argument("runs", nargs=-1, required=True, type=flags.PATH)
+@click.option("--out", required=True, type=flags.PATH, metavar="DIR")
+@click.option("--form", required=True, type=click.Choice(flags.FORMS))
 def export(runs: Sequence[Path], out: Path, form: str) -> None:
     """Write the runs in the folders RUNS as files for other programs."""
     from .report import export as write
@@ -167,9 +147,9 @@ def export(runs: Sequence[Path], out: Path, form: str) -> None:
 @main.command()
 @click.argument("one")
 @click.argument("other")
-@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path))
+@click.option("--runs", default="runs", show_default=True, type=flags.PATH)
 @click.option("--queries", default=10, show_default=True, help="Those that differ most.")
-@JSON
+@flags.JSON
 def compare(one: str, other: str, runs: Path, queries: int, as_json: bool) -> None:
     """Compare the rerankers ONE and OTHER, named by their labels, on the same pools."""
     from .report import printing
@@ -178,8 +158,8 @@ def compare(one: str, other: str, runs: Path, queries: int, as_json: bool) -> No
 
 
 @main.command()
-@FUSE
-@TABLES
+@flags.FUSE
+@flags.TABLES
 def fuse(
     names: Sequence[str],
     runs: Path,
@@ -197,20 +177,20 @@ def fuse(
     from .report import printing
     from .suite import Fusion, fuse_runs
 
-    form = table_form(wide=wide, explain=explain, form="json" if as_json else None)
+    form = flags.table_form(wide=wide, explain=explain, form="json" if as_json else None)
     fuse_ = partial(fuse_runs, root=runs, out=out, label=label)
-    folders = fuse_(names, Fusion(**how), done=_print_done, told=_print_note)
+    folders = fuse_(names, Fusion(**how), on_run=_print_done, on_note=_print_note)
     printing.report(folders, form, explain=explain)
 
 
 @main.command()
 @click.argument("run_", metavar="RUN")
 @click.argument("query_id")
-@click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path))
+@click.option("--runs", default="runs", show_default=True, type=flags.PATH)
 @click.option("--against", metavar="RUN2", help="Another run of the same task, side by side.")
-@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies.")
+@click.option("--cache", type=flags.PATH, metavar="DIR", help="Cache of replies.")
 @click.option("--whole", is_flag=True, help="Leave nothing out.")
-@JSON
+@flags.JSON
 def show(
     run_: str,
     query_id: str,
@@ -232,39 +212,34 @@ def show(
 
 
 @main.command(name="list")
-@click.argument("what", type=click.Choice(list(LISTS)))
+@click.argument("what", type=click.Choice(list(flags.LISTS)))
 @click.argument("name", required=False)
-@TASK
-@FILTERS
-@JSON
+@flags.TASK
+@flags.FILTERS
+@flags.JSON
 def list_(what: str, name: str | None, task: Sequence[str], as_json: bool, **filters: Any) -> None:
     """List what can be named; `runs` takes a folder, `profiles` a --task, `rerankers` filters.
 
     With a NAME, `tasks` lists those of one data set or collection, and `rerankers` shows one whole:
     its facts, its prompt on an example, and its cost.
     """
-    from .inspect import card, listing
-    from .inspect.rerankers import Wanted
+    from .inspect import listing
 
-    check_list(what, {"name": name, "task": task, **filters})
-    if what == "rerankers" and name is not None:
-        card.show(name, as_json=as_json)
-        return
-    wanted = Wanted.of(filters) if any(filters.values()) else None
-    listing.listing(what, name, task, wanted, as_json=as_json)
+    flags.check_list(what, {"name": name, "task": task, **filters})
+    listing.listing(what, name, task, filters, as_json=as_json)
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the runs here.")
+@click.option("--out", type=flags.PATH, metavar="DIR", help="Keep the runs here.")
 @click.option("--quick", is_flag=True, help="Leave the language model's rows out.")
-@JSON
-@TABLES
+@flags.JSON
+@flags.TABLES
 def demo(out: Path | None, quick: bool, as_json: bool, wide: bool, explain: bool) -> None:
     """Rerank Python's own standard library with real models: about eight minutes on two cores."""
     from .report import printing
     from .suite import demo as demonstration
 
-    form = table_form(wide=wide, explain=explain, form="json" if as_json else None)
+    form = flags.table_form(wide=wide, explain=explain, form="json" if as_json else None)
     shown = partial(printing.report, form=form, explain=explain)
     demonstration.run(out, quick=quick, report=shown)
 
@@ -275,7 +250,7 @@ def demo(out: Path | None, quick: bool, as_json: bool, wide: bool, explain: bool
 @click.option("--base-url", multiple=True, metavar="URL", help="A server for engine http; repeats.")
 @click.option("-o", "option", multiple=True, metavar="NAME=VALUE", help="An option for both.")
 @click.option("--quick", is_flag=True, help="Few and short requests.")
-@JSON
+@flags.JSON
 def doctor(
     engine: Sequence[str],
     model: str | None,
@@ -289,7 +264,7 @@ def doctor(
 
     if len(engine) > 2:
         raise click.UsageError("--engine is given once or twice")
-    options = dict(named_value(text) for text in option)
+    options = dict(flags.named_value(text) for text in option)
     options |= {"base_url": ",".join(base_url)} if base_url else {}
     report = examination.examine(examination.open_engines(engine, model, options), quick=quick)
     written = examination.as_json if as_json else examination.as_table
@@ -299,7 +274,7 @@ def doctor(
 
 
 @main.command()
-@SUITE
+@flags.SUITE
 @click.option("--gpu", default="h200", metavar="NAME", show_default=True, help="The GPU.")
 @click.option("--shape", metavar="NAME", help="Sizes such as Qwen3-4B instead of the model's own.")
 @click.option("--block", default=16, metavar="N", show_default=True, help="Prefix-cache block.")
@@ -310,7 +285,7 @@ def plan(
     block: int,
     print_toml: bool,
     as_json: bool,
-    **flags: Any,
+    **values: Any,
 ) -> None:
     """Estimate what a suite would cost a GPU at best, before anything is run.
 
@@ -319,6 +294,6 @@ def plan(
     from .inspect import plan as planning
     from .reranking import find_gpu
 
-    built = _suite(suite, flags, print_toml=print_toml)
+    built = _suite(suite, values, print_toml=print_toml)
     found = planning.plan_suite(built, find_gpu(gpu), shape=shape, block=block)
     planning.show(found, as_json=as_json)

@@ -37,7 +37,7 @@ class BadOption(RerankBenchError):
 
 
 class RerankerFault(RerankBenchError):
-    """A reranker returned the wrong number of scores, a score that is no number, or raised."""
+    """A reranker returned the wrong number of scores, a score that is not a number, or raised."""
 
 
 class EngineFault(RerankBenchError):
@@ -61,7 +61,7 @@ class RunConflict(RerankBenchError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
-    """Return the error for `name`, which is no `kind`, with up to three near names of `known`."""
+    """Return the error for a `name` that is not in `known`, with up to three similar names."""
     names = sorted(known)
     near = _near(name, names)
     if near:

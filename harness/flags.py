@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+PATH = click.Path(path_type=Path)
 TASK = click.option("--task", multiple=True, metavar="NAME", help="A task or a whole set; repeats.")
 PROFILE = click.option("--profile", multiple=True, metavar="NAME", help="A first stage; repeats.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -48,7 +49,7 @@ LISTS: dict[str, set[str]] = {
 
 
 def check_list(what: str, given: Mapping[str, Any]) -> None:
-    """Raise UsageError for what a list does not read, and for filters beside a name."""
+    """Raise UsageError for what a list does not read, and for filters together with a name."""
     set_ = [name for name, value in given.items() if value]
     for name in set_:
         if name not in LISTS[what]:
@@ -79,16 +80,14 @@ REPORT = _flags(
     click.option("--csv", "form", flag_value="csv", help="The same as CSV."),
     click.option("--md", "form", flag_value="md", help="Tables in Markdown."),
     click.option("--latex", "form", flag_value="latex", help="Tables of gains for booktabs."),
-    click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page."),
+    click.option("--html", type=PATH, metavar="FILE", help="Write a page."),
     click.option("--detail", multiple=True, metavar="RUN", help="Show its queries; repeats."),
-    click.option(
-        "--cache", type=click.Path(path_type=Path), metavar="DIR", help="Cache of replies."
-    ),
+    click.option("--cache", type=PATH, metavar="DIR", help="Cache of replies."),
     click.option("--price", multiple=True, metavar="NAME=READ/WRITTEN", help="Per million tokens."),
     click.option("--measure", multiple=True, metavar="NAME@K", help="Add AP@1000 or nAUC(AP@10)."),
     click.option(
         "--reference",
-        type=click.Path(path_type=Path),
+        type=PATH,
         metavar="FILE",
         help="HAKARI-Bench's leaderboard (DuckDB), shown beside.",
     ),
@@ -159,7 +158,7 @@ TASK_OPTIONS = _flags(
 
 
 SUITE = _flags(
-    click.argument("suite", type=click.Path(path_type=Path), required=False),
+    click.argument("suite", type=PATH, required=False),
     TASK_OPTIONS,
     click.option(
         "--reranker",
@@ -215,7 +214,7 @@ def _numbers(
 
 FUSE = _flags(
     click.argument("names", metavar="RUN...", nargs=-1, required=True),
-    click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path)),
+    click.option("--runs", default="runs", show_default=True, type=PATH),
     click.option(
         "--method",
         default="rrf",
@@ -229,6 +228,6 @@ FUSE = _flags(
     ),
     click.option("--constant", default=60.0, show_default=True, help="Of rrf."),
     click.option("--as", "label", metavar="LABEL", help="Of the fused runs [method and runs]."),
-    click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Else into --runs."),
+    click.option("--out", type=PATH, metavar="DIR", help="Else into --runs."),
     JSON,
 )

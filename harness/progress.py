@@ -1,4 +1,4 @@
-"""Progress bars with an estimate, on stderr; silent when stderr is no terminal."""
+"""Progress bars with an estimate, on stderr; silent when stderr is not a terminal."""
 
 from __future__ import annotations
 

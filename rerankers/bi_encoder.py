@@ -9,7 +9,7 @@ from rerank_bench.types import Embed
 
 from .budgets import check_budgets
 from .cosines import cosines
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 
 POOLINGS = ("saved", "last", "mean", "cls")
 
@@ -36,18 +36,13 @@ class BiEncoder:
     max_doc_tokens: int | None = 500
     max_query_tokens: int | None = 256
     asks = frozenset({Embed})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("bi-encoder", self)
         check_pooling("bi-encoder", self.pooling)
-        check_instruction("bi-encoder", self.prompt, self.instruction)
-        check_shows("bi-encoder", self.prompt, "query")
-        check_shows("bi-encoder", self.document_prompt, "document", unshown=())
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the query's prompt has an instruction."""
-        return takes_instruction(self.prompt)
+        check_prompt("bi-encoder", self.prompt, "query", instruction=self.instruction)
+        check_prompt("bi-encoder", self.document_prompt, "document", unshown=())
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all vectors at once."""

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 from rerank_bench import BadOption, Candidates, Generate, Generation, NextToken, ask, load_template
 
 from .budgets import check_counts
-from .instructions import check_instruction, check_shows
+from .instructions import check_prompt
 from .parsing import read_labels, tagged_answer
-from .passages import THOUGHT, Passages, whole_answer
+from .passages import THOUGHT, Passages, full_answer
 
 ANSWERS = ("labels", "generate", "tagged")
 _WRITTEN = 16  # "Passage B." or "<answer>[20]</answer>", with some tokens to spare
@@ -21,12 +21,12 @@ Winners: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Choices:
+class ChoiceOptions:
     """How a choice is asked for, checked; raises BadOption, naming `method`.
 
     answer: `labels` compares the log-probabilities of the prompt file's labels as the next token,
         `generate` reads the label that the model writes, `tagged` the one it writes between
-        `<answer>` and `</answer>` behind its thoughts.
+        `<answer>` and `</answer>` after its thoughts.
     max_tokens: of a written answer; None is 16, and 2,048 more where the prompt has the model
         think.
     """
@@ -48,8 +48,7 @@ class Choices:
                 f"{self.method}: prompt {self.prompt} has no labels to read: set answer=generate "
                 "or answer=tagged"
             )
-        check_shows(self.method, self.prompt, "query", "passages")
-        check_instruction(self.method, self.prompt, self.instruction)
+        check_prompt(self.method, self.prompt, "query", "passages", instruction=self.instruction)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -73,14 +72,11 @@ class Choices:
 class Chooser:
     """Asks about one query's documents; `unusable` says of each answer so far if it was."""
 
-    def __init__(self, candidates: Candidates, choices: Choices) -> None:
+    def __init__(self, candidates: Candidates, choices: ChoiceOptions) -> None:
         self._choices = choices
         self._labels = choices.labels
         self._passages = Passages(
-            candidates,
-            choices.prompt,
-            instruction=choices.instruction,
-            escape=not self._labels,
+            candidates, choices.prompt, instruction=choices.instruction, escape=not self._labels
         )
         self.unusable: list[bool] = []
 
@@ -129,7 +125,7 @@ class Chooser:
 
     def _written(self, inside: Sequence[int], request: Generate, reply: Generation) -> Winners:
         """Return the document whose label was written, if it is one and only one."""
-        text = whole_answer(request.prompt, reply)
+        text = full_answer(request.prompt, reply)
         if self._choices.answer == "tagged":
             text = tagged_answer(text)
         places = {name: place for place, name in enumerate(self._names(len(inside)))}

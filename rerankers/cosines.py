@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 
 def cosines(query: NDArray[Any], documents: Sequence[NDArray[Any]] | NDArray[Any]) -> list[float]:
@@ -14,8 +14,6 @@ def cosines(query: NDArray[Any], documents: Sequence[NDArray[Any]] | NDArray[Any
 
     A matrix product may sum equal rows in another order; here every row is summed alike.
     """
-    import numpy as np
-
     rows, one = np.asarray(documents, dtype=float), query.astype(float)
     dots = (rows * one).sum(axis=1)
     lengths = (rows * rows).sum(axis=1) ** 0.5 * float((one * one).sum()) ** 0.5

@@ -9,6 +9,7 @@ from rerank_bench import BadOption, Candidates, Flow, Logits, PairScore, ask
 
 from .budgets import check_budgets
 from .odds import log_odds
+from .passages import document_pairs
 
 _RELEVANT = frozenset({"relevant", "yes", "true", "positive", "related", "match"})
 _IRRELEVANT = frozenset(
@@ -28,7 +29,7 @@ class CrossEncoder:
     label: the relevant output, by its number from 0 or by its name; a head with three or more
         outputs needs it. Its score is the log-odds against all others.
     max_doc_tokens, max_query_tokens, max_pair_tokens (of both together): budgets in tokens. A pair
-        has by default, 0, what the model's context holds beside the tokenizer's own tokens. Where
+        has by default, 0, what the model's context holds besides the tokenizer's own tokens. Where
         it is too long the document is cut, and a query only to its own budget: by default half the
         pair's, which is what longest-first truncation leaves to a query beside a long document.
     """
@@ -46,12 +47,7 @@ class CrossEncoder:
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all pairs at once."""
-        replies = yield from ask(
-            [
-                PairScore(candidates.query, d.text, candidates.query_language, d.language)
-                for d in candidates.documents
-            ]
-        )
+        replies = yield from ask(document_pairs(candidates))
         return [self._score(reply) for reply in replies]
 
     def _score(self, reply: Logits) -> float:

@@ -10,7 +10,7 @@ from rerank_bench.types import Embed
 from .bi_encoder import check_pooling
 from .budgets import check_budgets, check_counts
 from .cosines import cosines
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class E2Rank:
     """Scores documents by the cosine with the vector of a prompt that lists the first of them.
 
     The first stage's best documents are pseudo relevance feedback; every document is embedded
-    alone. So the order of documents behind them changes no score.
+    alone. So the order of documents after them changes no score.
 
     prompt: name or `.toml` file of the listwise query, filled with `query`, `passages` and
         `instruction`.
@@ -37,19 +37,15 @@ class E2Rank:
     max_doc_tokens: int | None = 1536
     max_query_tokens: int | None = 256
     asks = frozenset({Embed})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("e2rank", self)
         check_counts("e2rank", feedback=self.feedback)
         check_pooling("e2rank", self.pooling)
-        check_instruction("e2rank", self.prompt, self.instruction)
-        check_shows("e2rank", self.prompt, "query", "passages", count=self.feedback)
-        check_shows("e2rank", self.document_prompt, "document", unshown=())
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the query's prompt has an instruction."""
-        return takes_instruction(self.prompt)
+        shown, given = ("query", "passages"), self.instruction
+        check_prompt("e2rank", self.prompt, *shown, count=self.feedback, instruction=given)
+        check_prompt("e2rank", self.document_prompt, "document", unshown=())
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for the vectors of the listwise query and of all documents at once."""

@@ -12,7 +12,7 @@ from typing import Any
 from rerank_bench import BadOption, Candidates, Flow, NextToken, Prompt, Scored, ask, load_template
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_instruction, check_prompt, takes_instruction
 from .orders import descending
 from .passages import Passages, document_prompts
 
@@ -30,7 +30,7 @@ class EcoRank:
     """Asks within a budget: yes or no for each document, then which of two neighbours is better.
 
     Rashid et al. 2024, arXiv:2402.10866. The first documents are judged alone, as many as a share
-    of the budget pays for: relevant ones move to the front, the others behind those that were not
+    of the budget pays for: relevant ones move to the front, the others after those that were not
     judged. The other share pays for passes from the end to the front that swap neighbours; where it
     does not pay for a whole pass, one goes over the top. Passes end where one swaps nothing.
 
@@ -44,7 +44,7 @@ class EcoRank:
         without spaces is a word. A run is invalid where a share pays for no request in more than
         10 % of the queries.
     split: share of the budget for single documents, 0 to 1.
-    k: documents that are looked at; the others keep their order behind.
+    k: documents that are looked at; the others follow in their order.
     max_doc_tokens, max_query_tokens, max_window_tokens (of two documents together): budgets in
         tokens. instruction: as for pointwise.
     """
@@ -65,8 +65,8 @@ class EcoRank:
         if not 0 <= self.split <= 1:
             raise BadOption(f"ecorank: split must be from 0 to 1, not {self.split}")
         check_budgets("ecorank", self)
-        check_shows("ecorank", self.prompt, "query", "document")
-        check_shows("ecorank", self.pair_prompt, "query", "passages", count=2)
+        check_prompt("ecorank", self.prompt, "query", "document")
+        check_prompt("ecorank", self.pair_prompt, "query", "passages", count=2)
         if not self.takes_instruction:
             check_instruction("ecorank", self.prompt, self.instruction)
         for prompt in (self.prompt, self.pair_prompt):
@@ -101,10 +101,10 @@ class EcoRank:
         return Scored(descending(ranking), unpaid if ranking else {})
 
     def _judged(self, candidates: Candidates) -> Part:
-        """Put relevant ones of the first `k` documents before those not judged, others behind."""
+        """Put relevant ones of the first `k` documents before those not judged, others after."""
         template = load_template(self.prompt)
         prompts = document_prompts(candidates, template, self.instruction)[: self.k]
-        count = affordable(list(map(words, prompts)), self.budget * self.split)
+        count = requests_within(list(map(count_words, prompts)), self.budget * self.split)
         asked = [NextToken(prompt, template.labels) for prompt in prompts[:count]]
         replies = yield from ask(asked)
         yes, no = template.labels
@@ -121,8 +121,8 @@ class EcoRank:
         labels = load_template(self.pair_prompt).labels
         names = [label.strip() for label in labels]
         found = list(ranking)
-        costs = [words(passages.prompt(pair, names)) for pair in itertools.pairwise(found)]
-        counts = passes(costs, self.budget * (1 - self.split))
+        costs = [count_words(passages.prompt(pair, names)) for pair in itertools.pairwise(found)]
+        counts = pairs_per_pass(costs, self.budget * (1 - self.split))
         for count in counts:
             before = list(found)
             for place in range(count, 0, -1):
@@ -136,18 +136,18 @@ class EcoRank:
         return found, bool(costs and self.split < 1 and not any(counts))
 
 
-def words(prompt: Prompt) -> int:
+def count_words(prompt: Prompt) -> int:
     """Return the words of a prompt, and one for the answer."""
     texts = [prompt.text or "", *(message.text for message in prompt.messages), prompt.prefill]
     return sum(len(_WORD.findall(text)) for text in texts) + 1
 
 
-def affordable(costs: Sequence[int], budget: float) -> int:
+def requests_within(costs: Sequence[int], budget: float) -> int:
     """Return how many of the first requests the budget pays for."""
     return bisect_right(list(itertools.accumulate(costs)), budget)
 
 
-def passes(costs: Sequence[int], budget: float) -> list[int]:
+def pairs_per_pass(costs: Sequence[int], budget: float) -> list[int]:
     """Return how many pairs of neighbours each pass compares, from what each pair costs.
 
     Whole passes first, at most one for each pair, since these order everything; then one over as
@@ -156,4 +156,4 @@ def passes(costs: Sequence[int], budget: float) -> list[int]:
     if not costs:
         return []
     whole, left = divmod(budget, sum(costs))
-    return [*[len(costs)] * min(int(whole), len(costs)), affordable(costs, left)]
+    return [*[len(costs)] * min(int(whole), len(costs)), requests_within(costs, left)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, load_template, order
 
 from .budgets import check_budgets
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .orders import Ordering, Sliding, descending
 from .passages import Passages
 
@@ -39,14 +39,14 @@ class First:
     max_window_tokens: int | None = None
     instruction: str = ""
     asks = frozenset({NextToken})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         self._sliding()
         if self.window > len(LETTERS):
             raise BadOption(f"first: window must be at most {len(LETTERS)}, not {self.window}")
         check_budgets("first", self)
-        check_shows("first", self.prompt, "query", "passages")
-        check_instruction("first", self.prompt, self.instruction)
+        check_prompt("first", self.prompt, "query", "passages", instruction=self.instruction)
         template = load_template(self.prompt)
         if not ((template.text or "") + template.prefill).endswith("["):
             raise BadOption(f"first: prompt {self.prompt} does not begin the answer with [")
@@ -55,11 +55,6 @@ class First:
     def fixed_labels(self) -> tuple[str, ...]:
         """The letters of the largest window."""
         return tuple(LETTERS[: self.window])
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Slide; a letter that the server did not report comes last in its window."""

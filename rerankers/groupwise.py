@@ -19,8 +19,8 @@ from rerank_bench import (
 )
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows, takes_instruction
-from .passages import Passages, whole_answer
+from .instructions import check_prompt, prompt_takes_instruction
+from .passages import Passages, full_answer
 from .shuffles import shuffled
 
 HIGHEST = 10
@@ -57,10 +57,11 @@ class GroupRank:
     max_doc_tokens: int | None = 750
     max_query_tokens: int | None = 1024
     asks = frozenset({Generate})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("groupwise", self)
-        check_shows("groupwise", self.prompt, "query", "passages")
+        check_prompt("groupwise", self.prompt, "query", "passages")
         counts = {"group": self.group, "repeats": self.repeats, "max_tokens": self.max_tokens}
         check_counts("groupwise", **counts)
         if self.temperature < 0:
@@ -69,11 +70,6 @@ class GroupRank:
             raise BadOption(f"groupwise: top_p must be over 0 and at most 1, not {self.top_p}")
         if not 1 <= self._step <= self.group:
             raise BadOption(f"groupwise: interval must be from 1 to group={self.group}")
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     @property
     def _step(self) -> int:
@@ -107,24 +103,20 @@ class GroupRank:
     def _request(self, passages: Passages, group: Sequence[int], repeat: int) -> Generate:
         prompt = passages.prompt(group, [str(place + 1) for place in range(len(group))])
         return Generate(
-            prompt,
-            self.max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            sample=repeat,
+            prompt, self.max_tokens, temperature=self.temperature, top_p=self.top_p, sample=repeat
         )
 
 
 def _answer(request: Generate, reply: Generation) -> str:
     """Return the answer of a reply; nothing, where it was cut off before its answer began."""
-    text = whole_answer(request.prompt, reply)
+    text = full_answer(request.prompt, reply)
     return text if reply.finished or "<answer>" in text else ""
 
 
 def read_scores(text: str, count: int) -> tuple[dict[int, float], bool]:
     """Read `{"[1]": 5, "[2]": 3}` as scores by place, and whether it was as asked for.
 
-    The last object behind `<answer>` counts. Where it is no valid JSON its entries are read one by
+    The last object after `<answer>` counts. Where it is not valid JSON its entries are read one by
     one; unknown documents are left out, and scores are cut to 0 to 10.
     """
     answer = answer_after_thoughts(text).rpartition("<answer>")[2]

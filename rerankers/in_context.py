@@ -15,7 +15,7 @@ from rerank_bench import BadOption, Candidates, Flow, Scored, ask, escape_identi
 from rerank_bench.types import PASSAGES, Attend
 
 from .budgets import check_budgets
-from .instructions import check_shows, takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 
 _HEAD = re.compile(r"(\d+)-(\d+)")
 
@@ -25,7 +25,7 @@ class InContext:
     """Scores documents by how much a model attends to their tokens when it reads the query.
 
     All documents stand in one prompt, before the query. A token's weight is the attention that it
-    gets from the tokens behind the documents, as a mean over those and a sum over heads and layers.
+    gets from the tokens after the documents, as a mean over those and a sum over heads and layers.
     The weight that it gets for the query `N/A` is taken off. Tokens more than two standard
     deviations below the mean of their document are left out, and the others are summed.
 
@@ -43,16 +43,12 @@ class InContext:
     max_doc_tokens: int | None = 400
     max_query_tokens: int | None = 256
     asks = frozenset({Attend})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("in-context", self)
-        check_shows("in-context", self.prompt, "query", "passages", count=None)
+        check_prompt("in-context", self.prompt, "query", "passages", count=None)
         self._heads()
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for the attention of the query and of `N/A` to all documents in one prompt."""
@@ -75,7 +71,7 @@ class InContext:
         scores = [0.0] * len(texts)
         for number, place in enumerate(places):
             weights = [weights[number] for weights in reply.weights]
-            scores[place] = calibrated(*weights) if self.calibrate else math.fsum(weights[0])
+            scores[place] = calibrated_score(*weights) if self.calibrate else math.fsum(weights[0])
         return Scored(scores, counts)
 
     def _heads(self) -> tuple[tuple[int, int], ...]:
@@ -85,7 +81,7 @@ class InContext:
         return tuple(sorted({(int(match[1]), int(match[2])) for match in found if match}))
 
 
-def calibrated(weights: Sequence[float], idle: Sequence[float]) -> float:
+def calibrated_score(weights: Sequence[float], idle: Sequence[float]) -> float:
     """Return the sum of a document's weights less those for `N/A`, without outliers below.
 
     weights, idle: one weight per token of the document, for the query and for `N/A`.

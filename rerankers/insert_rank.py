@@ -43,8 +43,8 @@ class InsertRank(Listwise):
                 raise BadOption(f"insertrank: {name} must be one of {', '.join(known)}")
 
     def rerank(self, candidates: Candidates) -> Flow:
-        """Order the windows as listwise does, with a score beside each passage."""
-        windows = Windows(self, candidates, scaled(self._values(candidates), self.scale))
+        """Order the windows as listwise does, with a score next to each passage."""
+        windows = Windows(self, candidates, format_scores(self._values(candidates), self.scale))
         ranking = yield from self._sliding().order(len(candidates.documents), windows.order)
         return Scored(descending(ranking), windows.counts, windows.repairs)
 
@@ -60,7 +60,7 @@ class InsertRank(Listwise):
         return found
 
 
-def scaled(values: Sequence[float], scale: str) -> list[str]:
+def format_scores(values: Sequence[float], scale: str) -> list[str]:
     """Write scores as the prompt shows them."""
     if scale == "rank":
         places = {place: rank for rank, place in enumerate(order(list(values)), start=1)}

@@ -21,12 +21,17 @@ def takes_instruction(prompt: str) -> bool:
     return "instruction" in load_template(prompt).variables
 
 
-def check_shows(
+prompt_takes_instruction = property(lambda reranker: takes_instruction(reranker.prompt))
+"""The attribute `takes_instruction` of a reranker with the option `prompt`."""
+
+
+def check_prompt(
     method: str,
     prompt: str,
     *names: str,
     unshown: tuple[str, ...] = ("instruction",),
     count: int | None = 20,
+    instruction: str = "",
 ) -> None:
     """Raise BadOption, naming `method`, for a prompt that does not show what it is filled with.
 
@@ -37,7 +42,9 @@ def check_shows(
         their scores.
     unshown: variables that the method fills too, and that a prompt may leave out.
     count: passages in the list; None where `passages` is one text.
+    instruction: the option of that name, which is refused where the prompt would not show it.
     """
+    check_instruction(method, prompt, instruction)
     template, given = load_template(prompt), (*names, *unshown)
 
     def filled(changed: str = "") -> Prompt:

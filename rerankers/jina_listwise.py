@@ -11,13 +11,13 @@ from rerank_bench.types import Embed, Prompt, Vectors
 
 from .budgets import check_budgets, check_counts
 from .cosines import cosines
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOKENS = ("<|embed_token|>", "<|rerank_token|>")
-"""What stands behind each document, and behind the query."""
+"""What stands after each document, and after the query."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,19 @@ class JinaListwise:
     max_query_tokens: int | None = 512
     max_window_tokens: int | None = 120_000
     asks = frozenset({Embed})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_counts("jina-listwise", block=self.block)
         check_budgets("jina-listwise", self)
-        check_shows("jina-listwise", self.prompt, "query", "passages")
-        check_instruction("jina-listwise", self.prompt, self.instruction)
+        check_prompt(
+            "jina-listwise", self.prompt, "query", "passages", instruction=self.instruction
+        )
 
     @property
     def window(self) -> int:
         """How many documents share max_window_tokens."""
         return self.block
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for the vectors of all blocks at once, and combine the query's."""
@@ -68,7 +65,7 @@ class JinaListwise:
         prompts = [self._prompt(candidates, block) for block in blocks]
         replies = yield from ask([Embed(prompt, TOKENS, normalise=False) for prompt in prompts])
         found = [_vectors(reply, block) for reply, block in zip(replies, blocks, strict=True)]
-        query = combined([(rows[-1], rows[:-1]) for rows in found])
+        query = mean_query_vector([(rows[-1], rows[:-1]) for rows in found])
         return [score for rows in found for score in cosines(query, rows[:-1])]
 
     def _prompt(self, candidates: Candidates, block: Sequence[str]) -> Prompt:
@@ -90,7 +87,7 @@ def _vectors(reply: Vectors, block: Sequence[str]) -> NDArray[Any]:
     return rows
 
 
-def combined(blocks: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> NDArray[Any]:
+def mean_query_vector(blocks: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> NDArray[Any]:
     """Return the query's vector over blocks of (its vector, the documents' vectors).
 
     Blocks whose documents all point away from the query have no weight; if that is so for all of

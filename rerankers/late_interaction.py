@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rerank_bench import Candidates, Flow, PairScore, ask
 
 from .budgets import check_budgets
+from .passages import document_pairs
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,5 @@ class LateInteraction:
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask for all pairs at once."""
-        replies = yield from ask(
-            [
-                PairScore(candidates.query, d.text, candidates.query_language, d.language)
-                for d in candidates.documents
-            ]
-        )
+        replies = yield from ask(document_pairs(candidates))
         return [reply.logits[0] for reply in replies]

@@ -1,7 +1,7 @@
 """ListT5: a tournament of small groups, each ordered by a fusion-in-decoder T5 (Yoon et al. 2024).
 
 arXiv:2402.15838. The winner of the tournament is taken out, and the groups that it was in are
-played anew for the next one; the results of all others are kept.
+played again for the next one; the results of all others are kept.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from rerank_bench import BadOption, Candidates, Flow, Scored, ask, load_template
 from rerank_bench.types import Fuse
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows
+from .instructions import check_prompt
 from .orders import descending
 
 _NUMBER = re.compile(r"\d+")
-_SUBSTITUTE = 21  # how far behind a winner in the pool the passage is that takes its place
+_SUBSTITUTE = 21  # how far after a winner in the pool the passage is that takes its place
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ListT5:
     """Finds the best documents one by one by tournaments, in which groups advance their winners.
 
     A group that is not full is filled with the first passages of the pool that are not in it. The
-    winner's place in its first group is taken by the passage 21 places behind it in the pool, as in
+    winner's place in its first group is taken by the passage 21 places after it in the pool, as in
     the official code, or the next that has not won. Behind the best documents the others keep
     first-stage order.
 
@@ -50,7 +50,7 @@ class ListT5:
 
     def __post_init__(self) -> None:
         check_budgets("listt5", self)
-        check_shows("listt5", self.prompt, "query", "document", "index", unshown=())
+        check_prompt("listt5", self.prompt, "query", "document", "index", unshown=())
         if not 1 <= self.winners <= self.group // 2:
             raise BadOption(
                 f"listt5: winners must be from 1 to half the group of {self.group}, "
@@ -158,7 +158,7 @@ def _parts(items: Sequence[int], size: int) -> list[Sequence[int]]:
 def read_numbers(text: str, count: int) -> tuple[list[int], str]:
     """Read numbers from 1, the best one last, as places from 0, the best one first.
 
-    Returns all places, those that are missing behind the others, and `repaired`, `unparsable` or
+    Returns all places, those that are missing after the others, and `repaired`, `unparsable` or
     nothing.
     """
     named = [int(digits[:9]) - 1 for digits in reversed(_NUMBER.findall(text))]

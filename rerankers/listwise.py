@@ -6,19 +6,13 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rerank_bench import (
-    Candidates,
-    Flow,
-    Generate,
-    Scored,
-    ask,
-)
+from rerank_bench import Candidates, Flow, Generate, Scored, ask
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .orders import Ordering, Sliding, descending
-from .parsing import Readings
-from .passages import THOUGHT, Passages, whole_answer
+from .parsing import PermutationReader
+from .passages import THOUGHT, Passages, full_answer
 from .shuffles import shuffled
 
 _TOKENS_PER_IDENTIFIER = 7  # "[100] > " where every digit and bracket is a token of its own
@@ -57,6 +51,7 @@ class Listwise:
     max_window_tokens: int | None = None
     instruction: str = ""
     asks = frozenset({Generate})
+    takes_instruction = prompt_takes_instruction
     method = "listwise"
     shows: ClassVar[tuple[str, ...]] = ("query", "passages")
 
@@ -64,13 +59,9 @@ class Listwise:
         self._sliding()
         check_budgets(self.method, self)
         check_counts(self.method, max_tokens=self.max_tokens, orders=self.orders)
-        check_shows(self.method, self.prompt, *self.shows, count=self.window)
-        check_instruction(self.method, self.prompt, self.instruction)
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
+        check_prompt(
+            self.method, self.prompt, *self.shows, count=self.window, instruction=self.instruction
+        )
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Order window by window; an answer without identifiers leaves its window as it was."""
@@ -100,7 +91,7 @@ class Windows:
             instruction=options.instruction,
             scores=scores,
         )
-        self._readings = Readings()
+        self._readings = PermutationReader()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -126,7 +117,7 @@ class Windows:
         replies = yield from ask(requests)
         found = []
         for request, reply, (_, places) in zip(requests, replies, shown, strict=True):
-            read = self._readings.read(whole_answer(request.prompt, reply), len(places))
+            read = self._readings.read(full_answer(request.prompt, reply), len(places))
             found.append([places[place] for place in read])
         orders = self._options.orders
         return [mean_order(found[i : i + orders]) for i in range(0, len(found), orders)]

@@ -8,20 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank_bench import (
-    Candidates,
-    Flow,
-    Scored,
-    ask,
-    escape_identifiers,
-    load_template,
-)
+from rerank_bench import Candidates, Flow, Scored, ask, escape_identifiers, load_template
 from rerank_bench.types import Fuse
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows
+from .instructions import check_prompt
 from .orders import Ordering, Sliding, descending
-from .parsing import Readings
+from .parsing import PermutationReader
 
 _TOKENS_PER_IDENTIFIER = 7  # the official code allows 140 for 20
 
@@ -52,7 +45,7 @@ class LiT5:
     def __post_init__(self) -> None:
         self._sliding()
         check_budgets("lit5", self)
-        check_shows("lit5", self.prompt, "query", "document", "index", unshown=())
+        check_prompt("lit5", self.prompt, "query", "document", "index", unshown=())
         check_counts("lit5", max_tokens=self.max_tokens)
 
     def rerank(self, candidates: Candidates) -> Flow:
@@ -75,7 +68,7 @@ class _Windows:
         safe = [escape_identifiers(document.text) for document in candidates.documents]
         self._texts = [text for text, _ in safe]
         self._escaped = found + sum(count for _, count in safe)
-        self._readings = Readings(bare=True)
+        self._readings = PermutationReader(bare=True)
 
     @property
     def counts(self) -> dict[str, int]:

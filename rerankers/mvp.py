@@ -11,14 +11,14 @@ from rerank_bench import Candidates, Flow, ask, load_template
 from rerank_bench.types import FuseScore
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows
+from .instructions import check_prompt
 
 
 @dataclass(frozen=True)
 class MVP:
     """Scores all documents in one call of a T5 that writes no text.
 
-    The encoder reads each passage behind one marker token for each view. For each view the decoder
+    The encoder reads each passage after one marker token for each view. For each view the decoder
     reads the markers' vectors of all passages and makes an anchor of them. The score is the mean
     over the views of the product of a passage's vector and the anchor, without a scale.
 
@@ -37,7 +37,7 @@ class MVP:
 
     def __post_init__(self) -> None:
         check_budgets("mvp", self)
-        check_shows("mvp", self.prompt, "query", "document", unshown=())
+        check_prompt("mvp", self.prompt, "query", "document", unshown=())
         check_counts("mvp", views=self.views)
 
     def rerank(self, candidates: Candidates) -> Flow:

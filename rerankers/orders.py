@@ -95,7 +95,7 @@ class Sliding:
 
 
 def heap_sort(count: int, *, best: int, children: int, choose: Choose) -> Ordering:
-    """Order the `best` first of `count` documents by a heap; the others keep their order behind.
+    """Order the `best` first of `count` documents by a heap; the others follow in their order.
 
     children: of each node, at least 2; `choose` is given a parent and its children, in this order.
 
@@ -149,7 +149,7 @@ def _sink(heap: list[int], nodes: Iterable[int], children: int, choose: Choose) 
 
 
 def bubble_sort(count: int, *, best: int, children: int, choose: Choose) -> Ordering:
-    """Order the `best` first of `count` documents by bubbles; the others keep their order behind.
+    """Order the `best` first of `count` documents by bubbles; the others follow in their order.
 
     children: how many documents a pass compares with the one before them, at least 1.
 

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 from rerank_bench import BadOption, Candidates, Flow, NextToken, Scored, ask, load_template
 
 from .budgets import check_budgets, check_counts
-from .choices import Choices, Chooser
-from .instructions import check_instruction, check_shows, takes_instruction
+from .choices import ChoiceOptions, Chooser
+from .instructions import check_prompt, prompt_takes_instruction
 from .odds import log_sum_exp
 from .orders import Choosing, bubble_sort, descending, heap_sort
 from .passages import Passages
@@ -32,12 +32,13 @@ class Pairwise:
     prompt: name or `.toml` file, filled with `query` and two `passages`, which are named by the
         file's labels.
     sort: `all` compares all pairs and scores a document by what it won, `heap` sorts by a heap, and
-        `sliding` goes `k` times from the end to the front and swaps neighbours. k: how many of the
-        best `heap` and `sliding` put in order; the others keep theirs behind. Where a sort meets a
-        pair that neither won, the first stage decides.
-    answer, max_tokens: as for setwise. max_doc_tokens (128, as in llm-rankers), max_query_tokens,
-        max_window_tokens (of two documents together): budgets in tokens. instruction: as for
-        pointwise.
+        `sliding` goes `k` times from the end to the front and swaps neighbours. Where a sort meets
+        a pair that neither won, the first stage decides.
+    k: how many of the best `heap` and `sliding` put in order; the others follow in their order.
+    answer, max_tokens: as for setwise.
+    max_doc_tokens, max_query_tokens, max_window_tokens (of two documents together): budgets in
+        tokens; 128 for documents is that of llm-rankers.
+    instruction: as for pointwise.
     """
 
     prompt: str = "prp"
@@ -50,6 +51,7 @@ class Pairwise:
     max_window_tokens: int | None = None
     instruction: str = ""
     window = 2
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         if self.sort not in SORTS:
@@ -68,11 +70,6 @@ class Pairwise:
         """The two labels of every request."""
         return self._choices().labels[:2] if self.answer == "labels" else ()
 
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
-
     def rerank(self, candidates: Candidates) -> Flow:
         """Compare all pairs at once, or sort by comparisons."""
         chooser = Chooser(candidates, self._choices())
@@ -81,15 +78,17 @@ class Pairwise:
             scores = yield from _games_won(count, chooser)
         else:
             sort, children = (heap_sort, 2) if self.sort == "heap" else (bubble_sort, 1)
-            knock_out = KnockOut(chooser)
+            knock_out = PairwiseMaximum(chooser)
             ranking = yield from sort(
                 count, best=self.k, children=children, choose=knock_out.choose
             )
             scores = descending(ranking)
         return Scored(scores, chooser.counts, chooser.repairs)
 
-    def _choices(self) -> Choices:
-        return Choices("pairwise", self.prompt, self.answer, self.max_tokens, self.instruction)
+    def _choices(self) -> ChoiceOptions:
+        return ChoiceOptions(
+            "pairwise", self.prompt, self.answer, self.max_tokens, self.instruction
+        )
 
 
 def _shares(pairs: Sequence[Pair], chooser: Chooser) -> Shares:
@@ -114,7 +113,7 @@ def _games_won(count: int, chooser: Chooser) -> Shares:
     return won
 
 
-class KnockOut:
+class PairwiseMaximum:
     """Chooses the best of each set by comparing its documents, one after another, with the best."""
 
     def __init__(self, chooser: Chooser) -> None:
@@ -138,8 +137,8 @@ class Duo:
     """Sums how probable each of the first `k` documents is to be better than each other (duoT5).
 
     Pradeep et al. 2021, arXiv:2101.05667: p_ij is the probability of the prompt's first label
-    against its second, where document i stands before j. All other documents keep their order
-    behind.
+    against its second, where document i stands before j. All other documents follow in
+    their order.
 
     prompt: name or `.toml` file, filled with `query` and two `passages`, with two labels. k: 50, as
         in the paper. both: ask about each pair both ways round; without it only about i before j in
@@ -158,6 +157,7 @@ class Duo:
     max_window_tokens: int | None = None
     instruction: str = ""
     asks = frozenset({NextToken})
+    takes_instruction = prompt_takes_instruction
     window = 2
 
     def __post_init__(self) -> None:
@@ -173,18 +173,12 @@ class Duo:
                 f"first; it has {len(self.fixed_labels)}"
             )
         check_budgets("duo", self)
-        check_shows("duo", self.prompt, "query", "passages", count=2)
-        check_instruction("duo", self.prompt, self.instruction)
+        check_prompt("duo", self.prompt, "query", "passages", count=2, instruction=self.instruction)
 
     @property
     def fixed_labels(self) -> tuple[str, ...]:
         """The two labels of every request."""
         return load_template(self.prompt).labels
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all pairs at once."""

@@ -43,7 +43,7 @@ class Permutation:
     unparsable: bool = False
 
 
-class Readings:
+class PermutationReader:
     """The permutations that were read from the replies of one query's requests, in order.
 
     bare: read an answer without words, such as `3 1 2`, for the numbers in it, as a repair; for
@@ -100,9 +100,9 @@ def read_permutation(text: str, identifiers: Mapping[str, int]) -> Permutation:
 def read_labels(text: str, identifiers: Mapping[str, int]) -> tuple[int, ...]:
     """Return the places of the passages that an answer names, in its order, each once.
 
-    A label counts in brackets (`[2]`), behind its noun (`Passage B`), or where it is the only word;
+    A label counts in brackets (`[2]`), after its noun (`Passage B`), or where it is the only word;
     `identifiers` maps label to place. An answer without labels, or with one that is unknown, names
-    none: text that speaks of passages which are not there is no choice.
+    none: text that speaks of passages which are not there is not a choice.
     """
     answer = _plain_marks(answer_after_thoughts(text))
     named = _names(answer) or _CALLED.findall(answer) or _only_word(answer)
@@ -112,7 +112,7 @@ def read_labels(text: str, identifiers: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def tagged_answer(text: str) -> str:
-    """Return what stands between `<answer>` and `</answer>` behind the thoughts of a text.
+    """Return what stands between `<answer>` and `</answer>` after the thoughts of a text.
 
     Nothing where there are no such tags, or several that say different things.
     """

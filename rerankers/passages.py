@@ -8,6 +8,7 @@ from dataclasses import replace
 from rerank_bench import (
     Candidates,
     Generation,
+    PairScore,
     Prompt,
     Template,
     answer_after_thoughts,
@@ -31,7 +32,13 @@ def document_prompts(candidates: Candidates, template: Template, instruction: st
     ]
 
 
-def whole_answer(prompt: Prompt, reply: Generation) -> str:
+def document_pairs(candidates: Candidates) -> list[PairScore]:
+    """Pair the query with each document, with the languages of both."""
+    query, language = candidates.query, candidates.query_language
+    return [PairScore(query, d.text, language, d.language) for d in candidates.documents]
+
+
+def full_answer(prompt: Prompt, reply: Generation) -> str:
     """Return what the model said in all; nothing, where it was cut off within its thoughts.
 
     Some chat templates open the think block themselves, so that the reply shows only its end.

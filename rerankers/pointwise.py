@@ -19,7 +19,7 @@ from rerank_bench import (
 from rerank_bench.types import Label
 
 from .budgets import check_budgets
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 from .odds import log_odds, log_sum_exp
 from .passages import document_prompts
 
@@ -48,24 +48,19 @@ class Pointwise:
     max_query_tokens: int | None = 256
     max_pair_tokens: int | None = None
     asks = frozenset({NextToken})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("pointwise", self)
-        check_instruction("pointwise", self.prompt, self.instruction)
         labels = self._labels(load_template(self.prompt))
         self._check_labels(labels)
         self._check_scale(labels)
-        check_shows("pointwise", self.prompt, "query", "document")
+        check_prompt("pointwise", self.prompt, "query", "document", instruction=self.instruction)
 
     @property
     def fixed_labels(self) -> tuple[Label, ...]:
         """The labels of every request."""
         return self._labels(load_template(self.prompt))
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rerank_bench import Candidates, Flow, Likelihood, ask, load_template
 
 from .budgets import check_budgets
-from .instructions import check_instruction, check_shows, takes_instruction
+from .instructions import check_prompt, prompt_takes_instruction
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class QueryLikelihood:
     """Scores a document by the sum of the log-probabilities of the query's tokens after it.
 
     The mean that UPR takes orders the same, since a query's length is that of all its candidates.
-    prompt: filled with `document`; the query follows it behind one space. max_doc_tokens,
+    prompt: filled with `document`; the query follows it after one space. max_doc_tokens,
     max_query_tokens, max_pair_tokens (of both together): budgets in tokens. instruction: as for
     pointwise. end: counted with the query, such as the end token `</s>`, with which T5 was trained.
     """
@@ -31,22 +31,17 @@ class QueryLikelihood:
     instruction: str = ""
     end: str = ""
     asks = frozenset({Likelihood})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("query-likelihood", self)
-        check_shows("query-likelihood", self.prompt, "document")
-        check_instruction("query-likelihood", self.prompt, self.instruction)
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
+        check_prompt("query-likelihood", self.prompt, "document", instruction=self.instruction)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""
         template = load_template(self.prompt)
         # Tokenised apart, a space in front of the query is part of its first token, as in running
-        # text; behind the prompt it would be a token of its own.
+        # text; after the prompt it would be a token of its own.
         continuation = f" {candidates.query.strip()}{self.end}"
         instruction = self.instruction or candidates.instruction
         prompts = [

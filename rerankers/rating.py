@@ -19,8 +19,8 @@ from rerank_bench import (
 )
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_instruction, check_shows, takes_instruction
-from .passages import document_prompts, whole_answer
+from .instructions import check_prompt, prompt_takes_instruction
+from .passages import document_prompts, full_answer
 
 WEIGHTS = ("probability", "none")
 _TAGGED = re.compile(r"<answer>\s*(\d{1,3})\s*</answer>", re.IGNORECASE)
@@ -52,26 +52,21 @@ class Rating:
     max_query_tokens: int | None = 512
     max_pair_tokens: int | None = None
     asks = frozenset({Generate})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("rating", self)
-        check_shows("rating", self.prompt, "query", "document")
-        check_instruction("rating", self.prompt, self.instruction)
+        check_prompt("rating", self.prompt, "query", "document", instruction=self.instruction)
         check_counts("rating", highest=self.highest, max_tokens=self.max_tokens)
         if self.weight not in WEIGHTS:
             raise BadOption(f"rating: weight must be one of {', '.join(WEIGHTS)}")
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Ask about all documents at once."""
         prompts = document_prompts(candidates, load_template(self.prompt), self.instruction)
         replies = yield from ask([Generate(prompt, self.max_tokens) for prompt in prompts])
         found = [
-            self._score(whole_answer(*one), one[1]) for one in zip(prompts, replies, strict=True)
+            self._score(full_answer(*one), one[1]) for one in zip(prompts, replies, strict=True)
         ]
         missing = [place for place, score in enumerate(found) if score is None]
         return Scored([score or 0.0 for score in found], {"unparsable": len(missing)}, missing)

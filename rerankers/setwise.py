@@ -11,18 +11,11 @@ from dataclasses import dataclass
 from rerank_bench import BadOption, Candidates, Flow, Generate, Scored, ask
 
 from .budgets import check_budgets, check_counts
-from .choices import Choices, Chooser, Winners
-from .instructions import check_instruction, check_shows, takes_instruction
-from .orders import (
-    Choosing,
-    Ending,
-    bubble_sort,
-    descending,
-    heap_sort,
-    sort_from_both_ends,
-)
+from .choices import ChoiceOptions, Chooser, Winners
+from .instructions import check_prompt, prompt_takes_instruction
+from .orders import Choosing, Ending, bubble_sort, descending, heap_sort, sort_from_both_ends
 from .parsing import read_labels
-from .passages import Passages, whole_answer
+from .passages import Passages, full_answer
 
 SORTS = ("heap", "bubble")
 
@@ -34,9 +27,9 @@ class Setwise:
     prompt: name or `.toml` file, filled with `query` and `passages`, which are named by the file's
         labels, or by numbers where it has none.
     sort: `heap` or `bubble`. children: 3, as in the code of the paper, whose tables have 2. k: how
-        many of the best are put in order; the others keep theirs behind.
+        many of the best are put in order; the others follow in their order.
     answer: `labels` for the log-probabilities of the labels, `generate` for a label that is
-        written, `tagged` for one that is written between `<answer>` and `</answer>` behind thoughts
+        written, `tagged` for one that is written between `<answer>` and `</answer>` after thoughts
         (Rank-R1: arXiv:2503.06034).
     permutations: how often each choice is asked for, in shuffled orders; the most votes win.
         shuffle: show the documents of every choice in an order drawn by query and documents, as
@@ -60,6 +53,7 @@ class Setwise:
     max_query_tokens: int | None = 256
     max_window_tokens: int | None = None
     instruction: str = ""
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         if self.sort not in SORTS:
@@ -85,11 +79,6 @@ class Setwise:
         """How many documents a choice has at most."""
         return self.children + 1
 
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
-
     def rerank(self, candidates: Candidates) -> Flow:
         """Sort; answers that cannot be used are counted."""
         chooser = Chooser(candidates, self._choices())
@@ -98,15 +87,17 @@ class Setwise:
             shown = [order for inside in sets for order in self._orders(candidates, inside)]
             answers = iter((yield from chooser.choose(shown)))
             votes = [list(itertools.islice(answers, self.permutations)) for _ in sets]
-            return [inside.index(elect(v, inside)) for v, inside in zip(votes, sets, strict=True)]
+            return [
+                inside.index(most_voted(v, inside)) for v, inside in zip(votes, sets, strict=True)
+            ]
 
         sort = heap_sort if self.sort == "heap" else bubble_sort
         count = len(candidates.documents)
         ranking = yield from sort(count, best=self.k, children=self.children, choose=choose)
         return Scored(descending(ranking), chooser.counts, chooser.repairs)
 
-    def _choices(self) -> Choices:
-        return Choices("setwise", self.prompt, self.answer, self.max_tokens, self.instruction)
+    def _choices(self) -> ChoiceOptions:
+        return ChoiceOptions("setwise", self.prompt, self.answer, self.max_tokens, self.instruction)
 
     def _orders(self, candidates: Candidates, inside: Sequence[int]) -> list[Sequence[int]]:
         """Return the orders in which a set is shown: its own, or shuffled ones."""
@@ -117,7 +108,7 @@ class Setwise:
         return [draw.sample(inside, len(inside)) for _ in range(self.permutations)]
 
 
-def elect(answers: Sequence[Winners], inside: Sequence[int]) -> int:
+def most_voted(answers: Sequence[Winners], inside: Sequence[int]) -> int:
     """Return the document with the most votes, of equal ones the first stage's best.
 
     An answer that prefers none, or several equally, has no vote or one for each of these.
@@ -148,17 +139,12 @@ class DualEnd:
     max_query_tokens: int | None = 256
     instruction: str = ""
     asks = frozenset({Generate})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_counts("dual-end", k=self.k, max_tokens=self.max_tokens)
         check_budgets("dual-end", self)
-        check_shows("dual-end", self.prompt, "query", "passages")
-        check_instruction("dual-end", self.prompt, self.instruction)
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
+        check_prompt("dual-end", self.prompt, "query", "passages", instruction=self.instruction)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Choose from both ends; answers that had to be completed or left are counted."""
@@ -169,7 +155,7 @@ class DualEnd:
             names = {str(place + 1): place for place in range(len(inside))}
             prompt = passages.prompt(inside, list(names))
             (reply,) = yield from ask([Generate(prompt, self.max_tokens)])
-            places = read_labels(whole_answer(prompt, reply), names)
+            places = read_labels(full_answer(prompt, reply), names)
             named.append(len(places) if len(places) <= 2 else 0)
             return best_and_worst(places, len(inside))
 

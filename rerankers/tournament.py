@@ -6,19 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank_bench import (
-    Candidates,
-    Flow,
-    Generate,
-    Scored,
-    answer_after_thoughts,
-    ask,
-    order,
-)
+from rerank_bench import Candidates, Flow, Generate, Scored, answer_after_thoughts, ask, order
 
 from .budgets import check_budgets, check_counts
-from .instructions import check_shows, takes_instruction
-from .passages import Passages, whole_answer
+from .instructions import check_prompt, prompt_takes_instruction
+from .passages import Passages, full_answer
 from .shuffles import shuffled
 
 STAGES = ((20, 0.5), (20, 0.2), (100, 0.1), (100, 0.05), (100, 0.02))
@@ -52,16 +44,12 @@ class TourRank:
     max_doc_tokens: int | None = 150
     max_query_tokens: int | None = 256
     asks = frozenset({Generate})
+    takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("tourrank", self)
-        check_shows("tourrank", self.prompt, "query", "passages", "picks")
+        check_prompt("tourrank", self.prompt, "query", "passages", "picks")
         check_counts("tourrank", tournaments=self.tournaments, max_tokens=self.max_tokens)
-
-    @property
-    def takes_instruction(self) -> bool:
-        """Whether the prompt has an instruction."""
-        return takes_instruction(self.prompt)
 
     def rerank(self, candidates: Candidates) -> Flow:
         """Play all tournaments side by side, stage by stage."""
@@ -89,7 +77,7 @@ class TourRank:
             for (own, group), wanted, request, reply in zip(
                 groups, picks, requests, replies, strict=True
             ):
-                answer = whole_answer(request.prompt, reply)
+                answer = full_answer(request.prompt, reply)
                 picked, sound = read_picks(answer, len(group), wanted)
                 for place in picked:
                     own[group[place]] += 1
@@ -122,7 +110,7 @@ def read_picks(text: str, count: int, wanted: int) -> tuple[list[int], bool]:
     """Read `Document 3, Document 1` as places from 0, and whether it is what was asked for.
 
     Places that do not exist or are repeated are left out, and so are those beyond `wanted`. Words
-    beside the names were not asked for.
+    besides the names were not asked for.
     """
     answer = answer_after_thoughts(text)
     named = [int(digits[:9]) - 1 for digits in _NAMED.findall(answer)]

@@ -18,7 +18,7 @@ HEAVY = {
     "bm25s",
 }
 ORDER = [
-    *("errors", "types", "flags", "places", "progress", "quiet", "signatures", "prompt"),
+    *("errors", "types", "flags", "folders", "progress", "quiet", "signatures", "prompt"),
     *("tasks", "engines", "pools", "reranking", "runs", "suite", "evaluation", "report"),
     *("inspect", "integrations", "api", "cli"),
 ]

@@ -14,7 +14,7 @@ from .fake import FakeEngine, overlap
 from .hardware import machine
 from .late import Encode
 from .local.buffers import load_whole
-from .models import PACKAGED, ModelPlace, find_model, packaged, small_json
+from .models import PACKAGED, ModelLocation, find_model, packaged_path, read_json
 from .none import NO_ENGINE
 from .options import (
     CHECKPOINT_OPTIONS,
@@ -40,50 +40,12 @@ from .thinking import answer_after_thoughts, thoughts
 from .tokens import Tokens
 
 __all__ = [
-    "CHECKPOINT_OPTIONS",
-    "DEFAULT_ENGINE",
-    "NO_ENGINE",
-    "PACKAGED",
-    "Checkpoint",
-    "Encode",
-    "EngineChoice",
-    "FakeEngine",
-    "Keys",
-    "ModelOptions",
-    "ModelPlace",
-    "PairTemplate",
-    "Prepared",
-    "Preparer",
-    "ReplyCache",
-    "Tokens",
-    "answer_after_thoughts",
-    "choose_engine",
-    "could_answer",
-    "decode",
-    "default_device",
-    "engine_class",
-    "engine_points",
-    "find_model",
-    "load_whole",
-    "machine",
-    "missing_option",
-    "no_language_model",
-    "no_pair_head",
-    "open_checkpoint",
-    "open_engine",
-    "option",
-    "option_fields",
-    "option_kinds",
-    "overlap",
-    "packaged",
-    "pair_head",
-    "pair_tokens",
-    "pooling_of",
-    "preparer_of",
-    "readers",
-    "require_pair_text",
-    "require_support",
-    "sides_of",
-    "small_json",
-    "thoughts",
-]
+    "CHECKPOINT_OPTIONS", "DEFAULT_ENGINE", "NO_ENGINE", "PACKAGED", "Checkpoint", "Encode",
+    "EngineChoice", "FakeEngine", "Keys", "ModelLocation", "ModelOptions", "PairTemplate",
+    "Prepared", "Preparer", "ReplyCache", "Tokens", "answer_after_thoughts", "choose_engine",
+    "could_answer", "decode", "default_device", "engine_class", "engine_points", "find_model",
+    "load_whole", "machine", "missing_option", "no_language_model", "no_pair_head",
+    "open_checkpoint", "open_engine", "option", "option_fields", "option_kinds", "overlap",
+    "packaged_path", "pair_head", "pair_tokens", "pooling_of", "preparer_of", "read_json",
+    "readers", "require_pair_text", "require_support", "sides_of", "thoughts",
+]  # fmt: skip

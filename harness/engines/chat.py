@@ -21,7 +21,7 @@ class ChatTemplate:
         self._tokenizer, self._name = tokenizer, name
 
     def renders(self, prompt: Prompt) -> bool:
-        """Say whether the template renders `prompt`: it is no plain text, and there is one."""
+        """Say whether the template renders `prompt`: it is not plain text, and there is one."""
         return prompt.text is None and bool(self._tokenizer.chat_template)
 
     def render(self, prompt: Prompt) -> str:
@@ -92,7 +92,7 @@ class ChatTemplate:
     def answer_lead(self) -> str:
         """The white space that the chat template puts between its prompt and an answer.
 
-        Mistral's template writes ` answer` behind `[/INST]`, so its models were trained to begin an
+        Mistral's template writes ` answer` after `[/INST]`, so its models were trained to begin an
         answer with a token that includes the space.
         """
         from jinja2 import TemplateError
@@ -131,6 +131,6 @@ def _is_lost(text: str, messages: Sequence[Message], rendered: str) -> bool:
 
 
 def _tail(rendered: str, messages: Sequence[Message]) -> str:
-    """Return what a template wrote behind the last message's text; texts are untrusted."""
+    """Return what a template wrote after the last message's text; texts are untrusted."""
     last = messages[-1].text.strip() if messages else ""
     return rendered[rendered.rfind(last) + len(last) :] if last else rendered

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import BadOption, EngineFault
 from ..quiet import quiet
-from .models import ModelPlace, find_model, hub_commit, small_json
+from .models import ModelLocation, find_model, hub_commit, read_json
 from .options import ModelOptions
 from .tokens import Tokens
 
@@ -27,7 +27,7 @@ class Checkpoint:
     """
 
     options: ModelOptions
-    place: ModelPlace
+    place: ModelLocation
     config: Any
     tokenizer: Any
     asked_device: str | None = None
@@ -99,7 +99,7 @@ class Checkpoint:
 
     @property
     def added_tokens(self) -> int:
-        """How many tokens a model reads beside a prompt's own: BOS, or an encoder's end and start.
+        """How many tokens a model reads besides a prompt's own: BOS, or an encoder's end and start.
 
         A chat template brings its own.
         """
@@ -130,7 +130,7 @@ class Checkpoint:
         """The other repository that `auto_map` names, as `owner/name--module.Class`."""
         if not self.options.trust_remote_code:
             return None
-        named = small_json(self.place, "config.json") or {}
+        named = read_json(self.place, "config.json") or {}
         classes = [name for name in (named.get("auto_map") or {}).values() if isinstance(name, str)]
         found = {c.partition("--")[0] for c in classes if "--" in c} - {self.place.source}
         if len(found) > 1:
@@ -185,9 +185,9 @@ def open_checkpoint(options: ModelOptions, *, device: str | None = None) -> Chec
     """Find the model and read its config and tokenizer; raises EngineFault in one line."""
     from transformers import AutoConfig, AutoTokenizer
 
-    with quiet(), clear_errors(options.model):
+    with quiet(), explain_errors(options.model):
         place = find_model(options.model, revision=options.revision)
-        opened = where(place, options)
+        opened = loading_arguments(place, options)
         config = AutoConfig.from_pretrained(place.source, **opened)
         tokenizer = AutoTokenizer.from_pretrained(place.source, **opened)
     if not getattr(tokenizer, "is_fast", False):
@@ -214,7 +214,7 @@ def no_encoder_decoder(checkpoint: Checkpoint) -> EngineFault:
     )
 
 
-def require_one_stack(checkpoint: Checkpoint) -> None:
+def refuse_encoder_decoder(checkpoint: Checkpoint) -> None:
     """Raise EngineFault for an encoder-decoder, which no vectors of a text are read from."""
     if checkpoint.config.is_encoder_decoder:
         raise EngineFault(f"model {checkpoint.name} is an encoder-decoder: no vectors")
@@ -228,7 +228,7 @@ def default_device() -> str:
     return found.type if found is not None else "cpu"
 
 
-def _generation_config(place: ModelPlace) -> Any:
+def _generation_config(place: ModelLocation) -> Any:
     """What a checkpoint says about generating; most that are not made for it say nothing."""
     from transformers import GenerationConfig
 
@@ -246,13 +246,13 @@ def adapter_files(adapter: str | None) -> str | None:
     return place.fingerprint or place.revision
 
 
-def where(place: ModelPlace, options: ModelOptions) -> dict[str, Any]:
+def loading_arguments(place: ModelLocation, options: ModelOptions) -> dict[str, Any]:
     """Return the arguments with which transformers opens a model at `place`."""
     return {"revision": place.revision, "trust_remote_code": options.trust_remote_code}
 
 
 @contextlib.contextmanager
-def clear_errors(name: str) -> Iterator[None]:
+def explain_errors(name: str) -> Iterator[None]:
     """Raise what libraries raise over a bad checkpoint as one line that names the model."""
     try:
         yield

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import EngineFault
 from .checkpoint import Checkpoint
 from .late import Side, plain
-from .models import small_json
+from .models import read_json
 from .pairing import module_types
 
 _QUERY_LENGTH = 32  # of both formats, where a checkpoint does not say
@@ -29,7 +29,7 @@ def sides_of(checkpoint: Checkpoint) -> tuple[Side, Side]:
     """
     if checkpoint.architecture == "HF_ColBERT":
         return _of_colbert(checkpoint)
-    saved = small_json(checkpoint.place, "config_sentence_transformers.json") or {}
+    saved = read_json(checkpoint.place, "config_sentence_transformers.json") or {}
     kinds = module_types(checkpoint)
     if saved.get("model_type") == "ColBERT" or "query_prefix" in saved:
         return _of_pylate(checkpoint, saved)
@@ -69,7 +69,7 @@ def _of_pylate(checkpoint: Checkpoint, saved: Mapping[str, Any]) -> tuple[Side, 
 
 
 def _of_colbert(checkpoint: Checkpoint) -> tuple[Side, Side]:
-    saved = small_json(checkpoint.place, "artifact.metadata") or {}
+    saved = read_json(checkpoint.place, "artifact.metadata") or {}
     if saved.get("similarity", "cosine") != "cosine":
         raise EngineFault(f"model {checkpoint.name} scores by {saved['similarity']}, not by cosine")
     # ColBERT skips the first token of each symbol as a word of its own, whatever it is.
@@ -106,7 +106,7 @@ def _sides(
 
 
 def _marked(checkpoint: Checkpoint, marker: int | None) -> Side:
-    """Return the side whose texts have `marker` behind the tokenizer's first token."""
+    """Return the side whose texts have `marker` after the tokenizer's first token."""
     frame = checkpoint.tokens.single
     if marker is None:
         return Side(frame, framed=True)
@@ -139,7 +139,7 @@ def _marker(checkpoint: Checkpoint, marker: str) -> int:
 
 
 def _skipped(checkpoint: Checkpoint, words: Iterable[str]) -> frozenset[int]:
-    """Return the ids of words; for one that is no token pylate skips the unknown token."""
+    """Return the ids of words; for one that is not a token pylate skips the unknown token."""
     found = (_id(checkpoint, word) for word in words)
     return frozenset(token for token in found if token is not None)
 

@@ -26,7 +26,7 @@ class EncoderDecoderPreparer(Preparer):
     """Prepares requests for an encoder that reads prompts and a decoder that answers.
 
     The encoder reads a prompt as the tokenizer closes it, without its prefill. The decoder begins
-    with `start` and the prefill, so a label is one token behind these.
+    with `start` and the prefill, so a label is one token after these.
     """
 
     def __init__(

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..types import (
     PASSAGES,
     Answers,
@@ -35,7 +37,7 @@ from ..types import (
     Vectors,
     batched,
 )
-from .fake_answers import judgement, passages, shared, whole, words, written
+from .fake_answers import answer_text, full_text, overlap_share, passages, query_overlap, words
 from .hardware import machine
 
 Handler = Callable[[Any], Reply | Failure]
@@ -79,7 +81,7 @@ class FakeEngine:
             yield index, self._handler(request)
 
     def fit(self, texts: Sequence[str], max_tokens: int | None) -> list[Fitted]:
-        """Cut each text behind its first `max_tokens` words, as `str.split` sees words."""
+        """Cut each text after its first `max_tokens` words, as `str.split` sees words."""
         return [_cut(text, max_tokens) for text in texts]
 
     def forget(self) -> None:
@@ -140,7 +142,7 @@ def _length(text: str) -> int:
 
 def _pair(request: PairScore) -> Logits:
     return Logits(
-        (shared(request.query, request.document),),
+        (overlap_share(request.query, request.document),),
         prompt_tokens=_length(request.query) + _length(request.document),
     )
 
@@ -150,7 +152,7 @@ def _next_token(request: NextToken) -> LabelScores:
     whole_weight = sum(weights.values())
     logprob: dict[Label, float] = {x: math.log(w / whole_weight) for x, w in weights.items()}
     logit: dict[Label, float] = {x: math.log(w) for x, w in weights.items()}
-    return LabelScores(logprob, logit, prompt_tokens=_length(whole(request.prompt)))
+    return LabelScores(logprob, logit, prompt_tokens=_length(full_text(request.prompt)))
 
 
 def _weights(request: NextToken) -> dict[Label, float]:
@@ -165,7 +167,7 @@ def _weights(request: NextToken) -> dict[Label, float]:
     elif len(found) == len(labels):
         shares = [passage.share for passage in found]
     else:
-        share = judgement(request.prompt)
+        share = query_overlap(request.prompt)
         shares = [share * step for step in range(1, len(labels) + 1)]
         if not _are_grades(labels):
             shares.reverse()
@@ -179,8 +181,8 @@ def _are_grades(labels: Sequence[Label]) -> bool:
 
 
 def _generate(request: Generate) -> Generation:
-    text = written(request.prompt).removeprefix(request.prompt.prefill)
-    return _generation(text, _length(whole(request.prompt)))
+    text = answer_text(request.prompt).removeprefix(request.prompt.prefill)
+    return _generation(text, _length(full_text(request.prompt)))
 
 
 def _generation(text: str, read: int) -> Generation:
@@ -197,8 +199,8 @@ def _generation(text: str, read: int) -> Generation:
 
 
 def _likelihood(request: Likelihood) -> ContinuationScore:
-    text, tokens = whole(request.prompt), _length(request.continuation)
-    share = shared(request.continuation, text)
+    text, tokens = full_text(request.prompt), _length(request.continuation)
+    share = overlap_share(request.continuation, text)
     return ContinuationScore(tokens * (share - 1.0), tokens, prompt_tokens=_length(text) + tokens)
 
 
@@ -206,46 +208,47 @@ def _attend(request: Attend) -> Attention:
     """Weigh each word of a passage by whether the end of the prompt holds it."""
 
     def weights(prompt: Prompt) -> tuple[tuple[float, ...], ...]:
-        end = whole(prompt).rpartition(PASSAGES)[2]
+        end = full_text(prompt).rpartition(PASSAGES)[2]
         return tuple(
-            tuple(shared(word, end) for word in passage.split()) for passage in request.passages
+            tuple(overlap_share(word, end) for word in passage.split())
+            for passage in request.passages
         )
 
-    tokens = sum(map(_length, request.passages)) + sum(_length(whole(p)) for p in request.prompts)
+    tokens = sum(map(_length, request.passages)) + sum(
+        _length(full_text(p)) for p in request.prompts
+    )
     return Attention(tuple(weights(prompt) for prompt in request.prompts), prompt_tokens=tokens)
 
 
 def _fused(prompts: Sequence[Prompt]) -> list[float]:
     """Overlap of what is a prompt's own with what all prompts begin with."""
-    texts = [whole(prompt) for prompt in prompts]
+    texts = [full_text(prompt) for prompt in prompts]
     first, last = min(texts, default=""), max(texts, default="")
     agree = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
     start = "".join(letter for letter, _ in agree)
-    return [shared(start, text[len(start) :]) for text in texts]
+    return [overlap_share(start, text[len(start) :]) for text in texts]
 
 
 def _fuse(request: Fuse) -> Generation:
     """Rank the prompts: `[2] > [1]` where they have identifiers in brackets, else the best last."""
     shares = _fused(request.prompts)
     ranked = sorted(range(len(shares)), key=lambda place: -shares[place])
-    if "[1]" in whole(request.prompts[0]):
+    if "[1]" in full_text(request.prompts[0]):
         text = " > ".join(f"[{place + 1}]" for place in ranked)
     else:
         text = " ".join(str(place + 1) for place in reversed(ranked))
-    read = sum(_length(whole(prompt)) for prompt in request.prompts)
+    read = sum(_length(full_text(prompt)) for prompt in request.prompts)
     return _generation(text, read)
 
 
 def _fuse_score(request: FuseScore) -> Logits:
-    read = sum(_length(whole(prompt)) for prompt in request.prompts)
+    read = sum(_length(full_text(prompt)) for prompt in request.prompts)
     return Logits(tuple(_fused(request.prompts)), prompt_tokens=read)
 
 
 def _embed(request: Embed) -> Vectors:
     """Count the words before each named token, or of the whole text, in 512 numbers."""
-    import numpy as np
-
-    text = whole(request.prompt)
+    text = full_text(request.prompt)
     parts = [text]
     if not isinstance(request.pooling, str):
         parts = re.split("|".join(map(re.escape, request.pooling)), text)[:-1]

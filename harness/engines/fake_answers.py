@@ -48,13 +48,13 @@ def words(text: str) -> frozenset[str]:
     return frozenset(_WORD.findall(text.casefold()))
 
 
-def shared(query: str, document: str) -> float:
+def overlap_share(query: str, document: str) -> float:
     """Return the share of the query's words that occur in the document, from 0 to 1."""
     wanted = words(query)
     return len(wanted & words(document)) / len(wanted) if wanted else 0.0
 
 
-def whole(prompt: Prompt) -> str:
+def full_text(prompt: Prompt) -> str:
     """Return the text of a prompt, or of all its messages."""
     return prompt.text if prompt.text is not None else "\n".join(m.text for m in prompt.messages)
 
@@ -64,44 +64,44 @@ def passages(prompt: Prompt) -> list[Passage]:
 
     Where no query is found, the overlap is that of the passage with the rest of the prompt.
     """
-    text = whole(prompt)
+    text = full_text(prompt)
     queries = _queries(_PASSAGE.sub("", text))
     found: dict[str, str] = {}
     for match in _PASSAGE.finditer(text):
         found.setdefault(match["bracket"] or match["noun"], match["text"])
     if queries:
-        return [Passage(name, shared(queries[-1], own)) for name, own in found.items()]
+        return [Passage(name, overlap_share(queries[-1], own)) for name, own in found.items()]
     rest = _PASSAGE.sub("", text)
-    return [Passage(name, shared(own, rest)) for name, own in found.items()]
+    return [Passage(name, overlap_share(own, rest)) for name, own in found.items()]
 
 
-def judgement(prompt: Prompt) -> float:
+def query_overlap(prompt: Prompt) -> float:
     """Return the overlap of a prompt's query with the rest of it, from 0 to 1.
 
     Where no query is found, it is the overlap of the other lines with the longest one.
     """
-    text = whole(prompt)
+    text = full_text(prompt)
     queries = _queries(text)
     if queries:
-        return shared(queries[0], text.replace(queries[0], " "))
+        return overlap_share(queries[0], text.replace(queries[0], " "))
     lines = [line for line in text.splitlines() if line.strip()]
     longest = max(lines, key=len, default="")
-    return shared("\n".join(line for line in lines if line is not longest), longest)
+    return overlap_share("\n".join(line for line in lines if line is not longest), longest)
 
 
 def _queries(text: str) -> list[str]:
     return [match["quoted"] or match["plain"] for match in _QUERY.finditer(text)]
 
 
-def written(prompt: Prompt) -> str:
+def answer_text(prompt: Prompt) -> str:
     """Return the answer to a prompt in the form that its own words ask for.
 
     With passages these are scores as JSON, the best few, the best one, the best and the worst, or
     else a ranking; without, an integer. It stands in `<answer>` tags where the prompt names them.
     """
-    asked = _PASSAGE.sub("", whole(prompt))
+    asked = _PASSAGE.sub("", full_text(prompt))
     found = passages(prompt)
-    text = _of_passages(found, asked) if found else _integer(judgement(prompt), asked)
+    text = _of_passages(found, asked) if found else _integer(query_overlap(prompt), asked)
     return f"<answer>{text}</answer>" if "<answer>" in asked else text
 
 

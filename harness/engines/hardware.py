@@ -9,18 +9,17 @@ from typing import Any
 
 def machine(*, gpus: int = 0) -> dict[str, Any]:
     """Return system, processor and cores, and the GPU where a model runs on `gpus` of them."""
-    found = {
+    found: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
     }
-    return {**found, **_gpu(gpus)} if gpus else found
+    if gpus:
+        import torch
 
-
-def _gpu(gpus: int) -> dict[str, Any]:
-    import torch
-
-    return {"gpu": torch.cuda.get_device_name(), "gpus": gpus} if torch.cuda.is_available() else {}
+        if torch.cuda.is_available():
+            found |= {"gpu": torch.cuda.get_device_name(), "gpus": gpus}
+    return found
 
 
 def _processor() -> str:

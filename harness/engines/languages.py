@@ -43,7 +43,7 @@ class Adapters:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What of a reply depends on the adapters, beside the languages of a request."""
+        """What of a reply depends on the adapters, besides the languages of a request."""
         found = {"language": self.fixed, "pair_language": self.pair_side if self.names else None}
         files = {name: adapter_files(place) for name, place in self.places.items()}
         found["language_adapters"] = json.dumps(files, sort_keys=True) if files else None

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .tokens import Frame, Tokens
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -18,7 +16,7 @@ class Side:
     """How queries, or documents, are read.
 
     frame: the tokens around a text. framed: whether their positions are scored too.
-    fill, length: the token behind a text until it has `length` tokens; these are scored.
+    fill, length: the token after a text until it has `length` tokens; these are scored.
     seen: whether other tokens attend to those filled in. skipped: tokens that are not scored.
     """
 
@@ -67,8 +65,6 @@ class TokenVectors:
 
 def no_vectors() -> TokenVectors:
     """Return the vectors of a text without tokens: none."""
-    import numpy as np
-
     return TokenVectors(np.zeros((0, 1), dtype=np.float32))
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+import numpy as np
+
 from ..errors import BadOption
 from ..types import Failure, Logits, PairScore
-from .checkpoint import Checkpoint, require_one_stack
+from .checkpoint import Checkpoint, refuse_encoder_decoder
 from .colbert import sides_of
-from .kept import Kept
 from .late import Encode, TokenVectors
+from .lru import LruCache
 from .prepare import Answer, Answered, Numbered
 
 Encoded: TypeAlias = TokenVectors | Failure
@@ -42,10 +44,10 @@ class MaxSim:
     ) -> None:
         if checkpoint.options.pair_template is not None:
             raise BadOption("pair_template is for a classification head: maxsim reads texts apart")
-        require_one_stack(checkpoint)
+        refuse_encoder_decoder(checkpoint)
         self._encode, self._by_language = encode, by_language
         self._query, self._document = sides_of(checkpoint)
-        self._kept: Kept[Encode, Encoded] = Kept(_KEPT_BYTES)
+        self._kept: LruCache[Encode, Encoded] = LruCache(_KEPT_BYTES)
 
     def answer(self, numbered: Numbered) -> Iterator[Answered]:
         """Answer pairs, encoding each distinct text once and about 96 new ones at a time."""
@@ -87,8 +89,6 @@ class MaxSim:
 
 def _unit(answer: Answer) -> Encoded:
     """Return a text's token vectors, each of length 1."""
-    import numpy as np
-
     if not isinstance(answer, TokenVectors):
         return answer if isinstance(answer, Failure) else Failure("the encoder gave no vectors")
     lengths = np.linalg.norm(answer.vectors, axis=1, keepdims=True)

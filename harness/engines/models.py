@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineFault, MissingExtra
-from ..places import cache_folder
+from ..folders import cache_folder
 from ..progress import bar
 from ..quiet import quiet
 
@@ -34,7 +34,7 @@ _PROSE = {".md", ".png", ".jpg", ".gif", ".pdf"}
 
 
 @dataclass(frozen=True)
-class ModelPlace:
+class ModelLocation:
     """A model that was found. `source` is what transformers opens: a folder or a hub id.
 
     name: as the user gave it. revision: the hub commit, None for files. fingerprint: sha256 (hex)
@@ -46,29 +46,25 @@ class ModelPlace:
     revision: str | None = None
     fingerprint: str | None = None
 
-    @property
-    def folder(self) -> Path | None:
-        """The folder of a local model, None for a hub id."""
-        return Path(self.source) if self.fingerprint else None
 
-
-def find_model(name: str, *, revision: str | None = None) -> ModelPlace:
+def find_model(name: str, *, revision: str | None = None) -> ModelLocation:
     """Find `name`: a short name of `PACKAGED`, a GGUF file, a folder, or a hub id.
 
     A GGUF file is converted on its first use, which takes half a minute. Raises EngineFault for a
     model that does not exist or cannot be reached, MissingExtra for a package not installed.
     """
-    path = packaged(name) if name in PACKAGED else Path(name).expanduser()
+    path = packaged_path(name) if name in PACKAGED else Path(name).expanduser()
     if path.suffix == ".gguf":
         return _from_gguf(name, path)
     if path.is_dir():
         if revision is not None:
             raise EngineFault(f"model {name} is a folder and has no revision {revision!r}")
-        return ModelPlace(name, str(path), fingerprint=fingerprint(path))
-    if path.exists() or _looks_like_path(name):
+        return ModelLocation(name, str(path), fingerprint=fingerprint(path))
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+    if path.exists() or looks_like_path:
         raise EngineFault(f"model {name}: no such folder (or .gguf file) on this machine")
     try:
-        return ModelPlace(name, name, revision=hub_commit(name, revision))
+        return ModelLocation(name, name, revision=hub_commit(name, revision))
     except EngineFault as error:
         raise EngineFault(f"{error}{_near_packaged(name)}") from error
 
@@ -78,7 +74,7 @@ def _near_packaged(name: str) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def packaged(short_name: str) -> Path:
+def packaged_path(short_name: str) -> Path:
     """Return the folder or GGUF file of a short name of `PACKAGED`, without importing it."""
     package, inside, install = PACKAGED[short_name]
     spec = importlib.util.find_spec(package)
@@ -87,10 +83,6 @@ def packaged(short_name: str) -> Path:
     if not found:
         raise MissingExtra(f"model {short_name} is not installed: pip install {install}")
     return found[0]
-
-
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
 
 
 def fingerprint(folder: Path) -> str:
@@ -120,7 +112,7 @@ def _ends(file: Path) -> bytes:
 def hub_commit(name: str, revision: str | None) -> str | None:
     """Return the commit that `revision` of hub model `name` stands for, from hub or hub cache.
 
-    Raises EngineFault, in one line, when the model does not exist or no network is at hand.
+    Raises EngineFault, in one line, when the model does not exist or no network is available.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
@@ -157,8 +149,8 @@ def _cached_commit(name: str, revision: str | None, cause: Exception) -> str | N
     return Path(config).parent.name
 
 
-def small_json(place: ModelPlace, name: str) -> Any:
-    """Return a JSON file in the folder of the config, or None where the checkpoint has none."""
+def find_file(place: ModelLocation, name: str) -> Path | None:
+    """Return a file in the folder of the config, or None where the checkpoint has none."""
     from transformers.utils import cached_file
 
     path = cached_file(
@@ -168,10 +160,16 @@ def small_json(place: ModelPlace, name: str) -> Any:
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
-    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
+    return None if path is None else Path(path)
 
 
-def _from_gguf(name: str, path: Path) -> ModelPlace:
+def read_json(place: ModelLocation, name: str) -> Any:
+    """Return a JSON file in the folder of the config, or None where the checkpoint has none."""
+    path = find_file(place, name)
+    return None if path is None else json.loads(path.read_text(encoding="utf-8"))
+
+
+def _from_gguf(name: str, path: Path) -> ModelLocation:
     if not path.is_file():
         raise EngineFault(f"model {name}: no such file")
     sha = _sha256(path, path.stat().st_size, path.stat().st_mtime_ns)
@@ -179,7 +177,7 @@ def _from_gguf(name: str, path: Path) -> ModelPlace:
     if not (folder / "config.json").is_file():
         with bar(f"converting {path.name}, once"):
             publish(folder, functools.partial(_convert, path))
-    return ModelPlace(name, str(folder), fingerprint=sha)
+    return ModelLocation(name, str(folder), fingerprint=sha)
 
 
 @functools.lru_cache(maxsize=32)
@@ -189,7 +187,7 @@ def _sha256(path: Path, size: int, changed: int) -> str:
 
 
 def publish(folder: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a folder aside, then rename it to `folder`: whole or absent.
+    """Let `write` fill a folder aside, then rename it to `folder`: complete or absent.
 
     If another process was first, its folder stays.
     """

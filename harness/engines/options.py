@@ -196,14 +196,13 @@ def require_support(engine: Engine, kinds: frozenset[type], *, reranker: str) ->
     if engine.supports(kinds):
         return
     wanted = ", ".join(sorted(kind.__name__ for kind in kinds))
-    others = [name for name in engine_points() if name != engine.name and _is_cure(name, kinds)]
+    others = [
+        name
+        for name in engine_points()
+        if name != engine.name and could_answer(name, kinds) and engine_class(name).is_real
+    ]
     cure = f"use --engine {' or '.join(others)}" if others else "no engine here does"
     raise EngineFault(f"{reranker} yields {wanted}, which {engine.name} cannot answer; {cure}")
-
-
-def _is_cure(name: str, kinds: frozenset[type]) -> bool:
-    """Return whether the engine `name` answers these request types, with numbers that mean some."""
-    return could_answer(name, kinds) and engine_class(name).is_real
 
 
 def could_answer(name: str, kinds: frozenset[type]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from ..errors import BadOption, EngineFault
 from ..prompt import environment
 from .checkpoint import Checkpoint
-from .models import small_json
+from .models import read_json
 
 _PROBE = ("querytext", "documenttext")
 
@@ -143,13 +143,13 @@ def is_composed(checkpoint: Checkpoint) -> bool:
 
 def module_types(checkpoint: Checkpoint) -> list[str]:
     """Last names of the sentence-transformers modules that a checkpoint lists, if it does."""
-    modules = small_json(checkpoint.place, "modules.json") or []
+    modules = read_json(checkpoint.place, "modules.json") or []
     return [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
 
 
 def _saved(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """Return the config of sentence-transformers that was saved with a checkpoint, if any."""
-    return small_json(checkpoint.place, "config_sentence_transformers.json") or {}
+    return read_json(checkpoint.place, "config_sentence_transformers.json") or {}
 
 
 def _saved_prompt(checkpoint: Checkpoint) -> str | None:

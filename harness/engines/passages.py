@@ -15,7 +15,7 @@ class Parts:
     """The token ids of an `Attend` request.
 
     before: what is read once, in parts. passages: which of those parts are the passages.
-    ends: what is read behind it for each prompt.
+    ends: what is read after it for each prompt.
     """
 
     before: Sequence[Sequence[int]]
@@ -24,7 +24,7 @@ class Parts:
 
 
 def parts_of(request: Attend, tokens: Tokens) -> Parts:
-    """Tokenise what is before the passages, each passage, and what is behind them, apart.
+    """Tokenise what is before the passages, each passage, and what is after them, apart.
 
     Raises EngineFault for prompts that differ before the passages, or hold no place for them.
     """
@@ -60,7 +60,7 @@ def rows_of(request: Fuse | FuseScore, tokens: Tokens) -> list[list[int]]:
 
 
 def require_markers(rows: Sequence[Sequence[int]], views: int, tokens: Tokens) -> None:
-    """Raise EngineFault where the first `views` tokens of a row are no special tokens."""
+    """Raise EngineFault where the first `views` tokens of a row are not special tokens."""
     known = tokens.tokenizer.added_tokens_decoder.keys()
     for row in rows:
         if not known >= set(row[:views]) or len(row) <= views:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import BadOption, EngineFault
 from ..types import Embed, Vectors
 from .checkpoint import Checkpoint
-from .models import small_json
+from .models import read_json
 from .pairing import module_types
 from .prepare import Answer, Answered, Prepared, sound
 
@@ -59,8 +61,6 @@ def without_empty(
 
     These are zeros, as in sentence-transformers.
     """
-    import numpy as np
-
     zeros = Vectors.of(np.zeros((1, checkpoint.config.get_text_config().hidden_size)))
     todo: list[Prepared] = []
     done: list[Answered] = []
@@ -74,8 +74,6 @@ def without_empty(
 
 def pooled_vector(one: Prepared, values: Any, *, cached: int = 0) -> Answer:
     """Return the reply that holds one vector, scaled to length 1 where that is asked for."""
-    import numpy as np
-
     vector = np.asarray(values, dtype=np.float32).reshape(1, -1)
     if one.request.normalise:
         vector = vector / max(float(np.linalg.norm(vector)), _SHORTEST)
@@ -85,7 +83,7 @@ def pooled_vector(one: Prepared, values: Any, *, cached: int = 0) -> Answer:
 
 def saved_pooling(checkpoint: Checkpoint) -> str:
     """Read the pooling of a sentence-transformers checkpoint; EngineFault without a known one."""
-    listed = small_json(checkpoint.place, "modules.json") or []
+    listed = read_json(checkpoint.place, "modules.json") or []
     modules = {str(module["type"]).rsplit(".", 1)[-1]: module["path"] for module in listed}
     others = modules.keys() - _KNOWN_MODULES
     if "Pooling" not in modules or others:
@@ -97,7 +95,7 @@ def saved_pooling(checkpoint: Checkpoint) -> str:
             f"model {checkpoint.name} was saved to read texts through its chat template: give "
             f"pooling={', '.join(POOLINGS)} and a prompt file with [[message]] tables"
         )
-    saved = small_json(checkpoint.place, f"{modules['Pooling']}/config.json") or {}
+    saved = read_json(checkpoint.place, f"{modules['Pooling']}/config.json") or {}
     names = _names(saved)
     if len(names) != 1 or names[0] not in POOLINGS or not saved.get("include_prompt", True):
         raise EngineFault(
@@ -109,7 +107,7 @@ def saved_pooling(checkpoint: Checkpoint) -> str:
 
 def _reads_messages(checkpoint: Checkpoint) -> bool:
     """Whether sentence-transformers would make a chat message of a text."""
-    saved = small_json(checkpoint.place, "sentence_bert_config.json") or {}
+    saved = read_json(checkpoint.place, "sentence_bert_config.json") or {}
     told = "message" in (saved.get("modality_config") or {})
     return told and bool(checkpoint.tokenizer.chat_template)
 

@@ -1,7 +1,7 @@
 """The think blocks of reasoning models: which markers open and close one.
 
-A label that is read, or an answer that is parsed, inside a think block is no judgement. Sources of
-the markers are the chat templates of the models named in comments.
+A label that is read, or an answer that is parsed, inside a think block is not a judgement. The
+markers come from the chat templates of the models named in comments.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import EngineFault
 from ..types import Fitted, Label, Prompt
 from .chat import ChatTemplate
-from .kept import Kept
+from .lru import LruCache
 
 _CONTEXT_CHARACTERS = 64
 _LABELS_REMEMBERED = 100_000
@@ -78,7 +78,7 @@ class Tokens:
         self._backend.no_padding()
         self._label_ids: dict[tuple[str, str], int] = {}
         self._pieces: dict[int, str] = {}
-        self._kept: Kept[str, Sequence[int]] = Kept(_KEPT_BYTES)
+        self._kept: LruCache[str, Sequence[int]] = LruCache(_KEPT_BYTES)
 
     @property
     def pad_id(self) -> int:

@@ -10,65 +10,25 @@ from __future__ import annotations
 from .calibration import CalibrationRow
 from .claims import Claim, ClaimRow, load_claims, match
 from .columns import COLUMNS, Column
-from .compare import Comparison, Duel, compare
+from .compare import Comparison, QueryDifference, compare
 from .facts import Facts, PerQuery
 from .frames import Runs, load_runs
-from .gains import QueryValues, query_values
+from .gains import query_values
 from .inference import Group, data_set, infer
-from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, relevant
-from .orders import falling, first_stage, natural
+from .measures import MACRO, MEASURES, MICRO, RECALL, measure, pool_values, positives_of
+from .orders import first_stage, natural, strictly_descending
 from .prices import Price, parse_prices
 from .queries import QueryRow, StratumRow, query_rows, strata
 from .reading import evaluate
-from .results import MAIN, Evaluation, Results, columns_of, records, results_of, written
+from .results import MAIN, Evaluation, Results, records, results_of, written
 from .sensitivity import LatencyRow, OrderRow
 from .significance import interval
 
 __all__ = [
-    "COLUMNS",
-    "MACRO",
-    "MAIN",
-    "MEASURES",
-    "MICRO",
-    "RECALL",
-    "CalibrationRow",
-    "Claim",
-    "ClaimRow",
-    "Column",
-    "Comparison",
-    "Duel",
-    "Evaluation",
-    "Facts",
-    "Group",
-    "LatencyRow",
-    "OrderRow",
-    "PerQuery",
-    "Price",
-    "QueryRow",
-    "QueryValues",
-    "Results",
-    "Runs",
-    "StratumRow",
-    "columns_of",
-    "compare",
-    "data_set",
-    "evaluate",
-    "falling",
-    "first_stage",
-    "infer",
-    "interval",
-    "load_claims",
-    "load_runs",
-    "match",
-    "measure",
-    "natural",
-    "parse_prices",
-    "pool_values",
-    "query_rows",
-    "query_values",
-    "records",
-    "relevant",
-    "results_of",
-    "strata",
-    "written",
-]
+    "COLUMNS", "MACRO", "MAIN", "MEASURES", "MICRO", "RECALL", "CalibrationRow", "Claim",
+    "ClaimRow", "Column", "Comparison", "Evaluation", "Facts", "Group", "LatencyRow", "OrderRow",
+    "PerQuery", "Price", "QueryDifference", "QueryRow", "Results", "Runs", "StratumRow", "compare",
+    "data_set", "evaluate", "first_stage", "infer", "interval", "load_claims", "load_runs", "match",
+    "measure", "natural", "parse_prices", "pool_values", "positives_of", "query_rows",
+    "query_values", "records", "results_of", "strata", "strictly_descending", "written",
+]  # fmt: skip

@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import BadOption
-from .gains import SAME, is_floor
+from .gains import SAME, is_unseeded_random
 from .measures import parse_measure
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from .facts import Facts
 
-    Key = tuple[str, str, str]
-    Numbers = NDArray[np.float64]
+Key = tuple[str, str, str]
+Numbers = NDArray[np.float64]
 
 _NAUC = re.compile(r"nAUC\((?P<own>[^()]+)\)|nauc_(?P<mteb>.+)_(?:max|std|diff1)", re.IGNORECASE)
 _RATES = np.linspace(0.0, 0.9, 10)
@@ -59,11 +58,11 @@ def parse_calibration(text: str) -> str | None:
 
 
 def calibration_rows(key: Key, facts: Facts, names: Iterable[str]) -> Iterator[CalibrationRow]:
-    """Yield the row of each measure in `names`; none for a reranker that only draws lots.
+    """Yield the row of each measure in `names`; none for a reranker that ranks at random.
 
     key: task, profile and reranker. Scores are those of the natural ranking.
     """
-    if is_floor(facts.settings):
+    if is_unseeded_random(facts.settings):
         return
     scores = [
         [s for d, s in zip(r.doc_ids, r.scores, strict=True) if s is not None and d != r.safeguard]

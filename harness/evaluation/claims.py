@@ -1,7 +1,7 @@
 """Published figures and measured ones, where a run did what the source did.
 
-A claim is about one pool: so many queries of a task, after a first stage of known worth. A run that
-differs in any of them, or is measured by other judgements, is not compared with it.
+A claim is about one pool: a number of queries of a task, after a first stage with a known value. A
+run that differs in any of these, or is measured by other judgements, is not compared with it.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..reranking import label_probability
-from . import facts, rules
-from .gains import outcomes
+from . import facts, parts, rules
+from .gains import wins_ties_losses
 
 if TYPE_CHECKING:
     from .rules import Rule
@@ -32,7 +32,7 @@ class Column:
     kind: str, int, float or bool; object for what is not written.
     of: computes it from `Facts`, and for a column of values from the measure's name too; None for
         what needs other runs, and is filled in later.
-    mean: how the mean over tasks is taken; None for what is computed anew from other means.
+    mean: how the mean over tasks is taken; None for what is computed again from other means.
     unit: `s`, `tokens`, `queries`, …; empty for a share or a measure.
     format: the name of a function of `report/text.py` that writes it.
     fields: the columns whose values one cell shows together; itself alone if empty.
@@ -95,10 +95,6 @@ def _binary(stage: str) -> Column:
         f"{stage}_binary", "", "", VALUES, of=lambda own, m: own.binary_mean(stage, m),
         mean=rules.mean, is_written=False,
     )  # fmt: skip
-
-
-def _per_peta(flops: float | None) -> float | None:
-    return 1e15 / flops if flops else None
 
 
 COLUMNS: list[Column] = [
@@ -175,12 +171,12 @@ COLUMNS: list[Column] = [
            lambda own: None if own.bases is None else len(set(own.bases)), mean=rules.clusters,
            of_pool=True),
     _count("wins", "wins / ties / losses", "Queries that gained, stayed the same, lost.",
-           lambda own, m: outcomes(own.values.gain(m))[0], frame=VALUES, unit="queries",
+           lambda own, m: wins_ties_losses(own.values.gain(m))[0], frame=VALUES, unit="queries",
            show="filled", format="ratio", fields=("wins", "ties", "losses")),
     _count("ties", "ties", "Queries that stayed the same.",
-           lambda own, m: outcomes(own.values.gain(m))[1], frame=VALUES, unit="queries"),
+           lambda own, m: wins_ties_losses(own.values.gain(m))[1], frame=VALUES, unit="queries"),
     _count("losses", "losses", "Queries that lost.",
-           lambda own, m: outcomes(own.values.gain(m))[2], frame=VALUES, unit="queries"),
+           lambda own, m: wins_ties_losses(own.values.gain(m))[2], frame=VALUES, unit="queries"),
     Column("headroom_captured", "headroom", "The part of ceiling minus first stage that was "
            "gained.", VALUES, of=facts.captured, mean=rules.captured, format="share",
            show="filled"),
@@ -205,7 +201,7 @@ COLUMNS: list[Column] = [
            of=lambda own: own.run.manifest.get("ideal_flops"), mean=rules.per_query,
            unit="FLOP", format="giga", show="filled"),
     Column("queries_per_pflop", "queries / PFLOP", "Queries for 1e15 operations.",
-           of=lambda own: _per_peta(own.run.manifest.get("ideal_flops")),
+           of=lambda own: 1e15 / flops if (flops := own.run.manifest.get("ideal_flops")) else None,
            mean=lambda rows, name: 1e15 / rules.per_query(rows, "ideal_flops"),
            show="filled", is_written=False),
     Column("price", "price per 1000", "Price of the tokens of a query, by --price; tables show "
@@ -215,8 +211,8 @@ COLUMNS: list[Column] = [
           mean=rules.same, show="more"),
     _text("engine", "engine", "The engine that answered the requests.",
           lambda own: own.engine.get("name", ""), mean=rules.joined, show="more"),
-    _text("hardware", "hardware", "What the engine ran on.", facts.hardware, mean=rules.joined,
-          show="more"),
+    _text("hardware", "hardware", "What the engine ran on.",
+          lambda own: parts.hardware(own.run.manifest), mean=rules.joined, show="more"),
     _count("repaired", "repaired", "Answers that had to be repaired.",
            lambda own: own.counts["repaired"], show="more"),
     _count("unparsable", "unusable", "Answers that could not be used.",
@@ -224,7 +220,8 @@ COLUMNS: list[Column] = [
     _count("truncated", "truncated", "Texts that were cut to the reranker's budget.",
            lambda own: own.counts["truncated"], show="more"),
     _text("invalid", "invalid", "Why the method did not work as it is meant to, so that the "
-          "numbers mean nothing.", facts.invalid, mean=rules.invalid, absent=None),
+          "numbers mean nothing.", lambda own: parts.invalid(own.run.manifest, own.counts),
+          mean=rules.invalid, absent=None),
     _text("resolved", "resolved", "What the profile's name stood for.",
           _setting("profile", "resolved"), mean=rules.joined, of_pool=True),
     _text("judgements", "judgements", "The judgements, where they are not the usual ones.",

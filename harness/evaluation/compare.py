@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import BadData
-from .gains import outcomes
+from .gains import wins_ties_losses
 from .inference import infer
 from .results import MAIN, Results, records, results_of
 from .significance import estimate
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Duel:
+class QueryDifference:
     """One query that two rerankers answered; values are of nDCG@10."""
 
     task: str
@@ -39,7 +39,7 @@ class Comparison:
     """Two rerankers on the same pools.
 
     In `results` and `means` the natural value is that of `one`, the first stage's that of `other`,
-    and the gain their difference. `duels` are all queries, the largest difference first.
+    and the gain their difference. `queries` are all queries, the largest difference first.
     `left_out` names where the two ran but do not compare, and why.
     """
 
@@ -48,7 +48,7 @@ class Comparison:
     results: Results
     means: Results
     groups: tuple[Group, ...]
-    duels: tuple[Duel, ...]
+    queries: tuple[QueryDifference, ...]
     left_out: tuple[str, ...] = ()
 
 
@@ -63,7 +63,7 @@ def compare(found: Evaluation, one: str, other: str) -> Comparison:
     if not shared:
         raise BadData("the two rerankers ran on no task and profile in common; run both on one")
     rows: list[Record] = []
-    duels: list[Duel] = []
+    queries: list[QueryDifference] = []
     left_out: list[str] = []
     for place in shared:
         arrays = found.per_query[*place, one], found.per_query[*place, other]
@@ -73,12 +73,12 @@ def compare(found: Evaluation, one: str, other: str) -> Comparison:
             continue
         row, own = _paired(first[place], second[place], *arrays)
         rows.append(row)
-        duels += own
+        queries += own
     if not rows:
         raise BadData(left_out[0])
     results, means, groups = infer(results_of(rows))
-    duels.sort(key=lambda duel: -abs(duel.difference))
-    return Comparison(one, other, results, means, tuple(groups), tuple(duels), tuple(left_out))
+    queries.sort(key=lambda query: -abs(query.difference))
+    return Comparison(one, other, results, means, tuple(groups), tuple(queries), tuple(left_out))
 
 
 def _records(found: Evaluation, reranker: str) -> Mapping[tuple[str, str], Record]:
@@ -107,14 +107,16 @@ def _depth(record: Record) -> str:
     return "all candidates" if depth is None else f"the first {depth}"
 
 
-def _paired(one: Record, other: Record, a: PerQuery, b: PerQuery) -> tuple[Record, list[Duel]]:
+def _paired(
+    one: Record, other: Record, a: PerQuery, b: PerQuery
+) -> tuple[Record, list[QueryDifference]]:
     """Return the record of a difference, and its queries one by one."""
     place = {query_id: index for index, query_id in enumerate(b.query_ids)}
     mine = [index for index, query_id in enumerate(a.query_ids) if query_id in place]
     ids = [a.query_ids[index] for index in mine]
     x, y = a.natural[MAIN][mine], b.natural[MAIN][[place[query_id] for query_id in ids]]
     pairs = zip(ids, x.tolist(), y.tolist(), strict=True)
-    duels = [Duel(one["task"], one["profile"], *pair) for pair in pairs]
+    queries = [QueryDifference(one["task"], one["profile"], *pair) for pair in pairs]
     bases = None if a.bases is None else [a.bases[index] for index in mine]
     record = {
         **one,
@@ -122,7 +124,7 @@ def _paired(one: Record, other: Record, a: PerQuery, b: PerQuery) -> tuple[Recor
         "queries": len(ids),
         "natural": float(x.mean()),
         "first_stage": float(y.mean()),
-        **dict(zip(("wins", "ties", "losses"), outcomes(x - y), strict=True)),
+        **dict(zip(("wins", "ties", "losses"), wins_ties_losses(x - y), strict=True)),
         "floor": one["floor"] or other["floor"],
         "invalid": one["invalid"] or other["invalid"],
         "is_real": one["is_real"] and other["is_real"],
@@ -130,4 +132,4 @@ def _paired(one: Record, other: Record, a: PerQuery, b: PerQuery) -> tuple[Recor
         "noise": max((r["noise"] for r in (one, other) if r["noise"] is not None), default=None),
     }
     estimated = estimate(x - y, bases)._asdict()
-    return record | {"gain": estimated.pop("mean"), **estimated}, duels
+    return record | {"gain": estimated.pop("mean"), **estimated}, queries

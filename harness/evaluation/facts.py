@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..reranking import Usage, total
 from ..tasks import MAIN_MEASURE
@@ -19,8 +20,6 @@ from .queries import bases_of
 from .significance import Estimate, estimate
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ..runs import Run
     from .gains import QueryValues
     from .measures import Values
@@ -31,7 +30,7 @@ FLOORS = ("identity", "random", "reverse")
 LEAST_HEADROOM = 0.01
 
 NOT_COMPUTED = "(not computed here)"
-"""Stands behind the name of a main score of which reports have no value."""
+"""Stands after the name of a main score of which reports have no value."""
 
 
 @dataclass(frozen=True)
@@ -162,11 +161,6 @@ def main_score(facts: Facts) -> float | None:
     return facts.mean("natural", measure) if measure in facts.values.names else None
 
 
-def hardware(facts: Facts) -> str:
-    """Name what the engine ran on; of a server only where it is."""
-    return parts.hardware(facts.run.manifest)
-
-
 def seconds_per_query(facts: Facts) -> float | None:
     """Return engine seconds per query; None where any reply came from the cache."""
     return None if facts.spent.from_cache else facts.per_query(facts.spent.seconds)
@@ -178,11 +172,6 @@ def gpu_seconds(facts: Facts) -> float | None:
         return None
     found = parts.gpu_seconds(facts.run.manifest, facts.spent.seconds)
     return None if found is None else facts.per_query(found)
-
-
-def invalid(facts: Facts) -> str | None:
-    """Return why the method did not work as it is meant to; None where it did."""
-    return parts.invalid(facts.run.manifest, facts.counts)
 
 
 def documents(facts: Facts) -> int:

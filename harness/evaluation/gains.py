@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import orders
-from .measures import MEASURES, as_binary, is_binary, measure, relevant
+from .measures import MEASURES, as_binary, is_binary, measure, positives_of
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ..runs import QueryResult, Run
     from .measures import Values
 
@@ -46,8 +46,6 @@ class QueryValues:
     @property
     def positives(self) -> NDArray[np.int64]:
         """The number of positives of each query."""
-        import numpy as np
-
         return np.array([len(grades) for grades in self.grades], dtype=np.int64)
 
     def gain(self, measure_name: str) -> NDArray[np.float64]:
@@ -60,7 +58,7 @@ class QueryValues:
         return int(moved.sum())
 
 
-def outcomes(gains: NDArray[np.float64]) -> tuple[int, int, int]:
+def wins_ties_losses(gains: NDArray[np.float64]) -> tuple[int, int, int]:
     """Count the queries that gained, stayed the same and lost."""
     wins, losses = int((gains > SAME).sum()), int((gains < -SAME).sum())
     return wins, len(gains) - wins - losses, losses
@@ -85,15 +83,12 @@ def query_values(
 
 
 def _before_reranking(
-    run: Run,
-    key: tuple[object, ...],
-    pools: tuple[Sequence[str], ...],
-    names: tuple[str, ...],
+    run: Run, key: tuple[object, ...], pools: tuple[Sequence[str], ...], names: tuple[str, ...]
 ) -> QueryValues:
     """Measure the pools of a run and their best orders, as if nothing had been reranked."""
     depth = run.manifest["settings"].get("depth")
     judged = (run.qrels.get(result.query_id, {}) for result in run.results)
-    grades = tuple(relevant(own, min_grade=run.min_grade) for own in judged)
+    grades = tuple(positives_of(own, min_grade=run.min_grade) for own in judged)
     first_stage = measure(pools, grades, names)
     pairs = zip(pools, grades, strict=True)
     best_orders = [orders.best(pool, own, depth=depth) for pool, own in pairs]
@@ -149,7 +144,7 @@ def _with(
 def _reranked(run: Run, values: QueryValues) -> tuple[Values, Values]:
     """Return the natural and the safeguarded values of the finished rankings."""
     settings = run.manifest["settings"]
-    if is_floor(settings):
+    if is_unseeded_random(settings):
         return _floor(run.results, values, settings.get("depth"))
     kept = [() if result.failed is not None else result.doc_ids for result in run.results]
     guards = [result.safeguard for result in run.results]
@@ -160,7 +155,7 @@ def _reranked(run: Run, values: QueryValues) -> tuple[Values, Values]:
     return natural, _with(natural, guarded, values.grades, values.names)
 
 
-def is_floor(settings: Mapping[str, Any]) -> bool:
+def is_unseeded_random(settings: Mapping[str, Any]) -> bool:
     """Return whether a run is of the reranker `random` without a seed of its own."""
     reranker = settings["reranker"]
     return reranker.get("method") == "random" and not (reranker.get("options") or {}).get("seed")
@@ -177,9 +172,8 @@ def _floor(
         natural += [orders.natural(ranking, result.safeguard) for ranking in drawn]
         repeated += [own] * len(drawn)
     both = (measure(own, repeated, values.names) for own in (natural, rankings))
-    one, other = map(_query_means, both)
+    one, other = (
+        {name: array.reshape(-1, orders.SHUFFLES).mean(axis=1) for name, array in own.items()}
+        for own in both
+    )
     return one, other
-
-
-def _query_means(values: Values) -> Values:
-    return {n: array.reshape(-1, orders.SHUFFLES).mean(axis=1) for n, array in values.items()}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..tasks import MTEB
 from .columns import RUNS, VALUES
-from .results import MAIN, Results, columns_of, typed
+from .results import MAIN, Results, cast_columns, columns_of
 from .significance import DETECTABLE, FEWEST, LEVEL, half_width, holm, p_value
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _of_mteb(results: Results, chosen: pd.Series | bool) -> Results:
 
 
 def _stacked(one: Results, other: Results) -> Results:
-    """Return the rows of both, which are numbered anew."""
+    """Return the rows of both, which are numbered again."""
     import pandas as pd
 
     if one.runs.empty or other.runs.empty:
@@ -189,7 +189,7 @@ def _means(runs: pd.DataFrame, values: pd.DataFrame) -> Results:
     values = values.assign(of=of, mean=of * len(names) + values["measure"].map(names.index))
     found = _mean_rows(values, VALUES)
     found.insert(0, "run", values.groupby("mean")["of"].first())
-    return Results(typed(means), typed(found))
+    return Results(cast_columns(means), cast_columns(found))
 
 
 def _mean_rows(rows: pd.DataFrame, frame: str) -> pd.DataFrame:

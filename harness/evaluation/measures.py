@@ -13,18 +13,17 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import BadOption, unknown
-from ..places import cache_folder
+from ..folders import cache_folder
 from ..progress import bar
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Values: TypeAlias = Mapping[str, NDArray[np.float64]]
-    """One array per measure, shape (queries,), in the order the rankings were given."""
+Values: TypeAlias = Mapping[str, NDArray[np.float64]]
+"""One array per measure, shape (queries,), in the order the rankings were given."""
 
 RECALL = "recall@100"
 """A measure of first stages alone: no order of a pool changes it."""
@@ -88,7 +87,7 @@ def named_measures(further: Iterable[str] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*MEASURES, *map(parse_measure, further)]))
 
 
-def relevant(judgements: Mapping[str, int], *, min_grade: int = 1) -> dict[str, int]:
+def positives_of(judgements: Mapping[str, int], *, min_grade: int = 1) -> dict[str, int]:
     """Return the positives and their grades, highest first.
 
     A grade under `min_grade`, and any grade under 1, gains 0 in nDCG too, so that all measures
@@ -105,12 +104,10 @@ def measure(
 ) -> Values:
     """Measure each ranking by the grades of its query's positives.
 
-    `rankings` hold document ids, best first, without repetition; `grades` come from `relevant`,
+    `rankings` hold document ids, best first, without repetition; `grades` come from `positives_of`,
     documents that are in no pool included, in the same order. Returns the measures of `names` and
     RECALL. A query with an empty ranking, or without a positive, has 0 and stays in the result.
     """
-    import numpy as np
-
     keys = {name: _of_ranx(name) for name in (*names, RECALL)}
     if not rankings:
         return {name: np.empty(0) for name in keys}
@@ -142,8 +139,6 @@ def _cuts_of_map(names: Iterable[str]) -> dict[str, int]:
 
 def as_binary(values: Values, positives: Sequence[int] | NDArray[np.int64]) -> Values:
     """Return the values of equal grades under BINARY; `positives` are their number per query."""
-    import numpy as np
-
     count = np.maximum(np.asarray(positives), 1)
     cuts = _cuts_of_map(values)
     return {**values, **{m: values[m] * count / np.minimum(count, cuts[m]) for m in cuts}}
@@ -170,8 +165,6 @@ def recall_values(
     recall: NDArray[np.float64], positives: Sequence[int] | NDArray[np.int64]
 ) -> dict[str, float]:
     """Return MICRO and MACRO from the recall and the number of positives of each query."""
-    import numpy as np
-
     found, known = float(recall @ np.asarray(positives)), int(np.sum(positives))
     return {MICRO: found / max(known, 1), MACRO: float(recall.mean())}
 
@@ -183,8 +176,6 @@ def _arrays(
 
     A document's number is its place among its query's positives; no other document needs one.
     """
-    import numpy as np
-
     width = max(1, *map(len, rankings))
     run = np.full((len(rankings), width, 2), _NO_DOCUMENT)
     run[:, :, 1] = np.arange(width, 0, -1)
@@ -224,8 +215,6 @@ def _compiled_folder() -> Path:
 
 
 def _warm(evaluate: Any) -> None:
-    import numpy as np
-
     evaluate(
         np.ones((1, 1, 2)),
         np.ones((1, 1, 2)),

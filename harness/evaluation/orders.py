@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from ..runs import QueryResult
 
@@ -27,7 +29,7 @@ def natural(ranking: Sequence[str], safeguard: str | None) -> list[str]:
     return [doc_id for doc_id in ranking if doc_id != safeguard]
 
 
-def falling(scores: Sequence[float | None]) -> list[float]:
+def strictly_descending(scores: Sequence[float | None]) -> list[float]:
     """Return scores of a ranking that fall from each document to the next, for other tools.
 
     They are its own, lowered by the least step of single precision, in which trec_eval reads them,
@@ -35,8 +37,6 @@ def falling(scores: Sequence[float | None]) -> list[float]:
     reranked (None). Tools that sort by score then keep the order, whatever they do with ties. Where
     the first is None, or one is too great for single precision, they are n - rank.
     """
-    import numpy as np
-
     lowest, before, found = np.float32(-np.inf), np.float32(np.inf), []
     if scores and (scores[0] is None or any(abs(s or 0.0) > _GREATEST for s in scores)):
         return [float(len(scores) - rank) for rank in range(1, len(scores) + 1)]
@@ -57,20 +57,20 @@ def best(
     """Return the best order that reranking the first `depth` documents can reach.
 
     `pool` is in first-stage order without the safeguard, which moves too where it is given; the
-    documents below `depth` stay behind. Highest grade first is best for every measure.
+    documents below `depth` follow. Highest grade first is best for every measure.
     """
     moving, rest = _split(pool, depth, safeguard)
     return sorted(moving, key=lambda doc_id: -grades.get(doc_id, 0)) + rest
 
 
-def top_tied(result: QueryResult, cutoff: int = 10) -> bool:
-    """Return whether equal scores decide a query's top `cutoff`: its order, or its last place.
+def top_tied(result: QueryResult) -> bool:
+    """Return whether equal scores decide a query's top ten: its order, or its last place.
 
     The safeguard is left out, and so are documents that were not reranked.
     """
     pairs = zip(result.doc_ids, result.scores, strict=True)
     scores = [s for doc_id, s in pairs if doc_id != result.safeguard and s is not None]
-    return any(a == b for a, b in itertools.pairwise(scores[: cutoff + 1]))
+    return any(a == b for a, b in itertools.pairwise(scores[:11]))  # the eleventh too
 
 
 def shuffles(
@@ -81,8 +81,6 @@ def shuffles(
     They are drawn by numpy's default generator, seeded by the query id, and do not depend on the
     order the pool came in.
     """
-    import numpy as np
-
     moving, rest = _split(pool, depth, safeguard)
     moving.sort()
     seed = int.from_bytes(sha256(query_id.encode(errors="surrogatepass")).digest()[:8], "big")

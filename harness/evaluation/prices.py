@@ -41,7 +41,7 @@ def parse_prices(texts: Iterable[str]) -> dict[str, Price]:
     return found
 
 
-def priced(runs: pd.DataFrame, prices: Mapping[str, Price]) -> list[float | None]:
+def price_per_query(runs: pd.DataFrame, prices: Mapping[str, Price]) -> list[float | None]:
     """Return the price of a query of each run, where there is one.
 
     Tokens that a prefix cache held cost as much as others: providers differ in their discounts.

@@ -19,9 +19,9 @@ from .facts import Facts, PerQuery
 from .gains import query_values
 from .inference import infer
 from .measures import MACRO, MICRO, named_measures
-from .prices import priced
+from .prices import price_per_query
 from .queries import query_rows, strata
-from .results import MAIN, Evaluation, Results, columns_of, computed, frame_of, results_of
+from .results import MAIN, Evaluation, Results, columns_of, compute_columns, frame_of, results_of
 from .sensitivity import latency_row, order_row
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def evaluate(
     alone = (own for own in others if own.variant.alone)
     return Evaluation(
         results=results,
-        means=Results(means.runs.assign(apart=set_apart(means.runs)), means.values),
+        means=Results(means.runs.assign(apart=find_incomparable(means.runs)), means.values),
         first_stages=_first_stages(mains.values()),
         groups=tuple(group for group in groups if group.name in with_means),
         per_query={key: main.per_query for key, main in mains.items()},
@@ -91,7 +91,7 @@ def evaluate(
     )
 
 
-def set_apart(runs: pd.DataFrame) -> pd.Series:
+def find_incomparable(runs: pd.DataFrame) -> pd.Series:
     """Return which runs do not rest on the queries, pool and judgements of the others.
 
     The others are those of a task and profile that share all three and hold the most results, which
@@ -182,8 +182,8 @@ def _evaluated(
     folder: Path, variant: Variant, facts: Facts, asked: _Asked, *, listed: bool
 ) -> _Evaluated:
     """Compute all columns of a run, and if `listed` the rows of its queries."""
-    run = computed(columns_of(RUNS), facts)
-    pool = computed(columns_of(RUNS, of_pool=True), facts)
+    run = compute_columns(columns_of(RUNS), facts)
+    pool = compute_columns(columns_of(RUNS, of_pool=True), facts)
     of_pool, names = columns_of(VALUES, of_pool=True), facts.values.names
     rows = query_rows(facts.run, facts.values) if listed else []
     key = (run["task"], run["profile"], run["reranker"])
@@ -193,8 +193,10 @@ def _evaluated(
         variant=variant,
         settings={name: own for name, own in facts.settings.items() if name != "variant"},
         run=run,
-        values=[computed(columns_of(VALUES), facts, measure) for measure in names],
-        first_stage=[pool | computed(of_pool, facts, name) for name in (*names, MICRO, MACRO)],
+        values=[compute_columns(columns_of(VALUES), facts, measure) for measure in names],
+        first_stage=[
+            pool | compute_columns(of_pool, facts, name) for name in (*names, MICRO, MACRO)
+        ],
         per_query=PerQuery.of(facts),
         queries=rows,
         strata=strata(facts.run, rows) if rows else [],
@@ -214,7 +216,9 @@ def _results(mains: Mapping[Key, _Evaluated], same: Same, prices: Mapping[str, P
                 row |= {"repeated": repeated, "noise": max(repeated) - min(repeated)}
             rows.append(row)
     found = results_of(rows)
-    runs = found.runs.assign(price=priced(found.runs, prices), apart=set_apart(found.runs))
+    runs = found.runs.assign(
+        price=price_per_query(found.runs, prices), apart=find_incomparable(found.runs)
+    )
     return Results(runs, found.values)
 
 

@@ -121,7 +121,7 @@ def columns_of(frame: str | None = None, *, of_pool: bool = False) -> list[Colum
     return [c for c in COLUMNS if frame in (None, c.frame) and (c.of_pool or not of_pool)]
 
 
-def computed(columns: Iterable[Column], *source: Any) -> Record:
+def compute_columns(columns: Iterable[Column], *source: Any) -> Record:
     """Return the values of columns that are functions of `source`."""
     return {column.name: column.of(*source) for column in columns if column.of}
 
@@ -133,10 +133,10 @@ def frame_of(records: Sequence[Mapping[str, Any]], columns: Iterable[Column]) ->
     found = {
         c.name: pd.Series([r.get(c.name, c.absent) for r in records], dtype=object) for c in columns
     }
-    return pd.DataFrame(found).pipe(typed)
+    return pd.DataFrame(found).pipe(cast_columns)
 
 
-def typed(frame: pd.DataFrame) -> pd.DataFrame:
+def cast_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose columns are of their kind; whole numbers that may be missing are float.
 
     Columns that are not in the list are left as they are.

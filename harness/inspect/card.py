@@ -32,7 +32,7 @@ from ..tasks import Source, Task, TaskOptions
 from ..types import Candidates, Document, PairScore
 from .exchanges import Recorder, prompt_text
 from .plan import CostEstimate, estimate
-from .plan_engine import CountingEngine, in_words
+from .plan_engine import CountingEngine, overlap_with_length
 from .plan_reader import open_reader
 from .rerankers import ANY_MODEL
 
@@ -180,7 +180,7 @@ def cost(choice: Choice, model: str | None) -> Cost:
             return _cost(found, model, found.seconds_alone)
         except RerankBenchError as error:
             note = str(error)
-    words = _estimate(choice, FakeEngine(in_words))
+    words = _estimate(choice, FakeEngine(overlap_with_length))
     return _cost(words, "white-space words", None, note)
 
 

@@ -21,7 +21,7 @@ from .doctor_checks import (
     TOLERANCES,
     UNKNOWN_DTYPE,
     DoctorCheck,
-    Examined,
+    EngineReplies,
     Passes,
     checks_between,
     own_checks,
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """All checks; `notes` say what was left out and why."""
 
-    engines: tuple[Examined, ...]
+    engines: tuple[EngineReplies, ...]
     checks: tuple[DoctorCheck, ...]
     notes: tuple[str, ...]
 
@@ -76,7 +76,7 @@ def open_engines(
     return [(text, choice.open()) for text, choice in zip(texts, chosen, strict=True)]
 
 
-def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> Report:
+def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> DoctorReport:
     """Check one engine, or two and compare them; closes them.
 
     quick: send few and short requests. The first engine is closed before the second loads its
@@ -96,12 +96,12 @@ def examine(engines: Sequence[tuple[str, Engine]], *, quick: bool = False) -> Re
             engine.close()
     checks = [check for one in found for check in own_checks(one, requests)]
     checks += checks_between(found[0], found[1], requests) if len(found) == 2 else ()
-    return Report(tuple(found), tuple(checks), tuple(dict.fromkeys(_notes(found))))
+    return DoctorReport(tuple(found), tuple(checks), tuple(dict.fromkeys(_notes(found))))
 
 
 def _examine_one(
     letter: str, name: str, engine: Engine, requests: Mapping[str, RequestGroup]
-) -> Examined:
+) -> EngineReplies:
     """Send all sections but those that an answered one replaces."""
     passes: dict[str, Passes] = {}
     errors: dict[str, EngineFault] = {}
@@ -116,7 +116,7 @@ def _examine_one(
             errors[title] = error
     if not passes:
         raise next(iter(errors.values()))
-    return Examined(letter, name, dict(engine.identity), engine.statistics, passes, errors)
+    return EngineReplies(letter, name, dict(engine.identity), engine.statistics, passes, errors)
 
 
 def _passes(engine: Engine, section: RequestGroup, *, what: str) -> Passes:
@@ -139,7 +139,7 @@ def _passes(engine: Engine, section: RequestGroup, *, what: str) -> Passes:
         return Passes(cold, send(indices), send(indices[::-1]), {i: send([i])[i] for i in alone})
 
 
-def _notes(found: Sequence[Examined]) -> Iterator[str]:
+def _notes(found: Sequence[EngineReplies]) -> Iterator[str]:
     for one in found:
         dtype = one.identity.get("dtype")
         if dtype not in TOLERANCES:
@@ -156,7 +156,7 @@ def _notes(found: Sequence[Examined]) -> Iterator[str]:
 # Printing
 
 
-def as_table(report: Report) -> str:
+def as_table(report: DoctorReport) -> str:
     """Return the report as text: engines, checks, notes, and the result."""
     lines = []
     for one in report.engines:
@@ -181,7 +181,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def as_json(report: Report) -> str:
+def as_json(report: DoctorReport) -> str:
     """Return the report as one JSON object: `ok`, `engines`, `checks`, `notes` and `closing`."""
     engines = [
         {

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import EngineFault
 from ..types import ContinuationScore, Failure, LabelScores, Logits, Statistics
 from .doctor_requests import RequestGroup
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 TOLERANCES: Mapping[str, float] = {"float32": 1e-3, "bfloat16": 0.15, "float16": 0.15}
 """dtype -> the largest good difference of centred log-probabilities or logits."""
@@ -55,7 +53,7 @@ class Passes:
 
 
 @dataclass(frozen=True)
-class Examined:
+class EngineReplies:
     """One engine, as the user wrote it in `name`, with its replies and errors by section."""
 
     letter: str
@@ -74,7 +72,7 @@ class Examined:
 # One engine
 
 
-def own_checks(one: Examined, requests: Mapping[str, RequestGroup]) -> Iterator[DoctorCheck]:
+def own_checks(one: EngineReplies, requests: Mapping[str, RequestGroup]) -> Iterator[DoctorCheck]:
     """Yield the checks of token counts, of scores that are all equal, and of repeatability."""
     mark = f"{one.letter} · "
     yield _refusals(one, requests, mark)
@@ -90,7 +88,7 @@ def own_checks(one: Examined, requests: Mapping[str, RequestGroup]) -> Iterator[
         yield DoctorCheck(f"{mark}cached tokens, {name}", cached)
 
 
-def _refusals(one: Examined, requests: Mapping[str, RequestGroup], mark: str) -> DoctorCheck:
+def _refusals(one: EngineReplies, requests: Mapping[str, RequestGroup], mark: str) -> DoctorCheck:
     """Check that every refused request is longer than all that were served."""
     refused, ok = 0, True
     for name, passes in one.passes.items():
@@ -104,7 +102,7 @@ def _refusals(one: Examined, requests: Mapping[str, RequestGroup], mark: str) ->
 
 
 def _counts(
-    one: Examined, served: Replies, section: RequestGroup, mark: str
+    one: EngineReplies, served: Replies, section: RequestGroup, mark: str
 ) -> Iterator[DoctorCheck]:
     extra = [reply.prompt_tokens - section.sizes[i] for i, reply in served.items()]
     leading = one.statistics.leading_tokens
@@ -125,7 +123,7 @@ def _counts(
         yield DoctorCheck(f"{mark}{name}", count, 0, count == 0)
 
 
-def _spread(one: Examined, name: str) -> DoctorCheck:
+def _spread(one: EngineReplies, name: str) -> DoctorCheck:
     """Check that scores depend on the request: an engine whose scores do not repeats perfectly."""
     spreads = []
     for section in SCORES:
@@ -160,7 +158,7 @@ def _duplicates(replies: Replies, section: RequestGroup) -> Replies:
 
 
 def checks_between(
-    one: Examined, other: Examined, requests: Mapping[str, RequestGroup]
+    one: EngineReplies, other: EngineReplies, requests: Mapping[str, RequestGroup]
 ) -> Iterator[DoctorCheck]:
     """Yield the checks that compare two engines' replies to the same requests."""
     for able, unable in ((one, other), (other, one)):

@@ -16,7 +16,7 @@ from ..pools import PoolRow
 from ..reranking import TASK, Budget, Fitting, Job, Part, Reranked, drive, order
 from ..runs import FUSION, Variant, parts_of
 from .exchanges import Exchange, Recorder, ReplayEngine
-from .restore import find_cut, find_reranker
+from .restore import find_fit, find_reranker
 
 if TYPE_CHECKING:
     from ..engines import ReplyCache
@@ -159,7 +159,7 @@ def _stage(
     identity = {key: value for key, value in reranker["engine"].items() if key != "name"}
     chars, tokens = settings["max_doc_chars"], settings.get("max_doc_tokens")
     try:
-        cut, read = find_cut(identity, served), reranker.get("pair_tokens")
+        cut, read = find_fit(identity, served), reranker.get("pair_tokens")
         engine = ReplayEngine(identity, cut, cache, read)
         budget = Budget.of(choice.reranker, engine, doc_tokens=tokens, doc_chars=chars)
     except EngineFault as error:

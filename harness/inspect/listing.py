@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..pools import Pool
     from ..suite import TaskPool
     from ..tasks import Task
-    from .rerankers import Wanted
 
 Record = Mapping[str, Any]
 
@@ -65,10 +64,10 @@ def note_printer() -> Callable[[TaskPool], None]:
 
 def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
     """Return a first stage's numbers, without safeguards, and the published ones."""
-    from ..evaluation import MICRO, pool_values, relevant
+    from ..evaluation import MICRO, pool_values, positives_of
 
     rows = pool.rows
-    grades = [relevant(task.qrels[row.query_id], min_grade=task.min_grade) for row in rows]
+    grades = [positives_of(task.qrels[row.query_id], min_grade=task.min_grade) for row in rows]
     natural = [row.natural for row in rows]
     values = pool_values(natural, grades)
     published = task.published.get(pool.resolved, {})
@@ -94,20 +93,25 @@ def _numbers(task: Task, pool: Pool) -> dict[str, Any]:
 
 
 def listing(
-    what: str,
-    name: str | None,
-    tasks: Sequence[str],
-    wanted: Wanted | None = None,
-    *,
-    as_json: bool,
+    what: str, name: str | None, tasks: Sequence[str], filters: Mapping[str, Any], *, as_json: bool
 ) -> None:
     """Print the names of `tasks`, `profiles`, `rerankers`, `engines`, `prompts`, `suites`, `runs`.
 
-    name: the folder of the runs; the data set or collection of the tasks, None for all. tasks:
-    whose own profiles are printed. wanted: which rerankers are. Raises UnknownName for a data set.
-    """
-    from .rerankers import records
+    name: the folder of the runs; the data set or collection of the tasks, None for all; the
+        reranker that is described.
+    tasks: print the profiles that these tasks ship.
+    filters: the flags that choose rerankers.
 
+    Raises UnknownName for a data set, and what a filter or the description of a reranker raises.
+    """
+    from .rerankers import RerankerFilter, records
+
+    if what == "rerankers" and name is not None:
+        from .card import show
+
+        show(name, as_json=as_json)
+        return
+    wanted = RerankerFilter.of(filters) if any(filters.values()) else None
     listings: dict[str, Callable[[], Iterable[Record]]] = {
         "tasks": lambda: _tasks(name),
         "profiles": lambda: _profiles(tasks),

@@ -82,7 +82,7 @@ class CostEstimate:
         return self.queries / (self.flops / 1e15) if self.flops else None
 
 
-def summed(rows: Iterable[CostEstimate]) -> CostEstimate:
+def total_row(rows: Iterable[CostEstimate]) -> CostEstimate:
     """Return the sum of `rows`, named total."""
     rows = list(rows)
     names = [f.name for f in fields(CostEstimate) if f.type in {"int", "float"}]
@@ -248,7 +248,7 @@ def _table(plan: Plan) -> ReportTable:
     """Return the plan as a table, with a total under two or more rows."""
     cells = [tuple(cell(row) for _, cell, _ in _COLUMNS) for row in plan.rows]
     if len(cells) > 1:
-        whole = summed(plan.rows)
+        whole = total_row(plan.rows)
         cells.append(tuple(cell(whole) if total_ else NOTHING for _, cell, total_ in _COLUMNS))
     heads = tuple(head for head, _, _ in _COLUMNS)
     title = f"plan · one {plan.gpu.name}"
@@ -261,7 +261,7 @@ def to_json(plan: Plan) -> str:
         "gpu": asdict(plan.gpu),
         "block": plan.block,
         "rows": [_record(row) for row in plan.rows],
-        "total": _record(summed(plan.rows)),
+        "total": _record(total_row(plan.rows)),
         "assumptions": plan.assumptions,
     }
     return json.dumps(whole, indent=2, ensure_ascii=False)

@@ -7,14 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..engines import (
-    Encode,
-    FakeEngine,
-    Prepared,
-    overlap,
-    pair_tokens,
-    sides_of,
-)
+from ..engines import Encode, FakeEngine, Prepared, overlap, pair_tokens, sides_of
 from ..errors import BadOption
 from ..reranking import (
     Gpu,
@@ -45,7 +38,7 @@ if TYPE_CHECKING:
 
 
 _NO_ORDER = re.compile(r"\d*|[<{].*", re.DOTALL)
-"""An answer of word overlap that is a rating, stands in tags behind reasons, or gives scores."""
+"""An answer of word overlap that is a rating, stands in tags after reasons, or gives scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +91,7 @@ class PrefixCache:
 
 
 @dataclass
-class Counted:
+class WorkCounts:
     """Sums over sequences: tokens read, tokens in the prefix cache, operations without and with it.
 
     calls: requests. writers: the sequences whose answers need decoding steps. steps: these steps.
@@ -151,7 +144,7 @@ class CountingEngine(FakeEngine):
     another with it.
     """
 
-    counted: Counted
+    counted: WorkCounts
     writing_rounds: int
     flops: float
     seconds_alone: float
@@ -166,7 +159,7 @@ class CountingEngine(FakeEngine):
 
     def forget(self) -> None:
         """Begin new sums with an empty prefix cache; what was answered before remains known."""
-        self.counted, self.writing_rounds = Counted(), 0
+        self.counted, self.writing_rounds = WorkCounts(), 0
         self.flops = self.seconds_alone = 0.0
         self._cache = PrefixCache(self._block)
         self._encoded: set[Encode | Embed] = set()
@@ -244,7 +237,7 @@ class CountingEngine(FakeEngine):
 
     def _add_round(self, read: Sequence[tuple[AnyRequest, Sequence[Reading]]]) -> None:
         """Add a round: requests not answered before to `counted`, all to the other sums."""
-        shape, whole, writers_before = self.reader.shape, Counted(), self.counted.writers
+        shape, whole, writers_before = self.reader.shape, WorkCounts(), self.counted.writers
         for request, sequences in read:
             new = hash(request) not in self._answered
             self.counted.calls += new
@@ -261,7 +254,7 @@ class CountingEngine(FakeEngine):
             self.flops += whole.flops + decode_flops(shape, whole.steps, context=whole.context)
 
 
-def in_words(request: AnyRequest) -> Reply | Failure:
+def overlap_with_length(request: AnyRequest) -> Reply | Failure:
     """Answer from word overlap, with the length that an answer of a model would have."""
     reply = overlap(request)
     if not isinstance(request, Generate | Fuse) or not isinstance(reply, Generation):
@@ -271,7 +264,7 @@ def in_words(request: AnyRequest) -> Reply | Failure:
 
 
 def _answer_tokens(request: Generate | Fuse, text: str, tokens: int) -> int:
-    """Return the length of an answer of so many tokens, at most that requested.
+    """Return the length of an answer of `tokens` tokens, at most that requested.
 
     Thoughts, and an answer that does not just name passages, are as long as was requested.
     """

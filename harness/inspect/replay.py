@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from ..engines import ReplyCache
 from ..errors import BadData, RerankBenchError, unknown
-from ..evaluation import MEASURES, first_stage, measure, relevant
+from ..evaluation import MEASURES, first_stage, measure, positives_of
 from ..evaluation import natural as without_safeguard
-from ..places import cache_folder
+from ..folders import cache_folder
 from ..progress import bar
 from ..runs import Variant, read_run
 from .exchanges import Exchange
@@ -124,7 +124,7 @@ def _view(
     notes: Sequence[str],
 ) -> QueryView:
     settings = run.manifest["settings"]
-    positives = relevant(run.qrels.get(result.query_id, {}), min_grade=run.min_grade)
+    positives = positives_of(run.qrels.get(result.query_id, {}), min_grade=run.min_grade)
     ranking = without_safeguard(result.doc_ids, result.safeguard)
     found = measure(
         [first_stage(result), () if result.failed is not None else ranking], [positives] * 2

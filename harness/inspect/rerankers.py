@@ -19,7 +19,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RerankerFilter:
     """What a listed reranker must meet; None for anything.
 
     kinds: methods.
@@ -37,7 +37,7 @@ class Wanted:
     fits: float | None = None
 
     @classmethod
-    def of(cls, flags: Mapping[str, Any]) -> Wanted:
+    def of(cls, flags: Mapping[str, Any]) -> RerankerFilter:
         """Read the flags of `list rerankers`; UnknownName or BadOption for one that is wrong."""
         for kind in flags["kind"]:
             if kind not in methods():
@@ -50,19 +50,15 @@ class Wanted:
         size = None if flags["fits"] is None else memory_bytes(flags["fits"])
         return cls(flags["kind"], flags["engine"], flags["licence"], language, size)
 
-    def met_by(self, entry: Entry) -> bool:
+    def matches(self, entry: Entry) -> bool:
         """Return whether an entry meets all; a fact that an entry does not state is not met."""
         return (
             (not self.kinds or entry.method in self.kinds)
-            and (self.licence is None or _begins(entry.licence, self.licence))
+            and entry.licence.casefold().startswith((self.licence or "").casefold())
             and (self.language is None or entry.reads(self.language))
             and (self.fits is None or (entry.memory is not None and entry.memory <= self.fits))
             and (self.engine is None or answered_by(entry, self.engine))
         )
-
-
-def _begins(text: str, beginning: str) -> bool:
-    return text.casefold().startswith(beginning.casefold())
 
 
 def memory_bytes(text: str) -> float:
@@ -87,13 +83,13 @@ def answered_by(entry: Entry, engine: str) -> bool:
     return not kinds or (engine != NO_ENGINE.name and could_answer(engine, kinds))
 
 
-def records(wanted: Wanted | None) -> Iterator[Mapping[str, Any]]:
+def records(wanted: RerankerFilter | None) -> Iterator[Mapping[str, Any]]:
     """Yield what is printed of each method and named reranker that is `wanted`."""
     for name in sorted(methods()):
-        if wanted is None or wanted.met_by(Entry(name, method=name)):
+        if wanted is None or wanted.matches(Entry(name, method=name)):
             yield {"reranker": name, "method": name, "model": "", "licence": "", "paper": ""}
     for name, entry in sorted(catalogue().items()):
-        if wanted is None or wanted.met_by(entry):
+        if wanted is None or wanted.matches(entry):
             yield {
                 "reranker": name,
                 "method": entry.method,

@@ -84,7 +84,7 @@ def _sha256(file: Path) -> str:
         raise BadData(f"the code in {file} cannot be read: {error.strerror}") from error
 
 
-def find_cut(identity: Mapping[str, str], servers: Mapping[str, Any]) -> Cut:
+def find_fit(identity: Mapping[str, str], servers: Mapping[str, Any]) -> Cut:
     """Return the `fit` of the engine with this `identity`.
 
     servers: what the manifest says of each server, with its tokenizer. Raises EngineFault if the

@@ -174,17 +174,13 @@ def _columns(
             if (head == "was" and shared) or (head == "score" and several and width < _WIDE):
                 continue
             yield letter if several and head == "rank" else head, _cell(place, cell)
-    yield "grade", lambda row: _grade(_document(row))
+    yield "grade", lambda row: str(NOTHING if (g := _document(row).grade) is None else g)
     yield "", lambda row: "●" * _document(row).positive + "S" * _document(row).safeguard
     yield "document", lambda row: plain(_document(row).doc_id)
 
 
 def _cell(place: int, cell: Callable[[ViewDocument], str]) -> Callable[[_Row], str]:
     return lambda row: NOTHING if (document := row[place]) is None else cell(document)
-
-
-def _grade(document: ViewDocument) -> str:
-    return NOTHING if document.grade is None else str(document.grade)
 
 
 def _move(document: ViewDocument) -> str:

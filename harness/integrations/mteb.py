@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData
-from ..evaluation import falling
+from ..evaluation import strictly_descending
 from ..report import mteb_revision
 from ..reranking import open_reranker
-from ..tasks import RankedLists, require_mteb, shuffled
+from ..tasks import RankedLists, in_hash_order, require_mteb
 from ..types import Engine, Reranker
 from .task import candidates_of, rerank_task
 
@@ -107,7 +107,7 @@ class Reranked:
         task, pool = candidates_of(name, asked, self._corpus, lists)
         found: dict[str, dict[str, float]] = {query_id: {} for query_id in texts}
         for result in rerank_task(task, pool, self._open.choice, self._open.engine):
-            scores = falling(result.scores)
+            scores = strictly_descending(result.scores)
             found[result.query_id] = dict(zip(result.doc_ids, scores, strict=True))
         return found
 
@@ -122,7 +122,7 @@ class Reranked:
         if own and self._excludes(about.name):
             lists = {q: tuple(d for d in doc_ids if d != q) for q, doc_ids in lists.items()}
         is_shipped = "Reranking" in about.type and self.first_stage is None
-        return shuffled(lists) if is_shipped else lists
+        return in_hash_order(lists) if is_shipped else lists
 
     def _excludes(self, task: str) -> bool:
         if self.exclude_identical is not None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadData, MissingExtra
-from ..evaluation import falling
+from ..evaluation import strictly_descending
 from ..reranking import open_reranker
 from ..types import Engine, Reranker
 from .task import candidates_of, rerank_task
@@ -67,7 +67,7 @@ class Rerank(pt.Transformer):  # type: ignore[misc]
         task, pool = candidates_of("pyterrier", queries, texts, rows)
         found: dict[str, float] = {}
         for result in rerank_task(task, pool, self._open.choice, self._open.engine):
-            found.update(zip(result.doc_ids, falling(result.scores), strict=True))
+            found.update(zip(result.doc_ids, strictly_descending(result.scores), strict=True))
         scored = frame.assign(score=[found[str(row)] for row in frame.index])
         return pt.model.add_ranks(scored)
 

@@ -18,7 +18,7 @@ except ImportError:  # before version 6
     from sentence_transformers.evaluation import SentenceEvaluator
 
 from ..errors import BadData, RerankerFault
-from ..evaluation import MAIN, MEASURES, measure, natural, relevant
+from ..evaluation import MAIN, MEASURES, measure, natural, positives_of
 from ..pools import Pool, PoolOptions, build_pool, release_encoder, without_own_documents
 from ..reranking import Scope, chosen_queries, order
 from ..tasks import Task, load_task
@@ -36,7 +36,7 @@ class RerankEvaluator(SentenceEvaluator):  # type: ignore[misc]
     profile: a first stage by name, or several.
     name: stands before every metric and in the file's name; empty for the task's.
     depth: candidates of each query.
-    queries: rerank so many queries, the same ones each time; None for all.
+    queries: rerank this many queries, the same ones each time; None for all.
     batch_size, show_progress_bar: as `CrossEncoder.predict` takes them.
     write_csv: append a line to `RerankEvaluator_NAME_results.csv` at each call.
 
@@ -70,11 +70,7 @@ class RerankEvaluator(SentenceEvaluator):  # type: ignore[misc]
         self.primary_metric = f"{self.name}_gain_{MAIN.lower()}"
 
     def __call__(
-        self,
-        model: CrossEncoder,
-        output_path: str | None = None,
-        epoch: int = -1,
-        steps: int = -1,
+        self, model: CrossEncoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
     ) -> dict[str, float]:
         """Return all metrics.
 
@@ -110,7 +106,7 @@ class RerankEvaluator(SentenceEvaluator):  # type: ignore[misc]
             own = [next(scores) for _ in row.doc_ids]
             after.append(natural([row.doc_ids[place] for place in order(own)], row.safeguard))
         least = self.task.min_grade
-        grades = [relevant(self.task.qrels[row.query_id], min_grade=least) for row in rows]
+        grades = [positives_of(self.task.qrels[row.query_id], min_grade=least) for row in rows]
         values, base = measure(after, grades), measure([row.natural for row in rows], grades)
         found: dict[str, float] = {}
         for name in MEASURES:

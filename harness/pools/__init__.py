@@ -2,7 +2,7 @@
 
 In: a `Task`, and a profile by name (`bm25`, `dense(MODEL)`, `rrf(a,b)`, `run(FILE)`, or the config
 of a shipped list). Out: a `Pool` with one row of candidates per query, and at most one safeguard
-behind them.
+after them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,6 @@ from .pool import NO_ORDER, EncoderPrompt, Pool, PoolOptions, PoolRow, write_poo
 from .profiles import check_profile
 
 __all__ = [
-    "NO_ORDER",
-    "EncoderPrompt",
-    "Pool",
-    "PoolOptions",
-    "PoolRow",
-    "build_pool",
-    "check_profile",
-    "own_documents",
-    "rank_by_bm25",
-    "release_encoder",
-    "without_own_documents",
-    "write_pool",
-]
+    "NO_ORDER", "EncoderPrompt", "Pool", "PoolOptions", "PoolRow", "build_pool", "check_profile",
+    "own_documents", "rank_by_bm25", "release_encoder", "without_own_documents", "write_pool",
+]  # fmt: skip

@@ -238,7 +238,7 @@ def _row(
     safeguard = None
     if positives and positives.isdisjoint(doc_ids):
         again = given if given in positives and not excluded else None
-        safeguard = again or draw(positives, split=task.split, query_id=query_id)
+        safeguard = again or draw_safeguard(positives, split=task.split, query_id=query_id)
     scores = tuple(score for _, score in kept if score is not None)
     return PoolRow(
         query_id,
@@ -248,7 +248,7 @@ def _row(
     )
 
 
-def draw(positives: Iterable[str], *, split: str, query_id: str) -> str:
+def draw_safeguard(positives: Iterable[str], *, split: str, query_id: str) -> str:
     """Return one of `positives`, the same for equal split and query."""
     generator = random.Random(f"{SEED}\0{split}\0{query_id}\0positive_safeguard")
     return generator.choice(sorted(positives))

@@ -16,11 +16,14 @@ from functools import cached_property, lru_cache, partial
 from importlib.metadata import version
 from itertools import compress, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..engines import ModelPlace, default_device, find_model, load_whole
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import ModelLocation, default_device, find_model, load_whole
 from ..errors import EngineFault, RerankBenchError
-from ..places import cache_folder
+from ..folders import cache_folder
 from ..progress import bar
 from ..quiet import quiet
 from ..tasks import Note
@@ -28,10 +31,6 @@ from .lists import ScoredLists
 from .nearest import Nearest
 from .pool import EncoderPrompt, PoolOptions
 from .prompts import prompts_of
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _BATCH = 32
 _DIGITS = 6  # of a cosine: further digits depend on the texts that shared the batch
@@ -84,7 +83,6 @@ class _Distinct:
     """The distinct texts of a corpus, numbered as they first occur; only their digests are kept."""
 
     def __init__(self, corpus: Mapping[str, str]) -> None:
-        import numpy as np
         import pyarrow as pa
 
         texts = corpus.values()
@@ -124,7 +122,7 @@ class Encoder:
         self._options = options
 
     @cached_property
-    def _place(self) -> ModelPlace:
+    def _place(self) -> ModelLocation:
         return find_model(self.name)
 
     @cached_property
@@ -159,7 +157,6 @@ class Encoder:
     def _encode(self, kind: str, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
         """Encode the longest texts first, so that memory runs out at the start or not at all."""
         import faiss
-        import numpy as np
 
         model = _load(self._place.source, self._place.revision, self._options.device)
         encode = model.encode_query if kind == "queries" else model.encode_document
@@ -202,8 +199,6 @@ def _load(source: str, revision: str | None, device: str | None) -> Any:
 
 def _read(path: Path) -> NDArray[np.float32] | None:
     """Return the vectors of a cache file as a memory map, None if it is missing or damaged."""
-    import numpy as np
-
     try:
         with path.open("rb") as file:
             digest = file.read(32)
@@ -219,8 +214,6 @@ def _read(path: Path) -> NDArray[np.float32] | None:
 
 def _write(path: Path, vectors: NDArray[np.float32]) -> None:
     """Write the sha256 of the content and the content, and rename the file when it is complete."""
-    import numpy as np
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..engines import ModelPlace, small_json
+from ..engines import ModelLocation, read_json
 from ..errors import BadOption, EngineFault
 from .pool import EncoderPrompt, PoolOptions
 
@@ -27,7 +27,7 @@ _DOCUMENT_WORDS = ("doc", "passage", "corpus")
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavedPrompts:
     """The prompts that a checkpoint saves, without empty ones, and the name of its default."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", ".").replace("-", ".")
 
 
-def prompts_of(place: ModelPlace, options: PoolOptions) -> tuple[EncoderPrompt, EncoderPrompt]:
+def prompts_of(place: ModelLocation, options: PoolOptions) -> tuple[EncoderPrompt, EncoderPrompt]:
     """Return the prompt before a query and the prompt before a document.
 
     Raises BadOption for a prompt name that the model does not have, and for saved prompts whose use
@@ -75,13 +75,13 @@ def prompts_of(place: ModelPlace, options: PoolOptions) -> tuple[EncoderPrompt, 
     return query or EncoderPrompt("", ""), document or EncoderPrompt("", "")
 
 
-def _unclear(place: ModelPlace, saved: Saved, texts: str, cure: str) -> BadOption:
+def _unclear(place: ModelLocation, saved: SavedPrompts, texts: str, cure: str) -> BadOption:
     has = ", ".join(sorted(saved.texts))
     what = f"model {place.name} saves the prompts {has}, and none is known to be for {texts}"
     return BadOption(f"{what}; give {cure} ('' for none)")
 
 
-def _named(place: ModelPlace, saved: Saved, name: str) -> EncoderPrompt:
+def _named(place: ModelLocation, saved: SavedPrompts, name: str) -> EncoderPrompt:
     if name not in saved.texts:
         has = ", ".join(sorted(saved.texts)) or "none"
         raise BadOption(f"model {place.name} has no prompt {name!r}; it has: {has}")
@@ -92,7 +92,7 @@ def _of_authors(published: Mapping[str, Any], side: str) -> EncoderPrompt | None
     return EncoderPrompt(published[side], published["source"]) if side in published else None
 
 
-def _published(place: ModelPlace) -> Mapping[str, Any]:
+def _published(place: ModelLocation) -> Mapping[str, Any]:
     """Return the row of `prompts.toml` for a model, found by the last part of its id or folder.
 
     The base model in its config is not used: a fine-tuned model may expect another prompt.
@@ -117,16 +117,16 @@ def families() -> list[dict[str, Any]]:
     return rows
 
 
-def saved_prompts(place: ModelPlace) -> Saved:
+def saved_prompts(place: ModelLocation) -> SavedPrompts:
     """Read the prompts that a checkpoint saves, without loading the model."""
     try:
-        config = small_json(place, _SAVED)
+        config = read_json(place, _SAVED)
         if config is None:
-            return Saved()
+            return SavedPrompts()
         # sentence-transformers saves empty prompts for models that were trained without any
         texts = {name: text for name, text in (config.get("prompts") or {}).items() if text}
         if not all(isinstance(text, str) for text in texts.values()):
             raise TypeError("a prompt is not a string")
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise EngineFault(f"model {place.name}: {_SAVED} cannot be read: {error}") from error
-    return Saved(texts, config.get("default_prompt_name"))
+    return SavedPrompts(texts, config.get("default_prompt_name"))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import BadData
 from ..tasks import (
     Note,
-    first_repeated,
+    first_duplicate,
     is_number,
     parse_id,
     parse_json,
@@ -102,7 +102,7 @@ def _read_json_lines(path: Path, lines: list[tuple[int, str]], task: str) -> Ran
                 continue
             if query_id in ranked:
                 raise ValueError(f"query {query_id} occurs twice")
-            repeated = first_repeated(doc_ids)
+            repeated = first_duplicate(doc_ids)
             if repeated is not None:
                 raise ValueError(f"query {query_id} ranks document {repeated} twice")
             ranked[query_id] = [(doc_id, None) for doc_id in doc_ids if doc_id != safeguard]
@@ -254,7 +254,7 @@ def _read_ranx(path: Path, found: Mapping[str, Any]) -> Ranked:
         for doc_id, score in scores.items():
             with _located(f"{path}: query {query_id!r}, document {doc_id!r}"):
                 rows.append((parse_id(doc_id), _parse_score(score)))
-        repeated = first_repeated(doc_id for doc_id, _ in rows)
+        repeated = first_duplicate(doc_id for doc_id, _ in rows)
         if repeated is not None:
             raise BadData(f"{path}: query {query_id} ranks document {repeated} twice")
         ranked[query_id] = sorted(rows, key=lambda row: -row[1])

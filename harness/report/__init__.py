@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .comparison import comparison_json, comparison_tables
+from .comparison import comparison_json
 from .experiments import mteb_revision
 from .exports import export, to_csv, to_json
 from .latex import to_latex
@@ -12,23 +12,7 @@ from .tables import ReportTable
 from .text import NOTHING, count, number, plain, signed
 
 __all__ = [
-    "NOTHING",
-    "ReportTable",
-    "columns_page",
-    "comparison_json",
-    "comparison_tables",
-    "count",
-    "export",
-    "mteb_revision",
-    "number",
-    "plain",
-    "print_compact",
-    "print_glossary",
-    "print_table",
-    "print_tables",
-    "signed",
-    "to_csv",
-    "to_json",
-    "to_latex",
-    "to_markdown",
-]
+    "NOTHING", "ReportTable", "columns_page", "comparison_json", "count", "export", "mteb_revision",
+    "number", "plain", "print_compact", "print_glossary", "print_table", "print_tables", "signed",
+    "to_csv", "to_json", "to_latex", "to_markdown",
+]  # fmt: skip

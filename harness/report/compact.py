@@ -14,10 +14,10 @@ from ..evaluation import MAIN, records
 from ..pools import NO_ORDER
 from .notes import (
     by_reranker,
-    grouped,
+    group_rows,
     headline,
     in_brackets,
-    is_real,
+    is_valid_result,
     marks,
     mean,
     queries,
@@ -37,7 +37,7 @@ _NAME, _CELL = 25, 14
 """Room for the name of a reranker that a matrix has at least; longest name of a first stage."""
 
 _LABEL = 12
-"""The least that is left of a label beside its marks."""
+"""The least that is left of a label next to its marks."""
 
 _GAP = 2
 """Characters between two columns."""
@@ -60,10 +60,10 @@ def matrices(found: Evaluation) -> list[ReportTable]:
     sizes = {group.name: len(group.tasks) for group in found.groups}
     crowded = {t for group in found.groups if len(group.tasks) > _MOST_TASKS for t in group.tasks}
     made = []
-    for name, rows in grouped(found.means.main, "task").items():
+    for name, rows in group_rows(found.means.main, "task").items():
         usual = [row for row in rows if not row["apart"]]
         made += _matrices(f"{name}, mean of {sizes[name]} tasks", usual)
-    for task, rows in grouped(found.results.main, "task").items():
+    for task, rows in group_rows(found.results.main, "task").items():
         if task not in crowded:
             usual = [row for row in rows if not row["apart"]]
             made += [*_matrices(task, usual), *_main_scores(found, task, usual)]
@@ -101,7 +101,9 @@ def _is_comparable(one: Record, other: Record) -> bool:
 
 
 def _matrix(title: str, rows: Sequence[Record]) -> ReportTable:
-    before = {row["profile"]: f"{_before(row)} " for row in rows}
+    no_order = {row["profile"] for row in rows if row["origin"] == NO_ORDER}
+    values = {row["profile"]: number(row["first_stage"]) for row in rows}
+    before = {own: f"{NO_ORDER if own in no_order else value} " for own, value in values.items()}
     profiles = sorted(before)
     every = _ordered(rows)
     numbers = [("", *(before[profile] for profile in profiles), "", "")]
@@ -120,11 +122,6 @@ def _matrix(title: str, rows: Sequence[Record]) -> ReportTable:
     return ReportTable(title, heads, cells, room=room)
 
 
-def _before(row: Record) -> str:
-    """Write a first stage's value, or that it did not rank its documents."""
-    return NO_ORDER if row["origin"] == NO_ORDER else number(row["first_stage"])
-
-
 def _ordered(rows: Iterable[Record]) -> dict[str, list[Record]]:
     """Return the rows of each reranker, the best first, and last those of which all is invalid."""
     every = by_reranker(rows).items()
@@ -132,7 +129,7 @@ def _ordered(rows: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def _room(lines: Sequence[Sequence[str]]) -> int:
-    """Return how wide the first column may be beside the others."""
+    """Return how wide the first column may be next to the others."""
     widths = (max(map(len, column)) + _GAP for column in list(zip(*lines, strict=True))[1:])
     return max(COMPACT - _GAP - sum(widths), _NAME)
 
@@ -170,8 +167,8 @@ def _cost(rows: Sequence[Record], column: str) -> str:
 
 def conclusions(found: Evaluation) -> Iterator[str]:
     """Say of each data set which reranker is best, and name what is in no matrix."""
-    for name, rows in grouped(headline(found), "task").items():
-        yield f"{name}: {_best([row for row in rows if not row['apart'] and is_real(row)])}"
+    for name, rows in group_rows(headline(found), "task").items():
+        yield f"{name}: {_best([row for row in rows if not row['apart'] and is_valid_result(row)])}"
     odd = "; ".join(_odd(found.results.main, found))
     if odd:
         yield f"{odd[0].upper()}{odd[1:]}."

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from ..evaluation import MAIN, Comparison, Duel
+from ..evaluation import MAIN, Comparison, QueryDifference
 from .notes import Record, headline, significant, statistics
 from .tables import ReportTable
 from .text import bounds, gain, number, ratio, signed
@@ -23,10 +23,10 @@ def comparison_tables(found: Comparison, *, queries: int) -> list[ReportTable]:
     main = ReportTable.of(title, rows, _COLUMNS, names=2, notes=_notes(found, rows), lead=lead)
     if not queries:
         return [main]
-    duels = [duel for duel in found.duels if duel.difference][:queries]
-    most = f"The {len(duels)} queries that differ most"
-    see = [_SEE] if duels else []
-    return [main, ReportTable.of(most, duels, _DUELS, names=3, notes=see)]
+    differing = [query for query in found.queries if query.difference][:queries]
+    most = f"The {len(differing)} queries that differ most"
+    see = [_SEE] if differing else []
+    return [main, ReportTable.of(most, differing, _QUERIES, names=3, notes=see)]
 
 
 def _notes(found: Comparison, rows: Sequence[Record]) -> list[str]:
@@ -74,13 +74,13 @@ _COLUMNS: dict[str, Callable[[Record], str]] = {
     "95 % interval": lambda row: bounds(row["gain_low"], row["gain_high"]),
     "wins / ties / losses": lambda row: ratio(row["wins"], row["ties"], row["losses"]),
 }
-_DUELS: dict[str, Callable[[Duel], str]] = {
+_QUERIES: dict[str, Callable[[QueryDifference], str]] = {
     "task": attrgetter("task"),
     "profile": attrgetter("profile"),
     "query": attrgetter("query_id"),
-    "first": lambda duel: number(duel.one),
-    "second": lambda duel: number(duel.other),
-    "difference": lambda duel: signed(duel.difference),
+    "first": lambda query: number(query.one),
+    "second": lambda query: number(query.other),
+    "difference": lambda query: signed(query.difference),
 }
 _SEE = "`rerank-bench show RUN QUERY --against RUN` shows what happened in one of them."
 
@@ -93,7 +93,7 @@ def comparison_json(found: Comparison) -> str:
         "groups": [_object(row) for row in found.means.main],
         "tasks": [_object(row) for row in found.results.main],
         "left_out": list(found.left_out),
-        "queries": [{**asdict(duel), "difference": duel.difference} for duel in found.duels],
+        "queries": [{**asdict(query), "difference": query.difference} for query in found.queries],
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
 

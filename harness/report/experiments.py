@@ -59,11 +59,11 @@ def experiment_of(run: Run, clashing: Collection[str] = ()) -> dict[str, Any]:
     scope = {name: settings.get(name) for name in _SCOPE}
     if scope["queries"] is None:
         del scope["seed"]
-    qrels = settings.get("qrels")
+    qrels, instruction = settings.get("qrels"), settings["reranker"].get("instruction") or {}
     marks = {
         "qrels": None if qrels == TaskOptions().judgements else qrels,
         "ignore_column": ",".join(settings.get("ignore_column") or ()) or None,
-        "instructions": _instructions(settings["reranker"].get("instruction")),
+        "instructions": TASK if instruction.get("source") == TASK else None,
         "variant": Variant.of(settings).suffix.lstrip("~") or None,
         "min_grade": run.min_grade if run.min_grade > 1 else None,
         "engine": None if run.manifest["is_real"] else settings["engine"]["name"],
@@ -80,7 +80,3 @@ def experiment_name(kwargs: Mapping[str, Any]) -> str:
     if len(name) <= _LONGEST:
         return name
     return f"exp_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def _instructions(found: Mapping[str, str] | None) -> str | None:
-    return TASK if found and found["source"] == TASK else None

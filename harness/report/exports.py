@@ -173,7 +173,6 @@ def _checked(name: str, kind: str) -> str:
 
 
 def _tables(roots: Sequence[Path], out: Path, suffix: str) -> list[Path]:
-    write = {"csv": _write_csv, "parquet": _write_parquet}[suffix]
     found = evaluate(roots, detail=find_all_runs(roots))
     kinds = {column.name: column.kind for column in COLUMNS}
     tables = {
@@ -182,9 +181,13 @@ def _tables(roots: Sequence[Path], out: Path, suffix: str) -> list[Path]:
         "queries": _listed(QueryRow, found.queries),
         "strata": _listed(StratumRow, found.strata),
     }
-    for name, table in tables.items():
-        write(out / f"{name}.{suffix}", *table)
-    return [out / f"{name}.{suffix}" for name in tables]
+    files = [out / f"{name}.{suffix}" for name in tables]
+    for file, (columns, types) in zip(files, tables.values(), strict=True):
+        if suffix == "csv":
+            file.write_text(_csv([columns]), encoding="utf-8")
+        else:
+            _write_parquet(file, columns, types)
+    return files
 
 
 def _listed(kind: type, items: Sequence[Any]) -> tuple[Columns, Mapping[str, type]]:
@@ -192,10 +195,6 @@ def _listed(kind: type, items: Sequence[Any]) -> tuple[Columns, Mapping[str, typ
     types = {t.__name__: t for t in (str, int, float, bool)}
     kinds = {f.name: types[str(f.type).partition(" |")[0]] for f in fields(kind)}
     return {name: [getattr(item, name) for item in items] for name in kinds}, kinds
-
-
-def _write_csv(file: Path, columns: Columns, kinds: Mapping[str, type]) -> None:
-    file.write_text(_csv([columns]), encoding="utf-8")
 
 
 def _csv(tables: Sequence[Columns]) -> str:

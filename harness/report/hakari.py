@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from ..evaluation import MAIN, RECALL, measure, relevant
+from ..evaluation import MAIN, RECALL, measure, positives_of
 from ..runs import Run, find_all_runs, read_run
 from .experiments import experiment_name, experiment_of
 
@@ -81,7 +81,8 @@ def task_file(run: Run) -> dict[str, Any]:
         "target": target,
         "config": _config(run),
     }
-    fingerprint = hashlib.sha256(_canonical(content | {"generated_at_utc": None})).hexdigest()
+    undated = content | {"generated_at_utc": None}
+    canonical = json.dumps(undated, ensure_ascii=False, sort_keys=True).encode()
     metrics = _metrics(run, target["task_name"])
     value = metrics[f"{target['task_name']}_{SCORE}_{METRIC}"]
     seconds = run.manifest.get("seconds", 0.0)
@@ -101,12 +102,11 @@ def task_file(run: Run) -> dict[str, Any]:
         "metrics": metrics,
         "rerank_metrics": metrics,
         "artifacts": {"top_rankings": _rankings(run, model, target)},
-        "experiment_manifest": {"schema_version": 2, "fingerprint_sha256": fingerprint},
+        "experiment_manifest": {
+            "schema_version": 2,
+            "fingerprint_sha256": hashlib.sha256(canonical).hexdigest(),
+        },
     }
-
-
-def _canonical(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
 
 
 def _profile(run: Run) -> str:
@@ -161,7 +161,7 @@ def _config(run: Run) -> dict[str, Any]:
 def _grades(run: Run) -> dict[str, dict[str, int]]:
     """Return the positives of each query, each with gain 1."""
     judged = {result.query_id: run.qrels.get(result.query_id, {}) for result in run.results}
-    found = {q: relevant(own, min_grade=run.min_grade) for q, own in judged.items()}
+    found = {q: positives_of(own, min_grade=run.min_grade) for q, own in judged.items()}
     return {query_id: dict.fromkeys(own, 1) for query_id, own in found.items()}
 
 

@@ -51,20 +51,16 @@ def escape(text: str) -> str:
 
 
 def _table(table: ReportTable) -> str:
-    rule = [":--" if i < table.names else "--:" for i in range(len(table.columns))]
+    names = table.names  # they come from data; numbers are ours and stay readable in the source
+    rule = [":--" if i < names else "--:" for i in range(len(table.columns))]
     lines = [
         _line(escape(name) for name in table.columns),
         _line(rule),
-        *(_line(_cells(row, table.names)) for row in table.rows),
+        *(_line([*map(escape, row[:names]), *row[names:]]) for row in table.rows),
     ]
     lead = [escape(table.lead)] if table.lead else []
     parts = [f"### {escape(table.title)}", *lead, "\n".join(lines), *map(escape, table.notes)]
     return "\n\n".join(parts)
-
-
-def _cells(row: tuple[str, ...], names: int) -> list[str]:
-    """Names come from data and are escaped; numbers are ours and stay readable in the source."""
-    return [escape(cell) if i < names else cell for i, cell in enumerate(row)]
 
 
 def _line(cells: Iterable[str]) -> str:

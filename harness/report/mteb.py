@@ -11,7 +11,7 @@ a cache folder for `mteb.ResultCache(OUT)`, to which further subsets and splits 
 added later. As in MTEB, a ranking is the candidates that were reranked, and no more: with --depth
 10 the documents below are left out, and so is the safeguard.
 
-mteb breaks ties by document id, descending; the scores in predictions have none (`falling`).
+mteb breaks ties by document id, descending; `strictly_descending` makes the scores in predictions.
 """
 
 from __future__ import annotations
@@ -26,16 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from ..evaluation import MAIN, falling, measure, natural, relevant
+from ..evaluation import MAIN, measure, natural, positives_of, strictly_descending
 from ..runs import QueryResult, Run, find_all_runs, read_run
 from ..tasks import MTEB_KINDS, mteb_language
-from .experiments import (
-    clashing_stages,
-    experiment_name,
-    experiment_of,
-    first_stage,
-    mteb_revision,
-)
+from .experiments import clashing_stages, experiment_name, experiment_of, first_stage, mteb_revision
 
 CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)
 """The ranks at which MTEB cuts a ranking."""
@@ -107,14 +101,14 @@ class Result:
 
     @property
     def place(self) -> tuple[str, ...]:
-        """The folders of model, revision and, if it is no model, experiment, as MTEB names them."""
+        """The folders of model, revision and, unless it is a model, experiment, as in MTEB."""
         name = self.model["name"].replace("/", "__").replace(" ", "_")
         experiment = () if self.is_model else (experiment_name(self.experiment),)
         return name, self.model["revision"], *experiment
 
     @property
-    def rankings(self) -> dict[str, list[tuple[str, float | None]]]:
-        """The reranked candidates of each query with their scores; none where it failed."""
+    def rankings(self) -> dict[str, dict[str, float | None]]:
+        """The reranked candidates of each query with their scores, best first; none if failed."""
         depth = self.run.manifest["settings"].get("depth")
         return {result.query_id: _ranking(result, depth) for result in self.run.results}
 
@@ -200,7 +194,8 @@ def task_result(
     scores: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for (split, _), entry in entries.items():
         scores[split].append(entry)
-    dates = [own.run.manifest["created"] for own in results if "created" in own.run.manifest]
+    created = [own.run.manifest["created"] for own in results if "created" in own.run.manifest]
+    dates = map(datetime.datetime.fromisoformat, created)
     known = [before["date"]] if before["date"] is not None else []
     spent = sum(own.run.manifest.get("seconds", 0.0) for own in added)
     return {
@@ -210,7 +205,7 @@ def task_result(
         "scores": scores,
         "evaluation_time": before["evaluation_time"] + spent,
         "kg_co2_emissions": None,
-        "date": max([*known, *map(_timestamp, dates)], default=None),
+        "date": max([*known, *(date.timestamp() for date in dates)], default=None),
     }
 
 
@@ -225,16 +220,12 @@ def _revision(results: Sequence[Result], before: str | None) -> str:
     return found[0]
 
 
-def _timestamp(text: str) -> float:
-    return datetime.datetime.fromisoformat(text).timestamp()
-
-
 def _entry(own: Result) -> dict[str, Any]:
     """Return the scores of one subset and split."""
     run, profile = own.run, own.run.manifest["settings"]["profile"]
     rankings = own.rankings
-    ids = [[doc_id for doc_id, _ in ranking] for ranking in rankings.values()]
-    grades = [relevant(run.qrels[q], min_grade=run.min_grade) for q in rankings]
+    ids = [list(ranking) for ranking in rankings.values()]
+    grades = [positives_of(run.qrels[q], min_grade=run.min_grade) for q in rankings]
     kind, _, cut = (run.manifest.get("main_measure") or MAIN).partition("@")
     scores = mteb_scores(ids, grades, {*CUTOFFS, int(cut)})
     languages = {result.language for result in run.results if result.language}
@@ -290,17 +281,15 @@ def prediction_file(
     content["mteb_model_meta"] = {"model_name": meta["name"], "revision": meta["revision"]}
     for own in results:
         content[own.subset][own.split] = {
-            query_id: dict(
-                zip([d for d, _ in ranking], falling([s for _, s in ranking]), strict=True)
-            )
+            query_id: dict(zip(ranking, strictly_descending([*ranking.values()]), strict=True))
             for query_id, ranking in own.rankings.items()
         }
     return content
 
 
-def _ranking(result: QueryResult, depth: int | None) -> list[tuple[str, float | None]]:
+def _ranking(result: QueryResult, depth: int | None) -> dict[str, float | None]:
     if result.failed is not None:
-        return []
+        return {}
     scores = dict(zip(result.doc_ids, result.scores, strict=True))
     kept = natural(result.doc_ids, result.safeguard)[:depth]
-    return [(doc_id, scores[doc_id]) for doc_id in kept]
+    return {doc_id: scores[doc_id] for doc_id in kept}

@@ -32,13 +32,13 @@ _TOTALS = {
 }  # fmt: skip
 
 
-def named(row: Record) -> str:
+def display_name(row: Record) -> str:
     """Return a reranker's label, with what a reader must know before its numbers."""
     return f"{row['reranker']}{in_brackets(marks(row))}"
 
 
 def in_brackets(words: Iterable[str]) -> str:
-    """Write marks behind a name: ` (first 20, fake engine)`, or nothing where there are none."""
+    """Write marks after a name: ` (first 20, fake engine)`, or nothing where there are none."""
     joined = ", ".join(words)
     return f" ({joined})" if joined else ""
 
@@ -59,7 +59,7 @@ def queries(number: int) -> str:
     return f"{number} {'query' if number == 1 else 'queries'}"
 
 
-def grouped(rows: Iterable[Record], *names: str) -> dict[Any, list[Record]]:
+def group_rows(rows: Iterable[Record], *names: str) -> dict[Any, list[Record]]:
     """Return rows by the value of a column, or by the tuple of the values of several."""
     key = itemgetter(*names)
     found: dict[Any, list[Record]] = {}
@@ -89,7 +89,7 @@ def headline(found: Evaluation | Comparison) -> list[Record]:
     return [*found.means.main, *(row for row in found.results.main if row["task"] not in in_means)]
 
 
-def is_real(row: Record) -> bool:
+def is_valid_result(row: Record) -> bool:
     """Return whether a row is of a reranker that is to be judged by its numbers."""
     return not row["floor"] and row["is_real"] and row["invalid"] is None
 
@@ -102,13 +102,13 @@ def significant(rows: Sequence[Record]) -> tuple[int, int]:
 
 def sentence(rows: Sequence[Record]) -> str:
     """Say in one sentence what a table of one profile's rerankers shows, given best first."""
-    real = [row for row in rows if is_real(row)]
+    real = [row for row in rows if is_valid_result(row)]
     if not real:
         return "No reranker here is to be compared: only floors, fake engines or invalid runs."
     best = real[0]
     interval = bounds(best["gain_low"], best["gain_high"])
     who = "Best is" if best["gain"] > 0 else "None gained; best is"
-    words = f"{who} {named(best)} with {signed(best['gain'])} {interval}"
+    words = f"{who} {display_name(best)} with {signed(best['gain'])} {interval}"
     return f"{words.removesuffix(f' {NOTHING}')}; {significance(real)}"
 
 
@@ -176,7 +176,7 @@ def _cut(rows: Sequence[Record]) -> Iterator[str]:
     for field, unit in (("max_doc_chars", "characters"), ("max_doc_tokens", "tokens")):
         limits = {row[field] for row in rows} - {None}
         for limit in sorted(limits):
-            own = [named(row) for row in rows if row[field] == limit]
+            own = [display_name(row) for row in rows if row[field] == limit]
             who = "all" if len(own) == len(rows) else ", ".join(own)
             yield f"Documents were cut to {limit} {unit} for {who}."
 
@@ -184,16 +184,16 @@ def _cut(rows: Sequence[Record]) -> Iterator[str]:
 def _counts(rows: Iterable[Record]) -> Iterator[str]:
     """Say what was repaired, cut or missing, by reranker; a cut does not harm a floor."""
     real = [row for row in rows if row["counts"] and not row["floor"]]
-    for reranker, own in grouped(real, "reranker").items():
+    for reranker, own in group_rows(real, "reranker").items():
         sums: Counter[str] = Counter()
         for row in own:
             sums.update(row["counts"])
-        words = counted(sums)
+        words = format_counts(sums)
         if words:
             yield f"{reranker}: {words}."
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Write `3 of 40 answers repaired` for each count that is not a total of others."""
     words = []
     for name in sorted(counts.keys() - _TOTALS):

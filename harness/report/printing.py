@@ -138,7 +138,7 @@ def print_glossary(console: Console) -> None:
 
 
 def print_table(table: ReportTable, console: Console, *, width: int = _PIPE) -> None:
-    """Print one table with its title and notes, and an empty line behind it.
+    """Print one table with its title and notes, and an empty line after it.
 
     width: in characters, of a pipe or a file; a terminal's own width is kept.
     """

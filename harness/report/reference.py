@@ -1,4 +1,4 @@
-"""Figures of HAKARI-Bench's leaderboard beside those of runs; neither enters a test or a mean.
+"""Figures of HAKARI-Bench's leaderboard next to those of runs; neither enters a test or a mean.
 
 The leaderboard is a DuckDB file of the data set `hakari-bench/leaderboard_database` (extra
 `hakari`). Its score target `reranking_without_safeguard` is what is natural here, and `reranking`
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadData, MissingExtra
 from ..runs import find_all_runs, read_manifest
 from .hakari import DEPTH, HYBRID, METRIC
-from .notes import named
+from .notes import display_name
 from .tables import ReportTable
 from .text import number
 
@@ -52,9 +52,10 @@ class Figure:
 def reference_tables(found: Evaluation, roots: Sequence[Path], file: Path) -> list[ReportTable]:
     """Return a table for each task, and for each data set of several, of runs and leaderboard.
 
-    found: the evaluation of the runs in `roots`. A note of every table names the runs that are left
-    out, and why. Raises BadData where `file` is no leaderboard, or has no figure for a task of the
-    runs, MissingExtra without duckdb.
+    found: the evaluation of the runs in `roots`.
+
+    A note of every table names the runs that are left out, and why. Raises BadData where `file` is
+    not a leaderboard or has no figure for a task of the runs, MissingExtra without duckdb.
     """
     ours, left_out = _ours(found, _sampled(roots))
     theirs = _theirs(file, ours)
@@ -94,7 +95,7 @@ def _ours(
         why = _difference(row, sampled)
         if why is None:
             values = row["natural_binary"], row["safeguarded_binary"]
-            figures[row["task"]].append(Figure(named(row), _OURS, *values))
+            figures[row["task"]].append(Figure(display_name(row), _OURS, *values))
         else:
             others[why] += 1
     return figures, [f"Left out, {why}: {count} of the runs." for why, count in others.items()]

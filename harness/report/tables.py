@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..evaluation import COLUMNS, MAIN, records
-from .notes import grouped, named, notes_of, sentence
+from .notes import display_name, group_rows, notes_of, sentence
 from .text import FORMATS, NOTHING, bounds, number, share, signed
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class ReportTable:
 
 def tables(found: Evaluation) -> list[ReportTable]:
     """Return all tables of a report, in reading order."""
-    means = grouped(records(found.means.rows()), "task")
-    tasks = grouped(records(found.results.rows()), "task")
-    first_stages = grouped(records(found.first_stages), "task")
+    means = group_rows(records(found.means.rows()), "task")
+    tasks = group_rows(records(found.results.rows()), "task")
+    first_stages = group_rows(records(found.first_stages), "task")
     made = [table for group in found.groups for table in _group_tables(group, means[group.name])]
     for task in sorted(first_stages):
         made.append(_first_stage_table(task, first_stages[task]))
@@ -87,7 +87,7 @@ def variant_tables(found: Evaluation) -> list[ReportTable]:
 def _marked(found: Evaluation, rows: Sequence[Any]) -> list[Any]:
     """Return rows about runs, whose labels say where a run is invalid or a fake engine's."""
     main = ({**row, "depth": None} for row in found.results.main)
-    names = {(row["task"], row["profile"], row["reranker"]): named(row) for row in main}
+    names = {(row["task"], row["profile"], row["reranker"]): display_name(row) for row in main}
     keys = ((row.task, row.profile, row.reranker) for row in rows)
     return [
         replace(row, reranker=names.get(key, row.reranker))
@@ -131,7 +131,7 @@ def _reranker_tables(
     alike = [row for row in main if not row["apart"]]
     made = [
         _gain_table(f"{title} · after {_profile(part[0])} · {MAIN}", part, notes)
-        for part in grouped(alike, "profile").values()
+        for part in group_rows(alike, "profile").values()
     ]
     return [*made, _measure_table(title, alike, rows), _apart_table(title, main)]
 
@@ -150,7 +150,7 @@ def _gain_table(title: str, rows: Sequence[Record], notes: Iterable[str] = ()) -
 
 def _cell(column: Column, row: Record) -> str:
     if column.name == "reranker":
-        return named(row)
+        return display_name(row)
     return FORMATS[column.format](*(row.get(name) for name in column.fields or (column.name,)))
 
 
@@ -187,7 +187,7 @@ def _measure_table(title: str, main: Sequence[Record], rows: Sequence[Record]) -
     names = dict.fromkeys(row["measure"] for row in rows)
     columns: dict[str, Callable[[Record], str]] = {
         "profile": _profile,
-        "reranker": named,
+        "reranker": display_name,
         **{_heading(m, main): partial(value_and_gain, measure=m) for m in names if m != MAIN},
     }
     return ReportTable.of(f"{title} · other measures", main, columns, names=2)
@@ -200,7 +200,7 @@ def _heading(measure: str, rows: Sequence[Record]) -> str:
 
 def _first_stage_table(task: str, rows: Sequence[Record]) -> ReportTable:
     """Return the values of the first stages alone; no safeguard is in these numbers."""
-    parts = grouped(rows, "profile", "ground").values()
+    parts = group_rows(rows, "profile", "ground").values()
     known = [(r["first_stage"], r["as_published"]) for r in rows if r["published"] is not None]
     notes = ["In brackets: what is published for this first stage."] if known else []
     if any(number(again) not in (number(own), NOTHING) for own, again in known):
@@ -246,7 +246,7 @@ _ORDERS: dict[str, Callable[[Any], str]] = {
 }
 _ORDER_NOTE = "sd: over the orders. tau: Kendall's, of two outputs."
 _PROMOTED: dict[str, Callable[[Any], str]] = {
-    "promoted by tenth": lambda row: " ".join(map(share, row.promotion)),
+    "promoted by tenth": lambda row: " ".join(map(share, row.promotion))
 }
 _PROMOTED_NOTE = (
     "promoted: the part of each tenth of the input that ends among the first ten, over random "

@@ -8,7 +8,7 @@ NOTHING = "–"
 
 
 def plain(text: str) -> str:
-    """Return `text` on one line and with control characters visible, so that it is no command."""
+    """Return `text` on one line with control characters visible, which a terminal would obey."""
     return "".join(c if c.isprintable() else _visible(c) for c in text)
 
 
@@ -51,7 +51,7 @@ def _no_minus_zero(value: float, decimals: int) -> float:
 
 
 def count(value: float | None) -> str:
-    """Write a count or a mean of counts shortly: 0.027, 7, 9.5, 1234, 12.3k, 4.56M."""
+    """Write a count or a mean of counts in short form: 0.027, 7, 9.5, 1234, 12.3k, 4.56M."""
     if value is None:
         return NOTHING
     if 0 < value < 1:

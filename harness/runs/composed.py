@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from ..reranking import Check, checks, invalid, total
-from .manifest import through_json
+from .manifest import to_json_values
 from .results import Run
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def run_after(earlier: Run, own: Run, settings: Mapping[str, Any]) -> Run:
     """Return the run of a cascade with `settings`: `own` is what its last stage did by itself."""
     before = {result.query_id: result for result in earlier.results}
     results = tuple(after_stage(before[result.query_id], result) for result in own.results)
-    parts = [*spent_by(earlier), *spent_by(own)]
+    parts = [*costs_of(earlier), *costs_of(own)]
     return Run(composed_manifest(own.manifest, settings, parts), results, own.qrels)
 
 
@@ -95,14 +95,14 @@ def composed_settings(
     names = [part["engine"]["name"] for part in parts if part["asks"]]
     models = [part["engine"]["model"] for part in parts if "model" in part["engine"]]
     engine = {"name": _joined(names) or "none", **({"model": _joined(models)} if models else {})}
-    return through_json({**base, "reranker": reranker, "engine": engine})
+    return to_json_values({**base, "reranker": reranker, "engine": engine})
 
 
 def _joined(names: Sequence[str]) -> str:
     return " + ".join(dict.fromkeys(names))
 
 
-def spent_by(run: Run) -> list[dict[str, Any]]:
+def costs_of(run: Run) -> list[dict[str, Any]]:
     """Return what each part of a run cost and counted; of a run that is not composed, all of it.
 
     documents: how many were given to a model.
@@ -166,4 +166,4 @@ def composed_manifest(
         "exact_labels": all(part["exact_labels"] for part in parts),
         "stages": parts,
     }
-    return through_json({**base, **composed})
+    return to_json_values({**base, **composed})

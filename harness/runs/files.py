@@ -11,8 +11,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..reranking import Usage
-from .manifest import broken, read_manifest
+from .manifest import read_manifest, unreadable
 from .results import QueryResult, Run, check_result
 
 _RANKINGS = {
@@ -113,12 +115,12 @@ def read_run(folder: Path) -> Run:
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     results = {row["query_id"]: _result(row, rankings.pop(row["query_id"], ())) for row in rows}
     if len(results) < len(rows):
-        raise broken(spent, "it has a query twice")
+        raise unreadable(spent, "it has a query twice")
     if rankings:
-        raise broken(ranked, f"query {next(iter(rankings))} is not in usage.parquet")
+        raise unreadable(ranked, f"query {next(iter(rankings))} is not in usage.parquet")
     for result in results.values():
         if result.pool_chars is not None and not result.doc_ids:
-            raise broken(ranked, f"query {result.query_id} had candidates but has no ranking")
+            raise unreadable(ranked, f"query {result.query_id} had candidates but has no ranking")
         check_result(result, str(ranked))
     qrels = {query_id: grades.get(query_id, {}) for query_id in results}
     return Run(manifest, tuple(results.values()), qrels)
@@ -129,14 +131,14 @@ def _ranking(file: Path, query_id: str, rows: list[tuple[Any, ...]]) -> list[tup
     rows.sort(key=itemgetter(0))
     ranks, *columns = zip(*rows, strict=True)
     if list(ranks) != list(range(1, len(rows) + 1)):
-        raise broken(file, f"the ranks of query {query_id} are not 1 to {len(rows)}")
+        raise unreadable(file, f"the ranks of query {query_id} are not 1 to {len(rows)}")
     return columns
 
 
 def _once(file: Path, query_id: str, rows: Sequence[tuple[Any, ...]]) -> dict[str, int]:
     grades = dict(rows)
     if len(grades) < len(rows):
-        raise broken(file, f"query {query_id} has two grades for a document")
+        raise unreadable(file, f"query {query_id} has two grades for a document")
     return grades
 
 
@@ -183,7 +185,7 @@ def _groups(file: Path) -> list[list[int] | None]:
         columns = (parquet.read_row_group(n, ["query_id"])["query_id"] for n in numbers)
         queries = [name for column in columns for name in column.unique().to_pylist()]
     except (OSError, pa.ArrowException) as error:
-        raise broken(file, error) from error
+        raise unreadable(file, error) from error
     return [[n] for n in numbers] if len(set(queries)) == len(queries) else [None]
 
 
@@ -194,8 +196,6 @@ def _grouped(
 
     known: texts that were read before; those of `read` are added.
     """
-    import numpy as np
-
     names, *others = read.values()
     queries = names.combine_chunks().dictionary_encode()
     codes = queries.indices.to_numpy()
@@ -238,10 +238,10 @@ def _read(
         kinds = {**columns, **about, **counts}
         read = {n: table[n].cast(kind) for n, kind in kinds.items() if n in names}
     except (OSError, pa.ArrowException) as error:
-        raise broken(file, error) from error
+        raise unreadable(file, error) from error
     for name in columns:
         if name not in read:
-            raise broken(file, f"it has no column {name}")
+            raise unreadable(file, f"it has no column {name}")
         if name not in _OPTIONAL and read[name].null_count:
-            raise broken(file, f"a row has no {name}")
+            raise unreadable(file, f"a row has no {name}")
     return read

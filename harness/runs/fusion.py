@@ -126,7 +126,7 @@ def fuse(results: Sequence[QueryResult], fusion: Fusion, *, by_rank: bool = Fals
     """Return one query's fused ranking; its cost and counts are those of the first of `results`.
 
     results: the same query and documents in each run. by_rank: take the first stage's ranks, as not
-    all of its scores are known. Documents that no run reranked stay behind, without a score. Raises
+    all of its scores are known. Documents that no run reranked follow, without a score. Raises
     BadData for scores whose sum is not finite.
     """
     shares = fusion.shares(len(results))
@@ -152,7 +152,7 @@ def _sums(
     return {d: sum(values[d] * share for values, share in weighted) for d in doc_ids}
 
 
-def fused(
+def fuse_query(
     results: Mapping[str, QueryResult], order: Sequence[str], fusion: Fusion, *, by_rank: bool
 ) -> QueryResult:
     """Return one query's fused result, with the costs and counts of all runs, each once.

@@ -94,7 +94,7 @@ def settings(
         # Named as its replies are kept, so that replicas elsewhere can finish what one began.
         "engine": {"name": engine.identity.get("engine", engine.name), **engine.identity},
     }
-    return through_json(described)
+    return to_json_values(described)
 
 
 def _prompts(pool: Pool) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def prompt_fingerprint(choice: Choice) -> str | None:
 
 
 @dataclass
-class Served:
+class OpenedEngine:
     """An engine and the `runs` it was opened for, by their folders.
 
     What loading its model took is charged once, to the first run that is written after it, so that
@@ -152,7 +152,7 @@ def manifest(
     pool: Pool,
     settings_: Mapping[str, Any],
     results: Sequence[QueryResult],
-    served: Served,
+    served: OpenedEngine,
 ) -> dict[str, Any]:
     """Return the manifest of a finished run: its settings, counts, times and versions.
 
@@ -167,7 +167,7 @@ def manifest(
     found = checks(counts, exact_labels=engine.exact_labels)
     alone, spent = counts["encoded_alone"], total(result.usage for result in results)
     flops = ideal_flops(engine, spent, encoded_alone=alone)
-    return through_json(
+    return to_json_values(
         {
             "format": FORMAT,
             "settings": settings_,
@@ -208,7 +208,7 @@ def versions() -> Mapping[str, str]:
     return found
 
 
-def through_json(value: dict[str, Any]) -> dict[str, Any]:
+def to_json_values(value: dict[str, Any]) -> dict[str, Any]:
     """Turn tuples and other JSON-equal things into what reading the file back will give."""
     read: dict[str, Any] = json.loads(json.dumps(value, sort_keys=True, default=dict))
     return read
@@ -220,11 +220,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (OSError, ValueError) as error:
-        raise broken(file, error) from error
+        raise unreadable(file, error) from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
-        raise broken(file, "it has no settings")
+        raise unreadable(file, "it has no settings")
     if manifest.get("format") != FORMAT:
-        raise broken(file, f"its format is {manifest.get('format')!r}, this version reads {FORMAT}")
+        raise unreadable(
+            file, f"its format is {manifest.get('format')!r}, this version reads {FORMAT}"
+        )
     _check_values(file, manifest)
     return _completed(manifest)
 
@@ -255,28 +257,26 @@ def _check_values(file: Path, manifest: Mapping[str, Any]) -> None:
     """Raise BadData unless a manifest has what every reader needs, of the type it is read as."""
     for path in _TEXTS:
         if not isinstance(_at(manifest, path), str):
-            raise broken(file, f"{path} is missing")
+            raise unreadable(file, f"{path} is missing")
     for kind, name, typed in ((str, "text", _WORDS), (Mapping, "table", _TABLES)):
         for path in typed:
             value = _at(manifest, path)
             if value and not isinstance(value, kind):
-                raise broken(file, f"{path} is no {name}")
+                raise unreadable(file, f"{path} is no {name}")
     for number, least, figures in ((int, 1, _COUNTS), (int | float, 0, _FIGURES)):
         for path in figures:
             value = _at(manifest, path)
             if value is not None and (not isinstance(value, number) or value < least):
-                raise broken(file, f"{path} is {value!r}, which is not possible")
+                raise unreadable(file, f"{path} is {value!r}, which is not possible")
     stages = manifest.get("stages", [])
-    if not isinstance(stages, list) or not all(map(_is_stage, stages)):
-        raise broken(file, f"stages is no list of tables with {', '.join(sorted(_STAGE))}")
+    if not isinstance(stages, list) or not all(
+        isinstance(stage, Mapping) and set(stage) >= _STAGE for stage in stages
+    ):
+        raise unreadable(file, f"stages is no list of tables with {', '.join(sorted(_STAGE))}")
     for profile, known in (manifest.get("published") or {}).items():
         values = known.values() if isinstance(known, Mapping) else [known]
         if not all(isinstance(value, int | float) for value in values):
-            raise broken(file, f"what is published of {profile} is no table of numbers")
-
-
-def _is_stage(value: Any) -> bool:
-    return isinstance(value, Mapping) and set(value) >= _STAGE
+            raise unreadable(file, f"what is published of {profile} is no table of numbers")
 
 
 def _at(value: Any, path: str) -> Any:
@@ -289,7 +289,7 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
-def broken(file: Path, why: object) -> BadData:
+def unreadable(file: Path, why: object) -> BadData:
     """Return the error for a `file` of a run that cannot be read, with the cure."""
     reason = " ".join(str(why).split())[:120]
     return BadData(f"cannot read {file}: {reason}; remove that run's folder and run it again")

@@ -84,7 +84,7 @@ class Run:
 
 
 def check_result(result: QueryResult, where: str) -> None:
-    """Raise BadData if a ranking is no ranking: it would be measured wrongly, and silently."""
+    """Raise BadData unless a ranking is valid: it would be measured wrongly, and silently."""
     documents = set(result.doc_ids)
     if len(documents) != len(result.doc_ids):
         raise BadData(f"{where}: query {result.query_id} ranks a document twice")
@@ -98,13 +98,8 @@ def check_result(result: QueryResult, where: str) -> None:
         raise BadData(f"{where}: query {result.query_id} does not rank its safeguard")
 
 
-def finish(
-    row: PoolRow,
-    given: Sequence[str],
-    outcome: Outcome,
-    counts: Mapping[str, int],
-    *,
-    task: Task,
+def build_result(
+    row: PoolRow, given: Sequence[str], outcome: Outcome, counts: Mapping[str, int], *, task: Task
 ) -> QueryResult:
     """Return the finished ranking: reranked documents first, then the rest in pool order.
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import click
 
-from ..engines import packaged
+from ..engines import packaged_path
 from ..errors import MissingExtra
-from ..places import cache_folder
+from ..folders import cache_folder
 from ..pools import PoolOptions
 from ..reranking import Scope, choose
 from ..tasks import TaskOptions
-from .execution import Finished, run_suite
+from .execution import FinishedRun, run_suite
 from .prepared import Suite
 
 TASK = "stdlib-code"
@@ -43,10 +43,10 @@ def run(out: Path | None, *, quick: bool, report: Callable[[Sequence[Path]], Non
         missing = None if quick else _missing_model()
         _say(f"task {TASK}, profiles {', '.join(PROFILES)}; no network, no GPU")
         cheap = [*MODEL_FREE, *_cut(ENCODER, _ENCODER_TOKENS)]
-        folders = run_suite(_suite(cheap, MANY, folder), done=_done)
+        folders = run_suite(_suite(cheap, MANY, folder), on_run=_done)
         if not quick and missing is None:
             asked = _cut(LANGUAGE_MODEL, _LANGUAGE_TOKENS)
-            folders += run_suite(_suite(asked, FEW, folder), done=_done)
+            folders += run_suite(_suite(asked, FEW, folder), on_run=_done)
         report(folders)
     if missing is not None:
         _say(f"the language model's rows are left out; {missing}")
@@ -71,13 +71,13 @@ def _suite(rerankers: Sequence[str], scope: Scope, out: Path) -> Suite:
 
 def _missing_model() -> str | None:
     try:
-        packaged("smollm2")
+        packaged_path("smollm2")
     except MissingExtra as error:
         return str(error)
     return None
 
 
-def _done(finished: Finished) -> None:
+def _done(finished: FinishedRun) -> None:
     _say(f"done: {finished.profile} · {finished.label}")
 
 

@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING
 from ..engines import EngineChoice, ReplyCache, require_support
 from ..errors import EngineDied, RerankBenchError
 from ..reranking import Job, Jobs, Outcome, Part, Scope, Usage, drive, with_stages
-from ..runs import Run, Served, finish, manifest, read_run, run_after, write_run
-from .planned import Planned, check_labels, plan_runs
+from ..runs import OpenedEngine, Run, build_result, manifest, read_run, run_after, write_run
+from .engine_order import by_engine, engines_of
+from .planned import PlannedRun, check_labels, plan_runs
 from .prepared import Suite, TaskPool, build_pools
-from .turns import engines_of, in_turn
 
 if TYPE_CHECKING:
-    from ..reranking import Choice
     from ..types import Engine
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A run that is stored in `folder`; `skipped` if it already was."""
 
     folder: Path
@@ -39,13 +38,13 @@ class Finished:
 def run_suite(
     suite: Suite,
     *,
-    done: Callable[[Finished], None] = lambda run: None,
-    noted: Callable[[TaskPool], None] = lambda item: None,
+    on_run: Callable[[FinishedRun], None] = lambda run: None,
+    on_pool: Callable[[TaskPool], None] = lambda item: None,
 ) -> list[Path]:
     """Rerank everything `suite` names and return the run folders in order.
 
-    noted: called with each pool before anything is reranked.
-    done: called with each run when it is written or skipped.
+    on_pool: called with each pool before anything is reranked.
+    on_run: called with each run when it is written or skipped.
 
     A run that raises leaves no folder; the replies it got stay in the cache. Where the process of
     an engine dies, the runs of other rerankers go on, and EngineDied is raised at the end.
@@ -54,7 +53,7 @@ def run_suite(
     check_labels(suite)
     prepared = build_pools(suite)
     for item in prepared:
-        noted(item)
+        on_pool(item)
     here = {choice.label for item in prepared for choice in item.rerankers}
     suite = replace(suite, rerankers=[c for c in suite.rerankers if c.label in here])
     with ExitStack() as stack:
@@ -62,50 +61,46 @@ def run_suite(
         engines = {chosen: _open(chosen, suite, stack) for chosen in engines_of(suite.rerankers)}
         plans = plan_runs(suite, prepared, engines)
         lost: dict[str, str] = {}
-        for chosen, choices in in_turn(suite.rerankers):
-            # An engine that is needed again is opened anew, so that one model is loaded at a time.
+        for chosen, choices in by_engine(suite.rerankers):
+            # An engine that is needed again is opened again, so that one model is loaded at a time.
             engine = engines.pop(chosen, None) or _open(chosen, suite, stack)
             own = {c.label: [p for p in plans if p.choice is c] for c in choices}
-            _run_turn(engine, own, suite, cache, lost, done)
+            _run_turn(engine, own, suite, cache, lost, on_run)
             engine.close()
     if lost:
-        raise EngineDied("\n".join(_told(lost)))
+        raise EngineDied("\n".join(_reasons(lost)))
     return [plan.folder for plan in plans]
 
 
 def _run_turn(
     engine: Engine,
-    plans: Mapping[str, Sequence[Planned]],
+    plans: Mapping[str, Sequence[PlannedRun]],
     suite: Suite,
     cache: ReplyCache | None,
     lost: dict[str, str],
-    done: Callable[[Finished], None],
+    on_run: Callable[[FinishedRun], None],
 ) -> None:
     """Make the runs of all rerankers, by label, that one engine answers in turn.
 
     lost: why rerankers were not finished; those that lose the engine now are added.
     """
     new = [plan.folder for own in plans.values() for plan in own if not plan.finished]
-    served = Served(engine, [folder.relative_to(suite.out).as_posix() for folder in new])
+    served = OpenedEngine(engine, [folder.relative_to(suite.out).as_posix() for folder in new])
     for label, own in plans.items():
         try:
-            _require_earlier(own[0].choice, lost)
-            _run_choice(own, served, cache, suite.scope, done)
+            after = own[0].choice.after
+            if after is not None and after.earlier.label in lost:
+                raise EngineDied(f"its stage {after.earlier.label} was not finished")
+            _run_choice(own, served, cache, suite.scope, on_run)
         except EngineDied as error:
             lost[label] = str(error)
         except RerankBenchError as error:
-            error.args = ("\n".join([*_told(lost), str(error)]),)
+            error.args = ("\n".join([*_reasons(lost), str(error)]),)
             raise
 
 
-def _told(lost: Mapping[str, str]) -> list[str]:
+def _reasons(lost: Mapping[str, str]) -> list[str]:
     return [f"{label}: {why}" for label, why in lost.items()]
-
-
-def _require_earlier(choice: Choice, lost: Mapping[str, str]) -> None:
-    """Raise EngineDied for a cascade whose earlier stages were lost."""
-    if choice.after is not None and choice.after.earlier.label in lost:
-        raise EngineDied(f"its stage {choice.after.earlier.label} was not finished")
 
 
 def _open(chosen: EngineChoice, suite: Suite, stack: ExitStack) -> Engine:
@@ -118,11 +113,11 @@ def _open(chosen: EngineChoice, suite: Suite, stack: ExitStack) -> Engine:
 
 
 def _run_choice(
-    plans: Sequence[Planned],
-    served: Served,
+    plans: Sequence[PlannedRun],
+    served: OpenedEngine,
     cache: ReplyCache | None,
     scope: Scope,
-    done: Callable[[Finished], None],
+    on_run: Callable[[FinishedRun], None],
 ) -> None:
     """Make all runs of one reranker, variant by variant.
 
@@ -130,19 +125,19 @@ def _run_choice(
     """
     for plan in plans:
         if plan.finished:
-            done(_finished(plan))
+            on_run(_finished(plan))
     waiting = [plan for plan in plans if not plan.finished]
     for variant in dict.fromkeys(plan.variant for plan in waiting):
         mine = [plan for plan in waiting if plan.variant == variant]
-        _run_together(mine, served, cache if variant.is_main else None, scope, done)
+        _run_variant(mine, served, cache if variant.is_main else None, scope, on_run)
 
 
-def _run_together(
-    plans: Sequence[Planned],
-    served: Served,
+def _run_variant(
+    plans: Sequence[PlannedRun],
+    served: OpenedEngine,
     cache: ReplyCache | None,
     scope: Scope,
-    done: Callable[[Finished], None],
+    on_run: Callable[[FinishedRun], None],
 ) -> None:
     """Make the runs of one reranker in one variant: all tasks and profiles share the engine.
 
@@ -152,7 +147,7 @@ def _run_together(
     variant = plans[0].variant
     jobs = Jobs(served.engine, scope, variant.order)
     asked = (job for plan in plans for job in _jobs(plan, jobs))
-    for part in _singly(asked, served.engine) if variant.alone else [asked]:
+    for part in _one_by_one(asked, served.engine) if variant.alone else [asked]:
         if not variant.is_main:
             served.engine.forget()
         outcomes = drive(
@@ -165,14 +160,14 @@ def _run_together(
             queries=1 if variant.alone else sum(len(plan.pool.rows) for plan in plans),
         )
         for job, outcome in outcomes:
-            _take(job, outcome, served, done)
+            _store(job, outcome, served, on_run)
     for plan in plans:
         if plan.results:  # all its queries had failed before
             _write(plan, served)
-            done(_finished(plan))
+            on_run(_finished(plan))
 
 
-def _jobs(plan: Planned, jobs: Jobs) -> Iterator[Job]:
+def _jobs(plan: PlannedRun, jobs: Jobs) -> Iterator[Job]:
     """Yield the jobs of a run; a cascade has none for a query that an earlier stage failed."""
     after = plan.choice.after
     if after is None or plan.earlier is None:
@@ -189,7 +184,7 @@ def _jobs(plan: Planned, jobs: Jobs) -> Iterator[Job]:
     yield from jobs.after(plan.task, parts, plan.choice, plan)
 
 
-def _singly(jobs: Iterable[Job], engine: Engine) -> Iterator[list[Job]]:
+def _one_by_one(jobs: Iterable[Job], engine: Engine) -> Iterator[list[Job]]:
     """Yield one job at a time, after the engine has served the first one once, uncounted."""
     for number, job in enumerate(jobs):
         if number == 0:
@@ -197,22 +192,24 @@ def _singly(jobs: Iterable[Job], engine: Engine) -> Iterator[list[Job]]:
         yield [job]
 
 
-def _take(job: Job, outcome: Outcome, served: Served, done: Callable[[Finished], None]) -> None:
+def _store(
+    job: Job, outcome: Outcome, served: OpenedEngine, on_run: Callable[[FinishedRun], None]
+) -> None:
     """Store the result of one query, and write its run if it was the last one."""
     plan, row, counts = job.key
     given = [document.doc_id for document in job.candidates.documents]
-    plan.results[row.query_id] = finish(row, given, outcome, counts, task=plan.task)
+    plan.results[row.query_id] = build_result(row, given, outcome, counts, task=plan.task)
     if len(plan.results) == len(plan.pool.rows):
         _write(plan, served)
-        done(_finished(plan))
+        on_run(_finished(plan))
 
 
-def _finished(plan: Planned) -> Finished:
+def _finished(plan: PlannedRun) -> FinishedRun:
     name, profile = plan.task.name, plan.pool.profile
-    return Finished(plan.folder, name, profile, plan.label, plan.finished)
+    return FinishedRun(plan.folder, name, profile, plan.label, plan.finished)
 
 
-def _write(plan: Planned, served: Served) -> None:
+def _write(plan: PlannedRun, served: OpenedEngine) -> None:
     """Write a finished run; that of a cascade with what its earlier stages did."""
     results = tuple(plan.results[row.query_id] for row in plan.pool.rows)
     qrels = {row.query_id: plan.task.qrels[row.query_id] for row in plan.pool.rows}

@@ -21,17 +21,17 @@ from ..runs import (
     check_finished,
     composed_manifest,
     composed_settings,
+    costs_of,
     find_runs,
-    fused,
+    fuse_query,
     named_run,
     read_manifest,
     read_run,
     run_folder,
-    spent_by,
     versions,
     write_run,
 )
-from .execution import Finished
+from .execution import FinishedRun
 
 Place = tuple[str, str]
 """A task and a profile."""
@@ -44,14 +44,16 @@ def fuse_runs(
     root: Path,
     out: Path | None = None,
     label: str | None = None,
-    done: Callable[[Finished], None] = lambda run: None,
-    told: Callable[[str], None] = lambda note: None,
+    on_run: Callable[[FinishedRun], None] = lambda run: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> list[Path]:
     """Fuse the runs that `names` mean, wherever each has one, and return the folders of new runs.
 
     names: labels, each for all its runs below `root`, or single runs as `show` takes them.
-    out: where the new runs are stored, by default below `root`. label: theirs; by default method
-    and names. done: called with each new run when it is written or skipped. told: with each note.
+    out: where the new runs are stored, by default below `root`.
+    label: the label of the new runs, by default made of the method and the names.
+    on_run: called with each new run when it is written or skipped.
+    on_note: called with each note.
 
     Raises UnknownName for a name of no run, BadData for runs that are not of one task, profile and
     pool, BadOption for weights that do not suit, and RunConflict for a place that is taken.
@@ -59,15 +61,15 @@ def fuse_runs(
     fusion.shares(len(names))
     found = {name: _places(name, root) for name in names}
     shared = set.intersection(*(set(places) for places in found.values()))
-    _tell_left_out(found, shared, told)
+    _note_left_out(found, shared, on_note)
     written = []
     for place in sorted(shared):
         folders = [found[name][place] for name in names]
         run, note = fuse_folders(folders, fusion, label=label)
         if note:
-            told(f"{' · '.join(place)}: {note}")
+            on_note(f"{' · '.join(place)}: {note}")
         finished = _store(run, out or root)
-        done(finished)
+        on_run(finished)
         written.append(finished.folder)
     return written
 
@@ -92,8 +94,10 @@ def _place(settings: Mapping[str, Any]) -> Place:
     return settings["task"], settings["profile"]["asked"]
 
 
-def _tell_left_out(
-    found: Mapping[str, Mapping[Place, Path]], shared: Iterable[Place], told: Callable[[str], None]
+def _note_left_out(
+    found: Mapping[str, Mapping[Place, Path]],
+    shared: Iterable[Place],
+    on_note: Callable[[str], None],
 ) -> None:
     """Tell where not all runs are; raise BadData where they are together nowhere."""
     every = sorted({place for places in found.values() for place in places})
@@ -106,7 +110,7 @@ def _tell_left_out(
     if notes and len(notes) == len(every):
         raise BadData(f"these runs have no task and profile in common: {'; '.join(notes[:3])}")
     for note in notes:
-        told(f"left out, {note}")
+        on_note(f"left out, {note}")
 
 
 def fuse_folders(
@@ -132,7 +136,7 @@ def fuse_folders(
     }
     order = [names[folder] for folder in folders]
     results = tuple(
-        fused({n: own[q] for n, own in by_query.items()}, order, fusion, by_rank=by_rank)
+        fuse_query({n: own[q] for n, own in by_query.items()}, order, fusion, by_rank=by_rank)
         for q in queries
     )
     made = _described(runs, label or _name(fusion, order), order, fusion, by_rank=by_rank)
@@ -220,11 +224,11 @@ def _described(
     settings = composed_settings(base["settings"], label, FUSION, options, parts)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     made = {"startup_seconds": 0.0, "startup_shared_by": [], "created": now, "versions": versions()}
-    spent = [part for run in runs for part in spent_by(run)]
+    spent = [part for run in runs for part in costs_of(run)]
     return composed_manifest({**base, **made}, settings, spent)
 
 
-def _store(run: Run, out: Path) -> Finished:
+def _store(run: Run, out: Path) -> FinishedRun:
     settings = run.manifest["settings"]
     task, profile = _place(settings)
     label = settings["reranker"]["label"]
@@ -232,4 +236,4 @@ def _store(run: Run, out: Path) -> Finished:
     finished = check_finished(folder, settings)
     if not finished:
         write_run(folder, run)
-    return Finished(folder, task, profile, label, finished)
+    return FinishedRun(folder, task, profile, label, finished)

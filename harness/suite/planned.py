@@ -43,7 +43,7 @@ def check_labels(suite: Suite) -> None:
 
 
 @dataclass
-class Planned:
+class PlannedRun:
     """A run to be made, with the results so far; `label` is that of the reranker and variant.
 
     own: the settings of a cascade's last stage alone, whose input is the run in the folder
@@ -65,9 +65,9 @@ class Planned:
 
 def plan_runs(
     suite: Suite, prepared: Sequence[TaskPool], engines: Mapping[EngineChoice, Engine]
-) -> list[Planned]:
+) -> list[PlannedRun]:
     """Return every run; raise RunConflict for a folder of a run with other settings."""
-    plans: dict[Path, Planned] = {}
+    plans: dict[Path, PlannedRun] = {}
     asked = ((item, choice) for item in prepared for choice in item.rerankers)
     for (item, choice), variant in product(asked, suite.variants):
         pool = _first_queries(item.pool, suite.scope) if variant.alone else item.pool
@@ -93,7 +93,7 @@ def plan_runs(
         if finished and not suite.scope.keep_going:
             _require_no_failures(folder)
         label = f"{choice.label}{variant.suffix}"
-        plans[folder] = Planned(
+        plans[folder] = PlannedRun(
             item.task, pool, choice, variant, label, described, own, folder, finished, earlier
         )
     return list(plans.values())

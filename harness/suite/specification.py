@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engines import option_kinds
 from ..errors import BadData, BadOption, unknown
-from ..places import cache_folder
+from ..folders import cache_folder
 from ..pools import PoolOptions
 from ..reranking import Choice, Defaults, Scope, choose_with, with_stages
 from ..runs import variants
@@ -44,12 +44,7 @@ TASK_FLAGS = {
     "query-id": str,
     "ignore-column": list,
 }
-PROFILE_FLAGS = {
-    "query-prompt": str,
-    "query-prompt-name": str,
-    "doc-prompt": str,
-    "device": str,
-}
+PROFILE_FLAGS = {"query-prompt": str, "query-prompt-name": str, "doc-prompt": str, "device": str}
 SCOPE_FLAGS = {
     "queries": int,
     "seed": int,
@@ -59,12 +54,7 @@ SCOPE_FLAGS = {
     "instructions": str,
     "keep-going": bool,
 }
-VARIANT_FLAGS = {
-    "orders": str,
-    "repeat": int,
-    "shuffle-submission": bool,
-    "one-at-a-time": bool,
-}
+VARIANT_FLAGS = {"orders": str, "repeat": int, "shuffle-submission": bool, "one-at-a-time": bool}
 PLACE_FLAGS = {"out": str, "cache": str, "no-cache": bool, "shard": str}
 RERANKER_FLAGS = {
     "model": str,

@@ -7,13 +7,13 @@ Out: `find_tasks` returns references; `load` of each reads the files, checks the
 
 from __future__ import annotations
 
-from .catalog import MTEB, MTEB_KINDS, CatalogueEntry, catalogue, collections, sets
+from .catalog import MTEB, MTEB_KINDS, catalogue, collections, sets
 from .files import parse_json, read_lines, split_fields
 from .find import find_tasks, load_task
 from .ids import (
     MISMATCH_LIMIT,
     check_query_ids,
-    first_repeated,
+    first_duplicate,
     is_number,
     mismatch,
     parse_id,
@@ -21,10 +21,9 @@ from .ids import (
 )
 from .languages import TWO_LETTERS, mteb_language
 from .mteb import require_mteb
-from .table import readable
+from .table import replace_unreadable
 from .task import (
     CANDIDATES,
-    HUB_NAMES,
     MAIN_MEASURE,
     MODELSCOPE,
     Note,
@@ -32,42 +31,13 @@ from .task import (
     Source,
     Task,
     TaskOptions,
-    TaskRef,
-    shuffled,
+    in_hash_order,
 )
 
 __all__ = [
-    "CANDIDATES",
-    "HUB_NAMES",
-    "MAIN_MEASURE",
-    "MISMATCH_LIMIT",
-    "MODELSCOPE",
-    "MTEB",
-    "MTEB_KINDS",
-    "TWO_LETTERS",
-    "CatalogueEntry",
-    "Note",
-    "RankedLists",
-    "Source",
-    "Task",
-    "TaskOptions",
-    "TaskRef",
-    "catalogue",
-    "check_query_ids",
-    "collections",
-    "find_tasks",
-    "first_repeated",
-    "is_number",
-    "load_task",
-    "mismatch",
-    "mteb_language",
-    "parse_id",
-    "parse_json",
-    "parse_whole_number",
-    "read_lines",
-    "readable",
-    "require_mteb",
-    "sets",
-    "shuffled",
-    "split_fields",
-]
+    "CANDIDATES", "MAIN_MEASURE", "MISMATCH_LIMIT", "MODELSCOPE", "MTEB", "MTEB_KINDS",
+    "TWO_LETTERS", "Note", "RankedLists", "Source", "Task", "TaskOptions", "catalogue",
+    "check_query_ids", "collections", "find_tasks", "first_duplicate", "in_hash_order", "is_number",
+    "load_task", "mismatch", "mteb_language", "parse_id", "parse_json", "parse_whole_number",
+    "read_lines", "replace_unreadable", "require_mteb", "sets", "split_fields",
+]  # fmt: skip

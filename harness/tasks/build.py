@@ -37,7 +37,7 @@ def build_task(
     list_columns: the columns of the candidate lists.
     """
     _check_ignored(name, tables, list_columns, options.ignore_column)
-    tables = {kind: table.without(options.ignore_column) for kind, table in tables.items()}
+    tables = {kind: table.drop(options.ignore_column) for kind, table in tables.items()}
     unread = [f"{kind}: {c}" for kind, table in tables.items() for c in unread_columns(table, kind)]
     graded, repeated = judgements(tables["qrels"])
     _check_queries(graded, tables, keep_going=options.keep_going)

@@ -1,4 +1,4 @@
-"""Describe public tasks by what the TOML files beside this one say of them."""
+"""Describe public tasks by what the TOML files next to this one say of them."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _of_mteb(row: Mapping[str, Any]) -> CatalogueEntry:
     return CatalogueEntry(**{**row, "name": name, "source": source, "identical_by": "id"})
 
 
-def described(task: Task, entry: CatalogueEntry, options: TaskOptions) -> Task:
+def with_catalogue_facts(task: Task, entry: CatalogueEntry, options: TaskOptions) -> Task:
     """Return the task under its catalogue name, with the facts of the catalogue.
 
     Published values are left out if the options change pools or judgements.
@@ -169,7 +169,7 @@ def described(task: Task, entry: CatalogueEntry, options: TaskOptions) -> Task:
         convention=entry.convention,
         dense=entry.dense,
         main_measure=entry.main_measure,
-        main_score=_mteb_score(entry.main_measure) if entry.name.startswith(MTEB) else None,
+        main_score=_mteb_score(entry.main_measure) if entry.is_mteb else None,
     )
 
 

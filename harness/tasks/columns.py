@@ -102,7 +102,9 @@ def unread_columns(table: Table, kind: str) -> list[str]:
     lacks_grades = kind == "qrels" and "score" not in table.columns
     others = {name: values for name, values in table.columns.items() if name not in read}
     for name, values in others.items():
-        named = rule.refused is None or rule.refused.search(_words(name))
+        # `doc title` for `doc_title`, `docTitle` and `Doc-Title2`
+        words = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)).lower()
+        named = rule.refused is None or rule.refused.search(words)
         is_refused = named and any(map(rule.is_content, values))
         if is_refused or (lacks_grades and _may_grade(values)):
             cure = f"{rule.cure}, or pass --ignore-column {name}"
@@ -114,8 +116,3 @@ def _may_grade(values: Sequence[Any]) -> bool:
     """Return whether a column holds several numbers, as grades do."""
     leaves = (str(leaf) for value in values for leaf in _leaves(value))
     return len({float(leaf) for leaf in leaves if is_number(leaf)}) > 1
-
-
-def _words(name: str) -> str:
-    """Return `doc title` for `doc_title`, `docTitle` and `Doc-Title2`."""
-    return " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)).lower()

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadData
-from .ids import first_repeated, is_number, parse_whole_number
+from .ids import first_duplicate, is_number, parse_whole_number
 from .parquet import open_parquet, uncompressed_bytes
-from .table import Streamed, Table
+from .table import StreamedColumn, Table
 
 JSONL, SEPARATED = (".jsonl", ".jsonl.gz"), (".tsv", ".csv", ".tsv.gz", ".csv.gz")
 
@@ -65,7 +65,7 @@ def parse_json(text: str, where: str) -> Any:
     """
 
     def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        repeated = first_repeated(key for key, _ in pairs)
+        repeated = first_duplicate(key for key, _ in pairs)
         if repeated is not None:
             raise BadData(f"{where}: {repeated!r} occurs twice in one JSON object; keep one")
         return dict(pairs)
@@ -86,7 +86,7 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(suffix(path))
 
 
-def is_rows(path: Path) -> bool:
+def is_text_table(path: Path) -> bool:
     """Return whether a file's name ends as one of JSON lines or of columns does."""
     return suffix(path) in (*JSONL, *SEPARATED)
 
@@ -112,7 +112,7 @@ def read_files(files: Sequence[Path], required: Sequence[str] = ()) -> Table:
 
 
 def _size(file: Path) -> int:
-    return file.stat().st_size if is_rows(file) else uncompressed_bytes(file)
+    return file.stat().st_size if is_text_table(file) else uncompressed_bytes(file)
 
 
 def _check_columns(file: Path, has: Iterable[str], first: Iterable[str]) -> None:
@@ -131,7 +131,7 @@ def _streamed(files: Sequence[Path], required: Sequence[str]) -> Table:
         places.append(place)
     read = partial(_rows, files)
     size = sum(len(numbers) for _, numbers in places)
-    columns = {name: Streamed(partial(read, [name]), size) for name in names}
+    columns = {name: StreamedColumn(partial(read, [name]), size) for name in names}
     return Table(str(files[0]), columns, places, read)
 
 
@@ -140,7 +140,7 @@ def _scanned(
 ) -> tuple[dict[str, None], tuple[str, Sequence[int]]]:
     """Return the columns of a file, and the numbers of its rows."""
     if suffix(file) not in JSONL:
-        repeated = first_repeated(found := column_names(file))
+        repeated = first_duplicate(found := column_names(file))
         if repeated is not None:
             raise BadData(f"{file}: column {repeated!r} occurs twice; keep one")
         with open_parquet(file) as parquet:
@@ -222,7 +222,7 @@ def read_beir_qrels(path: Path) -> Table:
 
     def split(line: str) -> list[str]:
         delimiter = "\t" if "\t" in line else ","
-        # csv removes spaces before a quoted field, but not behind one
+        # csv removes spaces before a quoted field, but not after one
         line = re.sub(rf'(?<!")" +(?={delimiter}|$)', '"', line)
         row = next(csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True))
         return [field.strip() for field in row]
@@ -238,7 +238,7 @@ def read_trec_qrels(path: Path) -> Table:
 
 
 def standard_names(table: Table) -> Table:
-    """Return judgements with the standard names for `qid`, `doc_id`, `relevance` and the like.
+    """Return judgements with standard column names for names such as `qid` and `relevance`.
 
     If two columns have names of one meaning, both keep theirs.
     """

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ..errors import BadData, BadOption, UnknownName, unknown
-from .catalog import MTEB, CatalogueEntry, catalogue, collections, described, sets
+from .catalog import MTEB, CatalogueEntry, catalogue, collections, sets, with_catalogue_facts
 from .folder import DataSet, LocalFiles, layout
 from .hub import open_hub
 from .mteb import mteb_tasks
@@ -120,7 +120,7 @@ def _refs(
 
 
 def _load_described(ref: TaskRef, entry: CatalogueEntry, options: TaskOptions) -> Task:
-    return described(ref.load(), entry, options)
+    return with_catalogue_facts(ref.load(), entry, options)
 
 
 def _in_folder(name: str) -> tuple[DataSet, str | None] | None:

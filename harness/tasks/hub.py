@@ -19,7 +19,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from ..errors import BadData, RerankBenchError
-from ..places import cache_folder
+from ..folders import cache_folder
 from .folder import DataSet, LocalFiles, check_inside
 from .huggingface import HuggingFace
 from .modelscope import ModelScope

@@ -55,7 +55,7 @@ def is_number(text: str) -> bool:
     return True
 
 
-def first_repeated(names: Iterable[str]) -> str | None:
+def first_duplicate(names: Iterable[str]) -> str | None:
     """Return the first name that occurs a second time, None if there is none."""
     seen: set[str] = set()
     for name in names:
@@ -66,12 +66,7 @@ def first_repeated(names: Iterable[str]) -> str | None:
 
 
 def check_query_ids(
-    what: str,
-    ids: Collection[str],
-    known: Collection[str],
-    where: str,
-    *,
-    limit: float,
+    what: str, ids: Collection[str], known: Collection[str], where: str, *, limit: float
 ) -> None:
     """Raise BadData if too many query ids of two sources match nothing in the other.
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from ..errors import BadOption
-from .table import Table, readable
+from .table import Table, replace_unreadable
 
 _ISO_639_1 = (
     "af|am|ar|as|az|be|bg|bn|bo|br|bs|ca|cs|cy|da|de|el|en|eo|es|et|eu|fa|fi|fr|ga|gl|gu|ha|he|hi|"
@@ -111,7 +111,7 @@ def _column(queries: Table, name: str) -> dict[str, str]:
         return {}
     pairs = zip(queries.ids("_id"), queries.columns[name], strict=True)
     # None and NaN are how tables write a missing value
-    texts = {q: readable(str(v)).strip() for q, v in pairs if v is not None and v == v}
+    texts = {q: replace_unreadable(str(v)).strip() for q, v in pairs if v is not None and v == v}
     return {query_id: text for query_id, text in texts.items() if text}
 
 

@@ -70,11 +70,7 @@ def _explained(dataset: str, revision: str) -> Iterator[Any]:
     """Yield the client; turn the hub's refusals into errors that say what to do."""
     try:
         from modelscope_hub import HubApi
-        from modelscope_hub.errors import (
-            AuthenticationError,
-            NotExistError,
-            PermissionDeniedError,
-        )
+        from modelscope_hub.errors import AuthenticationError, NotExistError, PermissionDeniedError
         from modelscope_hub.utils.logger import get_logger
     except ImportError as error:
         install = "pip install 'rerank-bench[modelscope]'"

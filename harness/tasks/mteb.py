@@ -23,17 +23,7 @@ from .hub import AGAIN
 from .huggingface import LOG_IN, to_open
 from .languages import TWO_LETTERS
 from .table import Table
-from .task import (
-    CANDIDATES,
-    HUGGING_FACE,
-    QRELS,
-    RankedLists,
-    Source,
-    Task,
-    TaskOptions,
-    TaskRef,
-    shuffled,
-)
+from .task import CANDIDATES, HUGGING_FACE, QRELS, Source, Task, TaskOptions, TaskRef, in_hash_order
 
 OLDEST = (2, 26)
 _INSTALL = "pip install 'rerank-bench[mteb]'"
@@ -71,7 +61,7 @@ def mteb_tasks(name: str, options: TaskOptions) -> list[TaskRef]:
 def require_mteb(what: str, hint: str = "") -> None:
     """Raise MissingExtra unless mteb is installed and recent enough for `what`.
 
-    hint: what to do without it, put behind the command that installs it.
+    hint: what to do without it, put after the command that installs it.
     """
     try:
         version = metadata.version("mteb")
@@ -161,7 +151,7 @@ def load_task_of(task: Any, subset: str, split: str, name: str, options: TaskOpt
         source=Source("mteb", about.dataset["path"], about.dataset["revision"]),
         options=options,
         shared=True,
-        shipped={CANDIDATES: partial(_candidates, lists)} if lists else {},
+        shipped={CANDIDATES: partial(in_hash_order, lists)} if lists else {},
     )
     excluded = options.exclude_identical
     return replace(
@@ -223,10 +213,6 @@ def _judgements(relevant: Mapping[str, Mapping[str, int]], where: str) -> Table:
     rows = [(q, d, grade) for q, graded in relevant.items() for d, grade in graded.items()]
     names = ("query-id", "corpus-id", "score")
     return Table(where, {name: [row[i] for row in rows] for i, name in enumerate(names)})
-
-
-def _candidates(lists: Mapping[str, Sequence[str]]) -> RankedLists:
-    return shuffled({query_id: tuple(doc_ids) for query_id, doc_ids in lists.items()})
 
 
 def _languages(about: Any, subset: str) -> list[str]:

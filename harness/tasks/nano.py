@@ -19,10 +19,10 @@ from pathlib import Path
 from ..errors import BadData, unknown
 from .build import build_task
 from .columns import unread_columns
-from .files import is_rows, read_files, read_trec_qrels, standard_names
+from .files import is_text_table, read_files, read_trec_qrels, standard_names
 from .folder import DataSet
 from .table import Table, ranked_lists, with_instructions
-from .task import CANDIDATES, QRELS, RankedLists, Task, TaskOptions, TaskRef, shuffled
+from .task import CANDIDATES, QRELS, RankedLists, Task, TaskOptions, TaskRef, in_hash_order
 
 TOP_RANKED = "top_ranked"
 """MTEB's config of the candidates that a reranking task has, which are in no order."""
@@ -110,13 +110,13 @@ class Subset:
         """Return the rows of task `split` in a config, which is named without its prefix."""
         config = self.config(name)
         table = self.reader.read(config, self.shared_split(config) or split)
-        return table.only(MTEB_COLUMNS) if self.as_mteb else table
+        return table.select(MTEB_COLUMNS) if self.as_mteb else table
 
     def ranked(self, name: str, split: str, ignored: Sequence[str]) -> RankedLists:
         """Return the candidate lists of a config, read without the columns `ignored`."""
-        table = self.read(name, split).without(ignored)
+        table = self.read(name, split).drop(ignored)
         unread_columns(table, "candidates")
-        return shuffled(ranked_lists(table)) if name == TOP_RANKED else ranked_lists(table)
+        return in_hash_order(ranked_lists(table)) if name == TOP_RANKED else ranked_lists(table)
 
     def instructions(self, split: str) -> Table | None:
         """Return the instructions of queries, which MTEB has in a config of their own."""
@@ -266,8 +266,8 @@ def _judgements(subset: Subset, split: str, file: Path) -> Table:
     if subset.qrels is not None:
         own = subset.judged()[0] if subset.judges_all() else split
         table = subset.reader.read(subset.qrels, own)
-        return table.only(MTEB_COLUMNS) if subset.as_mteb else table
+        return table.select(MTEB_COLUMNS) if subset.as_mteb else table
     folder = Path(source.dataset).expanduser() / "qrels"
-    if source.kind == "beir" and file.resolve().parent == folder.resolve() and is_rows(file):
+    if source.kind == "beir" and file.resolve().parent == folder.resolve() and is_text_table(file):
         return standard_names(read_files([file]))
     return read_trec_qrels(file)

@@ -7,7 +7,9 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from itertools import islice
 from typing import Any
 
-from ..places import scratch_folder
+import numpy as np
+
+from ..folders import scratch_folder
 
 _BATCH = 50_000  # texts
 
@@ -21,7 +23,6 @@ class StoredTexts(Mapping[str, str]):
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        import numpy as np
         from datasets import Dataset, Features, Value
         from datasets.arrow_writer import ArrowWriter
 
@@ -43,8 +44,6 @@ class StoredTexts(Mapping[str, str]):
 
     def _check_unique(self, hashes: Any) -> None:
         """Raise RepeatedId for an id that occurs twice."""
-        import numpy as np
-
         for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
             text_id = self._at("id", self._rows[place + 1])
             if self._find(text_id) != self._rows[place + 1]:

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import Any
 
 from ..errors import BadData
-from .ids import UNREADABLE, first_repeated, parse_id, parse_whole_number
+from .ids import UNREADABLE, first_duplicate, parse_id, parse_whole_number
 from .stored import RepeatedId, StoredTexts
 
 IN_MEMORY = 200_000
@@ -16,8 +16,8 @@ IN_MEMORY = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Streamed(Sequence[Any]):
-    """Values that are read anew whenever they are iterated over.
+class StreamedColumn(Sequence[Any]):
+    """Values that are read again whenever they are iterated over.
 
     read: function that yields rows of the one value. size: the number of rows.
     """
@@ -60,14 +60,14 @@ class Table:
             index -= len(numbers)
         return f"{self.where}, row {index + 1}"
 
-    def without(self, names: Container[str]) -> Table:
+    def drop(self, names: Container[str]) -> Table:
         """Return the table without the columns of these names."""
         kept = {name: values for name, values in self.columns.items() if name not in names}
         return replace(self, columns=kept)
 
-    def only(self, names: Container[str]) -> Table:
+    def select(self, names: Container[str]) -> Table:
         """Return the table without the columns of other names."""
-        return self.without([name for name in self.columns if name not in names])
+        return self.drop([name for name in self.columns if name not in names])
 
     def column(self, name: str) -> Sequence[Any]:
         """Return one column; raise BadData if it is missing."""
@@ -145,14 +145,14 @@ def ranked_lists(table: Table) -> dict[str, tuple[str, ...]]:
             raise BadData(f"{where}: column 'corpus-ids' does not hold a list")
         ids = (table.id(doc_id, "corpus-ids", index) for doc_id in doc_ids)
         ranked = tuple(known.setdefault(doc_id, doc_id) for doc_id in ids)
-        repeated = first_repeated(ranked)
+        repeated = first_duplicate(ranked)
         if repeated is not None:
             raise BadData(f"{where} lists document {repeated!r} twice")
         found[query_id] = ranked
     return found
 
 
-def readable(text: str) -> str:
+def replace_unreadable(text: str) -> str:
     """Return `text` with U+FFFD in place of each lone surrogate and NUL.
 
     Tokenizers and UTF-8 files refuse the former; C libraries end a string at the latter.
@@ -234,7 +234,7 @@ def _pairs(
             continue
         strings = [_string(table, *part, index) for part in zip(names, parts, strict=True)]
         raw = " ".join(filter(str.strip, strings)) or strings[-1]
-        text = readable(raw)
+        text = replace_unreadable(raw)
         if text != raw:
             replaced.append(text_id)
         yield text_id, text

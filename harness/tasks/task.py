@@ -25,7 +25,7 @@ CANDIDATES = "candidates"
 """The profile of the candidates that a data set ships in no order."""
 
 
-def shuffled(lists: RankedLists) -> RankedLists:
+def in_hash_order(lists: Mapping[str, Sequence[str]]) -> RankedLists:
     """Return each query's documents by the sha256 of query id and document id.
 
     Some reranking tasks list positives first (github.com/embeddings-benchmark/mteb/issues/5092), so

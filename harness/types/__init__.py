@@ -127,7 +127,7 @@ class Attend:
 
     prompts: equal up to `PASSAGES`, in whose place the passages are read, once for all prompts; the
         end of a prompt is what follows.
-    passages: texts, tokenised one by one. separator: the text before, between and behind them.
+    passages: texts, tokenised one by one. separator: the text before, between and after them.
     heads: (layer, head) pairs, numbered from 0, that count; by default all.
     """
 

@@ -29,7 +29,7 @@ class Statistics:
     in_effect: the settings in effect, as JSON values; a run's manifest stores them as `engine`.
     config: the model's `config.json`, from which the operations of a call are computed; None where
         it is not known or does not determine them.
-    leading_tokens: how many tokens a model reads beside those of a text; None where not known.
+    leading_tokens: how many tokens a model reads besides those of a text; None where not known.
     """
 
     loading_seconds: float = 0.0
@@ -55,7 +55,7 @@ class Engine(Protocol):
     identity: everything that a reply depends on, as printable text; it keys the reply cache.
     statistics: times and settings so far. It is read after every reply, so it must be cheap.
     pair_tokens: the most tokens of a query and a document together that the model's context holds
-        beside the tokenizer's own; None where nothing limits them, or a model reads them apart. It
+        besides the tokenizer's own; None where nothing limits them, or a model reads them apart. It
         is read only for a reranker whose `max_pair_tokens` is 0.
     """
 

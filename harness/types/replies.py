@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Attention:
     """Attention weights by prompt, passage and token of the passage: `weights[p][d][t]`.
 
-    A weight is the attention that the token gets from the tokens of the prompt behind the passages:
+    A weight is the attention that the token gets from the tokens of the prompt after the passages:
     the mean over those, summed over heads and layers.
     """
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench.errors import BadData, BadOption, RerankBenchError, UnknownName
-from rerank_bench.evaluation import measure, relevant
+from rerank_bench.evaluation import measure, positives_of
 from rerank_bench.evaluation.calibration import _confidences, nauc
 from rerank_bench.pools import build_pool
 from rerank_bench.report.mteb import mteb_scores
@@ -330,7 +330,7 @@ def test_measures_of_reranked_candidates_are_those_of_mteb(publish):
         for kind in ("nDCG", "MAP", "MRR", "recall", "precision")
         for k in (1, 3, 5, 10, 20, 100, 1000)
     }
-    grades = [relevant(task.qrels[row.query_id]) for row in rows]
+    grades = [positives_of(task.qrels[row.query_id]) for row in rows]
     ours = measure(rankings, grades, [*names])
     for name, key in names.items():
         # mteb rounds to five decimals

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rerank_bench import Candidates, Document, FakeEngine, LabelScores, Prompt, order, rerank_one
 from rerank_bench.engines import overlap
-from rerank_bench.rerankers.ecorank import EcoRank, passes, words
+from rerank_bench.rerankers.ecorank import EcoRank, count_words, pairs_per_pass
 
 LIKED = "good"
 
@@ -36,13 +36,13 @@ def asked(options: EcoRank, texts: list[str]):
 def test_relevant_documents_come_first_and_irrelevant_ones_behind_those_that_were_not_judged():
     texts = ["bad one", "good two", "bad three", "good four", *["good text"] * 4]
     ranking, prompts = asked(EcoRank(budget=80, split=1.0), texts)
-    assert [words(prompt) for prompt in prompts] == [20] * 4
+    assert [count_words(prompt) for prompt in prompts] == [20] * 4
     assert ranking == [1, 3, 4, 5, 6, 7, 0, 2]
 
 
 def test_one_pass_goes_over_as_many_neighbours_at_the_top_as_the_budget_pays_for():
     texts = ["bad text"] * 5 + ["good text"] + ["bad text"] * 4
-    (cost,) = {words(prompt) for prompt in asked(EcoRank(split=0.0), texts)[1]}
+    (cost,) = {count_words(prompt) for prompt in asked(EcoRank(split=0.0), texts)[1]}
     ranking, prompts = asked(EcoRank(budget=5 * cost + 1, split=0.0), texts)
     assert ranking == [5, 0, 1, 2, 3, 4, 6, 7, 8, 9]
     assert len(prompts) == 5
@@ -92,7 +92,7 @@ def test_a_query_for_which_a_share_of_the_budget_pays_for_nothing_is_counted(
 
 @given(st.lists(st.integers(1, 300), max_size=60), st.integers(0, 10**5))
 def test_passes_cost_no_more_than_the_budget_and_one_more_pair_would(costs, budget):
-    found = passes(costs, budget)
+    found = pairs_per_pass(costs, budget)
     spent = sum(sum(costs[:count]) for count in found)
     assert spent <= budget
     if costs and len(found) <= len(costs):
@@ -104,4 +104,4 @@ def test_passes_cost_no_more_than_the_budget_and_one_more_pair_would(costs, budg
     [("", 1), ("two  words", 3), ("這是什麼", 5), ("用 BM25 排序。", 6), ("ไทย", 4)],
 )
 def test_words_are_counted_in_scripts_without_spaces_too(text, count):
-    assert words(Prompt(text=text)) == count
+    assert count_words(Prompt(text=text)) == count

@@ -23,7 +23,7 @@ from rerank_bench import (
 )
 from rerank_bench.rerankers.acurank import top_probabilities
 from rerank_bench.rerankers.groupwise import read_scores
-from rerank_bench.rerankers.insert_rank import bm25, scaled
+from rerank_bench.rerankers.insert_rank import bm25, format_scores
 from rerank_bench.rerankers.listwise import mean_order
 from rerank_bench.rerankers.rating import read_rating
 from rerank_bench.rerankers.tournament import read_picks
@@ -328,7 +328,7 @@ def test_bm25_over_the_candidates_ranks_the_document_that_holds_the_query():
     scores = bm25(Candidates("task", "q", "red pears", documents))
     assert order(scores)[:2] == [1, 3]
     assert scores[0] == scores[2] == 0.0
-    assert scaled([], "minmax") == []
+    assert format_scores([], "minmax") == []
 
 
 @pytest.mark.parametrize(

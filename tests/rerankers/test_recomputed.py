@@ -24,7 +24,7 @@ from transformers import (
 from rerank_bench import Candidates, Document, FakeEngine, Generation, order, rerank_one
 from rerank_bench.engines import open_engine
 from rerank_bench.rerankers.groupwise import GroupRank
-from rerank_bench.rerankers.in_context import InContext, calibrated
+from rerank_bench.rerankers.in_context import InContext, calibrated_score
 from rerank_bench.rerankers.mvp import MVP
 from rerank_bench.rerankers.rating import Rating
 from rerank_bench.rerankers.setwise import Setwise
@@ -95,7 +95,7 @@ def test_outliers_are_those_below_two_deviations_of_a_sample():
         change = torch.tensor([-draw.paretovariate(2) for _ in range(6 + trial % 10)])
         kept = change >= change.mean() - 2 * change.std()
         left_out += int((~kept).sum())
-        found = calibrated(change.tolist(), [0.0] * len(change))
+        found = calibrated_score(change.tolist(), [0.0] * len(change))
         assert found == pytest.approx(change[kept].sum().item(), rel=1e-5)
     assert left_out > 50
 

@@ -9,9 +9,10 @@ import functools
 import gc
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import EngineFault
 from ...types import (
@@ -35,15 +36,15 @@ from ..checkpoint import (
     no_encoder_decoder,
     no_language_model,
     open_checkpoint,
-    require_one_stack,
+    refuse_encoder_decoder,
 )
 from ..colbert import is_plain
 from ..encoder_decoder import preparer_of
 from ..hardware import machine
 from ..identity import describe, packages
-from ..kept import Kept
 from ..languages import Adapters, find_adapters
 from ..late import Encode
+from ..lru import LruCache
 from ..maxsim import MaxSim
 from ..pairing import (
     PairTemplate,
@@ -54,19 +55,14 @@ from ..pairing import (
     require_pair_text,
 )
 from ..pooling import pooling_of
-from ..prepare import Answer, Numbered, Prepared, Preparer, by_kind
-from . import encoder_decoder
-from .attention import attend
-from .batches import Batcher
-from .fusion import fuse, fuse_scores
-from .generation import write
-from .language import likelihoods, next_tokens
-from .loading import Loaded, Task, load
+from ..prepare import Numbered, Preparer, by_kind
 from .options import TransformersOptions
-from .pairs import classify, prepare_composed, score_composed
-from .prefixes import Sharing
-from .projection import load_projection
-from .vectors import embed, token_vectors
+from .sharing import Sharing
+
+if TYPE_CHECKING:
+    from .batches import Batcher
+    from .forwards import Forward
+    from .loading import LoadedModel, Task
 
 FORMAT = 2
 """Version of the replies; it is raised when an equal request would be answered differently."""
@@ -75,27 +71,9 @@ HEADS = ("classifier", "maxsim")
 KEPT_BYTES = 256 << 20
 """Of vectors of texts, as base64; a query's hundred documents take at most 3 MB."""
 
-_Forward = tuple[Task, Callable[[Loaded, Sequence[Prepared]], list[Answer]]]
-
-_FORWARDS: Mapping[type, _Forward] = {
-    NextToken: ("causal", next_tokens),
-    Likelihood: ("causal", likelihoods),
-    Generate: ("causal", write),
-    PairScore: ("classifier", classify),
-    Encode: ("encoder", token_vectors),
-    Embed: ("encoder", embed),
-    Attend: ("causal", attend),
-    Fuse: ("seq2seq", fuse),
-    FuseScore: ("seq2seq", fuse_scores),
-}
-"""What is loaded for each request type, and the function that answers a batch of it."""
-
-_ENCODER_DECODER: Mapping[type, _Forward] = {
-    NextToken: ("seq2seq", encoder_decoder.next_tokens),
-    Likelihood: ("seq2seq", encoder_decoder.likelihoods),
-    Generate: ("seq2seq", encoder_decoder.write),
-}
-"""The same for a model with an encoder and a decoder, where it differs."""
+_KINDS = frozenset({
+    Attend, Embed, Fuse, FuseScore, Generate, Likelihood, NextToken, PairScore,
+})  # fmt: skip
 
 
 class TransformersEngine:
@@ -115,11 +93,11 @@ class TransformersEngine:
         self.options = options
         self._loading_seconds = 0.0
         self._sharing = Sharing(wanted=options.share_prefixes)
-        self._loaded: dict[Task, Loaded] = {}
+        self._loaded: dict[Task, LoadedModel] = {}
 
     def supports(self, kinds: frozenset[type]) -> bool:
         """Return whether all types are known; whether the model has the head shows later."""
-        return kinds <= _FORWARDS.keys() - {Encode}
+        return kinds <= _KINDS
 
     @functools.cached_property
     def identity(self) -> Mapping[str, str]:
@@ -129,7 +107,7 @@ class TransformersEngine:
         if self._head == "composed":
             known["composed_by"] = packages(("sentence-transformers",))
         if self._head == "maxsim" and not is_plain(self.checkpoint):
-            known["late"] = "3"  # 2: markers and expansion are read; 3: words that are no tokens
+            known["late"] = "3"  # 2: markers and expansion are read; 3: words that are not tokens
         version = metadata.version("transformers")
         return {"engine": self.name, "format": str(FORMAT), "version": version, **known}
 
@@ -165,14 +143,14 @@ class TransformersEngine:
         Raises EngineFault for what would fail every request: a missing head, a label of two tokens.
         """
         for kind, numbered in by_kind(list(enumerate(requests))).items():
-            if kind not in _FORWARDS:
+            if kind not in _KINDS:
                 raise EngineFault(f"the transformers engine cannot answer {kind.__name__}")
-            by_kind_of = {PairScore: self._pairs, Embed: self._embeddings}
-            answer = by_kind_of.get(kind, functools.partial(self._answer, kind))
+            of_kind = {PairScore: self._pairs, Embed: self._embeddings}
+            answer = of_kind.get(kind, functools.partial(self._answer, kind))
             yield from answer(numbered)
 
     def close(self) -> None:
-        """Release the model's memory; the next request would load it anew."""
+        """Release the model's memory; the next request would load it again."""
         self.forget()
         if not self._loaded:
             return  # where all replies were in the cache, a collection takes longer than the rest
@@ -191,7 +169,7 @@ class TransformersEngine:
 
     def _embeddings(self, numbered: Numbered) -> Answers:
         """Embed each distinct text once, as long as its vectors are kept."""
-        require_one_stack(self.checkpoint)
+        refuse_encoder_decoder(self.checkpoint)
         new = {index: request for index, request in numbered if request not in self._vectors}
         for index, request in numbered:
             if index not in new:
@@ -204,6 +182,8 @@ class TransformersEngine:
             yield index, answer
 
     def _pairs(self, numbered: Numbered) -> Answers:
+        from .pairs import prepare_composed, score_composed
+
         if self._head == "none":
             raise no_pair_head(self.checkpoint)
         if self._head == "maxsim":
@@ -226,33 +206,31 @@ class TransformersEngine:
         yield from (*done, *refused)
         for adapter, part in parts.items():
             model = self._load(task)
-            model.read_with(adapter)
+            model.use_adapter(adapter)
             yield from self._sharing.run(kind, model, part, forward, self.batcher)
 
-    def _forward(self, kind: type) -> _Forward:
+    def _forward(self, kind: type) -> Forward:
         """Return what is loaded for `kind` and answers it; raises EngineFault without its head."""
-        if self.checkpoint.encoder_decoder:
-            found = _ENCODER_DECODER.get(kind, _FORWARDS[kind])
-        else:
-            found = _FORWARDS[kind]
+        from .forwards import ENCODER_DECODER, FORWARDS
+
+        found = (ENCODER_DECODER if self.checkpoint.encoder_decoder else FORWARDS)[kind]
         if found[0] == "causal" and not self.checkpoint.decoder:
             raise no_language_model(self.checkpoint)
         if found[0] == "seq2seq" and not self.checkpoint.encoder_decoder:
             raise no_encoder_decoder(self.checkpoint)
         return found
 
-    def _load(self, task: Task) -> Loaded:
+    def _load(self, task: Task) -> LoadedModel:
         """Return the network for `task`, loaded once; the seconds of loading are kept apart."""
+        from .loading import load
+        from .projection import load_projection
+
         adapted = self.options.adapter is not None or bool(self._adapters.places)
         if task == "encoder" and adapted and self.checkpoint.architecture.endswith("ForCausalLM"):
             # An adapter of a language model names its layers as they are below the language head.
             whole = self._load("causal")
-            return Loaded(
-                whole.network.base_model,
-                self.checkpoint,
-                load_projection(self.checkpoint),
-                whole.languages,
-            )
+            projection = load_projection(self.checkpoint)
+            return replace(whole, network=whole.network.base_model, projection=projection)
         if task not in self._loaded:
             started = time.perf_counter()
             self._loaded[task] = load(self.checkpoint, task, self._adapters.places)
@@ -293,6 +271,8 @@ class TransformersEngine:
 
         By default as many padded tokens as two CPU cores do best; a GPU halves what does not fit.
         """
+        from .batches import Batcher
+
         usual = 1_024 if self.checkpoint.device.startswith("cpu") else 16_384
         return Batcher(self.options.max_num_batched_tokens or usual)
 
@@ -302,8 +282,8 @@ class TransformersEngine:
         return pair_head(self.checkpoint)
 
     @functools.cached_property
-    def _vectors(self) -> Kept[AnyRequest, Vectors]:
-        return Kept(KEPT_BYTES)
+    def _vectors(self) -> LruCache[AnyRequest, Vectors]:
+        return LruCache(KEPT_BYTES)
 
     @functools.cached_property
     def _maxsim(self) -> MaxSim:

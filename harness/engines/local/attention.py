@@ -1,7 +1,7 @@
 """The attention of a decoder's last tokens to documents before them, for in-context re-ranking.
 
 The documents are read once, without attention weights, and their keys and values are kept. Each
-prompt's end is then read behind them with eager attention, and the weights of a layer are summed
+prompt's end is then read after them with eager attention, and the weights of a layer are summed
 as soon as they are known. So memory grows with (tokens of the end) x (tokens of the documents) x
 heads of one layer, and not with the square of the prompt or with the layers.
 """
@@ -11,24 +11,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ...errors import EngineFault
 from ...types import Attention
 from ..prepare import Answer, Prepared, sound
-from .loading import Loaded
-from .prefixes import read_once
-
-if TYPE_CHECKING:
-    import torch
+from .loading import LoadedModel
+from .prefixes import compute_prefix
 
 
-def attend(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def attend(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Attend`, one request after another."""
     return [_attend(model, one) for one in batch]
 
 
-def _attend(model: Loaded, one: Prepared) -> Answer:
+def _attend(model: LoadedModel, one: Prepared) -> Answer:
     parts = one.parts
     assert parts is not None  # noqa: S101
     prefix = [i for part in parts.before for i in part]
@@ -56,13 +55,11 @@ def attention_weights(
 
     Raises EngineFault for a head that the model does not have.
     """
-    import torch
-
     base, device = network.base_model, next(network.parameters()).device
     usual = network.config._attn_implementation
     found: list[list[float]] = []
     with torch.inference_mode():
-        cache = read_once(network, prefix)
+        cache = compute_prefix(network, prefix)
         try:
             network.set_attn_implementation("eager")
             for end in ends:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ...types import Failure
 from ..checkpoint import Checkpoint
 from ..prepare import Answer, Answered, Prepared
-
-if TYPE_CHECKING:
-    import torch
 
 Forward = Callable[[Sequence[Prepared]], Sequence[Answer]]
 """One forward pass: a batch of sequences to their answers, in order."""
@@ -53,7 +52,8 @@ class Batcher:
             if answers is None:
                 answers = self._shrink(batch, waiting, shared)
             else:
-                self._count(batch, shared)
+                self.tokens += sum(one.room - shared for one in batch)
+                self.positions += (batch[0].room - shared) * len(batch)
             yield from zip((one.index for one in batch), answers, strict=False)
 
     def _take(self, waiting: list[Prepared], shared: int) -> list[Prepared]:
@@ -68,10 +68,6 @@ class Batcher:
         waiting.extend(reversed(batch))
         return []
 
-    def _count(self, batch: list[Prepared], shared: int) -> None:
-        self.tokens += sum(one.room - shared for one in batch)
-        self.positions += (batch[0].room - shared) * len(batch)
-
 
 def _cost(one: Prepared, shared: int) -> int:
     """Return what a row takes of the budget, in computed positions."""
@@ -80,8 +76,6 @@ def _cost(one: Prepared, shared: int) -> int:
 
 def _attempt(forward: Forward, batch: Sequence[Prepared]) -> Sequence[Answer] | None:
     """Return the answers, or None if memory ran out; the error refers to the tensors: drop it."""
-    import torch
-
     try:
         with torch.inference_mode():
             return forward(batch)
@@ -97,7 +91,7 @@ def _attempt(forward: Forward, batch: Sequence[Prepared]) -> Sequence[Answer] | 
 
 
 @dataclass(frozen=True, slots=True)
-class Padded:
+class PaddedBatch:
     """A batch as tensors of shape (rows, longest): ids, mask, positions, segment ids.
 
     cache: keys and values of tokens before the ids; the mask then begins with theirs.
@@ -110,15 +104,13 @@ class Padded:
     cache: Any = None
 
 
-def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> Padded:
+def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> PaddedBatch:
     """Pad to the longest sequence, on the left for decoders, and move it to the model's device.
 
     The mask comes from lengths, never from ids: many tokenizers pad with their end token.
     Positions count a row's own tokens, so a reply does not depend on its neighbours. What a row has
-    behind its text that no token attends to counts as a token, and is masked.
+    after its text that no token attends to counts as a token, and is masked.
     """
-    import torch
-
     width = max(len(one.ids) for one in batch)
     shape = (len(batch), width)
     ids, mask = torch.full(shape, checkpoint.tokens.pad_id), torch.zeros(shape, dtype=torch.long)
@@ -136,4 +128,4 @@ def pad(batch: Sequence[Prepared], checkpoint: Checkpoint) -> Padded:
         mask[row, end - one.unseen : end] = 0
     device = checkpoint.device
     ids, mask, positions = (x.to(device) for x in (ids, mask, positions))
-    return Padded(ids, mask, positions, None if types is None else types.to(device))
+    return PaddedBatch(ids, mask, positions, None if types is None else types.to(device))

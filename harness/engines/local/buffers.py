@@ -39,7 +39,7 @@ def load_whole(load: Callable[[], T], name: str, *, head_elsewhere: bool = False
     for model, keys in missing:
         _require_weights(model, keys, name, head_elsewhere=head_elsewhere)
     module: Any = found[0] if isinstance(found, tuple) else found
-    for model in models_in(module):
+    for model in transformers_models(module):
         lost = sorted(key for key, tensor in _unsaved(model) if not _has_value(tensor))
         if lost:
             _fill(model, lost, name)
@@ -89,7 +89,7 @@ def _require_weights(model: Any, keys: list[str], name: str, *, head_elsewhere: 
         )
 
 
-def models_in(module: torch.nn.Module) -> Iterator[Any]:
+def transformers_models(module: torch.nn.Module) -> Iterator[Any]:
     """Yield the outermost models of transformers in `module`."""
     from transformers import PreTrainedModel
 
@@ -97,7 +97,7 @@ def models_in(module: torch.nn.Module) -> Iterator[Any]:
         yield module
     else:
         for child in module.children():
-            yield from models_in(child)
+            yield from transformers_models(child)
 
 
 def _unsaved(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -116,7 +116,7 @@ def _has_value(tensor: torch.Tensor) -> bool:
     """Whether `tensor`, made while memory was marked, was written since.
 
     The mark is NaN in floats, the largest number in integers, and True in truth values, where it is
-    a usual value too: what is all True counts as not written, and so is computed anew.
+    a usual value too: what is all True counts as not written, and so is computed again.
     """
     import torch
 
@@ -179,7 +179,7 @@ def _is_certain(value: torch.Tensor, again: torch.Tensor) -> bool:
 
 
 def _built(model: Any) -> Any:
-    """Build the class of `model` anew: parameters without memory, all other tensors on the CPU."""
+    """Build the class of `model` again: parameters without memory, all other tensors on the CPU."""
     import torch
     from transformers.initialization import no_init_weights, no_tie_weights
 

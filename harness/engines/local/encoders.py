@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import functools
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 _FAMILIES = ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
-_ROWS = 1_024  # for so many the layout is chosen; it is right for any number
+_ROWS = 1_024  # the layout is chosen for this many; it is right for any number
 _OPERATORS = ("_reorder_linear_weight", "_linear_pointwise")
 
 
-def reduce_work(network: Any) -> None:
+def optimize_encoder(network: Any) -> None:
     """Change a loaded encoder in place so that it does less for the same results.
 
     Only encoders that transformers itself has code for are changed, in float32: another dtype would
@@ -26,14 +25,13 @@ def reduce_work(network: Any) -> None:
     whose weights have oneDNN's layout cannot be copied, pickled, saved, trained, or cast to another
     device or dtype.
     """
-    import torch
-
     classifies = _is_own(network, "ForSequenceClassification")
     if not classifies and not _is_own(network, "Model"):
         return
     if network.dtype != torch.float32 or network.config.is_decoder:
         return
-    if classifies and _is_usual(network.config):
+    usual = network.config._attn_implementation in {"sdpa", "eager"}  # masks of four dimensions
+    if classifies and usual and not network.config.chunk_size_feed_forward:
         attention = network.base_model.encoder.layer[-1].attention
         attention.forward = functools.partial(_first_token, attention)
     if network.device.type == "cpu" and has_layouts():
@@ -45,11 +43,9 @@ def reduce_work(network: Any) -> None:
 def has_layouts() -> bool:
     """Whether torch has oneDNN for this CPU, and the two operators that are called here.
 
-    On Arm oneDNN's float32 weights have no other layout. The operators are no public interface of
-    torch, so another version may lack them.
+    On Arm oneDNN's float32 weights have no other layout. The operators are not part of torch's
+    public interface, so another version may lack them.
     """
-    import torch
-
     found: Any = torch.backends.mkldnn
     schemas: Any = torch._C._jit_get_schemas_for_operator
     return (
@@ -66,11 +62,6 @@ def _is_own(network: Any, kind: str) -> bool:
     return own and found.__name__ in {f"{family}{kind}" for family in _FAMILIES}
 
 
-def _is_usual(config: Any) -> bool:
-    """Whether masks are tensors of four dimensions, and feed-forward layers take any length."""
-    return config._attn_implementation in {"sdpa", "eager"} and not config.chunk_size_feed_forward
-
-
 def _first_token(
     attention: Any, states: torch.Tensor, mask: torch.Tensor | None = None, **_: Any
 ) -> tuple[torch.Tensor, None]:
@@ -79,8 +70,6 @@ def _first_token(
     states: shape (rows, tokens, hidden size). mask: of attention, shape (rows, 1, tokens or 1,
     tokens). What follows in the layer is then computed for this token only.
     """
-    import torch
-
     own, first = attention.self, states[:, :1]
     query, key, value = (
         linear(read).unflatten(-1, (-1, own.attention_head_size)).transpose(1, 2)
@@ -94,16 +83,12 @@ def _first_token(
 
 def arrange(linear: Any) -> None:
     """Keep the weight in the layout that oneDNN multiplies by, and no copy of it."""
-    import torch
-
     weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
     linear.weight = torch.nn.Parameter(weight, requires_grad=False)
     linear.forward = functools.partial(_multiply, linear)
 
 
 def _multiply(linear: Any, states: torch.Tensor) -> torch.Tensor:
-    import torch
-
     found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
         states, linear.weight, linear.bias, "none", [], ""
     )

@@ -10,36 +10,34 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+
 from ...types import Generate, Logits
 from ..prepare import Answer, Prepared, sound
-from .encoder_decoder import decoded, encoded, together
-from .loading import Loaded
+from .encoder_decoder import decode_from_states, encode, stack_states
+from .loading import LoadedModel
 
 
-def fuse(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def fuse(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Fuse` with greedy text."""
-    import torch
-
-    states = iter(encoded(model, [row for one in batch for row in one.rows]))
+    states = iter(encode(model, [row for one in batch for row in one.rows]))
     read = [torch.cat(list(itertools.islice(states, len(one.rows)))) for one in batch]
     writing = [
         replace(one, request=Generate(one.request.prompts[0], one.request.max_tokens))
         for one in batch
     ]
-    return decoded(model, writing, *together(read))
+    return decode_from_states(model, writing, *stack_states(read))
 
 
-def fuse_scores(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def fuse_scores(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `FuseScore`, one request after another."""
     return [_scores(model, one) for one in batch]
 
 
-def _scores(model: Loaded, one: Prepared) -> Answer:
+def _scores(model: LoadedModel, one: Prepared) -> Answer:
     """Score by products with anchors (MVP: arXiv:2509.07485), without the language head."""
-    import torch
-
     views = one.request.views
-    vectors = torch.stack([states[:views] for states in encoded(model, one.rows)], dim=1)
+    vectors = torch.stack([states[:views] for states in encode(model, one.rows)], dim=1)
     start = torch.tensor([list(one.begun)] * views, device=vectors.device)
     decoder = model.network.get_decoder()
     output = decoder(input_ids=start, encoder_hidden_states=vectors, use_cache=False)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import torch
 
 from ...types import Failure, Generate, Generation
 from ..checkpoint import Checkpoint
 from ..prepare import NOT_FINITE, Answer, Prepared
 from ..seeds import seed_of
 from .batches import pad
-from .language import step
-from .loading import Loaded
-
-if TYPE_CHECKING:
-    import torch
+from .language import forward
+from .loading import LoadedModel
 
 _NO_PATTERN = "the transformers engine cannot force a pattern; leave it out or use engine vllm"
 
@@ -68,7 +67,7 @@ class _Causal:
 
     def logits(self) -> torch.Tensor:
         """Return the logits of the next token, float32, shape (rows, vocabulary)."""
-        found, self.cache = step(
+        found, self.cache = forward(
             self.network, self.ids, self.mask, self.positions, keep=1, use_cache=True,
             past_key_values=self.cache,
         )  # fmt: skip
@@ -76,18 +75,14 @@ class _Causal:
 
     def advance(self, tokens: list[int], keep: list[int]) -> None:
         """Drop the rows that are done and append `tokens` to those in `keep`."""
-        import torch
-
-        self.mask, self.positions = kept_rows(self.cache, keep, self.mask, self.positions)
+        self.mask, self.positions = select_rows(self.cache, keep, self.mask, self.positions)
         self.ids = torch.tensor(tokens, device=self.mask.device)[:, None]
         self.mask = torch.nn.functional.pad(self.mask, (0, 1), value=1)
         self.positions = self.positions[:, -1:] + 1
 
 
-def kept_rows(cache: Any, keep: Sequence[int], *parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def select_rows(cache: Any, keep: Sequence[int], *parts: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Return the rows `keep` of each tensor, and drop the others from the cache too."""
-    import torch
-
     if len(keep) == len(parts[0]):
         return parts
     chosen = torch.tensor(keep, device=parts[0].device)
@@ -95,14 +90,14 @@ def kept_rows(cache: Any, keep: Sequence[int], *parts: torch.Tensor) -> tuple[to
     return tuple(part[chosen] for part in parts)
 
 
-def write(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
-    """Answer `Generate` with a causal model; see `written`."""
+def generate(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
+    """Answer `Generate` with a causal model; see `decode`."""
     padded = pad(batch, model.checkpoint)
     causal = _Causal(model.network, padded.ids, padded.mask, padded.positions)
-    return written(causal, batch, model.checkpoint)
+    return decode(causal, batch, model.checkpoint)
 
 
-def written(steps: Steps, batch: Sequence[Prepared], checkpoint: Checkpoint) -> list[Answer]:
+def decode(steps: Steps, batch: Sequence[Prepared], checkpoint: Checkpoint) -> list[Answer]:
     """Answer requests with texts that `steps` writes token by token.
 
     Greedy at temperature 0, ties to the lower id. Otherwise each request draws from a generator of
@@ -127,8 +122,6 @@ def written(steps: Steps, batch: Sequence[Prepared], checkpoint: Checkpoint) -> 
 
 
 def _row(one: Prepared) -> _Row:
-    import torch
-
     row = _Row(one.request, one.read)
     if (seed := seed_of(one.request)) is not None:
         row.generator = torch.Generator().manual_seed(seed)
@@ -160,8 +153,6 @@ def _is_stopped(row: _Row, tokenizer: Any) -> bool:
 
 def _draw(logits: torch.Tensor, row: _Row) -> int:
     """Sample one token from the smallest set that holds `top_p` of the probability."""
-    import torch
-
     probabilities = (logits / row.request.temperature).softmax(-1).cpu()
     ordered, ids = probabilities.sort(descending=True, stable=True)
     before = ordered.cumsum(-1) - ordered

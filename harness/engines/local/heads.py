@@ -7,13 +7,11 @@ matrix product, from a few positions, is computed in float32.
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .buffers import models_in
+import torch
 
-if TYPE_CHECKING:
-    import torch
+from .buffers import transformers_models
 
 _ROWS = 16_384  # of the vocabulary at a time: no whole float32 copy of a large head is held
 
@@ -26,25 +24,21 @@ def float32_heads(model: torch.nn.Module) -> None:
     model does with its logits afterwards, such as scaling or soft-capping, is then float32 too.
     A head of another class than `torch.nn.Linear` keeps its forward; a quantized one is left as is.
     """
-    import torch
-
-    for part in models_in(model):
+    for part in transformers_models(model):
         head = part.get_output_embeddings()
         if type(head) is torch.nn.Linear:
             if head.weight.dtype in (torch.bfloat16, torch.float16):
-                part.set_output_embeddings(_float32_linear()(head))
+                part.set_output_embeddings(Float32Linear(head))
         elif head is not None:
             float32_module(head)
         else:
             for child in part.children():
-                if child is not part.base_model and not _holds(child, part.base_model):
+                if not any(module is part.base_model for module in child.modules()):
                     float32_module(child)
 
 
 def float32_module(module: torch.nn.Module) -> None:
     """Convert `module` to float32, and what it is called with; not one with quantized weights."""
-    import torch
-
     if any(
         p.dtype not in (torch.float32, torch.bfloat16, torch.float16) for p in module.parameters()
     ):
@@ -53,47 +47,34 @@ def float32_module(module: torch.nn.Module) -> None:
     module.register_forward_pre_hook(_upcast, with_kwargs=True)
 
 
-def _holds(module: torch.nn.Module, inner: torch.nn.Module) -> bool:
-    return any(part is inner for part in module.modules())
-
-
 def _upcast(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
     return tuple(map(_in_float32, given)), {k: _in_float32(v) for k, v in named.items()}
 
 
 def _in_float32(value: Any) -> Any:
-    import torch
-
     if isinstance(value, dict):
         return {key: _in_float32(part) for key, part in value.items()}
     return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
-@functools.cache
-def _float32_linear() -> Any:
-    """Return the class of a language head in float32; torch is imported at the first use."""
-    import torch
+class Float32Linear(torch.nn.Module):
+    """A linear layer with 16-bit weights, multiplied in float32 some rows at a time."""
 
-    class Float32Linear(torch.nn.Module):
-        """A linear layer with 16-bit weights, multiplied in float32 some rows at a time."""
+    def __init__(self, linear: Any) -> None:
+        super().__init__()
+        self.linear = linear
 
-        def __init__(self, linear: Any) -> None:
-            super().__init__()
-            self.linear = linear
+    @property
+    def weight(self) -> Any:
+        """The weights, shape (vocabulary, hidden size), in their own dtype."""
+        return self.linear.weight
 
-        @property
-        def weight(self) -> Any:
-            """The weights, shape (vocabulary, hidden size), in their own dtype."""
-            return self.linear.weight
-
-        def forward(self, states: torch.Tensor) -> torch.Tensor:
-            """Return float32 logits of shape (…, vocabulary)."""
-            states, bias = states.float(), getattr(self.linear, "bias", None)
-            parts = []
-            for start in range(0, len(self.weight), _ROWS):
-                rows = slice(start, start + _ROWS)
-                added = None if bias is None else bias[rows].float()
-                parts.append(torch.nn.functional.linear(states, self.weight[rows].float(), added))
-            return torch.cat(parts, dim=-1)
-
-    return Float32Linear
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits of shape (…, vocabulary)."""
+        states, bias = states.float(), getattr(self.linear, "bias", None)
+        parts = []
+        for start in range(0, len(self.weight), _ROWS):
+            rows = slice(start, start + _ROWS)
+            added = None if bias is None else bias[rows].float()
+            parts.append(torch.nn.functional.linear(states, self.weight[rows].float(), added))
+        return torch.cat(parts, dim=-1)

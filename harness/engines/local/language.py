@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ...types import ContinuationScore, LabelScores
 from ..prepare import Answer, Prepared, sound
-from .loading import Loaded
-from .prefixes import placed
-
-if TYPE_CHECKING:
-    import torch
+from .loading import LoadedModel
+from .prefixes import pad_after_prefix
 
 
-def next_tokens(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def next_tokens(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `NextToken`: float32 log-softmax over the full vocabulary, last position."""
     logits = _last_logits(model, batch, 1)[:, 0].float()
     logprobs = logits.log_softmax(-1)
-    return [labels_of(*row) for row in zip(batch, logits, logprobs, strict=True)]
+    return [label_scores(*row) for row in zip(batch, logits, logprobs, strict=True)]
 
 
-def labels_of(one: Prepared, logits: torch.Tensor, logprobs: torch.Tensor) -> Answer:
+def label_scores(one: Prepared, logits: torch.Tensor, logprobs: torch.Tensor) -> Answer:
     """Return the labels of one row; both tensors are float32, shape (vocabulary,)."""
     ids = list(one.labels.values())
     logit = dict(zip(one.labels, logits[ids].tolist(), strict=True))
@@ -30,40 +29,38 @@ def labels_of(one: Prepared, logits: torch.Tensor, logprobs: torch.Tensor) -> An
     return sound(logprob.values(), LabelScores(logprob, logit, prompt_tokens=one.read))
 
 
-def likelihoods(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def likelihoods(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Likelihood`; the logits that predict a token are one position before it."""
     logits = _last_logits(model, batch, max(one.ending for one in batch) + 1)
     answers = []
     for one, row in zip(batch, logits, strict=True):
-        total = logprob_of(one.ids[-one.ending :], row[-one.ending - 1 : -1])
+        total = sum_logprobs(one.ids[-one.ending :], row[-one.ending - 1 : -1])
         score = ContinuationScore(total, one.ending, prompt_tokens=len(one.ids))
         answers.append(sound((total,), score))
     return answers
 
 
-def logprob_of(ids: Sequence[int], logits: torch.Tensor) -> float:
+def sum_logprobs(ids: Sequence[int], logits: torch.Tensor) -> float:
     """Return the sum of log p of `ids`, given logits of shape (len(ids), vocabulary)."""
-    import torch
-
     column = torch.tensor(ids, device=logits.device)[:, None]
     # Apple's GPUs have no float64.
     return float(logits.float().log_softmax(-1).gather(1, column).cpu().double().sum())
 
 
-def _last_logits(model: Loaded, batch: Sequence[Prepared], keep: int) -> torch.Tensor:
+def _last_logits(model: LoadedModel, batch: Sequence[Prepared], keep: int) -> torch.Tensor:
     """Return the logits of the last `keep` positions, shape (rows, keep, vocabulary).
 
     Padding is on the left, so every sequence ends at the same place and the language head runs on
     no position that is not needed.
     """
-    read = placed(model, batch)
-    return step(
+    read = pad_after_prefix(model, batch)
+    return forward(
         model.network, read.ids, read.mask, read.positions, keep=keep,
         use_cache=read.cache is not None, past_key_values=read.cache,
     )[0]  # fmt: skip
 
 
-def step(
+def forward(
     network: Any, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, *, keep: int,
     use_cache: bool = False, past_key_values: Any = None,
 ) -> tuple[torch.Tensor, Any]:  # fmt: skip

@@ -6,30 +6,30 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
+import transformers
 
 from ...errors import EngineFault
 from ...quiet import quiet
-from ..checkpoint import T5_KINDS, Checkpoint, clear_errors, where
+from ..checkpoint import T5_KINDS, Checkpoint, explain_errors, loading_arguments
 from ..models import find_model
 from .buffers import load_whole
-from .encoders import reduce_work
+from .encoders import optimize_encoder
 from .heads import float32_heads, float32_module
-from .prefixes import Prefix, why_not
+from .prefixes import Prefix, why_no_shared_prefix
 from .projection import Layer, load_projection
-
-if TYPE_CHECKING:
-    import torch
 
 Task = Literal["causal", "classifier", "composed", "encoder", "seq2seq"]
 """What a network is loaded for: which of its heads, if any, is loaded with it."""
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A network with its weights, and the checkpoint that it was loaded from.
 
-    projection: the layers behind an encoder's hidden states. languages: PEFT's view of the network,
+    projection: the layers after an encoder's hidden states. languages: PEFT's view of the network,
         where it has adapters of languages. prefix: what all sequences begin with that are read now,
         if it is read once for all of them.
     """
@@ -46,17 +46,17 @@ class Loaded:
         return self.checkpoint.decoder and hasattr(self.network, "score")
 
     @functools.cached_property
-    def unshared(self) -> str | None:
+    def no_sharing_reason(self) -> str | None:
         """Why no prefix is computed once for several sequences, None where it can be."""
-        return why_not(self.network)
+        return why_no_shared_prefix(self.network)
 
     def project(self, states: torch.Tensor) -> torch.Tensor:
-        """Return hidden states behind the projection, shape (…, dim)."""
+        """Return hidden states after the projection, shape (…, dim)."""
         for layer in self.projection:
             states = layer(states)
         return states
 
-    def read_with(self, adapter: str | None) -> None:
+    def use_adapter(self, adapter: str | None) -> None:
         """Read what follows with the language adapter of this name; None for a model without."""
         if self.languages is not None:
             self.languages.set_adapter(_peft_name(adapter))
@@ -66,7 +66,7 @@ class Loaded:
 
 def load(
     checkpoint: Checkpoint, task: Task, languages: Mapping[str, str] = MappingProxyType({})
-) -> Loaded:
+) -> LoadedModel:
     """Load the weights for `task`, merge the adapter, and move the network to its device.
 
     languages: PEFT adapters, hub id or folder, by the language that each of them reads.
@@ -76,8 +76,8 @@ def load(
     runs no code; safetensors are preferred.
     """
     if task == "composed":
-        return Loaded(_cross_encoder(checkpoint), checkpoint)
-    with quiet(), clear_errors(checkpoint.name):
+        return LoadedModel(_cross_encoder(checkpoint), checkpoint)
+    with quiet(), explain_errors(checkpoint.name):
         network = _network(checkpoint, task)
         read = {_peft_name(language): adapter for language, adapter in languages.items()}
         adapted = _adapted(network, read) if read else None
@@ -86,14 +86,11 @@ def load(
         projection = load_projection(checkpoint) if task == "encoder" else ()
         network = network.to(checkpoint.device).eval()
         if adapted is None:  # PEFT goes by a layer's own weight
-            reduce_work(network)
-        return Loaded(network, checkpoint, projection, adapted)
+            optimize_encoder(network)
+        return LoadedModel(network, checkpoint, projection, adapted)
 
 
 def _network(checkpoint: Checkpoint, task: Task) -> Any:
-    import torch
-    import transformers
-
     classes: dict[Task, Any] = {
         "causal": transformers.AutoModelForCausalLM,
         "classifier": transformers.AutoModelForSequenceClassification,
@@ -107,12 +104,12 @@ def _network(checkpoint: Checkpoint, task: Task) -> Any:
         config=_config_for(checkpoint, task),
         dtype=getattr(torch, checkpoint.dtype),
         weights_only=True,
-        **where(checkpoint.place, options),
+        **loading_arguments(checkpoint.place, options),
         **_pinned(checkpoint),
         **_renamed(checkpoint, task),
     )
     found = load_whole(read, checkpoint.name, head_elsewhere=_brings_head(adapter))
-    return found if adapter is None else _merged(found, adapter)
+    return found if adapter is None else _adapted(found, {"default": adapter}).merge_and_unload()
 
 
 def _renamed(checkpoint: Checkpoint, task: Task) -> dict[str, Any]:
@@ -135,11 +132,6 @@ def _config_for(checkpoint: Checkpoint, task: Task) -> Any:
     if task == "classifier" and headless and checkpoint.options.adapter:
         checkpoint.config.num_labels = 1
     return checkpoint.config
-
-
-def _merged(network: Any, adapter: str) -> Any:
-    """Merge the ranking adapter (hub id or folder) into the weights."""
-    return _adapted(network, {"default": adapter}).merge_and_unload()
 
 
 def _adapted(network: Any, adapters: Mapping[str, str]) -> Any:
@@ -204,7 +196,6 @@ def _cross_encoder(checkpoint: Checkpoint) -> Any:
     Causal language models with a score of two logits, chat templates with query and document roles,
     encoders with pooling and dense layers: the library prepares and scores, we cut the batches.
     """
-    import torch
     from sentence_transformers import CrossEncoder
     from sentence_transformers.base.modules import Transformer
 

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ...errors import EngineFault
 from ...quiet import quiet
 from ...types import Logits
 from ..pairing import output_names
-from ..prepare import (
-    LOWER_PAIR,
-    Answer,
-    Answered,
-    Numbered,
-    Prepared,
-    sound,
-    too_long,
-)
+from ..prepare import LOWER_PAIR, Answer, Answered, Numbered, Prepared, sound, too_long
 from .batches import pad
-from .loading import Loaded
-from .prefixes import placed
-
-if TYPE_CHECKING:
-    import torch
+from .loading import LoadedModel
+from .prefixes import pad_after_prefix
 
 
-def classify(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def classify(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer pairs with a sequence-classification head.
 
     Logits are raw: sentence-transformers' default sigmoid would turn large ones into ties.
@@ -42,13 +33,13 @@ def classify(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     return _replies(logits, batch, names)
 
 
-def _last_states(model: Loaded, batch: Sequence[Prepared]) -> torch.Tensor:
+def _last_states(model: LoadedModel, batch: Sequence[Prepared]) -> torch.Tensor:
     """Return the hidden states of the last tokens, shape (rows, hidden size).
 
     The model's own forward looks for the last token that is not the padding id, and so misses the
     end of a text that really ends in that id.
     """
-    read, base = placed(model, batch), model.network.base_model
+    read, base = pad_after_prefix(model, batch), model.network.base_model
     named = {"attention_mask": read.mask, "position_ids": read.positions}
     kept = {} if read.cache is None else {"past_key_values": read.cache, "use_cache": True}
     states: torch.Tensor = base(read.ids, **named, **kept).last_hidden_state
@@ -65,7 +56,9 @@ def _replies(
     ]
 
 
-def prepare_composed(model: Loaded, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
+def prepare_composed(
+    model: LoadedModel, numbered: Numbered
+) -> tuple[list[Prepared], list[Answered]]:
     """Prepare pairs for a `CrossEncoder` one by one, to learn how long they are."""
     todo: list[Prepared] = []
     done: list[Answered] = []
@@ -79,7 +72,7 @@ def prepare_composed(model: Loaded, numbered: Numbered) -> tuple[list[Prepared],
     return todo, done
 
 
-def score_composed(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def score_composed(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer pairs with a `CrossEncoder`, which prepares them once more."""
     from sentence_transformers.util import batch_to_device
 
@@ -89,7 +82,7 @@ def score_composed(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     return _replies(scores, batch, names if scores.shape[1:] == (len(names),) else ())
 
 
-def _features(model: Loaded, requests: Sequence[Any]) -> dict[str, Any]:
+def _features(model: LoadedModel, requests: Sequence[Any]) -> dict[str, Any]:
     network, pairs = model.network, [(r.query, r.document) for r in requests]
     prompt = network.prompts.get(network.default_prompt_name or "")
     whole = {"text": {"truncation": False}}

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ...types import Failure, Likelihood, NextToken, PairScore
-from ..prepare import Answer, Answered, Prepared
-from .batches import Batcher, Padded, pad
-from .sharing import grouped
+import torch
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from ...types import Failure
+from ..prepare import Answered, Prepared
+from .batches import Batcher, PaddedBatch, pad
+from .sharing import Forward, group_by_prefix
 
 if TYPE_CHECKING:
-    import torch
-
-    from .loading import Loaded
+    from .loading import LoadedModel
 
 LEAST_SHARE = 8
 """A group must save one part in this many of a batch, for a forward pass has costs of its own."""
 
 _SCALED_BY_LENGTH = {"dynamic", "longrope"}
-
-Forward = Callable[["Loaded", Sequence[Prepared]], list[Answer]]
 
 
 @dataclass
@@ -43,19 +43,14 @@ class Prefix:
 
         lengths: for each row, how many tokens of the prefix are put before it.
         """
-        from transformers import Cache
-
         if not self.layers:
-            self.layers = read_once(network, self.ids).layers
+            self.layers = compute_prefix(network, self.ids).layers
         shown = _places(lengths, device=self.layers[0].keys.device)
-        return Cache(layers=[_layer_class()(layer, shown) for layer in self.layers])
+        return Cache(layers=[_PrefixLayer(layer, shown) for layer in self.layers])
 
 
-def read_once(network: Any, ids: Sequence[int]) -> Any:
+def compute_prefix(network: Any, ids: Sequence[int]) -> Any:
     """Return the cache with the keys and values of `ids`, all of them also in a sliding window."""
-    import torch
-    from transformers import DynamicCache
-
     cache, device = DynamicCache(), next(network.parameters()).device
     network.base_model(
         torch.tensor([list(ids)], device=device), past_key_values=cache, use_cache=True
@@ -63,16 +58,13 @@ def read_once(network: Any, ids: Sequence[int]) -> Any:
     return cache
 
 
-def why_not(network: Any) -> str | None:
+def why_no_shared_prefix(network: Any) -> str | None:
     """Return why a prefix cannot be computed apart, None where it can.
 
     Known are the models in transformers whose layers keep keys and values and nothing else. The
     code of another model may take no cache, or one of its own. A model that cannot be probed is
     read whole, and the reason holds the error: a run must not end for what only saves time.
     """
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-
     config, base = network.config.get_text_config(), network.base_model
     if not type(network).__module__.startswith("transformers."):
         return "the model's code is not that of transformers"
@@ -94,8 +86,6 @@ def _reads_alike(network: Any) -> bool:
 
     Rounding stays below the square root of the dtype's precision, times the states' own deviation.
     """
-    import torch
-
     with torch.inference_mode():
         size = network.get_input_embeddings().num_embeddings
         ids = torch.arange(1, 25, device=next(network.parameters()).device)[None] % size
@@ -112,48 +102,14 @@ def _rope_kinds(config: Any) -> set[str]:
     return {str(part.get("rope_type")) for part in parts}
 
 
-class Sharing:
-    """Whether sequences share prefixes. in_effect: what a run's manifest says about it.
-
-    wanted: False leaves every sequence whole.
-    """
-
-    def __init__(self, *, wanted: bool) -> None:
-        self._wanted = wanted
-        self.in_effect: Mapping[str, str] = {}
-
-    def run(
-        self,
-        kind: type,
-        model: Loaded,
-        sequences: Sequence[Prepared],
-        forward: Forward,
-        batcher: Batcher,
-    ) -> Iterator[Answered]:
-        """Run sequences of requests of one type, with common prefixes where that is possible."""
-        if _reads_forward(kind, model):
-            found = model.unshared if self._wanted else "it is turned off"
-            self.in_effect = {"shared_prefixes": f"no: {found}" if found else "yes"}
-            if found is None:
-                return run_shared(model, sequences, forward, batcher)
-        return batcher.run(sequences, functools.partial(forward, model))
-
-
-def _reads_forward(kind: type, model: Loaded) -> bool:
-    """Whether the answer to a request of this type is read off its last tokens."""
-    if kind is PairScore:
-        return model.scores_last
-    return model.checkpoint.decoder and kind in (NextToken, Likelihood)
-
-
 def run_shared(
-    model: Loaded, sequences: Sequence[Prepared], forward: Forward, batcher: Batcher
+    model: LoadedModel, sequences: Sequence[Prepared], forward: Forward, batcher: Batcher
 ) -> Iterator[Answered]:
     """Run sequences in batches, group by group, with the prefix of each group computed once.
 
     The replies of a group count the prefix among their cached tokens, but for the first.
     """
-    for group in grouped(sequences, batcher.budget // LEAST_SHARE):
+    for group in group_by_prefix(sequences, batcher.budget // LEAST_SHARE):
         own = replace(model, prefix=Prefix(group.prefix)) if group.shared else model
         run = batcher.run(group.members, functools.partial(forward, own), shared=group.shared)
         for number, (index, answer) in enumerate(run):
@@ -162,10 +118,8 @@ def run_shared(
             yield index, answer
 
 
-def placed(model: Loaded, batch: Sequence[Prepared]) -> Padded:
-    """Pad a batch on the left, behind the keys and values of the model's prefix if it has one."""
-    import torch
-
+def pad_after_prefix(model: LoadedModel, batch: Sequence[Prepared]) -> PaddedBatch:
+    """Pad a batch on the left, after the keys and values of the model's prefix if it has one."""
     if model.prefix is None:
         return pad(batch, model.checkpoint)
     width = max(len(one.ids) for one in batch) - len(model.prefix.ids)
@@ -177,7 +131,7 @@ def placed(model: Loaded, batch: Sequence[Prepared]) -> Padded:
     seen = torch.arange(max(lengths), device=own.ids.device) >= max(lengths) - before
     mask = torch.cat([seen.to(own.mask.dtype), own.mask], 1)
     cache = model.prefix.before(model.network, lengths)
-    return Padded(own.ids, mask, own.positions + before, own.types, cache)
+    return PaddedBatch(own.ids, mask, own.positions + before, own.types, cache)
 
 
 def _places(lengths: Sequence[int], device: Any) -> torch.Tensor:
@@ -185,37 +139,27 @@ def _places(lengths: Sequence[int], device: Any) -> torch.Tensor:
 
     A row with fewer has its first token in the places before, which are masked.
     """
-    import torch
-
     before = torch.tensor(lengths, device=device)[:, None]
     return (torch.arange(max(lengths), device=device) - max(lengths) + before).clamp(min=0)
 
 
-@functools.cache
-def _layer_class() -> Any:
-    """Return the class of a layer's cache; transformers is imported at the first use."""
-    import torch
-    from transformers.cache_utils import DynamicLayer
+class _PrefixLayer(DynamicLayer):  # type: ignore[misc]
+    """The prefix of each row in one layer. It does not grow: what follows is not kept."""
 
-    class Before(DynamicLayer):  # type: ignore[misc]
-        """The prefix of each row in one layer. It does not grow: what follows is not kept."""
+    def __init__(self, layer: Any, shown: torch.Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(layer.keys, layer.values)
+        self.keys, self.values, self.shown = layer.keys, layer.values, shown
 
-        def __init__(self, layer: Any, shown: torch.Tensor) -> None:
-            super().__init__()
-            self.lazy_initialization(layer.keys, layer.values)
-            self.keys, self.values, self.shown = layer.keys, layer.values, shown
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the rows' keys and values after those of the prefix."""
+        return self._behind(self.keys, key_states), self._behind(self.values, value_states)
 
-        def update(
-            self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-        ) -> tuple[torch.Tensor, torch.Tensor]:
-            """Return the rows' keys and values behind those of the prefix."""
-            return self._behind(self.keys, key_states), self._behind(self.values, value_states)
+    def get_seq_length(self) -> int:
+        """Return how many tokens of the prefix the longest row has."""
+        return self.shown.shape[1]
 
-        def get_seq_length(self) -> int:
-            """Return how many tokens of the prefix the longest row has."""
-            return self.shown.shape[1]
-
-        def _behind(self, prefix: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-            return torch.cat([prefix[0, :, self.shown].transpose(0, 1), rows], -2)
-
-    return Before
+    def _behind(self, prefix: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return torch.cat([prefix[0, :, self.shown].transpose(0, 1), rows], -2)

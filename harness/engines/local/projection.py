@@ -1,19 +1,17 @@
-"""Linear layers that a checkpoint puts behind its hidden states, read from its files."""
+"""Linear layers that a checkpoint puts after its hidden states, read from its files."""
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors import safe_open
 
 from ...errors import EngineFault
 from ..checkpoint import Checkpoint
-from ..models import ModelPlace, small_json
-
-if TYPE_CHECKING:
-    import torch
+from ..models import ModelLocation, find_file, read_json
 
 _MODULES = "modules.json"
 _SAFE, _INDEX, _PICKLED = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
@@ -30,8 +28,6 @@ class Layer:
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
         """Return the output, shape (…, rows of the weight)."""
-        import torch
-
         out = torch.nn.functional.linear(states, self.weight, self.bias)
         out = out if self.activation is None else self.activation(out)
         if self.residual is not None:
@@ -49,24 +45,20 @@ def load_projection(checkpoint: Checkpoint) -> tuple[Layer, ...]:
         return (Layer(_tensors(checkpoint, "", ["linear.weight"])["linear.weight"]),)
     if checkpoint.architecture == "JinaForRanking":
         return _projector(checkpoint)
-    modules = small_json(checkpoint.place, _MODULES) or []
+    modules = read_json(checkpoint.place, _MODULES) or []
     paths = [str(m["path"]) for m in modules if str(m["type"]).endswith(".Dense")]
     return tuple(_dense(checkpoint, path) for path in paths)
 
 
 def _projector(checkpoint: Checkpoint) -> tuple[Layer, ...]:
     """Two layers without bias, with a ReLU between them."""
-    import torch
-
     names = ["projector.0.weight", "projector.2.weight"]
     found = _tensors(checkpoint, "", names)
     return Layer(found[names[0]], activation=torch.relu), Layer(found[names[1]])
 
 
 def _dense(checkpoint: Checkpoint, path: str) -> Layer:
-    import torch
-
-    config = small_json(checkpoint.place, f"{path}/config.json") or {}
+    config = read_json(checkpoint.place, f"{path}/config.json") or {}
     residual = bool(config.get("use_residual"))
     same = config.get("in_features") == config.get("out_features")
     biased = bool(config.get("bias", True))
@@ -84,8 +76,6 @@ def _dense(checkpoint: Checkpoint, path: str) -> Layer:
 
 def _activation(checkpoint: Checkpoint, name: str) -> Any:
     """Return the activation of this class name, None for the identity."""
-    import torch
-
     known: Mapping[str, Any] = {
         "Identity": None, "Tanh": torch.tanh, "ReLU": torch.relu, "Sigmoid": torch.sigmoid,
         "GELU": torch.nn.functional.gelu, "SiLU": torch.nn.functional.silu,
@@ -109,44 +99,20 @@ def _tensors(checkpoint: Checkpoint, folder: str, names: Sequence[str]) -> dict[
     }
 
 
-def _read(place: ModelPlace, folder: str, name: str) -> torch.Tensor | None:
-    """Return one tensor of the weights in a folder of the checkpoint, None if it has none."""
-    from safetensors import safe_open
+def _read(place: ModelLocation, folder: str, name: str) -> torch.Tensor | None:
+    """Return one tensor of the weights in a folder of the checkpoint, None if it has none.
 
-    index = _file(place, f"{folder}{_INDEX}")
-    shards = {} if index is None else _json(index)["weight_map"]
-    path = _file(place, f"{folder}{shards.get(name, _SAFE)}")
-    if path is None:
-        return _pickled(_file(place, f"{folder}{_PICKLED}"), name)
-    with safe_open(path, framework="pt") as weights:
-        found: torch.Tensor | None = weights.get_tensor(name) if name in weights.keys() else None  # noqa: SIM118
-    return found
-
-
-def _pickled(path: str | None, name: str) -> torch.Tensor | None:
-    """Return a tensor of pickled weights; nothing in them is run."""
-    import torch
-
+    Nothing in pickled weights is run.
+    """
+    index = read_json(place, f"{folder}{_INDEX}") or {"weight_map": {}}
+    path = find_file(place, f"{folder}{index['weight_map'].get(name, _SAFE)}")
+    found: torch.Tensor | None
+    if path is not None:
+        with safe_open(path, framework="pt") as weights:
+            found = weights.get_tensor(name) if name in weights.keys() else None  # noqa: SIM118
+        return found
+    path = find_file(place, f"{folder}{_PICKLED}")
     if path is None:
         return None
-    found: torch.Tensor | None = torch.load(path, map_location="cpu", weights_only=True).get(name)
-    return found
-
-
-@functools.cache
-def _json(path: str) -> Any:
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123
-        return json.load(file)
-
-
-def _file(place: ModelPlace, name: str) -> str | None:
-    from transformers.utils import cached_file
-
-    found: str | None = cached_file(
-        place.source,
-        name,
-        revision=place.revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    found = torch.load(path, map_location="cpu", weights_only=True).get(name)
     return found

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..prepare import Prepared
+from ...types import Likelihood, NextToken, PairScore
+from ..prepare import Answer, Answered, Prepared
+
+if TYPE_CHECKING:
+    from .batches import Batcher
+    from .loading import LoadedModel
+
+Forward = Callable[["LoadedModel", Sequence[Prepared]], list[Answer]]
 
 SHORTEST = 16
 """Tokens of the shortest prefix that is shared."""
@@ -38,7 +47,7 @@ class _Span:
     groups: tuple[tuple[int, int, int], ...] = ()
 
 
-def grouped(sequences: Sequence[Prepared], cost: int) -> list[PrefixGroup]:
+def group_by_prefix(sequences: Sequence[Prepared], cost: int) -> list[PrefixGroup]:
     """Divide sequences into groups, the longest first, such that sharing saves many tokens.
 
     Together the groups save no fewer than any single group could.
@@ -78,12 +87,45 @@ def _joined(left: _Span, right: _Span, shared: int, cost: int) -> _Span:
 def _common(left: Prepared, right: Prepared) -> int:
     """Return how many first ids are equal, short of those whose logits are wanted."""
     pairs: Iterator[tuple[int, int]] = zip(_before(left), _before(right), strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), _least(left, right))
-
-
-def _least(left: Prepared, right: Prepared) -> int:
-    return min(len(_before(left)), len(_before(right)))
+    least = min(len(_before(left)), len(_before(right)))
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), least)
 
 
 def _before(one: Prepared) -> Sequence[int]:
     return one.ids[: len(one.ids) - one.ending - 1]
+
+
+class Sharing:
+    """Whether sequences share prefixes. in_effect: what a run's manifest says about it.
+
+    wanted: False leaves every sequence whole.
+    """
+
+    def __init__(self, *, wanted: bool) -> None:
+        self._wanted = wanted
+        self.in_effect: Mapping[str, str] = {}
+
+    def run(
+        self,
+        kind: type,
+        model: LoadedModel,
+        sequences: Sequence[Prepared],
+        forward: Forward,
+        batcher: Batcher,
+    ) -> Iterator[Answered]:
+        """Run sequences of requests of one type, with common prefixes where that is possible."""
+        if _reads_forward(kind, model):
+            found = model.no_sharing_reason if self._wanted else "it is turned off"
+            self.in_effect = {"shared_prefixes": f"no: {found}" if found else "yes"}
+            if found is None:
+                from .prefixes import run_shared
+
+                return run_shared(model, sequences, forward, batcher)
+        return batcher.run(sequences, functools.partial(forward, model))
+
+
+def _reads_forward(kind: type, model: LoadedModel) -> bool:
+    """Whether the answer to a request of this type is read off its last tokens."""
+    if kind is PairScore:
+        return model.scores_last
+    return model.checkpoint.decoder and kind in (NextToken, Likelihood)

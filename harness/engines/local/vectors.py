@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import torch
 
 from ...types import Vectors
 from ..late import TokenVectors
 from ..pooling import pooling_of
 from ..prepare import Answer, Prepared, sound
 from .batches import pad
-from .loading import Loaded
-
-if TYPE_CHECKING:
-    import torch
+from .loading import LoadedModel
 
 
-def token_vectors(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def token_vectors(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Encode` with the vectors of the positions that are scored."""
     answers = []
     for one, states in zip(batch, _states(model, batch), strict=True):
@@ -26,13 +24,11 @@ def token_vectors(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     return answers
 
 
-def embed(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+def embed(model: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
     """Answer `Embed`: pool the last hidden states, project them, scale them to length 1.
 
     What is pooled of a text without tokens is zeros, as in a batch of sentence-transformers.
     """
-    import torch
-
     read = [one for one in batch if one.ids]
     found = iter(_states(model, read) if read else ())
     nothing = torch.zeros(1, model.checkpoint.config.get_text_config().hidden_size)
@@ -47,7 +43,7 @@ def embed(model: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
     return answers
 
 
-def _pooled(model: Loaded, one: Prepared, states: torch.Tensor) -> torch.Tensor:
+def _pooled(model: LoadedModel, one: Prepared, states: torch.Tensor) -> torch.Tensor:
     """Return the states that become vectors, shape (count, hidden size)."""
     if not isinstance(one.request.pooling, str):
         return states[list(one.places)]
@@ -57,7 +53,7 @@ def _pooled(model: Loaded, one: Prepared, states: torch.Tensor) -> torch.Tensor:
     return states[:1] if pooling == "cls" else states[-1:]
 
 
-def _states(model: Loaded, batch: Sequence[Prepared]) -> list[torch.Tensor]:
+def _states(model: LoadedModel, batch: Sequence[Prepared]) -> list[torch.Tensor]:
     """Return the last hidden states of each sequence, float32, shape (tokens, hidden size)."""
     left = model.checkpoint.decoder
     padded = pad(batch, model.checkpoint)

@@ -16,7 +16,7 @@ from typing import Any
 from ...types import Answers, AnyRequest, Fitted, Statistics
 from .cluster import SESSION, require_ray
 from .options import RayOptions
-from .replica import Described
+from .replica import EngineDescription
 from .replicas import Replicas, describe_remotely
 
 
@@ -45,11 +45,11 @@ class RayEngine:
         return self._inner.supports(kinds)
 
     @functools.cached_property
-    def _described(self) -> Described:
+    def _described(self) -> EngineDescription:
         """What answers: on this machine known without Ray, else asked of a node."""
         require_ray()
         if self.options.ray_address is None:
-            return Described(self._inner.identity, self._inner.hardware, "")
+            return EngineDescription(self._inner.identity, self._inner.hardware, "")
         SESSION.join(self, self.options.ray_address)
         return describe_remotely(self.options)
 

@@ -132,11 +132,7 @@ class Share:
     @property
     def resources(self) -> dict[str, Any]:
         """The arguments of Ray's `options`."""
-        return {
-            "num_gpus": self.gpus,
-            "num_cpus": self.cpus,
-            "scheduling_strategy": "SPREAD",
-        }
+        return {"num_gpus": self.gpus, "num_cpus": self.cpus, "scheduling_strategy": "SPREAD"}
 
     def __str__(self) -> str:
         return f"{self.gpus} GPUs" if self.gpus else f"{self.cpus} CPU cores"

@@ -18,7 +18,7 @@ Batch = Sequence[tuple[int, AnyRequest]]
 
 
 @dataclass(frozen=True)
-class Described:
+class EngineDescription:
     """What an engine says of itself where it runs: identity, hardware, and the id of the node."""
 
     identity: Mapping[str, str]
@@ -27,7 +27,7 @@ class Described:
 
 
 @dataclass(frozen=True)
-class Answered:
+class ReplyBatch:
     """Replies by the number of their request, and the engine's statistics so far.
 
     error: what ended the engine's work.
@@ -38,16 +38,16 @@ class Answered:
     error: RerankBenchError | None = None
 
 
-def describe(choice: EngineChoice) -> Described:
+def describe(choice: EngineChoice) -> EngineDescription:
     """Open the engine without its model, and describe it."""
     return _described(choice.open())
 
 
-def _described(engine: Engine) -> Described:
+def _described(engine: Engine) -> EngineDescription:
     import ray
 
     node = str(ray.get_runtime_context().get_node_id())
-    return Described(dict(engine.identity), dict(engine.hardware), node)
+    return EngineDescription(dict(engine.identity), dict(engine.hardware), node)
 
 
 def why_failed(error: Exception) -> str:
@@ -77,7 +77,7 @@ class Replica:
         self._answers: queue.SimpleQueue[tuple[int, Reply | Failure] | RerankBenchError]
         self._answers = queue.SimpleQueue()
 
-    def describe(self) -> Described:
+    def describe(self) -> EngineDescription:
         """Say what answers here."""
         return _described(self._engine)
 
@@ -85,7 +85,7 @@ class Replica:
         """Take further requests."""
         self._waiting.put(batch)
 
-    def serve(self) -> Iterator[Answered]:
+    def serve(self) -> Iterator[ReplyBatch]:
         """Yield what has been answered since the last time, as soon as there is something.
 
         The engine answers in another thread, so that it need not wait for a reply to be sent.
@@ -96,7 +96,7 @@ class Replica:
             while not self._answers.empty():
                 found.append(self._answers.get())
             error = found.pop() if isinstance(found[-1], RerankBenchError) else None
-            yield Answered(found, self._statistics(), error)  # type: ignore[arg-type]
+            yield ReplyBatch(found, self._statistics(), error)  # type: ignore[arg-type]
             if error is not None:
                 return
 

@@ -14,7 +14,7 @@ from ...errors import EngineDied, EngineFault, RerankBenchError
 from ...progress import bar
 from ...types import Answers, AnyRequest, Failure, Reply, Statistics, ready
 from .cluster import Share
-from .replica import Answered, Described, Replica, describe, why_failed
+from .replica import EngineDescription, Replica, ReplyBatch, describe, why_failed
 
 if TYPE_CHECKING:
     from .options import RayOptions
@@ -42,7 +42,7 @@ class _Member:
 
     actor: Any
     awaited: Any
-    described: Described | None = None
+    described: EngineDescription | None = None
     statistics: Statistics = field(default_factory=Statistics)
     under_way: dict[int, tuple[int, AnyRequest]] = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ class _Member:
 def _fetch(reference: Any) -> Any:
     """Return a result; raises the replica's own error, or _Lost where it is gone.
 
-    EngineFault for what is no error of ours.
+    EngineFault for any other error.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -65,7 +65,7 @@ def _fetch(reference: Any) -> Any:
         raise _Lost(str(error).strip().partition("\n")[0]) from error
 
 
-def describe_remotely(options: RayOptions) -> Described:
+def describe_remotely(options: RayOptions) -> EngineDescription:
     """Have a node describe the engine of a replica; EngineDied where none has room for one."""
     import ray
 
@@ -76,7 +76,7 @@ def describe_remotely(options: RayOptions) -> Described:
         ray.cancel(task)
         raise EngineDied(_nothing_free(options, share))
     try:
-        answer: Described = _fetch(task)
+        answer: EngineDescription = _fetch(task)
     except _Lost as lost:
         raise EngineDied(f"the cluster lost what was asked of it: {lost}") from lost
     return answer
@@ -203,7 +203,7 @@ class Replicas:
         if member.described is None:
             self._begin(member, _fetch(member.awaited))
             return
-        answered: Answered = _fetch(next(member.awaited))
+        answered: ReplyBatch = _fetch(next(member.awaited))
         member.statistics = answered.statistics
         self._add(answered.statistics)
         yield from self._answers(member, answered)
@@ -211,7 +211,7 @@ class Replicas:
             raise answered.error
 
     def _answers(
-        self, member: _Member, answered: Answered
+        self, member: _Member, answered: ReplyBatch
     ) -> Iterator[tuple[int, Reply | Failure]]:
         for number, reply in answered.replies:
             index, _ = member.under_way.pop(number)
@@ -219,7 +219,7 @@ class Replicas:
             self._in_a_row = 0
             yield index, reply
 
-    def _begin(self, member: _Member, described: Described) -> None:
+    def _begin(self, member: _Member, described: EngineDescription) -> None:
         """Have a replica that has started serve; EngineFault if its replies would be others."""
         differs = sorted(
             key

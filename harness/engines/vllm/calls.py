@@ -77,10 +77,6 @@ def _for_labels(one: Prepared, settings: Settings) -> Any:
     return _one_token(tuple(one.labels.values()), None)
 
 
-def _for_likelihood(one: Prepared, settings: Settings) -> Any:
-    return _one_token(None, 0)
-
-
 def _for_text(one: Prepared, settings: Settings) -> Any:
     from vllm.sampling_params import StructuredOutputsParams
 
@@ -104,14 +100,6 @@ def _for_pair(one: Prepared, settings: Settings) -> Any:
     if one.types is None:
         return _pooling("classify", None)
     return _pooling("classify", list(one.types).index(1) if 1 in one.types else len(one.types))
-
-
-def _for_vectors(one: Prepared, settings: Settings) -> Any:
-    return _pooling("token_embed", None)
-
-
-def _for_vector(one: Prepared, settings: Settings) -> Any:
-    return _pooling("embed", None)
 
 
 def _labels(one: Prepared, settings: Settings, output: Any) -> Answer:
@@ -158,10 +146,6 @@ def _vectors(one: Prepared, settings: Settings, output: Any) -> Answer:
     return sound((float(states.sum()),), TokenVectors(states, len(one.ids), 0, _cached(output)))
 
 
-def _vector(one: Prepared, settings: Settings, output: Any) -> Answer:
-    return pooled_vector(one, _pooled(output), cached=_cached(output))
-
-
 def _pooled(output: Any) -> tuple[float, ...]:
     return tuple(output.outputs.data.float().reshape(-1).tolist())
 
@@ -174,9 +158,12 @@ _Make: TypeAlias = Callable[[Prepared, Settings], Any]
 _Read: TypeAlias = Callable[[Prepared, Settings, Any], Answer]
 _CALLS: Mapping[type, tuple[_Make, _Read]] = {
     NextToken: (_for_labels, _labels),
-    Likelihood: (_for_likelihood, _likelihood),
+    Likelihood: (lambda one, settings: _one_token(None, 0), _likelihood),
     Generate: (_for_text, _text),
     PairScore: (_for_pair, _pair),
-    Encode: (_for_vectors, _vectors),
-    Embed: (_for_vector, _vector),
+    Encode: (lambda one, settings: _pooling("token_embed", None), _vectors),
+    Embed: (
+        lambda one, settings: _pooling("embed", None),
+        lambda one, settings, output: pooled_vector(one, _pooled(output), cached=_cached(output)),
+    ),
 }

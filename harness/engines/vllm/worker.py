@@ -146,7 +146,7 @@ class WorkerModel:
         return running is None or type(running.request) is kind
 
     def _answer(self, output: Any) -> tuple[int, Answer]:
-        # Some releases put a suffix behind the id that a request was added with.
+        # Some releases put a suffix after the id that a request was added with.
         name = output.request_id
         name = name if name in self._running else name.rpartition("-")[0]
         one = self._running.pop(name)

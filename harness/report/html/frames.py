@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...evaluation import Evaluation, records
 from ..text import plain
-from .pack import Packed, packed, table
+from .pack import Packed, pack_columns, pack_records
 from .sections import shown_columns
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def small_frames(
         def own(row: Any) -> tuple[str, ...]:
             return marks.get((row.task, row.profile, row.reranker), ())
 
-        return table(rows, (*_RUN, *fields), marks=own, **computed)
+        return pack_records(rows, (*_RUN, *fields), marks=own, **computed)
 
     with_texts = {_key(view) for view in views}
     return {
@@ -47,7 +47,7 @@ def small_frames(
             health=_query_health,
             has_texts=lambda row: _key(row) in with_texts,
         ),
-        "texts": table(views, (*_RUN, "query_id")),
+        "texts": pack_records(views, (*_RUN, "query_id")),
         "strata": of_runs(
             in_order(found.strata, order),
             *("queries", "first_stage", "natural", "gain", "gain_low", "gain_high"),
@@ -61,11 +61,7 @@ def small_frames(
         "promotions": _promotions(found.orders),
         "latencies": of_runs(found.latencies, "queries", "p50", "p95", "hardware"),
         "calibrations": of_runs(found.calibrations, "measure", "highest", "deviation", "margin"),
-        "claims": of_runs(
-            found.claims,
-            "measured",
-            **_CLAIM,
-        ),
+        "claims": of_runs(found.claims, "measured", **_CLAIM),
     }
 
 
@@ -78,7 +74,7 @@ def in_order(rows: Iterable[Any], order: Sequence[str]) -> list[Any]:
 def _first_stages(found: Evaluation) -> Packed:
     rows = records(found.first_stages)
     names = [column.name for column in shown_columns() if column.of_pool]
-    return packed({name: [row[name] for row in rows] for name in names})
+    return pack_columns({name: [row[name] for row in rows] for name in names})
 
 
 def _key(row: Any) -> tuple[str, ...]:
@@ -108,7 +104,7 @@ def _query_health(row: QueryRow) -> str | None:
 def _promotions(rows: Sequence[OrderRow]) -> Packed:
     """Return one row for each tenth of each reranker's input."""
     long = [(row, tenth, share) for row in rows for tenth, share in enumerate(row.promotion, 1)]
-    return packed(
+    return pack_columns(
         {
             **{name: [getattr(row, name) for row, _, _ in long] for name in _RUN},
             "scope": [f"{row.task}, {row.profile}" for row, _, _ in long],

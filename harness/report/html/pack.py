@@ -14,17 +14,19 @@ DECIMALS = 4
 """Decimals of measures, the number that every report shows."""
 
 
-def table(rows: Sequence[Any], fields: Iterable[str], **computed: Callable[[Any], Any]) -> Packed:
+def pack_records(
+    rows: Sequence[Any], fields: Iterable[str], **computed: Callable[[Any], Any]
+) -> Packed:
     """Return equal records in packed form.
 
     fields: attributes of a record, each a column.
     computed: further columns by name, each a function of a record.
     """
     col = {name: [getattr(row, name) for row in rows] for name in fields}
-    return packed(col | {name: [of(row) for row in rows] for name, of in computed.items()})
+    return pack_columns(col | {name: [of(row) for row in rows] for name, of in computed.items()})
 
 
-def packed(col: Mapping[str, Sequence[Any]]) -> Packed:
+def pack_columns(col: Mapping[str, Sequence[Any]]) -> Packed:
     """Return columns of equal length as `{"n": rows, "col": {name: column}}`."""
     n = len(next(iter(col.values())))
     return {"n": n, "col": {name: column(values) for name, values in col.items()}}

@@ -21,7 +21,7 @@ from typing import Any
 from ...errors import RerankBenchError
 from ...evaluation import Evaluation
 from ..compact import conclusions, matrices
-from ..notes import grouped, headline, notes_of, sentence
+from ..notes import group_rows, headline, notes_of, sentence
 from ..text import plain
 from .payload import blocks
 from .sections import tabs
@@ -80,17 +80,13 @@ def sentences(found: Evaluation) -> list[dict[str, Any]]:
     rows.sort(key=lambda row: (row["tasks"] == 1, row["task"], row["profile"], -row["natural"]))
     return [
         {"task": task, "profile": profile, "sentence": sentence(own), "notes": notes_of(own)}
-        for (task, profile), own in grouped(rows, "task", "profile").items()
+        for (task, profile), own in group_rows(rows, "task", "profile").items()
     ]
 
 
 def left_out(found: Evaluation) -> list[str]:
     """Return what is in no table or has no mean, and why."""
-    without = [
-        f"{group.name} · {profile} · {reranker}: no mean, with {why}"
-        for group in found.groups
-        for profile, reranker, why in group.left_out
-    ]
+    without = (reason for group in found.groups for reason in group.reasons)
     return list(dict.fromkeys([*found.left_out, *without]))
 
 

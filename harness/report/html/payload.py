@@ -9,7 +9,7 @@ from typing import Any
 from ...evaluation import MAIN, Evaluation, Results, records
 from ..text import plain
 from .frames import in_order, small_frames
-from .pack import Packed, packed
+from .pack import Packed, pack_columns
 from .plots import KINDS, SYMBOLS, TEMPLATES
 from .sections import column_list, sections, shown_columns
 from .views import View, texts_block
@@ -73,14 +73,14 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Packed:
     }
     names = [column.name for column in shown_columns() if column.frame == "runs"]
     col = {name: [run.get(name) for run in runs] for name in names}
-    return packed(col | {name: [of(run) for run in runs] for name, of in computed.items()})
+    return pack_columns(col | {name: [of(run) for run in runs] for name, of in computed.items()})
 
 
 def _values(results: Results, measure: str) -> Packed:
     """Return the values of one measure, each with the place of its run."""
     own = results.values[results.values["measure"] == measure].sort_values("run")
     names = ["run", *(column.name for column in shown_columns() if column.frame == "values")]
-    return packed({name: own[name].tolist() for name in names})
+    return pack_columns({name: own[name].tolist() for name in names})
 
 
 def scope(run: Mapping[str, Any]) -> str:

@@ -74,11 +74,7 @@ _BARS = {
     "orientation": "h",
     "marker": {"size": 9, "symbol": "circle-open", "line": _NO_LINE},
 }
-_RANKS = {
-    "type": "log",
-    "tickvals": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
-    "zeroline": False,
-}
+_RANKS = {"type": "log", "tickvals": [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], "zeroline": False}
 
 GAINS = Plot(
     "Gain over the first stage with its 95 % confidence interval (Student's t). Filled points are "

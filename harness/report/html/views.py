@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..text import plain
-from .pack import table
+from .pack import pack_records
 
 OPENING = 32
 """Characters by which a document is found in a request, which may contain only a part of it."""
@@ -36,7 +36,7 @@ def _view(view: View, texts: dict[str, int]) -> dict[str, Any]:
         "natural": view.natural,
         "notes": [visible(note) for note in view.notes],
         "counts": {plain(name): n for name, n in view.counts.items()},
-        "documents": table(
+        "documents": pack_records(
             view.documents,
             ("doc_id", "before", "after", "score", "grade", "positive", "safeguard"),
             text=lambda document: texts.setdefault(document.text, len(texts)),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rerank_bench import EngineFault, NextToken, Prompt
-from rerank_bench.engines import Keys, ModelOptions, ModelPlace, identity, open_checkpoint
+from rerank_bench.engines import Keys, ModelLocation, ModelOptions, identity, open_checkpoint
 from rerank_bench.engines import checkpoint as module
 from rerank_bench.engines.local import TransformersEngine, TransformersOptions
 
@@ -106,7 +106,9 @@ def test_how_attention_is_computed_is_in_the_key_and_is_what_is_used(
 def with_code(llama: Path, folder: Path, **auto_map: str) -> module.Checkpoint:
     """A checkpoint whose code is in other repositories."""
     options = TransformersOptions(model=str(folder), device="cpu", trust_remote_code=True)
-    place = ModelPlace("m", str(changed_config(llama, folder, auto_map=auto_map)), fingerprint="f")
+    place = ModelLocation(
+        "m", str(changed_config(llama, folder, auto_map=auto_map)), fingerprint="f"
+    )
     opened = open_checkpoint(ModelOptions(model=str(llama)), device="cpu")
     return module.Checkpoint(options, place, opened.config, opened.tokenizer)
 

@@ -25,7 +25,7 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from rerank_bench.engines import find_model, packaged
+from rerank_bench.engines import find_model, packaged_path
 from rerank_bench.engines.local import TransformersEngine, TransformersOptions
 from rerank_bench.engines.models import fingerprint, publish
 from rerank_bench.errors import BadOption, EngineFault, MissingExtra
@@ -39,7 +39,7 @@ TEMPLATE = "{{ query }} {{ document }}"
 def smollm2(converted_models: None) -> TransformersEngine:
     """The real SmolLM2-135M, converted once and kept beside the package's own file."""
     try:
-        packaged("smollm2")
+        packaged_path("smollm2")
     except MissingExtra as error:
         pytest.skip(str(error))
     return TransformersEngine(TransformersOptions(model="smollm2", device="cpu"))
@@ -269,8 +269,7 @@ def test_the_short_name_minilm_is_an_encoder_for_late_interaction() -> None:
 def test_smollm2_is_converted_once_and_answers_like_a_plain_forward_pass(
     smollm2: TransformersEngine,
 ) -> None:
-    folder = smollm2.checkpoint.place.folder
-    assert folder is not None
+    folder = Path(smollm2.checkpoint.place.source)
     assert (folder / "model.safetensors").is_file()
     assert [f.name for f in folder.parent.iterdir()] == [folder.name]
     tokenizer = AutoTokenizer.from_pretrained(folder)

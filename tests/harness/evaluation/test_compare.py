@@ -60,9 +60,9 @@ def test_the_difference_is_paired_over_the_queries() -> None:
 def test_queries_are_listed_by_how_much_they_differ() -> None:
     gains = np.zeros(40)
     gains[[3, 5]] = 0.2, -0.4
-    duels = compared(run("a", gains), run("b", 0)).duels
-    assert [duel.query_id for duel in duels[:2]] == ["q5", "q3"]
-    assert (duels[0].difference, len(duels)) == (pytest.approx(-0.4), 40)
+    queries = compared(run("a", gains), run("b", 0)).queries
+    assert [query.query_id for query in queries[:2]] == ["q5", "q3"]
+    assert (queries[0].difference, len(queries)) == (pytest.approx(-0.4), 40)
 
 
 def test_swapping_the_two_swaps_the_sign() -> None:

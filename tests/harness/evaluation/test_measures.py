@@ -20,7 +20,7 @@ from rerank_bench.evaluation import (
     measure,
     measures,
     pool_values,
-    relevant,
+    positives_of,
 )
 from rerank_bench.evaluation.measures import BINARY, is_binary, parse_measure
 
@@ -72,13 +72,13 @@ def test_all_measures_agree_with_ir_measures_however_many_rankings_are_measured_
     judgements = [judged for _, judged in queries]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measures, "_AT_ONCE", together)
-        found = measure(rankings, [relevant(j, min_grade=min_grade) for j in judgements])
+        found = measure(rankings, [positives_of(j, min_grade=min_grade) for j in judgements])
     for name, values in oracle(rankings, judgements, min_grade).items():
         assert found[name].tolist() == pytest.approx(values, abs=1e-9), name
 
 
 def test_the_values_are_those_worked_out_by_hand() -> None:
-    grades = relevant({"a": 2, "b": 1, "outside": 1, "x": 0})
+    grades = positives_of({"a": 2, "b": 1, "outside": 1, "x": 0})
     found = measure([["x", "a", "b"]], [grades])
     gained = 2 / math.log2(3) + 1 / math.log2(4)
     ideal = 2 + 1 / math.log2(3) + 1 / math.log2(4)
@@ -90,7 +90,7 @@ def test_the_values_are_those_worked_out_by_hand() -> None:
 
 
 def test_map_divides_by_all_positives_also_beyond_a_hundred() -> None:
-    grades = relevant({f"d{i}": 1 for i in range(200)})
+    grades = positives_of({f"d{i}": 1 for i in range(200)})
     found = measure([[f"d{i}" for i in range(200)]], [grades])
     assert found["MAP@100"][0] == pytest.approx(0.5)
 
@@ -107,9 +107,9 @@ def test_where_all_rankings_are_empty_all_is_0_and_of_nothing_comes_nothing() ->
 
 
 def test_a_grade_under_the_least_is_no_positive_and_gains_nothing() -> None:
-    assert relevant({"a": 1, "b": 3, "c": 0, "d": 2, "e": -2}, min_grade=2) == {"b": 3, "d": 2}
-    assert list(relevant({"a": 1, "b": 3})) == ["b", "a"]
-    assert relevant({"a": 0, "b": -1}, min_grade=0) == {}
+    assert positives_of({"a": 1, "b": 3, "c": 0, "d": 2, "e": -2}, min_grade=2) == {"b": 3, "d": 2}
+    assert list(positives_of({"a": 1, "b": 3})) == ["b", "a"]
+    assert positives_of({"a": 0, "b": -1}, min_grade=0) == {}
 
 
 def test_a_first_stage_has_its_means_and_recall_both_ways() -> None:
@@ -130,13 +130,13 @@ def binary(ranking: Sequence[str], positives: Sequence[str]) -> tuple[float, flo
 
 
 def test_the_binary_convention_gives_every_positive_one_and_divides_by_what_can_be_found() -> None:
-    pool, grades = [["x", "b", "a"]], [relevant({"a": 3, "b": 1, "x": 0})]
+    pool, grades = [["x", "b", "a"]], [positives_of({"a": 3, "b": 1, "x": 0})]
     ours, theirs = (pool_values(pool, grades, convention=name) for name in ("", BINARY))
     assert ours["nDCG@10"] == pytest.approx(
         (1 / math.log2(3) + 3 / 2) / (3 + 1 / math.log2(3)), abs=1e-12
     )
     assert theirs["nDCG@10"] == pytest.approx((1 / math.log2(3) + 1 / 2) / (1 + 1 / math.log2(3)))
-    many = [relevant({f"d{i}": 1 for i in range(200)})]
+    many = [positives_of({f"d{i}": 1 for i in range(200)})]
     ranking = [[f"d{i}" for i in range(200)]]
     assert pool_values(ranking, many)["MAP@100"] == pytest.approx(0.5)
     assert pool_values(ranking, many, convention=BINARY)["MAP@100"] == pytest.approx(1.0)
@@ -148,7 +148,7 @@ def test_the_binary_convention_gives_every_positive_one_and_divides_by_what_can_
 )
 @settings(max_examples=60, deadline=None)
 def test_the_binary_convention_is_hakari_benchs(ranking: list[str], judged: dict[str, int]) -> None:
-    grades = relevant(judged)
+    grades = positives_of(judged)
     found = pool_values([ranking], [grades], convention=BINARY)
     ours = pool_values([ranking], [grades])
     wanted = binary(ranking, list(grades))
@@ -166,7 +166,7 @@ def test_on_graded_judgements_the_conventions_differ(nano: Path) -> None:
         judged.setdefault(row["query-id"], {})[row["corpus-id"]] = row["score"]
     pools = pq.read_table(folder / "bm25" / "cranfield.parquet").to_pylist()
     rankings = [row["corpus-ids"] for row in pools]
-    grades = [relevant(judged[row["query-id"]]) for row in pools]
+    grades = [positives_of(judged[row["query-id"]]) for row in pools]
     wanted = [binary(r, list(own)) for r, own in zip(rankings, grades, strict=True)]
     ours, theirs = (pool_values(rankings, grades, convention=name) for name in ("", BINARY))
     assert theirs["nDCG@10"] == pytest.approx(sum(n for n, _ in wanted) / len(wanted))
@@ -184,7 +184,7 @@ def test_dl19_has_its_published_value(nano: Path, profile: str, published: float
         judged.setdefault(row["query-id"], {})[row["corpus-id"]] = row["score"]
     pools = pq.read_table(folder / profile / "trec_dl19.parquet").to_pylist()
     rankings = [row["corpus-ids"] for row in pools]
-    found = measure(rankings, [relevant(judged[row["query-id"]]) for row in pools])
+    found = measure(rankings, [positives_of(judged[row["query-id"]]) for row in pools])
     assert round(float(found["nDCG@10"].mean()), 4) == published
 
 
@@ -201,7 +201,7 @@ def test_further_measures_agree_with_ir_measures_at_every_cut_off(
     ranking: list[str], judged: dict[str, int]
 ) -> None:
     names = [f"{kind}@{cut}" for kind in KINDS for cut in CUTS]
-    found = measure([ranking], [relevant(judged)], names)
+    found = measure([ranking], [positives_of(judged)], names)
     wanted = {kind @ cut: f"{name}@{cut}" for name, kind in KINDS.items() for cut in CUTS}
     run = {"0": {doc_id: float(-place) for place, doc_id in enumerate(ranking)}}
     oracles = ir_measures.calc_aggregate(wanted, {"0": judged}, run) if ranking else {}

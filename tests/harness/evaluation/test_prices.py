@@ -4,14 +4,14 @@ import pytest
 
 from rerank_bench.errors import BadOption
 from rerank_bench.evaluation import parse_prices, results_of
-from rerank_bench.evaluation.prices import priced
+from rerank_bench.evaluation.prices import price_per_query
 
 
 def price(label: str, model: str, *texts: str) -> float | None:
     """The price of one of four queries, which read 2 million tokens and wrote 100,000."""
     tokens = {"queries": 4, "prompt_tokens": 2_000_000, "output_tokens": 100_000}
     runs = results_of([{"reranker": label, "model": model, **tokens}]).runs
-    (found,) = priced(runs, parse_prices(texts))
+    (found,) = price_per_query(runs, parse_prices(texts))
     return found
 
 

@@ -13,7 +13,7 @@ from rerank_bench import BadOption, EngineFault
 from rerank_bench.cli import main
 from rerank_bench.engines import choose_engine
 from rerank_bench.errors import RequestFailed
-from rerank_bench.inspect.plan import plan_suite, summed
+from rerank_bench.inspect.plan import plan_suite, total_row
 from rerank_bench.inspect.plan_engine import CountingEngine, PrefixCache
 from rerank_bench.inspect.plan_reader import open_reader
 from rerank_bench.reranking import Scope, Shape
@@ -161,7 +161,7 @@ def test_requests_that_were_sent_after_another_first_stage_cost_nothing_again(bu
     assert (again.read_tokens, again.seconds) == (0, 0)
     assert again.flops == pytest.approx(once.flops)
     assert again.seconds_alone == pytest.approx(once.seconds_alone)
-    whole = summed((once, again))
+    whole = total_row((once, again))
     assert (whole.calls, whole.seconds) == (2 * once.calls, once.seconds)
 
 

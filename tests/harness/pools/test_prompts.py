@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from rerank_bench import BadOption, EngineFault
 from rerank_bench.cli import main
-from rerank_bench.engines import ModelPlace, find_model
+from rerank_bench.engines import ModelLocation, find_model
 from rerank_bench.pools import EncoderPrompt, PoolOptions, build_pool, dense, release_encoder
 from rerank_bench.pools.prompts import families, prompts_of
 from rerank_bench.suite import pool_suite
@@ -244,8 +244,8 @@ def test_harrier_is_sent_the_prompt_that_the_published_lists_were_made_with(mode
     ],
 )
 def test_a_model_is_known_by_its_hub_id_and_by_its_folder_in_the_hubs_cache(source, monkeypatch):
-    monkeypatch.setattr("rerank_bench.pools.prompts.small_json", lambda place, name: None)
-    place = ModelPlace(source, source, revision="abc")
+    monkeypatch.setattr("rerank_bench.pools.prompts.read_json", lambda place, name: None)
+    place = ModelLocation(source, source, revision="abc")
     query, document = prompts_of(place, PoolOptions())
     assert (query.text, document.text) == ("query: ", "passage: ")
 

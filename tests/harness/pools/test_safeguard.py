@@ -7,21 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench.pools import PoolOptions, build_pool
-from rerank_bench.pools.build import draw, shipped_safeguard
+from rerank_bench.pools.build import draw_safeguard, shipped_safeguard
 
 HUNDRED = [f"d{i:03}" for i in range(100)]
 
 
 def test_the_draw_is_the_one_that_the_published_pools_were_made_with():
     drawn = random.Random("20260524\0belebele\0q7\0positive_safeguard").choice(["a", "b", "c"])
-    assert draw({"c", "a", "b"}, split="belebele", query_id="q7") == drawn
+    assert draw_safeguard({"c", "a", "b"}, split="belebele", query_id="q7") == drawn
 
 
 @given(st.sets(st.text(min_size=1), min_size=1), st.text(), st.text())
 def test_a_draw_is_one_of_the_positives_and_always_the_same(positives, split, query_id):
-    drawn = draw(positives, split=split, query_id=query_id)
+    drawn = draw_safeguard(positives, split=split, query_id=query_id)
     assert drawn in positives
-    assert draw(sorted(positives, reverse=True), split=split, query_id=query_id) == drawn
+    assert draw_safeguard(sorted(positives, reverse=True), split=split, query_id=query_id) == drawn
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_shipped_safeguard_counts_only_if_it_is_a_positive_of_this_grade(make_
     task = make_task(lists=lists, qrels=qrels, min_grade=2)
     (row,) = build_pool(task, "hybrid").rows
     assert row.natural == tuple(HUNDRED)
-    assert row.safeguard == draw(["d147", "d148"], split="split", query_id="q")
+    assert row.safeguard == draw_safeguard(["d147", "d148"], split="split", query_id="q")
 
 
 def test_a_shipped_safeguard_does_not_leak_into_a_fusion(make_task):
@@ -101,7 +101,7 @@ def test_a_shipped_safeguard_of_too_low_a_grade_is_no_candidate_either(make_task
 
 def test_a_shipped_safeguard_drawn_otherwise_is_kept(make_task):
     positives = [f"d{i}" for i in range(140, 150)]
-    ours = draw(positives, split="split", query_id="q")
+    ours = draw_safeguard(positives, split="split", query_id="q")
     theirs = next(doc_id for doc_id in positives if doc_id != ours)
     lists = {"reranking_hybrid": {"q": (*HUNDRED, theirs)}}
     task = make_task(lists=lists, qrels={"q": dict.fromkeys(positives, 1)})

@@ -22,7 +22,7 @@ from rerank_bench.errors import BadData, RerankBenchError, UnknownName
 from rerank_bench.evaluation import evaluate, query_values, records
 from rerank_bench.report import export, to_csv, to_json, to_latex
 from rerank_bench.report.exports import write_trec
-from rerank_bench.report.latex import tex
+from rerank_bench.report.latex import escape_latex
 from rerank_bench.report.notes import sentence
 from rerank_bench.runs import QueryResult, Run, Variant, run_folder, write_run
 
@@ -321,7 +321,7 @@ def test_means_of_a_data_set_come_before_its_tasks(tmp_path: Path) -> None:
 
 def test_no_name_is_read_as_a_command() -> None:
     hostile = "\\input{x} $a_b^c$ 100% #1 & ~ [i] * <b> |\n\x1b"
-    assert tex(hostile) == (
+    assert escape_latex(hostile) == (
         "\\textbackslash{}input\\{x\\} \\$a\\_b\\textasciicircum{}c\\$ 100\\% \\#1 \\& "
         "\\textasciitilde{} {[}i{]} {*} \\textless{}b\\textgreater{} \\textbar{}"
         "\\textbackslash{}x0a\\textbackslash{}x1b"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ir_measures import AP, RR, P, R, Success, nDCG
 
 from rerank_bench.errors import BadData
-from rerank_bench.evaluation import falling
+from rerank_bench.evaluation import strictly_descending
 from rerank_bench.report import export
 from rerank_bench.report.mteb import (
     CUTOFFS,
@@ -323,13 +323,13 @@ def test_another_run_is_not_written_over_the_one_that_is_there(tmp_path: Path) -
 def test_falling_scores_are_distinct_in_single_precision_and_keep_the_order(
     scores: list[float | None],
 ) -> None:
-    found = np.array(falling(scores), dtype=np.float32)
+    found = np.array(strictly_descending(scores), dtype=np.float32)
     assert len(found) == len(scores)
     assert (np.diff(found) < 0).all()
 
 
 def test_scores_that_fall_are_left_as_they_are() -> None:
-    assert falling([3.5, 2.0, -1.25]) == [3.5, 2.0, -1.25]
+    assert strictly_descending([3.5, 2.0, -1.25]) == [3.5, 2.0, -1.25]
 
 
 def test_a_query_without_a_ranking_counts_as_0() -> None:

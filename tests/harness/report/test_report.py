@@ -377,7 +377,7 @@ def test_a_set_of_many_tasks_has_one_compact_table(tmp_path: Path) -> None:
 
 
 def test_notes_name_what_is_odd_and_not_the_totals_it_is_a_part_of() -> None:
-    words = notes.counted(
+    words = notes.format_counts(
         {"scored_queries": 50, "equal_scores": 2, "label_calls": 9, "label_tokens": 9, "labels": 18}
         | {"label_probability": 7_000_000, "label_probability_calls": 9}
     )

@@ -21,7 +21,7 @@ from rerank_bench.inspect.plan import plan_suite
 from rerank_bench.reranking import Defaults, Scope, choose, find_gpu, with_stages
 from rerank_bench.runs import variants
 from rerank_bench.suite import run_suite
-from rerank_bench.suite.turns import in_turn
+from rerank_bench.suite.engine_order import by_engine
 from tests.comparator import oracle, text_of
 
 QUERIES = {f"q{i}": f"apple pear{i}" for i in range(6)}
@@ -194,7 +194,7 @@ def test_a_cascade_of_another_stage_is_refused_where_one_is_stored(suite_of, dat
 
 
 def test_each_engine_is_open_alone_and_as_seldom_as_can_be(suite_of, data, monkeypatch):
-    turns = in_turn(with_stages([
+    turns = by_engine(with_stages([
         choose(text, Defaults()) for text in (
             "cross-encoder:engine=fake,as=b",
             "reverse then cross-encoder:engine=fake,as=c at 5 then identity at 4",

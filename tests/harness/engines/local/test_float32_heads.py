@@ -12,7 +12,7 @@ import torch
 from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, LlamaConfig
 
 from rerank_bench.engines.local import TransformersEngine
-from rerank_bench.engines.local.language import logprob_of
+from rerank_bench.engines.local.language import sum_logprobs
 from rerank_bench.types import Message, NextToken, PairScore, Prompt
 
 Engines = Callable[..., TransformersEngine]
@@ -125,7 +125,7 @@ class OnApple(torch.Tensor):
 def test_a_likelihood_needs_no_float64_on_the_device() -> None:
     logits = torch.randn(3, 7)
     expected = float(logits.log_softmax(-1)[range(3), [1, 2, 3]].sum())
-    found = logprob_of([1, 2, 3], logits.as_subclass(OnApple))
+    found = sum_logprobs([1, 2, 3], logits.as_subclass(OnApple))
     assert found == pytest.approx(expected, abs=1e-5)
 
 

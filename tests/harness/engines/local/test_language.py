@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rerank_bench.engines import ModelOptions, open_checkpoint, open_engine
 from rerank_bench.engines.local import TransformersEngine
-from rerank_bench.engines.local.generation import written
+from rerank_bench.engines.local.generation import decode
 from rerank_bench.engines.prepare import Prepared
 from rerank_bench.errors import EngineFault
 from rerank_bench.types import Failure, Generate, Likelihood, Message, NextToken, Prompt
@@ -247,7 +247,7 @@ def test_a_row_that_is_not_finite_fails_alone_and_the_others_are_written(llama):
 
     request = Generate(Prompt((), "a"), 3)
     batch = [Prepared(index, request, [5], 4) for index in range(2)]
-    sound, broken = written(Given(), batch, checkpoint)
+    sound, broken = decode(Given(), batch, checkpoint)
     assert sound.tokens == (41, 42, 43)
     assert isinstance(broken, Failure)
     assert "NaN" in broken.reason

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from rerank_bench.engines.local import TransformersEngine
 from rerank_bench.engines.local.batches import Batcher
 from rerank_bench.engines.local.language import likelihoods, next_tokens
-from rerank_bench.engines.local.loading import Loaded
-from rerank_bench.engines.local.prefixes import run_shared, why_not
+from rerank_bench.engines.local.loading import LoadedModel
+from rerank_bench.engines.local.prefixes import run_shared, why_no_shared_prefix
 from rerank_bench.engines.prepare import Answer, Prepared
 from rerank_bench.types import Failure, Likelihood, NextToken, PairScore, Prompt
 
@@ -58,9 +58,9 @@ def network(kind: str) -> Any:
     return transformers.AutoModelForCausalLM.from_config(config).float().eval()
 
 
-def loaded(network: Any) -> Loaded:
+def loaded(network: Any) -> LoadedModel:
     tokens = SimpleNamespace(pad_id=0)
-    return Loaded(network, SimpleNamespace(decoder=True, device="cpu", tokens=tokens))
+    return LoadedModel(network, SimpleNamespace(decoder=True, device="cpu", tokens=tokens))
 
 
 def rows(prefix: int, ends: Sequence[int], *, ending: int = 0) -> list[Prepared]:
@@ -74,7 +74,7 @@ def rows(prefix: int, ends: Sequence[int], *, ending: int = 0) -> list[Prepared]
     ]
 
 
-def alone(model: Loaded, forward: Any, one: Prepared) -> Any:
+def alone(model: LoadedModel, forward: Any, one: Prepared) -> Any:
     with torch.inference_mode():
         return forward(model, [one])[0]
 
@@ -85,7 +85,7 @@ def test_replies_behind_a_shared_prefix_are_those_of_whole_sequences(
     kind: str, forward: Any, ending: int
 ) -> None:
     model, batcher = loaded(network(kind)), Batcher(160)
-    assert why_not(model.network) is None
+    assert why_no_shared_prefix(model.network) is None
     asked = rows(40, [30, 4, 17, 17, 29, 28, 90, 5], ending=ending)
     found = dict(run_shared(model, asked, forward, batcher))
     assert batcher.positions < sum(map(len, (one.ids for one in asked)))
@@ -115,7 +115,7 @@ def test_a_prefix_is_computed_once_for_all_batches_of_its_group() -> None:
 def test_out_of_memory_halves_what_is_computed_behind_a_prefix() -> None:
     model, tried = loaded(network("llama")), []
 
-    def forward(own: Loaded, batch: Sequence[Prepared]) -> list[Answer]:
+    def forward(own: LoadedModel, batch: Sequence[Prepared]) -> list[Answer]:
         tried.append(len(batch))
         if len(batch) > 3 or len(batch[0].ids) > 100:
             raise torch.OutOfMemoryError("full")
@@ -151,7 +151,7 @@ def test_out_of_memory_halves_what_is_computed_behind_a_prefix() -> None:
     ],
 )
 def test_a_model_that_needs_more_than_keys_and_values_is_not_shared(config: Any, why: str) -> None:
-    found = why_not(transformers.AutoModelForCausalLM.from_config(config))
+    found = why_no_shared_prefix(transformers.AutoModelForCausalLM.from_config(config))
     assert why in str(found)
 
 
@@ -159,7 +159,9 @@ def test_the_code_of_another_model_is_not_shared() -> None:
     class Own(transformers.LlamaForCausalLM):
         """A model whose code came with it."""
 
-    assert "not that of transformers" in str(why_not(Own(transformers.LlamaConfig(**SHAPE))))
+    assert "not that of transformers" in str(
+        why_no_shared_prefix(Own(transformers.LlamaConfig(**SHAPE)))
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,13 +183,13 @@ def test_a_model_that_cannot_be_probed_is_not_shared_and_its_error_is_the_reason
     model = loaded(transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE)))
     model.network.base_model.register_forward_pre_hook(fail)
     told = f"the model cannot be asked so: {type(error).__name__}: {error}"
-    assert model.unshared == told
+    assert model.no_sharing_reason == told
 
 
 def test_a_model_whose_embedding_tells_no_size_is_not_shared() -> None:
     network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE))
     network.set_input_embeddings(torch.nn.Identity())
-    assert "cannot be asked so: AttributeError" in str(why_not(network))
+    assert "cannot be asked so: AttributeError" in str(why_no_shared_prefix(network))
 
 
 def ask(engine: TransformersEngine, requests: Sequence[Any]) -> list[Any]:

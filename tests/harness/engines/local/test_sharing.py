@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_bench.engines.local import sharing
-from rerank_bench.engines.local.sharing import PrefixGroup, grouped
+from rerank_bench.engines.local.sharing import PrefixGroup, group_by_prefix
 from rerank_bench.engines.prepare import Prepared
 
 
@@ -46,7 +46,7 @@ def most_saved(rows: Sequence[Prepared], cost: int) -> int:
 def test_groups_lose_nothing_begin_alike_and_save_no_less_than_the_best_of_them(
     rows: list[Prepared], cost: int
 ) -> None:
-    found = grouped(rows, cost)
+    found = group_by_prefix(rows, cost)
     assert sorted(one.index for group in found for one in group.members) == list(range(len(rows)))
     sharing_ones = [group for group in found if group.shared]
     assert len(found) - len(sharing_ones) <= 1
@@ -61,6 +61,6 @@ def test_groups_lose_nothing_begin_alike_and_save_no_less_than_the_best_of_them(
 def test_a_short_prefix_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "SHORTEST", 16)
     rows = [Prepared(i, None, [*range(15), 90 + i], 16) for i in range(9)]
-    assert grouped(rows, 0) == [PrefixGroup(rows)]
+    assert group_by_prefix(rows, 0) == [PrefixGroup(rows)]
     longer = [Prepared(i, None, [*range(16), 90 + i], 17) for i in range(9)]
-    assert grouped(longer, 0) == [PrefixGroup(longer, 16)]
+    assert group_by_prefix(longer, 0) == [PrefixGroup(longer, 16)]

@@ -17,7 +17,7 @@ def engines_of(choices: Sequence[Choice]) -> list[EngineChoice]:
     return sorted(distinct, key=lambda chosen: chosen != NO_ENGINE)
 
 
-def in_turn(choices: Sequence[Choice]) -> Iterator[tuple[EngineChoice, list[Choice]]]:
+def by_engine(choices: Sequence[Choice]) -> Iterator[tuple[EngineChoice, list[Choice]]]:
     """Yield engines with the rerankers that each answers, a cascade after its earlier stages.
 
     The next engine is the one that leaves the fewest of its rerankers for a later turn.

@@ -9,7 +9,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Kept(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """Values by key, of at most `limit` bytes in all: the longest unused is dropped first."""
 
     def __init__(self, limit: int) -> None:
