@@ -269,6 +269,18 @@ def test_adaptive_windows_ask_again_only_while_the_top_is_uncertain():
     assert ranked("acurank", permutation, 100).usage.calls < eager
 
 
+def test_a_document_that_is_left_alone_is_not_ordered_in_that_round():
+    """As in the official code, which asks about 20 of 21, and then twice about those in doubt."""
+    shown = []
+
+    def answer(request):
+        shown.append(len(numbers(request, r"\[(\d+)\] number (\d+)")))
+        return by_mixed(request)
+
+    ranked("acurank", answer, 21)
+    assert shown == [20, 15, 15]
+
+
 def test_adaptive_windows_start_from_scores_or_say_why_not():
     scores = tuple(float(100 - i) for i in range(30))
     assert ranked("acurank:start=scores", permutation, 30, first_stage=scores).usage.calls > 1
