@@ -72,6 +72,20 @@ def test_a_tournament_costs_thirteen_calls_for_a_hundred_documents(
     assert (usage.calls, usage.rounds) == (calls * tournaments, rounds)
 
 
+def test_a_tournament_leaves_brackets_in_texts_since_it_names_documents_without_them():
+    shown = []
+
+    def answer(request):
+        shown.extend(message.text for message in request.prompt.messages)
+        return Generation("Document 1", finished=True)
+
+    documents = (Document("a", "as [3] says"), Document("b", "other"))
+    given_ = Candidates("t", "q", "who [2]", documents)
+    found = rerank_one(built("tourrank"), given_, FakeEngine(answer))
+    assert any(text.endswith(": as [3] says") for text in shown)
+    assert "escaped_ids" not in found.counts
+
+
 @pytest.mark.parametrize("count", [2, 19, 21, 95, 100, 101])
 def test_the_best_document_advances_through_every_stage(count):
     result = ranked("tourrank:tournaments=3", best_picks, count)
