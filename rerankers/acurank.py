@@ -86,9 +86,7 @@ class AcuRank(Listwise):
         import trueskill
 
         groups = [chosen[i : i + self.window] for i in range(0, len(chosen), self.window)]
-        if len(chosen) > 1 and len(groups[-1]) == 1:  # one document alone cannot be ordered
-            groups[-1] = chosen[-2:]
-        groups = [group for group in groups if len(group) > 1]
+        groups = [group for group in groups if len(group) > 1]  # one alone has no order
         orders = yield from windows.order_all(groups)
         for group, places in zip(groups, orders, strict=True):
             ranked = [group[place] for place in places]

@@ -27,10 +27,10 @@ _SUBSTITUTE = 21  # how far after a winner in the pool the passage is that takes
 class ListT5:
     """Finds the best documents one by one by tournaments, in which groups advance their winners.
 
-    A group that is not full is filled with the first passages of the pool that are not in it. The
-    winner's place in its first group is taken by the passage 21 places after it in the pool, as in
-    the official code, or the next that has not won. Behind the best documents the others keep
-    first-stage order.
+    Groups are formed as in the official code. One that is not full is filled with the first of its
+    level that are not in it; the last one with those of the level before. The winner's place in the
+    first level is taken by the passage 21 places behind it in the pool, or the next that has not
+    won. Behind the best documents the others keep first-stage order.
 
     prompt: name or `.toml` file, filled once for each passage with `query`, `index` and `document`.
     group: passages that are read together; the model writes their numbers, the best one last.
@@ -83,7 +83,7 @@ class _Tournament:
         self._template = load_template(options.prompt)
         self._places = list(range(len(candidates.documents)))
         self._left = list(self._places)
-        self._known: dict[tuple[int, ...], list[int]] = {}
+        self._known: dict[frozenset[int], list[int]] = {}
         self._asked = 0
         self.counts = {"repaired": 0, "unparsable": 0}
         self.repairs: list[int] = []
@@ -92,48 +92,55 @@ class _Tournament:
         """Order a pool that is no larger than a group."""
         if len(self._left) < 2:
             return list(self._left)
-        group = self._filled(self._left)
+        group = self._filled([], self._left)
         yield from self._play([group])
-        return self._known[group]
+        return list(dict.fromkeys(self._known[frozenset(group)]))
 
     def winner(self) -> Generator[Sequence[Any], Sequence[Any], int]:
         """Play one tournament, take its winner out, and return it."""
+        options = self._options
         level: Sequence[int] = self._places
         while True:
-            groups = [self._filled(part) for part in _parts(level, self._options.group)]
+            if len(level) >= options.group:
+                others = level
+            groups = [self._filled(part, others) for part in _parts(level, options.group)]
             yield from self._play(groups)
+            orders = [self._known[frozenset(group)] for group in groups]
             if len(groups) == 1:
-                best = self._known[groups[0]][0]
                 break
-            level = [d for group in groups for d in self._known[group][: self._options.winners]]
+            level = [d for order in orders for d in reversed(order[: options.winners])]
+        best = orders[0][0]
         self._left.remove(best)
         if self._left:
-            self._places = [self._substitute(best) if d == best else d for d in self._places]
+            self._places[self._places.index(best)] = self._next(best + _SUBSTITUTE)
+            self._places = [self._next(d + 1) if d == best else d for d in self._places]
         return best
 
-    def _substitute(self, winner: int) -> int:
-        """Return the passage that takes the place of a winner."""
+    def _next(self, place: int) -> int:
+        """Return the first passage from a place of the pool on, round its end, that has not won."""
         count, left = len(self._places), set(self._left)
-        behind = ((winner + _SUBSTITUTE + step) % count for step in range(count))
-        return next(document for document in behind if document in left)
+        return next(d for step in range(count) if (d := (place + step) % count) in left)
 
-    def _filled(self, members: Sequence[int]) -> tuple[int, ...]:
+    def _filled(self, members: Sequence[int], level: Sequence[int]) -> tuple[int, ...]:
         """Return a full group in first-stage order; what is left may have to stand there twice."""
-        own = list(dict.fromkeys(members))
-        others = [document for document in self._left if document not in set(own)]
-        full = itertools.islice(itertools.cycle([*own, *others]), self._options.group)
-        return tuple(sorted(full))
+        left = set(self._left) - set(members)
+        others = [document for document in level if document in left] or level
+        missing = self._options.group - len(members)
+        return tuple(sorted([*members, *itertools.islice(itertools.cycle(others), missing)]))
 
     def _play(
         self, groups: Sequence[tuple[int, ...]]
     ) -> Generator[Sequence[Any], Sequence[Any], None]:
-        """Have the model order the groups that it has not ordered before."""
-        self._known |= {group: [group[0]] for group in groups if len(set(group)) == 1}
-        new = [group for group in dict.fromkeys(groups) if group not in self._known]
-        replies = yield from ask([self._request(group) for group in new])
-        for group, reply in zip(new, replies, strict=True):
+        """Have the model order the groups whose documents it has not ordered before."""
+        self._known |= {frozenset(group): [group[0]] for group in groups if len(set(group)) == 1}
+        new: dict[frozenset[int], tuple[int, ...]] = {}
+        for group in groups:
+            if frozenset(group) not in self._known:
+                new.setdefault(frozenset(group), group)
+        replies = yield from ask([self._request(group) for group in new.values()])
+        for (key, group), reply in zip(new.items(), replies, strict=True):
             places, state = read_numbers(reply.text, len(group))
-            self._known[group] = list(dict.fromkeys(group[place] for place in places))
+            self._known[key] = [group[place] for place in places]
             if state:
                 self.counts[state] += 1
                 self.repairs.append(self._asked)

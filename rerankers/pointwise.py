@@ -10,8 +10,10 @@ from rerank_bench import (
     BadOption,
     Candidates,
     Flow,
+    Generate,
     LabelScores,
     NextToken,
+    Scored,
     Template,
     ask,
     load_template,
@@ -22,6 +24,7 @@ from .budgets import check_budgets
 from .instructions import check_prompt, prompt_takes_instruction
 from .odds import log_odds, log_sum_exp
 from .passages import document_prompts
+from .thoughts import check_opens, reasoned
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class Pointwise:
         of the first label against all others.
     raw: the score is the logit of the only label, for checkpoints that were trained on one output;
         the engine must report logits.
+    thought_tokens: what the model may write, behind a prompt that ends in `<think>`, before its
+        label is read (Rank1: Weller et al. 2025, arXiv:2502.18418); 0 is nothing. Thoughts that are
+        longer are cut behind a sentence, closed and counted.
     instruction: for prompts that have one, instead of the prompt file's default or the task's.
     max_doc_tokens, max_query_tokens, max_pair_tokens (of both together): budgets in tokens.
     """
@@ -43,35 +49,53 @@ class Pointwise:
     labels: str = ""
     graded: bool = False
     raw: bool = False
+    thought_tokens: int = 0
     instruction: str = ""
     max_doc_tokens: int | None = 512
     max_query_tokens: int | None = 256
     max_pair_tokens: int | None = None
-    asks = frozenset({NextToken})
     takes_instruction = prompt_takes_instruction
 
     def __post_init__(self) -> None:
         check_budgets("pointwise", self)
+        if self.thought_tokens < 0:
+            raise BadOption(
+                f"pointwise: thought_tokens must not be negative, not {self.thought_tokens}"
+            )
         labels = self._labels(load_template(self.prompt))
         self._check_labels(labels)
         self._check_scale(labels)
         check_prompt("pointwise", self.prompt, "query", "document", instruction=self.instruction)
+        if self.thought_tokens:
+            check_opens("pointwise", self.prompt)
+
+    @property
+    def asks(self) -> frozenset[type]:
+        """The types of its requests."""
+        return frozenset({Generate, NextToken} if self.thought_tokens else {NextToken})
 
     @property
     def fixed_labels(self) -> tuple[Label, ...]:
-        """The labels of every request."""
-        return self._labels(load_template(self.prompt))
+        """The labels of every request; none, where an engine needs the whole vocabulary."""
+        return () if self.thought_tokens else self._labels(load_template(self.prompt))
 
     def rerank(self, candidates: Candidates) -> Flow:
-        """Ask about all documents at once."""
+        """Ask about all documents at once, behind their thoughts if it is to think."""
         template = load_template(self.prompt)
         labels = self._labels(template)
         prompts = document_prompts(candidates, template, self.instruction)
+        cut: list[int] = []
+        if self.thought_tokens:
+            prompts, cut = yield from reasoned(prompts, self.thought_tokens)
         replies = yield from ask([NextToken(prompt, labels) for prompt in prompts])
+        scores = [self._score(reply, labels) for reply in replies]
+        return Scored(scores, {"repaired": len(cut)}, cut) if self.thought_tokens else scores
+
+    def _score(self, reply: LabelScores, labels: Sequence[Label]) -> float:
         if self.raw:
-            return [_logit(reply, labels[0]) for reply in replies]
-        known = [[reply.of(label) for label in labels] for reply in replies]
-        return [expected_grade(k) if self.graded else log_odds(k, 0) for k in known]
+            return _logit(reply, labels[0])
+        known = [reply.of(label) for label in labels]
+        return expected_grade(known) if self.graded else log_odds(known, 0)
 
     def _labels(self, template: Template) -> tuple[Label, ...]:
         return tuple(self.labels.split(",")) if self.labels else template.labels

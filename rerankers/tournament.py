@@ -54,9 +54,9 @@ class TourRank:
     def rerank(self, candidates: Candidates) -> Flow:
         """Play all tournaments side by side, stage by stage."""
         count = len(candidates.documents)
-        passages = Passages(candidates, self.prompt)
+        passages = Passages(candidates, self.prompt, escape=False)  # it names no identifiers
         points = [[0] * count for _ in range(self.tournaments)]
-        counts = {"repaired": 0, "unparsable": 0, "escaped_ids": passages.escaped}
+        counts = {"repaired": 0, "unparsable": 0}
         repairs: list[int] = []
         asked, alive = 0, count
         for stage, (size, share) in enumerate(STAGES):

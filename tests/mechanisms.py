@@ -61,7 +61,10 @@ LISTED: dict[str, list[str]] = {
         *(f"sort={sort},k=2" for sort in pairwise.SORTS),
         "sort=heap,k=1,answer=generate,max_tokens=4",
     ],
-    "pointwise": ["", "prompt=graded,graded=true", "prompt=zerank,raw=true"],
+    "pointwise": [
+        *("", "prompt=graded,graded=true", "prompt=zerank,raw=true"),
+        "prompt=rank1,thought_tokens=12",
+    ],
     "query-likelihood": [""],
     "rating": [f"prompt={Path(__file__).with_name('rating.toml')},max_tokens=1"],
     "setwise": [

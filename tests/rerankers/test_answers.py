@@ -42,7 +42,7 @@ ASKING = [
     *SORTING,
 ]
 MOST = {"pairwise": 12, "duo": 12}  # documents, as all pairs of them are asked about
-EVERY = [*ASKING, GRADED, THINKING, "identity", "reverse", "random"]
+EVERY = [*ASKING, GRADED, "Rank1-7B", THINKING, "identity", "reverse", "random"]
 
 
 def built(name: str):

@@ -18,7 +18,7 @@ from rerank_bench.rerankers.mvp import MVP
 from rerank_bench.reranking import MODEL_PAIR, catalogue, choose
 
 MARK = "\N{SNOWMAN}"
-BERTS = ("ms-marco", "ettin", "mxbai", "monoBERT", "jina-reranker-v1")
+BERTS = ("ms-marco", "ettin", "mxbai", "monoBERT", "monoELECTRA", "jina-reranker-v1")
 """Models with [CLS] [SEP] [SEP] around a pair; XLM-RoBERTa's <s> </s></s> </s> are 4."""
 OUTPUT = {
     "listwise": 6,

@@ -71,6 +71,18 @@ def test_a_group_is_read_in_first_stage_order_and_is_always_full():
     assert result.counts["generations"] == 3
 
 
+def test_a_short_group_is_filled_from_its_own_level_and_the_last_from_the_one_before():
+    seen = []
+
+    def answer(request):
+        seen.append("".join(prompt.text[-1] for prompt in request.prompts))
+        return Generation("1 2 3 4 5", finished=True)
+
+    rerank_one(ListT5(top=1), candidates("abcdefghijk"), FakeEngine(answer))
+    # what the official code asks: two of each group advance, the better one behind the other
+    assert seen == ["abcde", "fghij", "abcdk", "ddeij", "deijk", "dijjk"]
+
+
 @pytest.mark.parametrize(
     ("text", "places", "state"),
     [

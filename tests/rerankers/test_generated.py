@@ -72,6 +72,20 @@ def test_a_tournament_costs_thirteen_calls_for_a_hundred_documents(
     assert (usage.calls, usage.rounds) == (calls * tournaments, rounds)
 
 
+def test_a_tournament_leaves_brackets_in_texts_since_it_names_documents_without_them():
+    shown = []
+
+    def answer(request):
+        shown.extend(message.text for message in request.prompt.messages)
+        return Generation("Document 1", finished=True)
+
+    documents = (Document("a", "as [3] says"), Document("b", "other"))
+    given_ = Candidates("t", "q", "who [2]", documents)
+    found = rerank_one(built("tourrank"), given_, FakeEngine(answer))
+    assert any(text.endswith(": as [3] says") for text in shown)
+    assert "escaped_ids" not in found.counts
+
+
 @pytest.mark.parametrize("count", [2, 19, 21, 95, 100, 101])
 def test_the_best_document_advances_through_every_stage(count):
     result = ranked("tourrank:tournaments=3", best_picks, count)
@@ -267,6 +281,18 @@ def test_adaptive_windows_find_the_top_within_their_budget(start, count):
 def test_adaptive_windows_ask_again_only_while_the_top_is_uncertain():
     eager = ranked("acurank:tolerance=0.0001", permutation, 100).usage.calls
     assert ranked("acurank", permutation, 100).usage.calls < eager
+
+
+def test_a_document_that_is_left_alone_is_not_ordered_in_that_round():
+    """As in the official code, which asks about 20 of 21, and then twice about those in doubt."""
+    shown = []
+
+    def answer(request):
+        shown.append(len(numbers(request, r"\[(\d+)\] number (\d+)")))
+        return by_mixed(request)
+
+    ranked("acurank", answer, 21)
+    assert shown == [20, 15, 15]
 
 
 def test_adaptive_windows_start_from_scores_or_say_why_not():

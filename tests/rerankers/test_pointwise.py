@@ -11,6 +11,8 @@ from rerank_bench import (
     ContinuationScore,
     Document,
     FakeEngine,
+    Generate,
+    Generation,
     LabelScores,
     Logits,
     rerank_one,
@@ -93,6 +95,41 @@ def test_mxbai_has_no_instruction_line_unless_one_is_given():
     mxbai = "mxbai-rerank-base-v2"
     told = instructions_told("user\n", (mxbai, None), (mxbai, "find it"))
     assert told == ["query: the query", "instruction: find it"]
+
+
+def test_a_label_is_read_behind_thoughts_and_long_ones_are_closed_behind_a_sentence():
+    written = {
+        "document 0": Generation("\nIt names it.\n", finished=True),
+        "document 1": Generation("\nIt may be. Or not", finished=False),
+        "document 2": Generation(" it never ends", finished=False),
+    }
+    read = []
+
+    def answer(request):
+        if isinstance(request, Generate):
+            assert (request.max_tokens, request.stop) == (8192, ("</think>",))
+            assert request.prompt.text.endswith("\n<think>")
+            return next(reply for text, reply in written.items() if text in request.prompt.text)
+        read.append(request.prompt.prefill)
+        return logs(**{" true": 0.6, " false": 0.2})
+
+    result = rerank_one(built("Rank1-7B"), candidates(3), FakeEngine(answer))
+    assert read == [
+        "\nIt names it.\n</think>",
+        "\nIt may be.\n</think>",
+        "\nit never ends\n</think>",
+    ]
+    assert result.scores[0] == pytest.approx(math.log(3))
+    assert (result.usage.calls, result.usage.rounds) == (6, 2)
+    assert (result.counts["repaired"], result.counts["unfinished"]) == (2, 2)
+
+
+def test_thoughts_need_a_prompt_that_opens_them():
+    assert built("Rank1-7B").fixed_labels == ()
+    with pytest.raises(BadOption, match="prompt yes-no does not end in <think>"):
+        built("pointwise:thought_tokens=9")
+    with pytest.raises(BadOption, match="thought_tokens must not be negative"):
+        built("pointwise:thought_tokens=-1")
 
 
 def test_an_instruction_that_a_prompt_does_not_show_is_refused():
