@@ -66,12 +66,9 @@ def find_model(name: str, *, revision: str | None = None) -> ModelLocation:
     try:
         return ModelLocation(name, name, revision=hub_commit(name, revision))
     except EngineFault as error:
-        raise EngineFault(f"{error}{_near_packaged(name)}") from error
-
-
-def _near_packaged(name: str) -> str:
-    near = difflib.get_close_matches(name.lower(), PACKAGED, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+        near = difflib.get_close_matches(name.lower(), PACKAGED, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise EngineFault(f"{error}{hint}") from error
 
 
 def packaged_path(short_name: str) -> Path:

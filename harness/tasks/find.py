@@ -51,7 +51,8 @@ def find_tasks(name: str, options: TaskOptions = _DEFAULTS) -> list[TaskRef]:
         set_name = Path(reader.files.where).resolve().name
         return nano_tasks(reader, set_name, options=options, splits=[split] if split else [])
     hub = _HUB_ID.fullmatch(name)
-    if hub is None or _near_set(name):
+    near_sets = difflib.get_close_matches(name.split("/")[0], sets(), n=1, cutoff=0.8)
+    if hub is None or near_sets:
         raise _unknown(name)
     splits = [hub["split"]] if hub["split"] else []
     on_hub = open_hub(hub["dataset"], options.revision, options.hub)
@@ -144,11 +145,6 @@ def _path(name: str) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # ~USER of a user who does not exist
         return Path(name)
-
-
-def _near_set(name: str) -> str | None:
-    near = difflib.get_close_matches(name.split("/")[0], sets(), n=1, cutoff=0.8)
-    return near[0] if near else None
 
 
 def _unknown(name: str) -> UnknownName:

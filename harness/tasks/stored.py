@@ -7,8 +7,6 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
 from ..folders import scratch_folder
 
 _BATCH = 50_000  # texts
@@ -23,6 +21,7 @@ class StoredTexts(Mapping[str, str]):
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        import numpy as np
         from datasets import Dataset, Features, Value
         from datasets.arrow_writer import ArrowWriter
 
@@ -44,6 +43,8 @@ class StoredTexts(Mapping[str, str]):
 
     def _check_unique(self, hashes: Any) -> None:
         """Raise RepeatedId for an id that occurs twice."""
+        import numpy as np
+
         for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
             text_id = self._at("id", self._rows[place + 1])
             if self._find(text_id) != self._rows[place + 1]:

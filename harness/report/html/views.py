@@ -68,7 +68,9 @@ def about(exchange: Any, texts: Sequence[str]) -> list[int]:
         prompt = prompt[max(prompt.find("\ndocument: "), 0) :]
     best: dict[int, tuple[int, int]] = {}
     for index, text in enumerate(texts):
-        for start in _starts(prompt, text[:OPENING].strip()):
+        part = text[:OPENING].strip()
+        for match in re.finditer(re.escape(part), prompt) if part else ():
+            start = match.start()
             length = _agreement(prompt[start : start + len(text)], text.lstrip())
             if length > best.get(start, (0, 0))[0]:
                 best[start] = length, index
@@ -78,11 +80,6 @@ def about(exchange: Any, texts: Sequence[str]) -> list[int]:
             found.append(index)
             end = start + length
     return found
-
-
-def _starts(text: str, part: str) -> list[int]:
-    """Return all places at which `part` is in `text`; none for an empty part."""
-    return [found.start() for found in re.finditer(re.escape(part), text)] if part else []
 
 
 def _agreement(one: str, other: str) -> int:
