@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,11 @@ class Checkpoint:
     def architecture(self) -> str:
         """The first architecture that the config names, or nothing."""
         return next(iter(getattr(self.config, "architectures", None) or ()), "")
+
+    @functools.cached_property
+    def saved(self) -> Mapping[str, Any]:
+        """The config of sentence-transformers that was saved with the model, or an empty one."""
+        return read_json(self.place, "config_sentence_transformers.json") or {}
 
     @functools.cached_property
     def decoder(self) -> bool:

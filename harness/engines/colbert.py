@@ -29,7 +29,7 @@ def sides_of(checkpoint: Checkpoint) -> tuple[Side, Side]:
     """
     if checkpoint.architecture == "HF_ColBERT":
         return _of_colbert(checkpoint)
-    saved = read_json(checkpoint.place, "config_sentence_transformers.json") or {}
+    saved = checkpoint.saved
     kinds = module_types(checkpoint)
     if saved.get("model_type") == "ColBERT" or "query_prefix" in saved:
         return _of_pylate(checkpoint, saved)

@@ -131,7 +131,7 @@ def is_composed(checkpoint: Checkpoint) -> bool:
     That is so for several modules, saved prompts, or a chat template that would wrap the pair. An
     adapter that brings a head to a language model is such a head too.
     """
-    saved, options = _saved(checkpoint), checkpoint.options
+    saved, options = checkpoint.saved, checkpoint.options
     templated = bool(checkpoint.tokenizer.chat_template)
     if saved.get("model_type") != "CrossEncoder":
         brought = options.head == "classifier" and options.adapter is not None
@@ -147,15 +147,9 @@ def module_types(checkpoint: Checkpoint) -> list[str]:
     return [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
 
 
-def _saved(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """Return the config of sentence-transformers that was saved with a checkpoint, if any."""
-    return read_json(checkpoint.place, "config_sentence_transformers.json") or {}
-
-
 def _saved_prompt(checkpoint: Checkpoint) -> str | None:
-    saved = _saved(checkpoint)
-    prompts: Mapping[str, str] = saved.get("prompts") or {}
-    return prompts.get(saved.get("default_prompt_name") or "")
+    prompts: Mapping[str, str] = checkpoint.saved.get("prompts") or {}
+    return prompts.get(checkpoint.saved.get("default_prompt_name") or "")
 
 
 @dataclass(frozen=True)

@@ -61,15 +61,12 @@ def without_empty(
 
     These are zeros, as in sentence-transformers.
     """
+    empty = {one.index for one in prepared if not one.ids and isinstance(one.request, Embed)}
+    if not empty:
+        return list(prepared), []
     zeros = Vectors.of(np.zeros((1, checkpoint.config.get_text_config().hidden_size)))
-    todo: list[Prepared] = []
-    done: list[Answered] = []
-    for one in prepared:
-        if isinstance(one.request, Embed) and not one.ids:
-            done.append((one.index, zeros))
-        else:
-            todo.append(one)
-    return todo, done
+    todo = [one for one in prepared if one.index not in empty]
+    return todo, [(index, zeros) for index in empty]
 
 
 def pooled_vector(one: Prepared, values: Any, *, cached: int = 0) -> Answer:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rerank_bench import PairScore
+from rerank_bench.engines import checkpoint, pairing
 from rerank_bench.engines.http import HttpEngine
 from rerank_bench.engines.http.dialects import require_raw
 from rerank_bench.errors import EngineFault
@@ -56,6 +57,21 @@ def test_tokens_of_pairs_are_the_tokenizers_unless_the_server_read_more(
     read = [reply.prompt_tokens for reply in all_of(engine, pairs)]
     assert sum(read) == sum(own) + around
     assert (read == own) == (around == 0)
+
+
+def test_the_files_of_a_checkpoint_are_read_once_however_many_pairs_follow(
+    served: Served, cross_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, engine = served(scoring("vllm"), tokenizer=str(cross_encoder))
+    all_of(engine, [PAIR])
+
+    def reread(*_: Any) -> Any:
+        raise AssertionError("a file of the checkpoint is read again")
+
+    for module in (checkpoint, pairing):
+        monkeypatch.setattr(module, "small_json", reread)
+    pairs = [PairScore("a query", f"document {n}") for n in range(600)]
+    assert len(all_of(engine, pairs)) == 600
 
 
 def test_a_pair_that_the_server_refuses_fails_alone(serve: Serve, checked: Open) -> None:
