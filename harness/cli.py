@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Group(click.Group):
-    """Prints expected errors in their one or two lines and exits 1."""
+    """Prints expected errors in their one or two lines and exits 1, an interrupt with 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -26,6 +26,11 @@ class _Group(click.Group):
         except RerankBenchError as error:
             click.echo(f"error: {printable(str(error))}", err=True)
             sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo(
+                "\ninterrupted; the same `rerank-bench run` continues where it was", err=True
+            )
+            sys.exit(130)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

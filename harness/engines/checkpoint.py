@@ -197,6 +197,12 @@ def open_checkpoint(options: ModelOptions, *, device: str | None = None) -> Chec
         tokenizer = AutoTokenizer.from_pretrained(place.source, **opened)
     if not getattr(tokenizer, "is_fast", False):
         raise EngineFault(f"model {place.name} has no fast tokenizer (tokenizer.json)")
+    # Without the files of a tokenizer transformers makes one that knows special tokens alone.
+    if len(set(tokenizer.get_vocab()).difference(tokenizer.all_special_tokens)) < 2:
+        raise EngineFault(
+            f"model {place.name} has no tokenizer: put the files of the one it was trained with "
+            "(tokenizer.json, tokenizer_config.json) beside its weights"
+        )
     return Checkpoint(options, place, config, tokenizer, device)
 
 

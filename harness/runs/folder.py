@@ -24,7 +24,7 @@ from urllib.parse import quote, unquote
 
 from ..errors import BadData, RerankBenchError, RunConflict, unknown
 from .files import write_files
-from .manifest import read_manifest
+from .manifest import broken, read_manifest
 from .results import Run, check_result
 
 _LONGEST_PART = 200  # bytes; file systems stop at 255, and a folder aside needs room for its mark
@@ -52,7 +52,9 @@ def find_runs(root: Path) -> list[Path]:
     """Return the run folders in and below `root`, sorted; raises BadData where there is no root."""
     if not root.is_dir():
         raise BadData(f"no folder of runs at {root}; `rerank-bench run --out {root}` makes one")
-    found = (file.parent for file in root.rglob("manifest.json"))
+    # A folder that has lost its manifest is a run too, so that reading it is an error.
+    walked = os.walk(root)
+    found = (Path(at) for at, _, files in walked if {"manifest.json", "usage.parquet"} & set(files))
     return sorted(f for f in found if not any("#" in p for p in f.relative_to(root).parts))
 
 
@@ -99,6 +101,9 @@ def check_finished(folder: Path, settings: Mapping[str, Any]) -> bool:
     names = [name for name in sorted({*was, *now}) if was.get(name) != now.get(name)]
     if names:
         raise RunConflict(_difference(folder, names, was, now))
+    for file in (folder / f"{name}.parquet" for name in ("rankings", "usage", "qrels")):
+        if not file.exists():
+            raise broken(file, "it does not exist")
     return True
 
 

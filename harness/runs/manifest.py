@@ -291,5 +291,6 @@ def _no_number(name: str) -> float:
 
 def unreadable(file: Path, why: object) -> BadData:
     """Return the error for a `file` of a run that cannot be read, with the cure."""
-    reason = " ".join(str(why).split())[:120]
+    missing = isinstance(why, FileNotFoundError)
+    reason = "it does not exist" if missing else " ".join(str(why).split())[:120].rstrip(".")
     return BadData(f"cannot read {file}: {reason}; remove that run's folder and run it again")

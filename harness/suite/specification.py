@@ -207,5 +207,8 @@ def choices(rows: Sequence[Table], defaults: Table) -> list[Choice]:
     for option in fallback.options:
         if not any(option in c.options or option in option_kinds(c.engine.name) for c in built):
             flag = f"--{option.replace('_', '-')}" if option in asked else f"-o {option}"
-            raise BadOption(f"{flag}: none of the rerankers has this option")
+            engines = ", ".join(sorted({choice.engine.name for choice in built}))
+            raise BadOption(
+                f"{flag}: neither a reranker nor its engine ({engines}) has this option"
+            )
     return built

@@ -49,7 +49,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line.rstrip("\r\n")
     except (OSError, EOFError, zlib.error) as error:
-        raise BadData(f"{path} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise BadData(f"{path} cannot be read: {reason or error}") from error
 
 
 def split_fields(line: str, sizes: Collection[int]) -> list[str]:

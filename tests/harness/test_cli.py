@@ -12,6 +12,14 @@ QUERIES = {"q1": "apple pear", "q2": "plum", "q3": "quince jam"}
 CORPUS = {"d1": "an apple and a pear", "d2": "plum cake", "d3": "", "d4": "quince", "d5": "rye"}
 QRELS = {"q1": {"d1": 1}, "q2": {"d2": 1, "gone": 1}, "q3": {"d5": 1}}
 
+INTERRUPTED = """
+class Interrupted:
+    asks = frozenset()
+
+    def rerank(self, candidates):
+        raise KeyboardInterrupt
+"""
+
 PLUGIN = """
 class Short:
     asks = frozenset()
@@ -203,9 +211,15 @@ def test_runs_and_a_tasks_own_profiles_are_listed(call, data, nano_folder, tmp_p
         (["--reranker", "listwise"], "needs a model"),
         (["--reranker", "listwise", "--engine", "fak"], "did you mean fake"),
         (["--reranker", "identity", "--queries", "0"], "--queries must be at least 1"),
-        (["--reranker", "identity", "-o", "window=3"], "-o window: none of the rerankers has this"),
-        (["--reranker", "identity", "--data-parallel", "2"], "--data-parallel: none of the rer"),
-        (["--reranker", "identity", "--base-url", "http://x"], "--base-url: none of the rer"),
+        (
+            ["--reranker", "identity", "-o", "window=3"],
+            "-o window: neither a reranker nor its engine",
+        ),
+        (["--reranker", "identity", "--data-parallel", "2"], "--data-parallel: neither a rer"),
+        (
+            ["--reranker", "identity", "--base-url", "http://x"],
+            "nor its engine (none) has this option",
+        ),
         (["--reranker", "listwise", "--model", "smolm2"], "did you mean smollm2?"),
         (["--reranker", "identity", "--qrels", "none.txt"], "none.txt"),
         ([], "name a reranker"),
@@ -240,6 +254,15 @@ def test_a_plugin_that_breaks_its_contract_is_named_with_its_query(
     assert message in error
     assert name in error
     assert "query q1" in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_interrupt_ends_a_run_with_one_line_and_stores_nothing(call, data, tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(INTERRUPTED)
+    flags = run(data, tmp_path / "runs", "--reranker", f"{plugin}:Interrupted")
+    said = call(*flags, code=130).stderr.strip().splitlines()[-1]
+    assert said == "interrupted; the same `rerank-bench run` continues where it was"
     assert not (tmp_path / "runs").exists()
 
 

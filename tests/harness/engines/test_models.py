@@ -70,6 +70,12 @@ def test_a_broken_folder_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_checkpoint_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    transformers.BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(EngineFault, match="has no tokenizer: put the files"):
+        _ = TransformersEngine(TransformersOptions(model=str(tmp_path))).identity
+
+
 def test_identity_names_all_that_a_reply_depends_on_and_loads_no_weights(
     engine: Engines, llama: Path, qwen: Path
 ) -> None:

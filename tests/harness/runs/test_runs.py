@@ -290,6 +290,20 @@ def test_a_folder_of_something_else_is_not_taken_for_a_run(tmp_path: Path) -> No
         runs.check_finished(tmp_path, SETTINGS)
 
 
+@pytest.mark.parametrize("name", ["rankings.parquet", "usage.parquet", "qrels.parquet"])
+def test_a_run_without_one_of_its_files_is_not_taken_for_finished(stored: Path, name: str) -> None:
+    (stored / name).unlink()
+    with pytest.raises(BadData, match=rf"{name}: it does not exist; remove that run's folder"):
+        runs.check_finished(stored, SETTINGS)
+
+
+def test_a_run_without_its_manifest_is_found_so_that_reading_it_is_an_error(stored: Path) -> None:
+    (stored / "manifest.json").unlink()
+    (found,) = runs.find_runs(stored.parent)
+    with pytest.raises(BadData, match=r"manifest\.json: it does not exist"):
+        runs.read_manifest(found)
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "rankings.parquet", "usage.parquet"])
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff not a run"])
 def test_a_broken_file_is_named_in_one_line(stored: Path, name: str, content: bytes | None) -> None:
