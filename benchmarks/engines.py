@@ -24,6 +24,7 @@ from rerank_bench.engines import EngineChoice, choose_engine, machine
 from rerank_bench.pools import build_pool
 from rerank_bench.reranking import Budget, Fitting, Scope, Usage, choose, chosen_queries, total
 from rerank_bench.runs.manifest import versions
+from rerank_bench.types import Answers, AnyRequest, ready
 
 RESULTS = Path(__file__).parent / "results" / "engines.json"
 WINDOWS = "window=10,stride=5,max_doc_tokens=24"
@@ -47,10 +48,21 @@ class Timed:
 
 
 class InRounds:
-    """An engine that is asked in rounds, whatever it could do."""
+    """An engine that is given more requests only when all before are answered."""
 
-    def __init__(self, engine: Any) -> None:
-        self.name, self.identity, self.answer = engine.name, engine.identity, engine.answer
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def stream(self, requests: Iterator[AnyRequest | None]) -> Answers:
+        """Answer what is ready as a list of its own."""
+        start = 0
+        while together := list(ready(requests)):
+            for index, reply in self._engine.stream(iter(together)):
+                yield start + index, reply
+            start += len(together)
 
 
 def candidates(
@@ -135,7 +147,7 @@ class Bench:
 
         A server keeps what it has read, so that its second pass is over other queries.
         """
-        other = int(self.options.engine == "http")
+        other = int(self.chosen.name == "http")
         for name, method in (("FIRST", FIRST), ("listwise", LISTWISE)):
             engine = self.fresh()
             alone = timed(method, engine, queries=self.queries, depth=20, one_by_one=True)

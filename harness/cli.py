@@ -27,9 +27,8 @@ class _Group(click.Group):
             click.echo(f"error: {printable(str(error))}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo(
-                "\ninterrupted; the same `rerank-bench run` continues where it was", err=True
-            )
+            said = "\ninterrupted; the same `rerank-bench run` continues where it was"
+            click.echo(said, err=True)
             sys.exit(130)
 
 

@@ -171,16 +171,16 @@ def decode(text: str, request: AnyRequest) -> Reply:
 
 def _plain(value: Any) -> Any:
     """Turn a frozen value into what JSON can hold; fields keep their order."""
-    kind = type(value)
-    if (names := _field_names(kind)) is not None:
-        return _plain_list([getattr(value, name) for name in names])
-    if isinstance(value, (list, tuple)):
-        return _plain_list(value)
     if value is None or isinstance(value, (str, int, float)):
         return value
+    if is_dataclass(value):
+        return _plain_list([getattr(value, name) for name in _field_names(type(value))])
+    if isinstance(value, (list, tuple)):
+        return _plain_list(value)
     if isinstance(value, Mapping):
         return {"pairs": [_plain_list(pair) for pair in value.items()]}
-    raise TypeError(f"the cache cannot store a {kind.__name__}: replies hold numbers, texts, None")
+    name = type(value).__name__
+    raise TypeError(f"the cache cannot store a {name}: replies hold numbers, texts, None")
 
 
 def _plain_list(values: Iterable[Any]) -> list[Any]:
@@ -188,8 +188,8 @@ def _plain_list(values: Iterable[Any]) -> list[Any]:
 
 
 @cache
-def _field_names(kind: type) -> tuple[str, ...] | None:
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _thing(value: Any) -> Any:

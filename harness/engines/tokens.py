@@ -18,6 +18,7 @@ from .lru import LruCache
 _CONTEXT_CHARACTERS = 64
 _LABELS_REMEMBERED = 100_000
 _KEPT_BYTES = 64 * 2**20
+_ENTRY_BYTES = 250  # of a text and its ids, beside their content
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,12 @@ class Tokens:
 
     def _keep(self, text: str, ids: Sequence[int]) -> Sequence[int]:
         packed = array("I", ids)
-        self._kept.put(text, packed, 4 * (len(text) + len(packed)))
+        self._kept.put(text, packed, 4 * (len(text) + len(packed)) + _ENTRY_BYTES)
         return packed
+
+    def forget(self) -> None:
+        """Drop the kept ids."""
+        self._kept = LruCache(_KEPT_BYTES)
 
     def text(self, ids: Sequence[int], *, stop: Sequence[str] = ()) -> str:
         """What generated `ids` say before the first stop string, special tokens left out."""

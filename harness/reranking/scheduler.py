@@ -157,11 +157,11 @@ class _Scheduler:
         keys = self.keys.of(one.request for one in new)
         known = self.cache.get(keys)
         complete = []
-        for one, one.key in zip(new, keys, strict=True):
-            if one.key in known:
-                reply = decode(known[one.key], one.request)
-                complete += self.hand_over(one, reply, from_cache=1)
+        for one, key in zip(new, keys, strict=True):
+            if key in known:
+                complete += self.hand_over(one, decode(known[key], one.request), from_cache=1)
             else:
+                one.key = key
                 self.pending.append(one)
         return complete
 

@@ -142,7 +142,9 @@ class HttpEngine:
         yield from feed.answers(lambda one: self._answered(service, feed, type(one.request)))
 
     def forget(self) -> None:
-        """Nothing is kept here."""
+        """Drop the token ids of texts that were read before."""
+        if self._opened is not None and self._opened.checkpoint is not None:
+            self._opened.tokens.forget()
 
     def close(self) -> None:
         """Close the connections; a later request opens them again."""

@@ -161,9 +161,11 @@ class TransformersEngine:
             torch.cuda.empty_cache()
 
     def forget(self) -> None:
-        """Drop the vectors of texts that were encoded before."""
+        """Drop the vectors and token ids of texts that were read before."""
         self.__dict__.pop("_maxsim", None)
         self.__dict__.pop("_vectors", None)
+        if "checkpoint" in self.__dict__:
+            self.checkpoint.tokens.forget()
 
     # Answering
 

@@ -109,7 +109,8 @@ class RayEngine:
             raise
 
     def forget(self) -> None:
-        """Have the replicas drop what they kept of earlier requests."""
+        """Drop what was kept of earlier requests, here and in the replicas."""
+        self._inner.forget()
         if self._replicas is not None:
             self._replicas.forget()
 

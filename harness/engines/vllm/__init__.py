@@ -154,8 +154,10 @@ class VllmEngine:
         self._workers, self._mode = None, None
 
     def forget(self) -> None:
-        """Drop cached prefixes and encoded texts."""
+        """Drop cached prefixes, and the vectors and token ids of texts."""
         self.__dict__.pop("_maxsim", None)
+        if "checkpoint" in self.__dict__:
+            self.checkpoint.tokens.forget()
         if self._workers is not None:
             self._workers.forget()
 
@@ -294,6 +296,6 @@ class VllmEngine:
             )
             self._mode = mode
             self._loading_seconds += self._workers.start_seconds
-            processes = self._workers.processes
-            self._in_effect = {"data_parallel": len(processes), **processes[0].in_effect}
+            first, *others = self._workers.processes
+            self._in_effect = {"data_parallel": 1 + len(others), **first.in_effect}
         return self._workers

@@ -63,6 +63,9 @@ def test_a_text_that_was_fitted_or_read_is_not_tokenised_again(
     monkeypatch.setattr(tokens, "encode", lambda texts: read.extend(texts) or encode(texts))
     tokens.encode_kept([cut.text, "new", "read before", "new"])
     assert read == ["new"]
+    tokens.forget()
+    tokens.encode_kept(["new"])
+    assert read == ["new", "new"]
 
 
 @LAW
