@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..errors import BadOption, EngineFault
 from ..types import Embed, Vectors
 from .checkpoint import Checkpoint
@@ -61,6 +59,8 @@ def without_empty(
 
     These are zeros, as in sentence-transformers.
     """
+    import numpy as np
+
     zeros = Vectors.of(np.zeros((1, checkpoint.config.get_text_config().hidden_size)))
     todo: list[Prepared] = []
     done: list[Answered] = []
@@ -74,6 +74,8 @@ def without_empty(
 
 def pooled_vector(one: Prepared, values: Any, *, cached: int = 0) -> Answer:
     """Return the reply that holds one vector, scaled to length 1 where that is asked for."""
+    import numpy as np
+
     vector = np.asarray(values, dtype=np.float32).reshape(1, -1)
     if one.request.normalise:
         vector = vector / max(float(np.linalg.norm(vector)), _SHORTEST)
