@@ -27,8 +27,7 @@ class _Group(click.Group):
             click.echo(f"error: {printable(str(error))}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            said = "\ninterrupted; the same `rerank-bench run` continues where it was"
-            click.echo(said, err=True)
+            _print_note("\ninterrupted; the same `rerank-bench run` continues where it was")
             sys.exit(130)
 
 
@@ -273,8 +272,7 @@ def doctor(
     report = examination.examine(examination.open_engines(engine, model, options), quick=quick)
     written = examination.as_json if as_json else examination.as_table
     click.echo(printable(written(report)))
-    if report.failed:
-        sys.exit(1)
+    sys.exit(1 if report.failed else 0)
 
 
 @main.command()

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..types import (
     PASSAGES,
     Answers,
@@ -248,6 +246,8 @@ def _fuse_score(request: FuseScore) -> Logits:
 
 def _embed(request: Embed) -> Vectors:
     """Count the words before each named token, or of the whole text, in 512 numbers."""
+    import numpy as np
+
     text = full_text(request.prompt)
     parts = [text]
     if not isinstance(request.pooling, str):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from .tokens import Frame, Tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class TokenVectors:
 
 def no_vectors() -> TokenVectors:
     """Return the vectors of a text without tokens: none."""
+    import numpy as np
+
     return TokenVectors(np.zeros((0, 1), dtype=np.float32))
 
 

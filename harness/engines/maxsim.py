@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-import numpy as np
-
 from ..errors import BadOption
 from ..types import Failure, Logits, PairScore
 from .checkpoint import Checkpoint, refuse_encoder_decoder
@@ -89,6 +87,8 @@ class MaxSim:
 
 def _unit(answer: Answer) -> Encoded:
     """Return a text's token vectors, each of length 1."""
+    import numpy as np
+
     if not isinstance(answer, TokenVectors):
         return answer if isinstance(answer, Failure) else Failure("the encoder gave no vectors")
     lengths = np.linalg.norm(answer.vectors, axis=1, keepdims=True)

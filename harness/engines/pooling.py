@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..errors import BadOption, EngineFault
 from ..types import Embed, Vectors
 from .checkpoint import Checkpoint
@@ -64,6 +62,8 @@ def without_empty(
     empty = {one.index for one in prepared if not one.ids and isinstance(one.request, Embed)}
     if not empty:
         return list(prepared), []
+    import numpy as np
+
     zeros = Vectors.of(np.zeros((1, checkpoint.config.get_text_config().hidden_size)))
     todo = [one for one in prepared if one.index not in empty]
     return todo, [(index, zeros) for index in empty]
@@ -71,6 +71,8 @@ def without_empty(
 
 def pooled_vector(one: Prepared, values: Any, *, cached: int = 0) -> Answer:
     """Return the reply that holds one vector, scaled to length 1 where that is asked for."""
+    import numpy as np
+
     vector = np.asarray(values, dtype=np.float32).reshape(1, -1)
     if one.request.normalise:
         vector = vector / max(float(np.linalg.norm(vector)), _SHORTEST)

@@ -15,15 +15,16 @@ from functools import partial
 from itertools import islice
 from math import log
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..folders import scratch_folder
 from ..progress import bar
 from .lists import ScoredLists
 from .words import tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 K1, B = 1.5, 0.75
 _SAMPLE = 200  # documents in which English is looked for, where no language is known
@@ -72,6 +73,8 @@ class _Index(NamedTuple):
 
     def best(self, terms: Sequence[str], depth: int) -> list[tuple[int, float]]:
         """Return (row, score > 0) of the best `depth` texts and all equal to them, in any order."""
+        import numpy as np
+
         known = [self.vocabulary[term] for term in terms if term in self.vocabulary]
         if not known:
             return []
@@ -89,6 +92,8 @@ class _Index(NamedTuple):
 
 def _best(scores: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
     """Return the places of the best `depth` scores over 0, and of all that are equal to them."""
+    import numpy as np
+
     places: NDArray[np.int64] = np.flatnonzero(scores > 0)
     if len(places) <= depth:
         return places
@@ -99,6 +104,8 @@ def _best(scores: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
 
 def _kept(folder: Path | None, values: NDArray[Any]) -> NDArray[Any]:
     """Return an array, of which only a memory map stays if there is a folder to write it into."""
+    import numpy as np
+
     if folder is None:
         return values
     path = folder / f"{len(list(folder.iterdir()))}.npy"
@@ -126,6 +133,8 @@ def _counted(
     keep: Callable[[NDArray[Any]], NDArray[Any]],
 ) -> Iterator[_Counted]:
     """Count the terms of part after part, and number new ones in the vocabulary."""
+    import numpy as np
+
     left = iter(texts)
     while own := list(islice(left, _PART)):
         found, lengths = array("q"), np.zeros(len(own), np.int64)
@@ -146,6 +155,7 @@ def _scored(
 ) -> Iterator[Any]:
     """Yield the bm25s index of each part, whose scores are those of one index of all parts."""
     import bm25s
+    import numpy as np
 
     if not parts:
         return

@@ -16,10 +16,7 @@ from functools import cached_property, lru_cache, partial
 from importlib.metadata import version
 from itertools import compress, islice
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ..engines import ModelLocation, default_device, find_model, load_whole
 from ..errors import EngineFault, RerankBenchError
@@ -31,6 +28,10 @@ from .lists import ScoredLists
 from .nearest import Nearest
 from .pool import EncoderPrompt, PoolOptions
 from .prompts import prompts_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _BATCH = 32
 _DIGITS = 6  # of a cosine: further digits depend on the texts that shared the batch
@@ -83,6 +84,7 @@ class _Distinct:
     """The distinct texts of a corpus, numbered as they first occur; only their digests are kept."""
 
     def __init__(self, corpus: Mapping[str, str]) -> None:
+        import numpy as np
         import pyarrow as pa
 
         texts = corpus.values()
@@ -157,6 +159,7 @@ class Encoder:
     def _encode(self, kind: str, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
         """Encode the longest texts first, so that memory runs out at the start or not at all."""
         import faiss
+        import numpy as np
 
         model = _load(self._place.source, self._place.revision, self._options.device)
         encode = model.encode_query if kind == "queries" else model.encode_document
@@ -199,6 +202,8 @@ def _load(source: str, revision: str | None, device: str | None) -> Any:
 
 def _read(path: Path) -> NDArray[np.float32] | None:
     """Return the vectors of a cache file as a memory map, None if it is missing or damaged."""
+    import numpy as np
+
     try:
         with path.open("rb") as file:
             digest = file.read(32)
@@ -214,6 +219,8 @@ def _read(path: Path) -> NDArray[np.float32] | None:
 
 def _write(path: Path, vectors: NDArray[np.float32]) -> None:
     """Write the sha256 of the content and the content, and rename the file when it is complete."""
+    import numpy as np
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}")

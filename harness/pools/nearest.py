@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import isqrt
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ..tasks import Note
 
-Vectors = NDArray[np.float32]
-Rows = NDArray[np.int64]
-Found = tuple[Vectors, Rows]
-"""Products and rows, shape (queries, k), the greatest first."""
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
+    Rows = NDArray[np.int64]
+    Found = tuple[Vectors, Rows]
+    """Products and rows, shape (queries, k), the greatest first."""
 
 FLAT = 1_000_000
 """Most vectors that are searched exactly."""
@@ -60,6 +61,8 @@ class Nearest:
 
     def vectors(self, rows: Rows) -> Vectors:
         """Return the vectors of some rows."""
+        import numpy as np
+
         found = np.empty((len(rows), self._parts[0].shape[1]), np.float32)
         part, place = np.divmod(rows, len(self._parts[0]))
         for number in np.unique(part):
@@ -68,6 +71,8 @@ class Nearest:
 
     def _flat(self, queries: Vectors) -> Found:
         """Return the greatest products of all parts, more than `depth` where there are more."""
+        import numpy as np
+
         scores = np.full((len(queries), self._width), -np.inf, np.float32)
         rows = np.full(scores.shape, -1, np.int64)
         first = 0
@@ -92,6 +97,8 @@ class Nearest:
 
     def _within(self, query: Vectors, least: float) -> Rows:
         """Return all rows whose product with a query is over `least`."""
+        import numpy as np
+
         starts = np.cumsum([0, *map(len, self._parts)])
         parts = zip(starts, self._parts, strict=False)
         return np.concatenate(
@@ -114,6 +121,7 @@ def inverted_file(parts: Sequence[Vectors], size: int, bits: int = 8) -> Any:
     real sentences much lower: benchmarks/nearest.py.
     """
     import faiss
+    import numpy as np
 
     lists, dim = _LISTS * isqrt(size), parts[0].shape[1]
     index = faiss.IndexIVFScalarQuantizer(

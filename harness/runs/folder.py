@@ -24,7 +24,7 @@ from urllib.parse import quote, unquote
 
 from ..errors import BadData, RerankBenchError, RunConflict, unknown
 from .files import write_files
-from .manifest import broken, read_manifest
+from .manifest import read_manifest, unreadable
 from .results import Run, check_result
 
 _LONGEST_PART = 200  # bytes; file systems stop at 255, and a folder aside needs room for its mark
@@ -103,7 +103,7 @@ def check_finished(folder: Path, settings: Mapping[str, Any]) -> bool:
         raise RunConflict(_difference(folder, names, was, now))
     for file in (folder / f"{name}.parquet" for name in ("rankings", "usage", "qrels")):
         if not file.exists():
-            raise broken(file, "it does not exist")
+            raise unreadable(file, "it does not exist")
     return True
 
 

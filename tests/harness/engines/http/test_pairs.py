@@ -69,7 +69,7 @@ def test_the_files_of_a_checkpoint_are_read_once_however_many_pairs_follow(
         raise AssertionError("a file of the checkpoint is read again")
 
     for module in (checkpoint, pairing):
-        monkeypatch.setattr(module, "small_json", reread)
+        monkeypatch.setattr(module, "read_json", reread)
     pairs = [PairScore("a query", f"document {n}") for n in range(600)]
     assert len(all_of(engine, pairs)) == 600
 
