@@ -173,14 +173,14 @@ def _plain(value: Any) -> Any:
     """Turn a frozen value into what JSON can hold; fields keep their order."""
     if value is None or isinstance(value, (str, int, float)):
         return value
-    if is_dataclass(value):
-        return _plain_list([getattr(value, name) for name in _field_names(type(value))])
+    kind = type(value)
+    if is_dataclass(kind):
+        return _plain_list([getattr(value, name) for name in _field_names(kind)])
     if isinstance(value, (list, tuple)):
         return _plain_list(value)
     if isinstance(value, Mapping):
         return {"pairs": [_plain_list(pair) for pair in value.items()]}
-    name = type(value).__name__
-    raise TypeError(f"the cache cannot store a {name}: replies hold numbers, texts, None")
+    raise TypeError(f"the cache cannot store a {kind.__name__}: replies hold numbers, texts, None")
 
 
 def _plain_list(values: Iterable[Any]) -> list[Any]:
