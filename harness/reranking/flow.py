@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from ..errors import RerankBenchError, RerankerFault
@@ -132,7 +134,7 @@ class OpenFlow:
         except RerankBenchError:
             raise
         except Exception as error:
-            raise self._fault(f"raised {type(error).__name__}: {error}") from error
+            raise self._fault(f"raised {type(error).__name__}{_place(error)}: {error}") from error
 
     def _finished(self, scored: Scored) -> Reranked:
         """Check what the reranker returned, and add what was counted."""
@@ -151,6 +153,13 @@ class OpenFlow:
 
     def _fault(self, what: str) -> RerankerFault:
         return RerankerFault(f"{self.job.where}: {what}")
+
+
+def _place(error: Exception) -> str:
+    """Return the line of the reranker's own code that an error came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename != __file__ and Path(f.filename).is_file()]
+    return f" in {Path(own[0].filename).name}, line {own[0].lineno}" if own else ""
 
 
 def _run(job: Job) -> Generator[list[AnyRequest], Sequence[Any] | None, Scored]:

@@ -156,6 +156,8 @@ def find_entry(name: str) -> Entry:
         return catalogue()[name]
     if name in methods() or ":" in name:
         return Entry(name, method=name)
+    if name.endswith(".py"):
+        raise BadOption(f"reranker {name} is a file: name its class too, as {name}:CLASS")
     raise unknown("reranker", name, [*methods(), *catalogue()])
 
 
@@ -198,7 +200,8 @@ def _from_file(path: Path, name: str) -> type:
         raise RerankerFault(f"{path}: {_first_line(error)}") from error
     classes = {k: v for k, v in vars(module).items() if isinstance(v, type)}
     if name not in classes:
-        raise unknown(f"class in {path}:", name, classes)
+        own = [k for k, v in classes.items() if v.__module__ == spec.name]
+        raise unknown(f"class in {path}:", name, own)
     return classes[name]
 
 

@@ -185,3 +185,8 @@ def test_a_broken_option_is_told_of_what_was_parsed():
         parse("m:a")
     with pytest.raises(BadOption, match=r"^engine vllm: 'a' is not option=value"):
         parse("vllm:a", kind="engine")
+
+
+def test_a_file_without_a_class_is_refused_with_what_to_write():
+    with pytest.raises(BadOption, match=r"mine\.py is a file: name its class too, as mine\.py:"):
+        choose("mine.py")

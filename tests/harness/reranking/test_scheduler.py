@@ -276,7 +276,7 @@ class Raises:
         (Returns(["a", "b"]), "ValueError"),
         (Returns(None), "TypeError"),
         (Returns(Scored([1.0, 2.0], repairs=(0,))), r"reported repairs \[0\] of 0 requests"),
-        (Raises(), "raised KeyError: 'lost'"),
+        (Raises(), r"raised KeyError in test_scheduler.py, line \d+: 'lost'"),
     ],
 )
 def test_a_fault_of_a_reranker_is_an_error_that_names_query_and_reranker(method, message):
