@@ -240,7 +240,7 @@ def test_a_name_or_option_that_is_wrong_is_refused_before_anything_runs(
     [
         ("Short", "returned 1 scores for"),
         ("Nan", "not finite"),
-        ("Raises", "LookupError: nothing here"),
+        ("Raises", "raised LookupError in mine.py, line 25: nothing here"),
         ("Unhashable", "unhashable type: 'list'"),
         ("Bare", "TypeError"),
     ],
