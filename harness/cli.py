@@ -118,9 +118,8 @@ def report(
         raise click.UsageError("--reference is for text tables and --md; leave out the other form")
     if html is None:
         flags.check_measures(measure, form)
-        shown = flags.table_form(
-            wide=wide or bool(measure and not form), explain=explain, form=form
-        )
+        more = wide or bool(measure and not form)
+        shown = flags.table_form(wide=more, explain=explain, form=form)
         printing.report(
             list(runs), shown, explain=explain, prices=price, measures=measure, reference=reference
         )

@@ -38,9 +38,9 @@ class Pointwise:
         of the first label against all others.
     raw: the score is the logit of the only label, for checkpoints that were trained on one output;
         the engine must report logits.
-    thought_tokens: what the model may write, behind a prompt that ends in `<think>`, before its
+    thought_tokens: what the model may write, after a prompt that ends in `<think>`, before its
         label is read (Rank1: Weller et al. 2025, arXiv:2502.18418); 0 is nothing. Thoughts that are
-        longer are cut behind a sentence, closed and counted.
+        longer are cut after a sentence, closed and counted.
     instruction: for prompts that have one, instead of the prompt file's default or the task's.
     max_doc_tokens, max_query_tokens, max_pair_tokens (of both together): budgets in tokens.
     """
@@ -80,7 +80,7 @@ class Pointwise:
         return () if self.thought_tokens else self._labels(load_template(self.prompt))
 
     def rerank(self, candidates: Candidates) -> Flow:
-        """Ask about all documents at once, behind their thoughts if it is to think."""
+        """Ask about all documents at once, after their thoughts if it is to think."""
         template = load_template(self.prompt)
         labels = self._labels(template)
         prompts = document_prompts(candidates, template, self.instruction)
@@ -89,7 +89,7 @@ class Pointwise:
             prompts, cut = yield from reasoned(prompts, self.thought_tokens)
         replies = yield from ask([NextToken(prompt, labels) for prompt in prompts])
         scores = [self._score(reply, labels) for reply in replies]
-        return Scored(scores, {"repaired": len(cut)}, cut) if self.thought_tokens else scores
+        return Scored(scores, {"repaired": len(cut)}, cut)
 
     def _score(self, reply: LabelScores, labels: Sequence[Label]) -> float:
         if self.raw:

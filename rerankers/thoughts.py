@@ -25,26 +25,26 @@ def check_opens(method: str, prompt: str) -> None:
 def reasoned(
     prompts: Sequence[Prompt], max_tokens: int
 ) -> Generator[Sequence[Any], Sequence[Any], tuple[list[Prompt], list[int]]]:
-    """Let a model write behind each prompt until its thoughts end; return the prompts with them.
+    """Let a model write after each prompt until its thoughts end; return the prompts with them.
 
-    Also returns which ones were cut off at `max_tokens`. These are closed behind their last whole
+    Also returns which ones were cut off at `max_tokens`. These are closed after their last whole
     sentence, as in the code of Rank1 (Weller et al. 2025, arXiv:2502.18418).
     """
     asked = [Generate(prompt, max_tokens, stop=(CLOSE,)) for prompt in prompts]
     replies = yield from ask(asked)
     cut = [place for place, reply in enumerate(replies) if not reply.finished]
     found = [
-        _behind(prompt, reply.text if reply.finished else f"\n{_whole_sentences(reply.text)}\n")
+        _closed(prompt, reply.text if reply.finished else f"\n{_whole_sentences(reply.text)}\n")
         for prompt, reply in zip(prompts, replies, strict=True)
     ]
     return found, cut
 
 
-def _behind(prompt: Prompt, thoughts: str) -> Prompt:
+def _closed(prompt: Prompt, thoughts: str) -> Prompt:
     return replace(prompt, prefill=f"{prompt.prefill}{thoughts}{CLOSE}")
 
 
 def _whole_sentences(text: str) -> str:
-    """Cut a text behind its last sentence; one without the end of a sentence is left whole."""
+    """Cut a text after its last sentence; one without the end of a sentence is left whole."""
     end = max(map(text.rfind, _SENTENCE_ENDS))
     return text[: end + 1 if end >= 0 else None].strip()

@@ -34,14 +34,20 @@ _GROUP = 5_000  # queries of a row group
 _AT_ONCE = 250  # queries whose rows are held at once
 
 
+def parquet_files(folder: Path) -> tuple[Path, Path, Path]:
+    """Return the files of rankings, usage and judgements of a run folder."""
+    return folder / "rankings.parquet", folder / "usage.parquet", folder / "qrels.parquet"
+
+
 def write_files(folder: Path, run: Run) -> None:
     """Write the four files of `run` into the existing `folder`; raises OSError."""
     counts = {_COUNT + name: "int64" for r in run.results for name in r.counts}
     spent = _SPENT | dict(sorted(counts.items())) | _ABOUT
     ranked = {**_RANKINGS, "failed": "bool", **_FIRST_STAGE}
-    _write(folder / "rankings.parquet", ranked, run.results, _ranking_rows)
-    _write(folder / "usage.parquet", spent, run.results, _usage_rows)
-    _write(folder / "qrels.parquet", _JUDGED, run.results, partial(_judged_rows, run.qrels))
+    rankings, usage, qrels = parquet_files(folder)
+    _write(rankings, ranked, run.results, _ranking_rows)
+    _write(usage, spent, run.results, _usage_rows)
+    _write(qrels, _JUDGED, run.results, partial(_judged_rows, run.qrels))
     text = json.dumps(run.manifest, indent=2, ensure_ascii=False, default=dict)
     (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
 
@@ -108,7 +114,7 @@ def read_run(folder: Path) -> Run:
     The order of queries is the task's; the judgements are those of the run's queries.
     """
     manifest = read_manifest(folder)
-    ranked, judged, spent = (folder / f"{n}.parquet" for n in ("rankings", "qrels", "usage"))
+    ranked, spent, judged = parquet_files(folder)
     rankings = {q: _ranking(ranked, q, rows) for q, rows in _by_query(ranked, _RANKINGS)}
     grades = {q: _once(judged, q, rows) for q, rows in _by_query(judged, _JUDGED)}
     columns = {name: column.to_pylist() for name, column in _read(spent, _SPENT).items()}

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from ..errors import BadData, RerankBenchError, RunConflict, unknown
-from .files import write_files
+from .files import parquet_files, write_files
 from .manifest import read_manifest, unreadable
 from .results import Run, check_result
 
@@ -101,7 +101,7 @@ def check_finished(folder: Path, settings: Mapping[str, Any]) -> bool:
     names = [name for name in sorted({*was, *now}) if was.get(name) != now.get(name)]
     if names:
         raise RunConflict(_difference(folder, names, was, now))
-    for file in (folder / f"{name}.parquet" for name in ("rankings", "usage", "qrels")):
+    for file in parquet_files(folder):
         if not file.exists():
             raise unreadable(file, "it does not exist")
     return True
