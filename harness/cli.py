@@ -237,7 +237,7 @@ def list_(what: str, name: str | None, task: Sequence[str], as_json: bool, **fil
 @flags.JSON
 @flags.TABLES
 def demo(out: Path | None, quick: bool, as_json: bool, wide: bool, explain: bool) -> None:
-    """Rerank Python's own standard library with real models: about eight minutes on two cores."""
+    """Rerank Python's own standard library with real models: about three minutes on two cores."""
     from .report import printing
     from .suite import demo as demonstration
 
